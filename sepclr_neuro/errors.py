@@ -1,0 +1,26 @@
+"""The one error that a user is meant to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Something a user gave is wrong; the message names it, what was expected and what to do.
+
+    The command line prints the message without a traceback and exits with status 2.
+
+    Args:
+        problems: one message, or every problem that was found, each a full sentence.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        if len(self.problems) == 1:
+            message = self.problems[0]
+        else:
+            lines = "\n".join(f"  - {problem}" for problem in self.problems)
+            message = f"{len(self.problems)} problems were found:\n{lines}"
+        super().__init__(message)

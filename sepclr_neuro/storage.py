@@ -1,0 +1,109 @@
+"""How files land on disk: whole or not at all, with checksums. Nothing else in the project opens a file to write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+__all__ = [
+    "atomic_path",
+    "fingerprint",
+    "read_json",
+    "read_tsv",
+    "sha256",
+    "write_json",
+    "write_text",
+    "write_text_if_changed",
+    "write_tsv",
+]
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary path in the folder of ``path``; on success it is flushed to disk and takes its place.
+
+    The temporary name ends like ``path`` (``.nii.gz`` stays ``.nii.gz``), since many writers choose by it.
+    On an error nothing is left behind and an earlier ``path`` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        # mkstemp makes files that only their owner reads; results are shared in a lab.
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_text_if_changed(path: str | Path, text: str) -> bool:
+    """Writes only when the content differs, so that the modification time means a change. True if written."""
+    path = Path(path)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_text(path, text)
+    return True
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON atomically, keys in the given order, numbers never NaN or infinite."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_tsv(path: str | Path, table: pd.DataFrame) -> None:
+    """Writes a table as the project does everywhere: tabs, UTF-8, ``n/a`` for missing, no index, six digits."""
+    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"))
+
+
+def read_tsv(path: str | Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Reads a table that :func:`write_tsv` wrote. Columns named in ``text`` stay text, whatever they look like."""
+    return pd.read_csv(
+        path,
+        sep="\t",
+        keep_default_na=False,
+        na_values=["n/a"],
+        dtype=dict.fromkeys(text, "str"),
+        encoding="utf-8",
+    )
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's content, as hexadecimal text; reads in blocks, so any size fits in memory."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short name of JSON-like content: equal content, equal name, on any machine.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

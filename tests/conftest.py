@@ -1,0 +1,18 @@
+"""What tests share: small cohorts, and the real data of a development machine where it is present."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; a test that asks for it is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("real data (../shared/data) is not on this machine")
+    return SHARED
