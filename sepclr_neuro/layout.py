@@ -1,0 +1,95 @@
+"""Where everything of a run lies: the one list of paths, read by the Snakefile and by the commands alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Results"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results folder of one run. ``method`` and ``fold`` may be Snakemake wildcards such as ``"{fold}"``."""
+
+    root: Path
+
+    # What a stage was told.
+    def run_file(self, stage: str, method: str | None = None) -> Path:
+        return self.root / "run" / (f"{stage}.json" if method is None else f"{stage}-{method}.json")
+
+    # A simulated or implanted cohort.
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset"
+
+    @property
+    def truth(self) -> Path:
+        """Ground truth of a simulated or implanted cohort; absent for a real one."""
+        return self.dataset / "ground_truth"
+
+    # Cohort, volumes, splits.
+    @property
+    def cohort(self) -> Path:
+        return self.root / "cohort" / "cohort.tsv"
+
+    @property
+    def exclusions(self) -> Path:
+        return self.root / "cohort" / "exclusions.tsv"
+
+    @property
+    def flow(self) -> Path:
+        return self.root / "cohort" / "flow.tsv"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "volumes" / "index.tsv"
+
+    @property
+    def grid(self) -> Path:
+        return self.root / "volumes" / "grid.json"
+
+    @property
+    def volumes(self) -> Path:
+        return self.root / "volumes" / "volumes.npy"
+
+    @property
+    def splits(self) -> Path:
+        return self.root / "splits" / "splits.tsv"
+
+    def standardisation(self, fold: int | str) -> Path:
+        return self.root / "standardisation" / f"fold-{fold}.safetensors"
+
+    # One method.
+    def model_folder(self, method: str, fold: int | str) -> Path:
+        return self.root / "models" / method / f"fold-{fold}"
+
+    def checkpoints(self, method: str, fold: int | str) -> Path:
+        """Not an output of any rule: Snakemake deletes outputs of a job that it restarts."""
+        return self.root / "checkpoints" / method / f"fold-{fold}"
+
+    def representations(self, method: str, fold: int | str) -> Path:
+        return self.root / "representations" / method / f"fold-{fold}.tsv"
+
+    # What was found.
+    @property
+    def scores(self) -> Path:
+        return self.root / "probes" / "scores.tsv"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "probes" / "predictions.tsv"
+
+    @property
+    def coefficients(self) -> Path:
+        return self.root / "probes" / "coefficients.json"
+
+    def table(self, name: str, suffix: str) -> Path:
+        return self.root / "tables" / f"{name}.{suffix}"
+
+    def saliency(self, method: str) -> Path:
+        return self.root / "saliency" / method
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report" / "index.html"
