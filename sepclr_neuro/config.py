@@ -237,6 +237,11 @@ class Splits(Section):
     repeats: int = Field(1, ge=1)
     stratify_by: list[Name] = Field(["diagnosis", "site"], description="Columns balanced over folds.")
 
+    @property
+    def count(self) -> int:
+        """Number of train-test splits over all repeats; folds are numbered from 0 to ``count - 1``."""
+        return self.folds * self.repeats
+
 
 # --- training ----------------------------------------------------------------------------------------------------
 
