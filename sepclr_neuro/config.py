@@ -539,10 +539,23 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Sections that a stage does not read must not be checked against its cohort: these ask nothing of any cohort.
+_ASKS_NOTHING: dict[str, Any] = {
+    "splits": {"stratify_by": []},
+    "probes": {"targets": {"diagnosis": {"kind": "classification", "expected_in": "salient"}}},
+    "saliency": {"targets": []},
+}
+
+
 def stage_config(config: Config, stage: str, method: str | None = None) -> dict[str, Any]:
-    """The part of a configuration that a stage (for one method, if named) depends on, JSON-like, defaults filled in."""
+    """The part of a configuration that a stage (for one method, if named) depends on, JSON-like, defaults filled in.
+
+    It is a valid configuration by itself: what the stage does not read is left out or asks nothing.
+    """
     sections = STAGES[stage]
     content = config.model_dump(mode="json", include={"output", "seed", *sections})
+    if "cohort" in sections:
+        content |= {name: section for name, section in _ASKS_NOTHING.items() if name not in sections}
     if method is not None:
         settings, network, augmentation, training = config.for_method(method)
         own = settings.model_dump(mode="json", exclude={"network", "augmentation", "training"})
