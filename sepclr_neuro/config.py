@@ -205,7 +205,7 @@ class Volumes(Section):
         None, description="Column of total intracranial volume in ml: volumes are scaled by 1500/TIV. Null: not."
     )
     maximum: float = Field(
-        2.0, gt=0, description="A voxel above it means another unit (0-255). Modulated maps may exceed 1."
+        2.0, gt=0, le=1000, description="A voxel above it means another unit (0-255). Modulated maps may exceed 1."
     )
 
     @field_validator("shape")
