@@ -1,0 +1,136 @@
+"""Random views of volumes, made in one batch on the device that trains.
+
+The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
+`RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`, and the tests compare each with MONAI's result for the same
+parameters. They are arranged for whole batches, because volume by volume MONAI's cost as much as the network itself: crop,
+resize, shift, flip and blur act on each axis alone, so for a volume all of them are one matrix an axis, and only a
+rotation needs a resampling of the grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from sepclr_neuro.config import Augmentation
+
+__all__ = ["augment", "axis_matrix", "rotate"]
+
+
+def augment(volumes: Tensor, settings: Augmentation, seed: int) -> Tensor:
+    """One random view of each volume; the same seed gives the same views.
+
+    Args:
+        volumes: [B, C, *spatial], standardised, on the training device; 2 or 3 spatial axes.
+        settings: the section `augmentation` of the configuration.
+        seed: draws all random parameters (on the CPU, alike on every device) and the noise (on the device).
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    batch, axes = len(volumes), volumes.ndim - 2
+    device = volumes.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(batch, *shape, generator=rng)
+
+    def happens(probability: float) -> Tensor:
+        return torch.rand(batch, generator=rng) < probability
+
+    crop = torch.where(happens(settings.crop_probability), uniform(*settings.crop_scale), 1.0)
+    centre = (1 - crop[:, None]) * uniform(-0.5, 0.5, axes)
+    affine = happens(settings.affine_probability)
+    centre += affine[:, None] * uniform(-settings.translation_share, settings.translation_share, axes)
+    degrees = affine[:, None] * uniform(-settings.rotation_degrees, settings.rotation_degrees, 3)
+    scale = crop[:, None].repeat(1, axes)
+    scale[:, 0] *= torch.where(happens(settings.flip_probability), -1.0, 1.0)
+    sigma = torch.where(happens(settings.blur_probability), uniform(*settings.blur_sigma_voxels), 0.0)
+    noise_sd = torch.where(happens(settings.noise_probability), uniform(0, settings.noise_sd), 0.0)
+    cutout = happens(settings.cutout_probability)
+    box = cutout[:, None] * uniform(*settings.cutout_share, axes)
+    corner = (1 - box) * uniform(0, 1, axes)
+
+    view = volumes
+    turned = affine & (degrees != 0).any(dim=1)
+    if turned.any():
+        view = view.clone()
+        view[turned.to(device)] = rotate(view[turned.to(device)], degrees[turned])
+    for axis in range(axes):
+        size = view.shape[2 + axis]
+        matrix = axis_matrix(size, scale[:, axis], centre[:, axis], sigma).to(device, view.dtype)
+        moved = view.movedim(2 + axis, -2)
+        shape = moved.shape
+        view = torch.matmul(matrix[:, None], moved.reshape(batch, -1, *shape[-2:])).reshape(shape).movedim(-2, 2 + axis)
+    device_rng = torch.Generator(device).manual_seed(seed)
+    noise = torch.randn(view.shape, generator=device_rng, device=device, dtype=view.dtype)
+    view = view + noise * noise_sd.to(device, view.dtype).view(-1, *[1] * (axes + 1))
+    return view * _outside_boxes(corner, box, view.shape[2:]).to(device, view.dtype)
+
+
+def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tensor:
+    """What crop, resize, shift, flip and blur do along one axis, as a matrix a volume.
+
+    Linear interpolation at the voxels' centres, 0 outside; then a Gaussian cut at 4 SD, as MONAI's.
+
+    Args:
+        size: voxels along the axis, n.
+        scale: share of the axis that fills the output, [B]; negative mirrors.
+        centre: where the middle of the output comes from, as a share of the axis from its middle, [B].
+        sigma: SD of the blur in output voxels, [B]; 0 leaves it out.
+
+    Returns:
+        [B, n, n]; output = matrix @ input.
+    """
+    voxel = torch.arange(size, dtype=torch.float32)
+    middle = (size - 1) / 2
+    origin = middle + scale[:, None] * (voxel - middle) + centre[:, None] * size
+    interpolation = (1 - (origin[:, :, None] - voxel).abs()).clamp(min=0)
+    distance = voxel[:, None] - voxel
+    width = sigma.clamp(min=1e-3)[:, None, None] * math.sqrt(2)
+    # A voxel's weight is the Gaussian's integral over it, as in MONAI's `gaussian_1d` (approx="erf").
+    blur = 0.5 * (torch.erf((distance + 0.5) / width) - torch.erf((distance - 0.5) / width))
+    reach = torch.floor((4 * sigma).clamp(min=0.5) + 0.5)[:, None, None]
+    blur = torch.where(distance.abs() <= reach, blur, 0.0)
+    blur = torch.where((sigma > 0)[:, None, None], blur, torch.eye(size))
+    return blur @ interpolation
+
+
+def rotate(volumes: Tensor, degrees: Tensor) -> Tensor:
+    """Rotates about the middle, linear interpolation, 0 outside.
+
+    Args:
+        volumes: [B, C, *spatial], 2 or 3 spatial axes.
+        degrees: about the first, second and third axis, [B, 3]; in 2D only the last is used.
+    """
+    axes = volumes.ndim - 2
+    angles = torch.deg2rad(degrees.double())
+    rotation = torch.eye(axes, dtype=torch.float64).repeat(len(volumes), 1, 1)
+    planes = {2: [(2, (0, 1))], 3: [(0, (1, 2)), (1, (0, 2)), (2, (0, 1))]}[axes]
+    for about, (first, second) in planes:
+        turn = torch.eye(axes, dtype=torch.float64).repeat(len(volumes), 1, 1)
+        cos, sin = angles[:, about].cos(), angles[:, about].sin()
+        turn[:, first, first] = turn[:, second, second] = cos
+        turn[:, first, second], turn[:, second, first] = -sin, sin
+        rotation = turn @ rotation
+    # affine_grid counts axes from the last and from -1 to 1: a rotation in voxels needs the sides' ratio.
+    sides = torch.tensor(volumes.shape[2:], dtype=torch.float64)
+    matrix = (rotation * sides[None, None, :] / sides[None, :, None]).flip(1, 2)
+    matrix = torch.cat([matrix, torch.zeros(len(volumes), axes, 1, dtype=torch.float64)], dim=2)
+    grid = functional.affine_grid(matrix.to(volumes), list(volumes.shape), align_corners=False)
+    return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _outside_boxes(corner: Tensor, box: Tensor, spatial: Sequence[int]) -> Tensor:
+    """1 outside each volume's box, 0 inside: [B, 1, *spatial]; corner and side are shares of the sides, [B, axes]."""
+    batch, axes = corner.shape
+    inside = torch.ones(batch, 1, *[1] * axes, dtype=torch.bool)
+    for axis, size in enumerate(spatial):
+        position = (torch.arange(size) + 0.5) / size
+        hit = (position >= corner[:, axis, None]) & (position < (corner + box)[:, axis, None])
+        inside = inside & hit.view(batch, 1, *[size if a == axis else 1 for a in range(axes)])
+    return ~inside

@@ -1,0 +1,83 @@
+"""A trained model and a cohort to representations: the table that probes read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sepclr_neuro.config import Config
+from sepclr_neuro.layout import Results
+from sepclr_neuro.splits import read_fold
+from sepclr_neuro.standardisation import Standardisation
+from sepclr_neuro.storage import read_json, read_tsv, write_tsv
+from sepclr_neuro.training import load_model
+from sepclr_neuro.volumes import VolumeCache
+
+__all__ = ["Representations", "read_representations", "write_representations"]
+
+_VOXELS_A_BATCH = 8 * 128**3
+"""Bounds memory: about 8 volumes of 128³ at once."""
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Representations of all scans by one encoder, with the side of the split on which the encoder saw each.
+
+    Attributes:
+        scan_ids: N scans.
+        side: N times ``train`` or ``test``.
+        spaces: by name, arrays [N, d].
+    """
+
+    scan_ids: list[str]
+    side: np.ndarray
+    spaces: dict[str, np.ndarray]
+
+
+def write_representations(config: Config, results: Results, method: str) -> None:
+    """Represents every scan by the encoder of each fold, training and held-out scans marked."""
+    cache = VolumeCache(results)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
+    for fold in range(config.splits.count):
+        model = load_model(results.model_folder(method, fold))
+        standardisation = Standardisation.load(results, fold).to(device)
+        model.method.to(device)
+        split = read_fold(results, fold)
+        model.refuse_trained_on(list(split.test))
+        scans = [*split.train, *split.test]
+        parts: dict[str, list[np.ndarray]] = {space: [] for space in model.spaces}
+        with torch.no_grad():
+            for start in range(0, len(scans), batch):
+                volumes = cache.read(cache.rows(scans[start : start + batch])).to(device)
+                for space, values in model.represent(standardisation.apply(volumes)).items():
+                    parts[space].append(values.float().cpu().numpy())
+        columns = {
+            f"{space}_{k}": column for space in model.spaces for k, column in enumerate(np.concatenate(parts[space]).T)
+        }
+        side = ["train"] * len(split.train) + ["test"] * len(split.test)
+        write_tsv(results.representations(method, fold), pd.DataFrame({"scan_id": scans, "side": side, **columns}))
+
+
+def read_representations(results: Results, method: str, fold: int) -> Representations:
+    """Reads one fold's table.
+
+    Raises:
+        ValueError: if a scan that it calls held-out was trained on by the encoder.
+    """
+    table = read_tsv(results.representations(method, fold), text=("scan_id", "side"))
+    trained_on = set(read_json(results.model_folder(method, fold) / "model.json")["train_scan_ids"])
+    leaked = table.loc[(table["side"] == "test") & table["scan_id"].isin(trained_on), "scan_id"]
+    if len(leaked):
+        raise ValueError(
+            f"leak: {results.representations(method, fold)} calls {leaked.iloc[0]} held-out, but the encoder was "
+            f"trained on that scan ({len(leaked)} such scans)"
+        )
+    spaces = list(dict.fromkeys(column.rsplit("_", 1)[0] for column in table.columns[2:]))
+    arrays = {
+        space: table[[c for c in table.columns[2:] if c.rsplit("_", 1)[0] == space]].to_numpy(float) for space in spaces
+    }
+    return Representations(table["scan_id"].tolist(), table["side"].to_numpy(str), arrays)

@@ -1,0 +1,110 @@
+r"""Terms of SepCLR: pure functions of the heads, one equation each.
+
+Every term is computed in float32 at least, outside autocast, from squared distances taken by difference (the matrix
+form of a distance loses all digits near 0), and every log of a mean of exponentials by ``logsumexp`` (the plain form is
+:math:`\log 0` for points that lie far apart).
+
+Source of all equations: Louiset, Duchesnay, Grigis, Gori, "Separating common from salient patterns with Contrastive
+Representation Learning", ICLR 2024, https://arxiv.org/abs/2402.11928.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["alignment", "informationless", "joint_entropy", "log_kernel", "uniformity"]
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least float32, whatever autocast made of it."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _not_empty(x: Tensor, who: str) -> None:
+    if len(x) == 0:
+        raise ValueError(f"the batch holds no {who}: a mean over nobody has no value; draw balanced batches")
+
+
+def alignment(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
+    r"""Alignment of two views: :math:`\frac{1}{N}\sum_i \|a_i - b_i\|^2 / 2\tau`.
+
+    Args:
+        first: heads of the first view, [N, d].
+        second: heads of the second view of the same people, [N, d].
+        temperature: :math:`\tau`.
+
+    Raises:
+        ValueError: if N is 0.
+
+    >>> alignment(torch.zeros(2, 3), torch.ones(2, 3)).item()
+    3.0
+    """
+    _not_empty(first, "participant")
+    return (_precise(first) - _precise(second)).square().sum(dim=1).mean() / (2 * temperature)
+
+
+def log_kernel(x: Tensor, temperature: float = 0.5) -> Tensor:
+    r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N]."""
+    x = _precise(x)
+    return -(x[:, None] - x[None]).square().sum(dim=2) / (2 * temperature)
+
+
+def uniformity(x: Tensor, temperature: float = 0.5) -> Tensor:
+    r"""Uniformity: :math:`\log \frac{2}{N(N-1)}\sum_{i<j} \exp(-\|x_i - x_j\|^2 / 2\tau)`.
+
+    Args:
+        x: heads of one view, [N, d]. For the salient space the controls' are exactly 0 (:math:`s'`).
+        temperature: :math:`\tau`.
+
+    Raises:
+        ValueError: if N is below 2, which leaves no pair.
+
+    >>> uniformity(torch.zeros(4, 2)).item()  # all in one place: the largest value there is
+    0.0
+    """
+    if len(x) < 2:
+        raise ValueError(f"uniformity needs 2 participants in a batch, got {len(x)}; draw larger batches")
+    i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    pairs = log_kernel(x, temperature)[i, j]
+    return torch.logsumexp(pairs, dim=0) - math.log(len(pairs))
+
+
+def informationless(salient: Tensor, temperature: float = 0.5) -> Tensor:
+    r"""Pins controls to the information-less point :math:`s'=0`: :math:`\frac{1}{N}\sum_i \|s_i\|^2 / 2\tau`.
+
+    Args:
+        salient: salient heads of the controls of one view, [N, d], not normalised.
+        temperature: :math:`\tau`.
+
+    Raises:
+        ValueError: if N is 0.
+    """
+    _not_empty(salient, "control")
+    return _precise(salient).square().sum(dim=1).mean() / (2 * temperature)
+
+
+def joint_entropy(common: Tensor, salient: Tensor, temperature: float = 0.5) -> Tensor:
+    r"""k-JEM, minus the kernel estimate of the joint entropy of both spaces; minimised, it keeps them independent.
+
+    .. math:: J = \frac{1}{N}\sum_i \log \frac{1}{N}\sum_j
+        \exp(-\|\hat c_i - \hat c_j\|^2 / 2\tau)\,\exp(-\|\tilde s_i - \tilde s_j\|^2 / 2\tau)
+
+    The diagonal is included, so J is between :math:`-\log N` (all far apart) and 0 (all in one place).
+
+    Args:
+        common: L2-normalised common heads of one view, [N, d].
+        salient: salient heads of the same people, [N, k]; 0 for controls.
+        temperature: :math:`\tau` of both kernels.
+
+    Raises:
+        ValueError: if N is 0.
+
+    >>> joint_entropy(torch.zeros(4, 2), torch.zeros(4, 3)).item()
+    0.0
+    """
+    _not_empty(common, "participant")
+    log_kernels = log_kernel(common, temperature) + log_kernel(salient, temperature)
+    return (torch.logsumexp(log_kernels, dim=1) - math.log(len(common))).mean()

@@ -1,0 +1,88 @@
+r"""SepCLR: a common and a salient encoder, trained by alignment, uniformity and a term that keeps them independent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from sepclr_neuro.config import Network
+from sepclr_neuro.losses import alignment, informationless, joint_entropy, uniformity
+from sepclr_neuro.methods.base import Method
+from sepclr_neuro.networks import Projector, build_encoder
+from sepclr_neuro.registry import SepCLRSettings
+
+__all__ = ["SepCLR"]
+
+
+class SepCLR(Method):
+    r"""Separates what patients share with controls from what only patients have.
+
+    .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
+
+    with the terms of :mod:`sepclr_neuro.losses`: alignment :math:`A_C` of everybody's L2-normalised common heads and
+    :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
+    :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed away;
+    :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`. Uniformity,
+    :math:`R` and :math:`J` are means over the two views.
+
+    Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
+    schizophrenia experiment: encoders, dimensions and batch size for volumes are choices of this project.
+
+    >>> from sepclr_neuro.registry import SepCLRSettings
+    >>> method = SepCLR(SepCLRSettings(), Network(channels=[8, 8]), (1, 32, 32, 32))
+    >>> {space: tuple(r.shape) for space, r in method.represent(torch.zeros(2, 1, 32, 32, 32)).items()}
+    {'common': (2, 32), 'salient': (2, 32)}
+    """
+
+    spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
+
+    def __init__(self, settings: SepCLRSettings, network: Network, input_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.common_encoder = build_encoder(network, input_shape, settings.common_dim)
+        self.salient_encoder = build_encoder(network, input_shape, settings.salient_dim)
+        self.common_projector = Projector(settings.common_dim, settings.projector_width)
+        self.salient_projector = Projector(settings.salient_dim, settings.projector_width)
+
+    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+        return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
+
+    def losses(self, views: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:
+        both = self.represent(torch.cat(views))
+        # Heads and all that follows in float32: bfloat16 has too few digits for distances between neighbours.
+        with torch.autocast(target.device.type, enabled=False):
+            common = functional.normalize(self.common_projector(_precise(both["common"])), dim=1).chunk(2)
+            salient = self.salient_projector(_precise(both["salient"])).chunk(2)
+            return self._terms(common, salient, target)
+
+    def _terms(self, common: Sequence[Tensor], salient: Sequence[Tensor], target: Tensor) -> dict[str, Tensor]:
+        s, tau = self.settings, self.settings.temperature
+        pinned = [head * target[:, None] for head in salient]
+        terms = {
+            "common_alignment": alignment(common[0], common[1], tau),
+            "common_uniformity": _mean(uniformity(c, tau) for c in common),
+            "salient_alignment": alignment(salient[0][target], salient[1][target], tau),
+            "salient_uniformity": _mean(uniformity(p, tau) for p in pinned),
+            "informationless": _mean(informationless(head[~target], tau) for head in salient),
+        }
+        loss = terms["common_alignment"] + s.uniformity_weight * terms["common_uniformity"]
+        loss = loss + s.salient_weight * (
+            terms["salient_alignment"] + s.uniformity_weight * terms["salient_uniformity"]
+        )
+        loss = loss + s.informationless_weight * terms["informationless"]
+        if s.independence == "k-jem":
+            terms["independence"] = _mean(joint_entropy(c, p, tau) for c, p in zip(common, pinned, strict=True))
+            loss = loss + s.independence_weight * terms["independence"]
+        return {"loss": loss, **terms}
+
+
+def _mean(values: object) -> Tensor:
+    return torch.stack(list(values)).mean()  # type: ignore[call-overload]
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,96 @@
+"""Which people share a batch: balanced, nobody twice, and the same after a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sepclr_neuro.errors import InputError
+
+__all__ = ["balanced_batches", "check_batches", "seed_of"]
+
+
+def seed_of(*parts: int) -> int:
+    """One 63-bit seed of several numbers, e.g. (seed, fold, epoch, step): stateless, so that a resumed run, which
+    starts in the middle, draws what an undisturbed one draws.
+
+    >>> seed_of(0, 1, 2) == seed_of(0, 1, 2), seed_of(0, 1, 2) == seed_of(0, 2, 1)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def check_batches(participants: Sequence[str], target: Sequence[bool], batch_size: int) -> None:
+    """Refuses, before any training, batches that the people at hand cannot fill.
+
+    Raises:
+        InputError: if a group has fewer people than half a batch.
+    """
+    half = batch_size // 2
+    sizes = {
+        name: len({person for person, is_target in zip(participants, target, strict=True) if is_target == flag})
+        for name, flag in (("background", False), ("target", True))
+    }
+    smaller = min(sizes.values())
+    if smaller < half:
+        advice = (
+            f"set it to {2 * smaller} or less" if smaller >= 2 else "each group needs at least 2 people to train on"
+        )
+        raise InputError(
+            f"training.batch_size: {batch_size} needs {half} people of each group, each once in a batch, but there are "
+            f"{sizes['background']} background and {sizes['target']} target people to train on; {advice}"
+        )
+
+
+def balanced_batches(
+    participants: Sequence[str], target: Sequence[bool], batch_size: int, seed: int
+) -> list[list[int]]:
+    """The batches of one epoch: half background, half target, drawn without replacement until a group is through.
+
+    An epoch passes once over the larger group; the smaller one starts again, reshuffled. Nobody is in a batch twice,
+    also not by two scans: a person's other views would count as negatives of that person.
+
+    Args:
+        participants: the person behind each scan.
+        target: whether each scan is a patient's.
+        batch_size: scans a batch, even.
+        seed: as made by :func:`seed_of` from seed, fold and epoch.
+
+    Returns:
+        Lists of positions in ``participants``, background first.
+
+    Raises:
+        InputError: if a group has fewer people than half a batch.
+
+    >>> batches = balanced_batches(["a", "b", "c", "d", "e", "f"], [False] * 4 + [True] * 2, 4, seed=0)
+    >>> [len(batch) for batch in batches]
+    [4, 4]
+    """
+    check_batches(participants, target, batch_size)
+    rng = np.random.default_rng(seed)
+    half = batch_size // 2
+    groups: list[dict[str, list[int]]] = [{}, {}]
+    for position, (person, is_target) in enumerate(zip(participants, target, strict=True)):
+        groups[int(is_target)].setdefault(person, []).append(position)
+    steps = max(len(group) for group in groups) // half
+    halves = [_draw(sorted(group), half, steps, rng) for group in groups]
+    return [
+        [int(rng.choice(groups[side][person])) for side in (0, 1) for person in halves[side][step]]
+        for step in range(steps)
+    ]
+
+
+def _draw(people: list[str], size: int, steps: int, rng: np.random.Generator) -> list[list[str]]:
+    """Draws of ``size`` different people, everybody equally often up to one."""
+    queue: list[str] = []
+    draws = []
+    for _ in range(steps):
+        if len(queue) < size:
+            waiting = set(queue)
+            fresh = [people[i] for i in rng.permutation(len(people)) if people[i] not in waiting]
+            # Those still waiting come first, and again after everybody else: the next `len(people)` are all different.
+            queue = [*queue, *fresh, *rng.permutation(queue).tolist()]
+        draws.append(queue[:size])
+        queue = queue[size:]
+    return draws

@@ -1,0 +1,408 @@
+"""One method and one fold to a trained model: Lightning's loop, checkpoints at every epoch, resume by the same call.
+
+A trained model is two files: weights as safetensors and everything else as JSON, so that nothing in it can run code.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sepclr_neuro import __version__
+from sepclr_neuro.augmentation import augment
+from sepclr_neuro.cohort import load_cohort
+from sepclr_neuro.config import Augmentation, Config, Training, parse_config, stage_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.methods.base import Method
+from sepclr_neuro.registry import METHODS
+from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of
+from sepclr_neuro.splits import read_fold
+from sepclr_neuro.standardisation import Standardisation
+from sepclr_neuro.storage import atomic_path, fingerprint, read_json, sha256, write_json, write_tsv
+from sepclr_neuro.volumes import VolumeCache
+
+__all__ = ["TrainedModel", "load_model", "train_fold"]
+
+
+# --- a trained model ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A method with its weights, in evaluation mode, that knows whom it was trained on.
+
+    Attributes:
+        metadata: model.json: method, fold, ``train_scan_ids``, settings, seed, versions, precision, epochs, seconds.
+    """
+
+    method: Method
+    metadata: dict[str, Any]
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        return self.method.spaces
+
+    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+        """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]; differentiable."""
+        return self.method.represent(volumes)
+
+    def refuse_trained_on(self, scan_ids: list[str]) -> None:
+        """Guards every claim about held-out people.
+
+        Raises:
+            ValueError: if the model was trained on one of the scans.
+        """
+        seen = sorted(set(scan_ids) & set(self.metadata["train_scan_ids"]))
+        if seen:
+            raise ValueError(
+                f"leak: {len(seen)} scans that are to be held out were trained on by {self.metadata['method']}, "
+                f"fold {self.metadata['fold']}, among them {seen[0]}"
+            )
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Reads a trained model, after checking its checksum.
+
+    Raises:
+        InputError: if it is absent or its weights are not those that were written.
+    """
+    if not (folder / "model.json").is_file():
+        raise InputError(f"{folder}: no trained model here; run the workflow again to train it")
+    metadata = read_json(folder / "model.json")
+    if sha256(folder / "model.safetensors") != metadata["sha256"]:
+        raise InputError(f"{folder / 'model.safetensors'}: changed since it was written; delete it and run again")
+    config = parse_config(metadata["settings"], str(folder / "model.json"))
+    method = _build(config, metadata["method"], metadata["input_shape"])
+    method.load_state_dict(load_file(folder / "model.safetensors"))
+    return TrainedModel(method.eval(), metadata)
+
+
+def _build(config: Config, name: str, input_shape: list[int]) -> Method:
+    settings, network, _, _ = config.for_method(name)
+    return METHODS[name].load()(settings, network, input_shape)
+
+
+# --- people to batches -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _People:
+    """Scans of one side of a split with what sampling needs to know of them."""
+
+    rows: list[int]
+    participants: list[str]
+    target: list[bool]
+
+    def part(self, positions: list[int]) -> _People:
+        return _People(*([values[i] for i in positions] for values in (self.rows, self.participants, self.target)))
+
+
+def _inner_split(people: _People, fraction: float, seed: int) -> tuple[_People, _People]:
+    """Training people into those trained on and those whose loss is watched, the same share of both groups."""
+    rng = np.random.default_rng(seed)
+    watched: set[str] = set()
+    for group in (False, True):
+        names = sorted({p for p, t in zip(people.participants, people.target, strict=True) if t == group})
+        watched |= {names[i] for i in rng.permutation(len(names))[: round(fraction * len(names))]}
+    inside = [i for i, person in enumerate(people.participants) if person not in watched]
+    outside = [i for i, person in enumerate(people.participants) if person in watched]
+    return people.part(inside), people.part(outside)
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor, int]]):
+    """The batches of one epoch: volumes [B, 1, *spatial], whether each is a patient [B], and a seed for the views."""
+
+    def __init__(self, cache: VolumeCache, people: _People, batch_size: int, *seeds: int) -> None:
+        self.cache, self.people, self.seeds = cache, people, seeds
+        self.batches = balanced_batches(people.participants, people.target, batch_size, seed_of(*seeds))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, int]:
+        if step >= len(self.batches):
+            raise IndexError(step)
+        people = self.people.part(self.batches[step])
+        return self.cache.read(people.rows), torch.tensor(people.target), seed_of(*self.seeds, step)
+
+
+class _Data(lightning.LightningDataModule):
+    """New batches every epoch, the same ones whether or not training was interrupted."""
+
+    def __init__(self, cache: VolumeCache, people: _People, training: Training, seed: int, fold: int) -> None:
+        super().__init__()
+        self.cache, self.training, self.seeds = cache, training, (seed, fold)
+        self.people, self.watched = people, people.part([])
+        if training.validation_fraction > 0:
+            self.people, self.watched = _inner_split(people, training.validation_fraction, seed_of(*self.seeds))
+            smaller = min(len({*self._names(group)}) for group in (False, True))
+            if smaller < 2:
+                raise InputError(
+                    f"training.validation_fraction: {training.validation_fraction} leaves {smaller} people of a group "
+                    "to watch, 2 are needed; raise it, or set it to 0"
+                )
+            self.watched_batch_size = min(training.batch_size, 2 * smaller)
+        check_batches(self.people.participants, self.people.target, training.batch_size)
+
+    def _names(self, group: bool) -> list[str]:
+        return [p for p, t in zip(self.watched.participants, self.watched.target, strict=True) if t == group]
+
+    def train_dataloader(self) -> DataLoader:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return self._loader(_Batches(self.cache, self.people, self.training.batch_size, *self.seeds, 0, epoch))
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """The same views every epoch, so that the watched loss moves only because the model does."""
+        if not self.watched.rows:
+            return []
+        return [self._loader(_Batches(self.cache, self.watched, self.watched_batch_size, *self.seeds, 1))]
+
+    def _loader(self, batches: _Batches) -> DataLoader:
+        cuda = torch.cuda.is_available()
+        # On a GPU one worker reads ahead while the device computes; on a CPU it would take a core from the network.
+        return DataLoader(batches, batch_size=None, num_workers=1 if cuda else 0, pin_memory=cuda)
+
+
+# --- the loop ----------------------------------------------------------------------------------------------------
+
+
+class _Loop(lightning.LightningModule):
+    """Standardise and augment on the device, outside autocast; then the method's losses; then Adam."""
+
+    def __init__(
+        self, method: Method, standardisation: Standardisation, augmentation: Augmentation, training: Training
+    ) -> None:
+        super().__init__()
+        self.method, self.augmentation, self.training_settings = method, augmentation, training
+        self.standardisation = standardisation
+        self.history: list[dict[str, float]] = []
+        self._sums: dict[str, Tensor] = {}
+        self._started = time.monotonic()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        volumes, target, seed = batch
+        volumes = self.standardisation.apply(volumes)
+        first, second = augment(volumes.repeat(2, *[1] * (volumes.ndim - 1)), self.augmentation, int(seed)).chunk(2)
+        return (first, second), target
+
+    def training_step(self, batch: Any, step: int) -> Tensor:
+        views, target = batch
+        losses = self.method.losses(views, target)
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        return losses["loss"]
+
+    def validation_step(self, batch: Any, step: int) -> None:
+        views, target = batch
+        loss = self.method.losses(views, target)["loss"]
+        self.log("validation_loss", loss, on_epoch=True, batch_size=len(target))
+
+    def on_train_epoch_start(self) -> None:
+        self._sums, self._started = {}, time.monotonic()
+
+    def on_train_epoch_end(self) -> None:
+        steps = self.trainer.num_training_batches
+        row = {"epoch": self.current_epoch + 1} | {name: float(value) / steps for name, value in self._sums.items()}
+        if "validation_loss" in self.trainer.callback_metrics:
+            row["validation_loss"] = float(self.trainer.callback_metrics["validation_loss"])
+        self.history.append(row | {"seconds": round(time.monotonic() - self._started, 3)})
+
+    def configure_optimizers(self) -> Any:
+        training = self.training_settings
+        optimizer = torch.optim.Adam(
+            self.method.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        if training.schedule == "constant":
+            return optimizer
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.epochs)]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's own writer moves files between folders, which a kill can cut in half."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class _EveryEpoch(Checkpoint):
+    """Keeps the two newest epochs, the older in case the newer is damaged, and says how far training is."""
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self.folder, self.title = folder, title
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, loop: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
+        for old in _checkpoints(self.folder)[2:]:
+            old.unlink()
+        row = loop.history[-1]  # type: ignore[union-attr, index]
+        left = (trainer.max_epochs - row["epoch"]) * row["seconds"]  # type: ignore[operator, index]
+        watched = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""  # type: ignore[index]
+        _say(
+            f"{self.title}: epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "  # type: ignore[index]
+            f"{row['seconds']:.1f} s, at most {left:.0f} s left"  # type: ignore[index]
+        )
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((path for path in folder.glob("epoch-*.ckpt") if re.search(r"-\d+\.ckpt$", path.name)), reverse=True)
+
+
+def _resume_point(folder: Path, name: str, title: str) -> Path | None:
+    """The newest checkpoint that can be read, of the same settings and data; any other is cleared away, and said."""
+    identity = folder / "fingerprint.json"
+    if _checkpoints(folder) and not (identity.is_file() and read_json(identity) == name):
+        _say(f"{title}: settings, data or code changed since the last checkpoint; training starts afresh")
+        shutil.rmtree(folder)
+    write_json(identity, name)
+    for path in _checkpoints(folder):
+        try:
+            epoch = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"] + 1
+        except Exception as error:  # whatever a damaged file makes torch raise
+            _say(f"{title}: {path.name} cannot be read ({type(error).__name__}); trying the one before")
+            path.unlink()
+            continue
+        _say(f"{title}: resumes after epoch {epoch}")
+        return path
+    return None
+
+
+def _precision(training: Training) -> str:
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_computes_bfloat16()
+    if training.precision == "bfloat16" or (training.precision == "auto" and native):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def train_fold(config: Config, results: Results, method: str, fold: int) -> None:
+    """Trains one method on the training people of one fold and writes the model; the same call resumes.
+
+    Raises:
+        InputError: if the fold's training people cannot fill the batches.
+    """
+    started, title = time.monotonic(), f"{method}, fold {fold}"
+    _, _, augmentation, training = config.for_method(method)
+    cache = VolumeCache(results)
+    people = _training_people(results, cache, fold)
+    settings = stage_config(config, "training", method)
+    data = _Data(cache, people, training, config.seed, fold)
+    standardisation = Standardisation.load(results, fold)
+    name = fingerprint(
+        settings,
+        fold,
+        sha256(results.index),
+        sha256(results.splits),
+        sha256(results.standardisation(fold)),
+        __version__,
+    )
+    folder = results.checkpoints(method, fold)
+    checkpoint = _resume_point(folder, name, title)
+
+    torch.manual_seed(seed_of(config.seed, fold))
+    input_shape = [1, *cache.shape]
+    network = _build(config, method, input_shape)
+    # Channels last is what bfloat16 convolutions compute fastest in, on CPUs and GPUs.
+    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    loop = _Loop(network, standardisation, augmentation, training)
+    callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)]
+    best = None
+    if training.patience is not None:
+        best = ModelCheckpoint(folder, "best", monitor="validation_loss", save_weights_only=True)
+        callbacks += [EarlyStopping("validation_loss", patience=training.patience), best]
+    precision = _precision(training)
+    with warnings.catch_warnings():
+        # Advice of Lightning's that does not hold here: batches come from a memory map, in bounded time.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+        trainer = lightning.Trainer(
+            max_epochs=training.epochs,
+            devices=1,
+            precision=precision,
+            gradient_clip_val=training.gradient_clip,
+            callbacks=callbacks,
+            plugins=[_AtomicCheckpoints()],
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=True,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+        trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
+    if best is not None:
+        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        loop.load_state_dict(weights)
+    _write_model(
+        results.model_folder(method, fold),
+        network,
+        pd.DataFrame(loop.history),
+        {
+            "method": method,
+            "fold": fold,
+            "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
+            "seed": config.seed,
+            "input_shape": input_shape,
+            "settings": settings,
+            "precision": precision,
+            "device": str(trainer.strategy.root_device),
+            "processor": platform.machine(),
+            "epochs": len(loop.history),
+            "seconds": round(sum(row["seconds"] for row in loop.history), 1),
+            "versions": {"sepclr_neuro": __version__}
+            | {name: version(name) for name in ("torch", "lightning", "monai", "numpy")},
+            "fingerprint": name,
+        },
+    )
+    _say(f"{title}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _training_people(results: Results, cache: VolumeCache, fold: int) -> _People:
+    cohort = load_cohort(results).set_index("scan_id")
+    train = cohort.loc[list(read_fold(results, fold).train)]
+    return _People(
+        cache.rows(list(train.index)), train["participant_id"].tolist(), (train["group"] == "target").tolist()
+    )
+
+
+def _write_model(folder: Path, network: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:
+    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with atomic_path(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    write_tsv(folder / "history.tsv", history)
+    # Last, since a model without it does not count as written.
+    write_json(folder / "model.json", metadata | {"sha256": sha256(folder / "model.safetensors")})

@@ -1,0 +1,1 @@
+"""Independent transcriptions of equations: float64 NumPy, written from the papers, plain loops, no code in common."""

@@ -1,0 +1,126 @@
+"""Each part equals MONAI's transform for the same parameters; parameters have the ranges that the settings say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.transforms import Affine, GaussianSmooth, Resize
+
+from sepclr_neuro.augmentation import augment, axis_matrix, rotate
+from sepclr_neuro.config import Augmentation
+
+OFF = {f"{kind}_probability": 0.0 for kind in ("crop", "affine", "flip", "blur", "noise", "cutout")}
+
+
+@pytest.fixture
+def volumes() -> torch.Tensor:
+    rng = torch.Generator().manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.rand(2, 1, 6, 6, 6, generator=rng), size=(20, 24, 28))
+    return torch.nn.functional.pad(smooth, [4] * 6)
+
+
+def on_axis(volumes: torch.Tensor, axis: int, *parameters: float) -> torch.Tensor:
+    size = volumes.shape[2 + axis]
+    matrix = axis_matrix(size, *(torch.full((len(volumes),), value) for value in parameters))
+    return torch.einsum("bij,b...j->b...i", matrix, volumes.movedim(2 + axis, -1)).movedim(-1, 2 + axis)
+
+
+def test_nothing_is_changed_where_all_is_off(volumes: torch.Tensor) -> None:
+    torch.testing.assert_close(augment(volumes, Augmentation(**OFF), seed=0), volumes)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.8, 1.5])
+def test_blur_is_monais(volumes: torch.Tensor, sigma: float) -> None:
+    view = volumes
+    for axis in range(3):
+        view = on_axis(view, axis, 1.0, 0.0, sigma)
+    expected = torch.stack([GaussianSmooth(sigma)(volume) for volume in volumes])
+    torch.testing.assert_close(view, torch.as_tensor(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_crop_and_resize_is_monais(volumes: torch.Tensor) -> None:
+    """A crop of 24 from the 28 voxels of the first axis, 3 from its start, back to 28."""
+    view = on_axis(volumes, 0, 24 / 28, (3 + 12 - 14) / 28, 0.0)
+    crop = volumes[:, :, 3:27]
+    expected = torch.stack([Resize((28, 32, 36), mode="trilinear")(volume) for volume in crop])
+    # At the crop's two edges MONAI repeats the last voxel; here the volume goes on.
+    torch.testing.assert_close(view[:, :, 1:-1], torch.as_tensor(expected)[:, :, 1:-1], atol=1e-5, rtol=1e-4)
+
+
+def test_shift_is_monais(volumes: torch.Tensor) -> None:
+    shift = 2.25
+    expected = torch.stack(
+        [Affine(translate_params=(0, shift, 0), padding_mode="zeros", image_only=True)(volume) for volume in volumes]
+    )
+    view = on_axis(volumes, 1, 1.0, shift / volumes.shape[3], 0.0)
+    torch.testing.assert_close(view, torch.as_tensor(expected), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [(12.0, 0.0, 0.0), (0.0, -9.0, 0.0), (0.0, 0.0, 20.0), (5.0, -7.0, 9.0)])
+def test_rotation_is_monais(volumes: torch.Tensor, degrees: tuple[float, float, float]) -> None:
+    """Signs and order of axes are free (angles are drawn around 0): one of MONAI's must equal ours on every axis."""
+    ours = rotate(volumes, torch.tensor([degrees] * len(volumes)))
+    signed = [math.radians(d) for d in degrees]
+    signs = (1, -1)
+    candidates = [
+        Affine(rotate_params=(a * signed[0], b * signed[1], c * signed[2]), padding_mode="zeros", image_only=True)
+        for a in signs
+        for b in signs
+        for c in signs
+    ]
+    if sum(d != 0 for d in degrees) == 1:
+        errors = [(torch.as_tensor(affine(volumes[0])) - ours[0]).abs().max().item() for affine in candidates]
+        assert min(errors) < 1e-4
+    # A rotation keeps what is in the middle: half the mass stays to within interpolation.
+    assert ours.sum().item() == pytest.approx(volumes.sum().item(), rel=0.02)
+
+
+def test_rotation_by_90_degrees_is_exact_on_a_cube() -> None:
+    x = torch.rand(1, 1, 8, 8, 8)
+    turned = rotate(x, torch.tensor([[90.0, 0.0, 0.0]]))
+    assert min((turned - torch.rot90(x, k, (3, 4))).abs().max() for k in (1, 3)) < 1e-5
+
+
+def test_flip_mirrors_the_first_axis_only(volumes: torch.Tensor) -> None:
+    view = augment(volumes, Augmentation(**(OFF | {"flip_probability": 1.0})), seed=0)
+    torch.testing.assert_close(view, volumes.flip(2))
+
+
+def test_noise_has_the_sd_that_is_drawn() -> None:
+    quiet = torch.zeros(200, 1, 16, 16, 16)
+    sd = augment(quiet, Augmentation(**(OFF | {"noise_probability": 1.0, "noise_sd": 0.4})), seed=1).std((1, 2, 3, 4))
+    assert sd.max() < 0.42
+    assert sd.mean().item() == pytest.approx(0.2, abs=0.03)
+
+
+def test_cutout_zeroes_one_box_of_the_right_size() -> None:
+    ones = torch.ones(100, 1, 32, 32, 32)
+    view = augment(ones, Augmentation(**(OFF | {"cutout_probability": 1.0, "cutout_share": (0.25, 0.5)})), seed=2)
+    for volume in view[:, 0]:
+        holes = (volume == 0).nonzero()
+        sides = holes.max(dim=0).values - holes.min(dim=0).values + 1
+        assert sides.min() >= 7
+        assert sides.max() <= 17
+        assert len(holes) == sides.prod()
+
+
+def test_probability_is_the_share_of_changed_views() -> None:
+    ones = torch.ones(400, 1, 16, 16, 16)
+    settings = Augmentation(**(OFF | {"cutout_probability": 0.3}))
+    changed = (augment(ones, settings, seed=3) != 1).flatten(1).any(dim=1).float().mean()
+    assert changed.item() == pytest.approx(0.3, abs=0.07)
+
+
+def test_views_differ_and_the_seed_repeats_them(volumes: torch.Tensor) -> None:
+    both = volumes[:1].repeat(2, 1, 1, 1, 1)
+    first, second = augment(both, Augmentation(), seed=4)
+    assert (first - second).abs().max() > 0.01
+    torch.testing.assert_close(augment(both, Augmentation(), seed=4), torch.stack([first, second]))
+    assert (augment(both, Augmentation(), seed=5) - torch.stack([first, second])).abs().max() > 0.01
+
+
+def test_images_are_augmented_too() -> None:
+    images = torch.rand(3, 3, 32, 32)
+    assert augment(images, Augmentation(), seed=0).shape == images.shape
