@@ -18,6 +18,14 @@ class Results:
     def run_file(self, stage: str, method: str | None = None) -> Path:
         return self.root / "run" / (f"{stage}.json" if method is None else f"{stage}-{method}.json")
 
+    # What it said, what it took.
+    def log(self, stage: str, *parts: str) -> Path:
+        return self.root.joinpath("logs", stage, *parts).with_suffix(".log")
+
+    def benchmark(self, stage: str, *parts: str) -> Path:
+        """Seconds and memory of a job, as Snakemake measures them."""
+        return self.root.joinpath("benchmarks", stage, *parts).with_suffix(".tsv")
+
     # A simulated or implanted cohort.
     @property
     def dataset(self) -> Path:

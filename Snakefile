@@ -1,0 +1,65 @@
+"""The run as a user sees it: ``snakemake --cores all`` makes everything that the last rule asks for.
+
+Paths come from sepclr_neuro.layout, settings from config.yaml, computations from the command ``sepclr-neuro``.
+"""
+
+import os
+import re
+import shlex
+import sys
+
+from snakemake.utils import min_version
+
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.runfiles import cohort_tables, workflow_config, write_run_files
+
+min_version("9.27")
+
+
+# A file given with --configfile stands for config.yaml, it is not merged into it.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+try:
+    settings = workflow_config(workflow.configfiles, workflow.config_settings.config)
+except InputError as error:
+    sys.exit(f"{error}")
+results = Results(settings.output)
+folds = range(settings.splits.count)
+if workflow.is_main_process:
+    write_run_files(settings, results)
+
+# The command is found beside the Python that runs Snakemake, also where no environment is activated. `logged` shows
+# what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved.
+shell.prefix(f"""
+set -euo pipefail
+export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERED=1
+trap : INT TERM
+logged() {{{{ local log=$1; shift; "$@" 2>&1 | (trap '' INT TERM; exec tee "$log"); }}}}
+""")
+
+# The conda environment of envs/environment-gpu.yaml; used only where Snakemake is told to activate environments.
+environment = "sepclr-neuro"
+
+
+wildcard_constraints:
+    method="|".join(re.escape(method) for method in settings.methods),
+    fold=r"\d+",
+
+
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/probing.smk"
+include: "workflow/rules/saliency.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.probe.output,
+        expand(results.saliency("{method}"), method=settings.methods),
+        rules.report.output,

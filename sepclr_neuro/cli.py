@@ -1,0 +1,180 @@
+"""The command line: one command a stage; each reads a configuration, calls one function and prints. No logic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sepclr_neuro import __version__
+from sepclr_neuro.config import Config, json_schema, load_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.registry import METHODS
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="config.yaml, or a stage's run file in <output>/run.", show_default=False),
+]
+Fold = Annotated[int, typer.Option(min=0, help="Number of the fold, from 0.", show_default=False)]
+Method = Annotated[str, typer.Option(help="Name of the method, as in the configuration.", show_default=False)]
+
+
+def _read(path: Path, method: str | None = None) -> tuple[Config, Results]:
+    config = load_config(path)
+    if method is not None and method not in config.methods:
+        raise InputError(f"--method {method}: {path} has no such method; it has {', '.join(config.methods)}")
+    return config, Results(config.output)
+
+
+@app.command()
+def check(path: ConfigFile) -> None:
+    """Look at a configuration and its data: problems, counts, what would run. Writes nothing."""
+    from sepclr_neuro.check import check
+
+    print(check(load_config(path)))
+
+
+@app.command()
+def dataset(path: ConfigFile) -> None:
+    """Make a simulated cohort, or implant an effect into real volumes."""
+    from sepclr_neuro.simulation import write_dataset
+
+    write_dataset(*_read(path))
+
+
+@app.command()
+def cohort(path: ConfigFile) -> None:
+    """Join the participants and phenotype tables to one validated cohort."""
+    from sepclr_neuro.cohort import write_cohort
+
+    write_cohort(*_read(path))
+
+
+@app.command()
+def volumes(path: ConfigFile) -> None:
+    """Check all volumes and bring them to one grid."""
+    from sepclr_neuro.volumes import write_volumes
+
+    write_volumes(*_read(path))
+
+
+@app.command()
+def splits(path: ConfigFile) -> None:
+    """Divide people into folds."""
+    from sepclr_neuro.splits import write_splits
+
+    write_splits(*_read(path))
+
+
+@app.command()
+def standardise(path: ConfigFile, fold: Fold) -> None:
+    """Learn mean, SD and brain mask from the training people of a fold."""
+    from sepclr_neuro.standardisation import write_standardisation
+
+    write_standardisation(*_read(path), fold)
+
+
+@app.command()
+def train(path: ConfigFile, method: Method, fold: Fold) -> None:
+    """Train one method on one fold; a second call goes on where the first was stopped."""
+    from sepclr_neuro import devices
+
+    config, results = _read(path, method)
+    with devices.free_gpu():
+        devices.use_given_threads()
+        from sepclr_neuro.training import train_fold
+
+        train_fold(config, results, method, fold)
+
+
+@app.command()
+def embed(path: ConfigFile, method: Method) -> None:
+    """Compute everybody's representation by every fold's model of a method."""
+    from sepclr_neuro import devices
+
+    config, results = _read(path, method)
+    with devices.free_gpu():
+        devices.use_given_threads()
+        from sepclr_neuro.embedding import write_representations
+
+        write_representations(config, results, method)
+
+
+@app.command()
+def probe(path: ConfigFile) -> None:
+    """Probe the representations of all methods on held-out people, and make the tables."""
+    from sepclr_neuro.probes import write_probes
+    from sepclr_neuro.tables import write_tables
+
+    config, results = _read(path)
+    write_probes(config, results)
+    write_tables(config, results)
+
+
+@app.command()
+def saliency(path: ConfigFile, method: Method) -> None:
+    """Map which voxels the probes of a method listen to."""
+    from sepclr_neuro import devices
+
+    config, results = _read(path, method)
+    with devices.free_gpu():
+        devices.use_given_threads()
+        from sepclr_neuro.saliency import write_saliency
+
+        write_saliency(config, results, method)
+
+
+@app.command()
+def report(path: ConfigFile) -> None:
+    """Write the HTML report."""
+    from sepclr_neuro.report import write_report
+
+    write_report(*_read(path))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of config.yaml, for editors."""
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def methods() -> None:
+    """List the methods that config.yaml may name."""
+    width = max(map(len, METHODS))
+    for name, entry in METHODS.items():
+        print(f"{name:{width}}  {entry.title}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Contrastive analysis of brain volumes, stage by stage. `snakemake` calls these commands in order."""
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one message on stderr and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"sepclr-neuro: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

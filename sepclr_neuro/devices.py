@@ -1,0 +1,93 @@
+"""Which processor a command computes on: a free GPU of this machine, and the threads it was given.
+
+Schedulers such as SLURM hand out GPUs by CUDA_VISIBLE_DEVICES. Where nobody does (several jobs of one workflow on a
+workstation) jobs would all take the first GPU; here each takes one that no other command of the project holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sepclr_neuro.errors import InputError
+
+__all__ = ["free_gpu", "use_given_threads"]
+
+WAIT_SECONDS = 2.0
+
+
+def use_given_threads() -> None:
+    """Tells torch how many threads it may use, by OMP_NUM_THREADS, which Snakemake sets to a rule's ``threads``."""
+    given = os.environ.get("OMP_NUM_THREADS")
+    if given is None:
+        return
+    if not given.isdecimal() or int(given) == 0:
+        raise InputError(f"OMP_NUM_THREADS: expected a whole number above 0, got {given!r}; unset it or correct it")
+    import torch
+
+    torch.set_num_threads(int(given))
+
+
+def _gpus() -> list[str]:
+    """Names (UUIDs) of this machine's GPUs, without starting CUDA: its choice of devices is final once it started."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.split() if answer.returncode == 0 else []
+
+
+def _open_lock(path: Path) -> int:
+    # Another user may have made the file, and a lock needs no right to write.
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+
+@contextlib.contextmanager
+def free_gpu(locks: Path | None = None) -> Iterator[str | None]:
+    """Holds one GPU for the duration, in CUDA_VISIBLE_DEVICES; waits for one while all are held by other commands.
+
+    Does nothing where there is no GPU or where CUDA_VISIBLE_DEVICES says already which. The lock is the system's, so
+    that a killed command frees its GPU. Enter it before anything starts CUDA.
+
+    Args:
+        locks: folder of the lock files, one a GPU; the system's temporary folder by default.
+
+    Yields:
+        the UUID of the GPU, or None.
+    """
+    gpus = _gpus() if "CUDA_VISIBLE_DEVICES" not in os.environ else []
+    if not gpus:
+        yield None
+        return
+    folder = Path(tempfile.gettempdir()) if locks is None else locks
+    handles = {gpu: _open_lock(folder / f"sepclr-neuro-{gpu}.lock") for gpu in gpus}
+    try:
+        gpu = _lock_one(handles)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        yield gpu
+    finally:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        for handle in handles.values():
+            os.close(handle)
+
+
+def _lock_one(handles: dict[str, int]) -> str:
+    told = False
+    while True:
+        for gpu, handle in handles.items():
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return gpu
+        if not told:
+            print(f"all {len(handles)} GPUs are held by other commands; waiting for one", flush=True)
+            told = True
+        time.sleep(WAIT_SECONDS)

@@ -1,0 +1,75 @@
+"""What the Snakefile asks when it starts: which configuration holds, and what each stage is told.
+
+Free of torch on purpose: the Snakefile reads it at every parse, which must take no time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sepclr_neuro.config import Config, load_config, stage_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.storage import write_text_if_changed
+
+__all__ = ["cohort_tables", "is_running", "workflow_config", "write_run_files"]
+
+SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
+PER_METHOD = ("training", "saliency")
+SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "report")
+
+
+def workflow_config(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> Config:
+    """The configuration of a whole run: one file, read as it stands.
+
+    Args:
+        files: the configuration files that Snakemake was given.
+        overrides: what ``--config`` said.
+
+    Raises:
+        InputError: for several files or for overrides, which would make a run that no file describes; or if the file
+            is wrong.
+    """
+    if overrides:
+        raise InputError(
+            f"--config {' '.join(overrides)}: values on the command line are not read, so that one file describes "
+            "the run; change a copy of config.yaml and give it with --configfile"
+        )
+    if len(files) != 1:
+        raise InputError(
+            f"--configfile: expected one file, got {len(files)} ({', '.join(map(str, files))}); files are not merged, "
+            "write one that says all"
+        )
+    return load_config(files[0])
+
+
+def is_running(results: Results, locks: Path = SNAKEMAKE_LOCKS) -> bool:
+    """Whether a Snakemake run holds (or, after a kill, has left) a lock on anything in the results folder."""
+    for lock in locks.glob("*.lock"):
+        for line in lock.read_text(encoding="utf-8").splitlines():
+            if Path(line.strip()).is_relative_to(results.root):
+                return True
+    return False
+
+
+def write_run_files(config: Config, results: Results) -> None:
+    """Writes each stage's run file where its content changes.
+
+    While a run is under way its run files stay as they are, whatever happens to the configuration: a job reads what
+    the run started with, and a dry run beside it changes nothing.
+    """
+    if is_running(results):
+        return
+    stages: list[tuple[str, str | None]] = [(stage, None) for stage in SHARED]
+    stages += [(stage, method) for stage in PER_METHOD for method in config.methods]
+    for stage, method in stages:
+        content = json.dumps(stage_config(config, stage, method), indent=2, ensure_ascii=False)
+        write_text_if_changed(results.run_file(stage, method), content + "\n")
+
+
+def cohort_tables(config: Config) -> list[Path]:
+    """Tables of the user that the cohort is read from; an edited one makes a new cohort."""
+    return [table for study in config.cohort.studies for table in (study.participants, *study.phenotypes)]

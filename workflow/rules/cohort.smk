@@ -1,0 +1,115 @@
+"""From tables and volumes to folds of standardised volumes."""
+
+made_here = settings.cohort.source != "files"
+if made_here:
+
+    rule dataset:
+        input:
+            run=results.run_file("dataset"),
+            tables=cohort_tables(settings),
+        output:
+            results.dataset / "participants.tsv",
+            results.truth / "factors.tsv",
+            results.truth / "disease_mask.nii.gz",
+        log:
+            results.log("dataset"),
+        benchmark:
+            results.benchmark("dataset")
+        conda:
+            environment
+        threads: 8
+        resources:
+            mem_mb=8000,
+            runtime=240,
+        shell:
+            "logged {log:q} sepclr-neuro dataset {input.run:q}"
+
+
+rule cohort:
+    input:
+        run=results.run_file("cohort"),
+        tables=cohort_tables(settings),
+        dataset=rules.dataset.output[0] if made_here else [],
+    output:
+        results.cohort,
+        results.exclusions,
+        results.flow,
+    log:
+        results.log("cohort"),
+    benchmark:
+        results.benchmark("cohort")
+    conda:
+        environment
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "logged {log:q} sepclr-neuro cohort {input.run:q}"
+
+
+# The volumes themselves are no inputs: a cohort has thousands. The command looks at all of them and reads those anew
+# whose content changed; after replacing some, say `snakemake --forcerun volumes`. The array is no output: Snakemake
+# would delete it before a rebuild, which copies from it what is still current.
+rule volumes:
+    input:
+        run=results.run_file("volumes"),
+        # A data set made anew may have the same table and other volumes.
+        dataset=results.run_file("dataset") if made_here else [],
+        cohort=results.cohort,
+    output:
+        results.index,
+        results.grid,
+    log:
+        results.log("volumes"),
+    benchmark:
+        results.benchmark("volumes")
+    conda:
+        environment
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=480,
+    shell:
+        "logged {log:q} sepclr-neuro volumes {input.run:q}"
+
+
+rule splits:
+    input:
+        run=results.run_file("splits"),
+        cohort=results.cohort,
+        index=results.index,
+    output:
+        results.splits,
+    log:
+        results.log("splits"),
+    benchmark:
+        results.benchmark("splits")
+    conda:
+        environment
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "logged {log:q} sepclr-neuro splits {input.run:q}"
+
+
+rule standardise:
+    input:
+        run=results.run_file("standardisation"),
+        index=results.index,
+        grid=results.grid,
+        splits=results.splits,
+    output:
+        results.standardisation("{fold}"),
+        results.standardisation("{fold}").with_suffix(".json"),
+    log:
+        results.log("standardise", "fold-{fold}"),
+    benchmark:
+        results.benchmark("standardise", "fold-{fold}")
+    conda:
+        environment
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        "logged {log:q} sepclr-neuro standardise {input.run:q} --fold {wildcards.fold}"

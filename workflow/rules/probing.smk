@@ -1,0 +1,38 @@
+"""What the representations of all methods tell about held-out people: probes and tables, in one job."""
+
+
+rule probe:
+    input:
+        run=results.run_file("probes"),
+        cohort=results.cohort,
+        splits=results.splits,
+        models=expand(
+            results.model_folder("{method}", "{fold}") / "model.json",
+            method=settings.methods,
+            fold=folds,
+        ),
+        representations=expand(rules.embed.output, method=settings.methods),
+    output:
+        scores=results.scores,
+        predictions=results.predictions,
+        coefficients=results.coefficients,
+        demographics=results.table("demographics", "tsv"),
+        data=results.table("schizophrenia", "tsv"),
+        table=report(
+            results.table("schizophrenia", "md"),
+            caption="../report/table.rst",
+            category="Probes",
+        ),
+        latex=results.table("schizophrenia", "tex"),
+    log:
+        results.log("probe"),
+    benchmark:
+        results.benchmark("probe")
+    conda:
+        environment
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    shell:
+        "logged {log:q} sepclr-neuro probe {input.run:q}"

@@ -1,0 +1,25 @@
+"""One HTML file that shows everything."""
+
+
+rule report:
+    input:
+        run=results.run_file("report"),
+        cohort=[results.cohort, results.exclusions, results.flow],
+        volumes=[results.index, results.grid],
+        models=expand(rules.train.output, method=settings.methods, fold=folds),
+        probes=rules.probe.output,
+        maps=expand(results.saliency("{method}"), method=settings.methods),
+    output:
+        report(results.report, caption="../report/report.rst", category="Report"),
+    log:
+        results.log("report"),
+    benchmark:
+        results.benchmark("report")
+    conda:
+        environment
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    shell:
+        "logged {log:q} sepclr-neuro report {input.run:q}"
