@@ -2,7 +2,7 @@
 
 The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
 `RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`, and the tests compare each with MONAI's result for the same
-parameters. They are arranged for whole batches, because volume by volume MONAI's cost as much as the network itself: crop,
+parameters. They are arranged for whole batches, since volume by volume they would cost more than the network: crop,
 resize, shift, flip and blur act on each axis alone, so for a volume all of them are one matrix an axis, and only a
 rotation needs a resampling of the grid.
 """

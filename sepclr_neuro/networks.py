@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
@@ -19,10 +18,9 @@ _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 class LightEncoder(nn.Module):
     """A small convolutional encoder that a laptop can train on whole volumes.
 
-    A stem cuts the input into patches 4 voxels wide, so that no layer sees the full grid (on two cores this passes over
-    twice the 128³ volumes a second of a stack of stride-2 convolutions); then one stride-2 convolution a stage; the last
-    grid is flattened, not averaged, since registered brains carry meaning in *where* something is. GroupNorm keeps a
-    person's representation free of who else is in the batch.
+    A stem cuts the input into patches 4 voxels wide, so that no layer works on the full grid; then one stride-2
+    convolution a stage; the last grid is flattened, not averaged, since in registered brains it matters *where*
+    something is. GroupNorm keeps a person's representation free of who else is in the batch.
 
     Args:
         input_shape: channels, then voxels a side, e.g. ``(1, 128, 128, 128)``.

@@ -1,4 +1,4 @@
-"""What every method owes the project, in 2D and 3D. A method added to the registry is tested here without a line more."""
+"""What every method owes the project, in 2D and 3D. A method added to the registry is tested here as it is."""
 
 from __future__ import annotations
 
