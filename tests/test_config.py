@@ -1,0 +1,182 @@
+"""The configuration: what it refuses and how it says so, and what each stage is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sepclr_neuro.config import STAGES, Config, json_schema, load_config, parse_config, stage_config
+from sepclr_neuro.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+METHOD = "sepclr-k-jem"
+STUDY = {"name": "ours", "participants": "participants.tsv"}
+AGE_ALONE = {"targets": {"age": {"kind": "regression", "expected_in": "common"}}}
+
+
+def message(content: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_config(content, "my.yaml")
+    return str(caught.value)
+
+
+def test_defaults_are_a_whole_configuration() -> None:
+    assert parse_config({}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"sed": 1}, ["my.yaml: sed: unknown key", "Did you mean 'seed'?"]),
+        ({"training": {"epoch": 3}}, ["training.epoch: unknown key", "Did you mean 'epochs'?"]),
+        ({"methods": {"sepclr-kjem": {}}}, ["methods.sepclr-kjem: no such method", f"Did you mean '{METHOD}'?"]),
+        ({"methods": {METHOD: {"comon_dim": 3}}}, [f"methods.{METHOD}.comon_dim", "Did you mean 'common_dim'?"]),
+        ({"methods": {METHOD: {"training": {"epoch": 3}}}}, [f"methods.{METHOD}.training.epoch", "'epochs'?"]),
+        ({"methods": {}}, ["methods: "]),
+        ({"seed": -1}, ["seed: ", "got -1"]),
+        ({"seed": "one"}, ["seed: ", 'got "one"']),
+        ({"training": {"learning_rate": float("inf")}}, ["training.learning_rate: "]),
+        ({"training": {"batch_size": 7}}, ["training: `batch_size` must be even", "got 7"]),
+        ({"training": {"patience": 5}}, ["training: `patience` watches the validation loss"]),
+        ({"volumes": {"shape": [64, 64, 65]}}, ["volumes.shape: each size must be a multiple of 16", "got 65"]),
+        ({"volumes": {"shape": [16, 64, 64]}}, ["volumes.shape: ", "at least 32, got 16"]),
+        ({"augmentation": {"crop_scale": [1.0, 0.5]}}, ["augmentation.crop_scale", "swap them"]),
+        ({"cohort": {"source": "files"}}, ["needs at least one entry in `studies`"]),
+        ({"cohort": {"studies": [STUDY]}}, ["`source: simulated` reads no `studies`"]),
+        (
+            {"cohort": {"source": "files", "studies": [STUDY], "simulation": {}}},
+            ["`simulation` is not used by `source: files`"],
+        ),
+        ({"cohort": {"source": "files", "studies": [STUDY, STUDY]}}, ["two studies are called 'ours'"]),
+        ({"cohort": {"background": ["a"], "target": ["a"]}}, ["'a' is in `background` and in `target`"]),
+        ({"cohort": {"scores": {"sans": {"range": [0, 120]}}}}, ["cohort.scores.sans: give either `column`"]),
+        (
+            {"cohort": {"scores": {"sans": {"items": "(", "range": [0, 120]}}}},
+            ["cohort.scores.sans: `items` is not a regular expression"],
+        ),
+        ({"cohort": {"scores": {"age": {"column": "x", "range": [0, 1]}}}}, ["'age' is a column that the cohort has"]),
+        (
+            {"probes": {"targets": {"agee": {"kind": "regression", "expected_in": "common"}}}},
+            ["probes.targets.agee: the cohort has no such column", "Did you mean 'age'?"],
+        ),
+        ({"saliency": {"targets": ["diagnosi"]}}, ["saliency.targets: 'diagnosi' is not probed", "'diagnosis'?"]),
+        ({"splits": {"stratify_by": ["sit"]}}, ["splits.stratify_by: the cohort has no column 'sit'", "'site'?"]),
+        ([1], ["expected keys with values"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(content: Any, expected: list[str]) -> None:
+    text = message(content)
+    for part in expected:
+        assert part in text
+
+
+def test_all_problems_come_at_once() -> None:
+    text = message({"seed": -1, "title": 3, "volumes": {"maximum": 0}})
+    assert text.startswith("3 problems were found")
+    assert all(key in text for key in ("seed", "title", "volumes.maximum"))
+
+
+def test_a_method_has_its_own_values_of_shared_sections() -> None:
+    config = parse_config({"training": {"epochs": 7}, "methods": {METHOD: {"training": {"batch_size": 4}}}})
+    training = config.for_method(METHOD)[3]
+    assert (training.epochs, training.batch_size) == (7, 4)
+    assert config.training.batch_size == Config().training.batch_size
+
+
+def test_a_bare_method_name_has_its_defaults() -> None:
+    assert parse_config({"methods": {METHOD: None}}).methods == {METHOD: {}}
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_projects_own_file_is_valid() -> None:
+    assert load_config(REPOSITORY / "config.yaml").cohort.source == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1\nseed: 2\n", "the key 'seed' is given twice"),
+        ("training:\n  epochs: 1\n  epochs: 2\n", "line 2: the key 'epochs' is given twice"),
+        ("seed: [1\n", "is not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+        ("", "expected keys with values"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
+        load_config(tmp_path / "none.yaml")
+
+
+# --- what stages are told -----------------------------------------------------------------------------------------
+
+# A cohort without the scores that the default probes ask for.
+WITHOUT_SCORES = {
+    "cohort": {"source": "files", "studies": [STUDY], "columns": {"others": {"scanner": "scanner"}}},
+    "splits": {"stratify_by": ["diagnosis", "scanner"]},
+    "probes": AGE_ALONE,
+    "saliency": {"targets": ["age"]},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("content", [{}, WITHOUT_SCORES], ids=["defaults", "without scores"])
+def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, content: dict[str, Any]) -> None:
+    config = parse_config(content)
+    method = METHOD if stage in ("training", "saliency") else None
+    told = stage_config(config, stage, method)
+    read = parse_config(json.loads(json.dumps(told)))
+    assert stage_config(read, stage, method) == told
+    for section in STAGES[stage]:
+        if section != "methods":
+            assert getattr(read, section) == getattr(config, section)
+
+
+def test_training_is_told_a_methods_own_values() -> None:
+    config = parse_config({"methods": {METHOD: {"training": {"epochs": 7}, "salient_dim": 5}}})
+    read = parse_config(stage_config(config, "training", METHOD))
+    settings, _, _, training = read.for_method(METHOD)
+    assert training.epochs == 7
+    assert settings.salient_dim == 5  # type: ignore[attr-defined]
+
+
+def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
+    def changed(content: dict[str, Any]) -> set[str]:
+        before, after = Config(), parse_config(content)
+        return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
+
+    assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
+    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "saliency", "report"}
+    assert changed({"splits": {"folds": 3}}) == {"splits", "report"}
+    assert changed({"title": "Another"}) == {"report"}
+    assert changed({"training": {"epochs": 3}}) == {"training", "report"}
+
+
+# --- schema --------------------------------------------------------------------------------------------------------
+
+
+def test_the_schema_file_is_what_the_model_says() -> None:
+    path = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
+    same = json.loads(path.read_text(encoding="utf-8")) == json_schema()
+    assert same, f"run `sepclr-neuro schema > {path.relative_to(REPOSITORY)}`"
+
+
+def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:
+    schema = json_schema()
+    assert schema["additionalProperties"] is False
+    method = schema["properties"]["methods"]["properties"][METHOD]["anyOf"][0]["$ref"].rsplit("/", 1)[1]
+    assert "salient_dim" in schema["$defs"][method]["properties"]
+    assert all(definition.get("additionalProperties") is False for definition in schema["$defs"].values())
