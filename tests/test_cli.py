@@ -1,0 +1,143 @@
+"""The command line: what it lists, how it fails, and that help stays quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sepclr_neuro import __version__, cli
+from sepclr_neuro.config import Config, json_schema
+from sepclr_neuro.layout import Results
+
+COMMAND = str(Path(sys.executable).with_name("sepclr-neuro"))
+COMMANDS = [
+    "check",
+    "dataset",
+    "cohort",
+    "volumes",
+    "splits",
+    "standardise",
+    "train",
+    "embed",
+    "probe",
+    "saliency",
+    "report",
+    "schema",
+    "methods",
+]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_names_every_command() -> None:
+    text = CliRunner().invoke(cli.app, ["--help"]).output
+    assert [name for name in COMMANDS if name not in text] == []
+    assert {command.callback.__name__ for command in cli.app.registered_commands if command.callback} == set(COMMANDS)
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, contextlib\nfrom sepclr_neuro import cli\n"
+        "with contextlib.suppress(SystemExit): cli.app(['train', '--help'])\n"
+        "heavy = {'torch', 'lightning', 'monai', 'nilearn', 'nibabel', 'sklearn', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_users_mistake_is_a_message_and_status_2(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("sed: 1\n")
+    result = run("cohort", str(path))
+    assert result.returncode == 2
+    assert result.stderr == f"sepclr-neuro: {path}: sed: unknown key. Did you mean 'seed'?\n"
+    assert result.stdout == ""
+
+
+def test_a_method_that_the_configuration_lacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("{}")
+    result = run("train", str(path), "--method", "sepclr", "--fold", "0")
+    assert result.returncode == 2
+    assert "--method sepclr" in result.stderr
+    assert "it has sepclr-k-jem" in result.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_stopped_does_not_report_success(end: signal.Signals) -> None:
+    # The command waits in its first import, as long computations do in theirs.
+    code = (
+        "import sys, time, types\nfrom sepclr_neuro import cli\n"
+        "module = types.ModuleType('sepclr_neuro.splits')\n"
+        "module.write_splits = lambda *_: (print('started', flush=True), time.sleep(60))\n"
+        "sys.modules['sepclr_neuro.splits'] = module\n"
+        "sys.argv = ['sepclr-neuro', 'splits', sys.argv[1]]\n"
+        "cli.main()"
+    )
+    config = Path(__file__).resolve().parents[1] / "config.yaml"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    started = time.monotonic()
+    os.kill(process.pid, end)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert time.monotonic() - started < 10
+
+
+def test_methods_and_schema_and_version() -> None:
+    runner = CliRunner()
+    assert runner.invoke(cli.app, ["methods"]).output.split()[0] == "sepclr-k-jem"
+    assert json.loads(runner.invoke(cli.app, ["schema"]).output) == json_schema()
+    assert runner.invoke(cli.app, ["--version"]).output.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "functions", "expected"),
+    [
+        (["dataset"], ["simulation.write_dataset"], ()),
+        (["cohort"], ["cohort.write_cohort"], ()),
+        (["volumes"], ["volumes.write_volumes"], ()),
+        (["splits"], ["splits.write_splits"], ()),
+        (["standardise", "--fold", "2"], ["standardisation.write_standardisation"], (2,)),
+        (["train", "--method", "sepclr-k-jem", "--fold", "1"], ["training.train_fold"], ("sepclr-k-jem", 1)),
+        (["embed", "--method", "sepclr-k-jem"], ["embedding.write_representations"], ("sepclr-k-jem",)),
+        (["probe"], ["probes.write_probes", "tables.write_tables"], ()),
+        (["saliency", "--method", "sepclr-k-jem"], ["saliency.write_saliency"], ("sepclr-k-jem",)),
+        (["report"], ["report.write_report"], ()),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_calls_its_stage(
+    arguments: list[str],
+    functions: list[str],
+    expected: tuple[Any, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[str, Any]] = []
+
+    def note(name: str) -> Any:
+        return lambda *given: calls.append((name, given))
+
+    for name in functions:
+        monkeypatch.setattr(f"sepclr_neuro.{name}", note(name))
+    (tmp_path / "my.yaml").write_text("output: elsewhere\nseed: 4\n")
+    result = CliRunner().invoke(cli.app, [arguments[0], str(tmp_path / "my.yaml"), *arguments[1:]])
+    assert result.exit_code == 0, result.output
+    config = Config(output=Path("elsewhere"), seed=4)
+    assert calls == [(name, (config, Results(Path("elsewhere")), *expected)) for name in functions]

@@ -1,0 +1,96 @@
+"""Each command takes a GPU that no other holds, and the threads it was given."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from sepclr_neuro import devices
+from sepclr_neuro.errors import InputError
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose nvidia-smi names two GPUs; gives the folder of their lock files."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho GPU-one\necho GPU-two\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "WAIT_SECONDS", 0.01)
+    return tmp_path
+
+
+def test_two_commands_take_two_gpus_and_free_them(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with devices.free_gpu(two_gpus) as first:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == first == "GPU-one"
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # the second command has an environment of its own
+        with devices.free_gpu(two_gpus) as second:
+            assert second == "GPU-two"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    with devices.free_gpu(two_gpus) as again:
+        assert again == "GPU-one"
+
+
+def test_a_third_command_waits_for_whichever_is_free_first(
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = threading.Event()
+    code = (
+        "import sys; from pathlib import Path; from sepclr_neuro import devices\n"
+        "with devices.free_gpu(Path(sys.argv[1])) as gpu: print(gpu, flush=True); sys.stdin.readline()"
+    )
+    others = []
+    for expected in ("GPU-one", "GPU-two"):
+        other = subprocess.Popen(
+            [sys.executable, "-c", code, str(two_gpus)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        others.append(other)
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == expected
+    # A killed command frees its GPU.
+    killer = threading.Thread(target=lambda: (release.wait(10), others[1].kill()))
+    killer.start()
+    monkeypatch.setattr(devices.time, "sleep", lambda _: release.set())
+    with devices.free_gpu(two_gpus) as third:
+        assert third == "GPU-two"
+    assert capsys.readouterr().out == "all 2 GPUs are held by other commands; waiting for one\n"
+    killer.join()
+    others[0].communicate("\n", timeout=10)
+    others[1].communicate(timeout=10)
+
+
+def test_a_schedulers_choice_stands(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with devices.free_gpu(two_gpus) as gpu:
+        assert gpu is None
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_nothing_happens_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with devices.free_gpu(tmp_path) as gpu:
+        assert gpu is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_torch_takes_the_threads_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        devices.use_given_threads()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    with pytest.raises(InputError, match="expected a whole number above 0, got 'many'"):
+        devices.use_given_threads()

@@ -1,0 +1,88 @@
+"""What the Snakefile asks at its start: one configuration, and run files that change only when they must."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sepclr_neuro import runfiles
+from sepclr_neuro.config import Config, load_config, parse_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+
+METHOD = "sepclr-k-jem"
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.chdir(tmp_path)
+    return Results(Path("results"))
+
+
+def contents(results: Results) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted((results.root / "run").iterdir())}
+
+
+def test_one_file_describes_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("seed: 3")
+    assert runfiles.workflow_config([path], {}).seed == 3
+    with pytest.raises(InputError, match="--config seed: values on the command line are not read"):
+        runfiles.workflow_config([path], {"seed": 4})
+    with pytest.raises(InputError, match=r"expected one file, got 2 .*files are not merged"):
+        runfiles.workflow_config([path, path], {})
+
+
+def test_every_stage_has_a_run_file_that_can_be_read(results: Results) -> None:
+    runfiles.write_run_files(Config(), results)
+    assert set(contents(results)) == {
+        *(f"{stage}.json" for stage in runfiles.SHARED),
+        *(f"{stage}-{METHOD}.json" for stage in runfiles.PER_METHOD),
+    }
+    for path in (results.root / "run").iterdir():
+        assert load_config(path).output == Path("results")
+
+
+def test_only_what_changed_is_written(results: Results) -> None:
+    runfiles.write_run_files(Config(), results)
+    before = {path.name: path.stat().st_ino for path in (results.root / "run").iterdir()}
+    runfiles.write_run_files(parse_config({"methods": {METHOD: {"salient_dim": 5}}}), results)
+    after = {path.name: path.stat().st_ino for path in (results.root / "run").iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {f"training-{METHOD}.json", "report.json"}
+
+
+def test_a_run_under_way_keeps_its_run_files(results: Results) -> None:
+    runfiles.write_run_files(Config(), results)
+    before = contents(results)
+    lock = runfiles.SNAKEMAKE_LOCKS / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("results/cohort/cohort.tsv\nresults/splits/splits.tsv\n")
+    runfiles.write_run_files(Config(seed=9), results)
+    assert contents(results) == before
+    # A run into another folder from the same place is no concern.
+    lock.write_text("results-2/cohort/cohort.tsv\n")
+    runfiles.write_run_files(Config(seed=9), results)
+    assert contents(results) != before
+
+
+def test_tables_of_all_studies_are_inputs() -> None:
+    studies = [
+        {"name": "a", "participants": "a.tsv", "phenotypes": ["sans.tsv", "saps.tsv"]},
+        {"name": "b", "participants": "b.tsv"},
+    ]
+    config = parse_config(
+        {
+            "cohort": {"source": "files", "studies": studies},
+            "probes": {"targets": {"age": {"kind": "regression", "expected_in": "common"}}},
+            "saliency": {"targets": []},
+        }
+    )
+    assert runfiles.cohort_tables(config) == [Path(name) for name in ("a.tsv", "sans.tsv", "saps.tsv", "b.tsv")]
+
+
+def test_the_snakefile_loads_no_torch() -> None:
+    code = "import sys, sepclr_neuro.runfiles; sys.exit('torch' in sys.modules or 'nilearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
