@@ -180,9 +180,21 @@ class Cohort(Section):
             if names.count(name) > 1:
                 raise ValueError(f"two studies are called {name!r}")
         reserved = {"participant_id", "session_id", "scan_id", "diagnosis", "group", "age", "sex", "site", "volume"}
+        if self.source == "implanted":
+            reserved |= {"sans", "saps"}
         for name in (*self.scores, *self.columns.others):
             if name in reserved:
                 raise ValueError(f"{name!r} is a column that the cohort has anyway; choose another name")
+            if name in self.scores and name in self.columns.others:
+                raise ValueError(f"{name!r} is in `scores` and in `columns.others`; a name has one meaning")
+        if self.source != "files" and self.scores:
+            raise ValueError(f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`")
+        if self.source == "simulated" and (self.values or self.columns != Columns()):
+            raise ValueError("`source: simulated` knows its own tables; remove `columns` and `values`")
+        mappable = ["diagnosis", "sex", "site", *self.columns.others]
+        for name in self.values:
+            if name not in mappable:
+                raise ValueError(f"values.{name}: no such fact has codes.{_suggest(name, mappable)}")
         return self
 
 
@@ -330,6 +342,14 @@ class Probes(Section):
     """Linear probes: fitted on a fold's training people, scored on its held-out people."""
 
     targets: dict[Name, ProbeTarget] = Field(_DEFAULT_TARGETS, min_length=1, description="Cohort columns to probe.")
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        labels = [target.label or name for name, target in self.targets.items()]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two targets are called {label!r} in tables; give one of them another `label`")
+        return self
 
 
 class Saliency(Section):

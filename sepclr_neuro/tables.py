@@ -1,0 +1,245 @@
+"""The paper's table of probes, as data, Markdown and LaTeX, and who is in the cohort."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from sepclr_neuro.cohort import load_cohort
+from sepclr_neuro.config import Config
+from sepclr_neuro.layout import Results
+from sepclr_neuro.probes import METRICS, asked_people
+from sepclr_neuro.registry import METHODS
+from sepclr_neuro.storage import read_tsv, write_text, write_tsv
+
+__all__ = ["PaperTable", "arrow", "demographics", "paper_table", "summarise", "write_tables"]
+
+SPACES = ("common", "salient")
+METRIC_LABELS = {"bacc": "balanced accuracy, %", "mae": "MAE"}
+# What a reader must know before a figure: who the people are.
+SOURCES = {
+    "simulated": "SIMULATED cohort: made from a template with known factors, no result about people.",
+    "implanted": "IMPLANTED effect: real volumes, but group and symptoms were drawn at random and put into them.",
+    "files": "Real cohort.",
+}
+ALL_SITES = "all sites"
+
+
+class Column(NamedTuple):
+    """One column of figures of the paper's table."""
+
+    target: str
+    heading: str
+    space: str
+    arrow: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.heading}, {self.space} {self.arrow}"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The paper's table, ready to be shown. All of it is plain text: whoever shows it escapes it."""
+
+    table: pd.DataFrame
+    """Text. ``Method``, then one column a target and space; one row a method, and last the row of chance."""
+    caption: str
+    notes: list[str]
+
+
+def arrow(metric: str, expected_in: str, space: str) -> str:
+    """Which way is better: the space that should hold the target reads it well, the other one badly.
+
+    >>> arrow("mae", expected_in="common", space="common"), arrow("mae", expected_in="common", space="salient")
+    ('↓', '↑')
+    """
+    return "↑" if (metric == "bacc") == (expected_in == space) else "↓"
+
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and SD (n - 1) over the folds that have a value, and the mean chance; ``bacc`` in percent.
+
+    Args:
+        scores: the table scores.tsv.
+
+    Returns:
+        ``method target metric space mean sd folds chance``, in the order of ``scores``.
+    """
+    scale = scores["metric"].map({"bacc": 100.0, "mae": 1.0})
+    scores = scores.assign(value=scores["value"] * scale, chance=scores["chance"] * scale)
+    by = scores.groupby(["method", "target", "metric", "space"], sort=False)
+    return by.agg(
+        mean=("value", "mean"), sd=("value", "std"), folds=("value", "count"), chance=("chance", "mean")
+    ).reset_index()
+
+
+def _columns(config: Config) -> list[Column]:
+    columns = []
+    for name, target in config.probes.targets.items():
+        metric = METRICS[target.kind]
+        heading = f"{target.label or name} ({METRIC_LABELS[metric]})"
+        columns += [Column(name, heading, space, arrow(metric, target.expected_in, space)) for space in SPACES]
+    return columns
+
+
+def paper_table(config: Config, results: Results) -> PaperTable:
+    """The layout of the paper: methods by target and space, mean ± SD over folds, arrows, and a row of chance.
+
+    A method with one space has its figure in both columns of a target, and says so beside its name.
+    """
+    summary = summarise(read_tsv(results.scores))
+    columns = _columns(config)
+    cells = [_figure(mean, sd) for mean, sd in zip(summary["mean"], summary["sd"], strict=True)]
+    figures = dict(zip(zip(summary["method"], summary["target"], summary["space"], strict=True), cells, strict=True))
+    rows, single = [], False
+    for method in config.methods:
+        one_space = "single" in set(summary.loc[summary["method"] == method, "space"])
+        single |= one_space
+        row = {"Method": METHODS[method].title + (" (single space)" if one_space else "")}
+        for column in columns:
+            row[column.name] = figures[method, column.target, "single" if one_space else column.space]
+        rows.append(row)
+    chance = summary.groupby("target")["chance"].mean()
+    rows.append({"Method": "Chance"} | {column.name: _figure(chance[column.target]) for column in columns})
+    folds = config.splits.count
+    caption = (
+        f"Linear probes of held-out people, mean ± SD over {folds} folds. An arrow says which way is better. "
+        f"{SOURCES[config.cohort.source]}"
+    )
+    return PaperTable(pd.DataFrame(rows), caption, _notes(config, load_cohort(results), summary, single))
+
+
+def _figure(mean: float, sd: float = float("nan")) -> str:
+    if pd.isna(mean):
+        return "n/a"
+    return f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
+
+
+def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: bool) -> list[str]:
+    notes = [
+        "Chance is 100 / (number of classes) for balanced accuracy; for MAE it is the error of always predicting the "
+        "median of the training people.",
+        "An MAE worse than predicting the median is overfitting of the probe, not separation.",
+        "The SD is over folds, which share training people: it is no confidence interval.",
+    ]
+    for name, target in config.probes.targets.items():
+        people = asked_people(cohort, target)
+        known, asked = int(people[name].notna().sum()), len(people)
+        if known < asked:
+            group = "" if target.people == "all" else f" of the {target.people} group"
+            notes.append(
+                f"{target.label or name}: {known} of {asked} scans{group} have a value; the other {asked - known} are "
+                "left out, never counted as 0."
+            )
+    if single:
+        notes.append("(single space): the method has one representation; its figure stands in both columns.")
+    if (summary["folds"] < config.splits.count).any():
+        notes.append(
+            "Some folds have too few people with a value to probe; n/a: no fold has enough. The numbers are in "
+            "probes/scores.tsv."
+        )
+    return notes
+
+
+def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
+    """Who is in the cohort, by group and site, and by group over all sites; each person counts once, by the first scan.
+
+    Returns:
+        ``group site n age_mean age_sd age_min age_max``, ``<sex>_percent`` for each sex in the cohort (of the people
+        whose sex is known), and ``<score>_n <score>_mean <score>_sd`` for each symptom score. SD with n - 1.
+    """
+    people = cohort.drop_duplicates("participant_id")
+    scores = [name for name in dict.fromkeys(["sans", "saps", *config.cohort.scores]) if name in people]
+    sexes = sorted(people["sex"].dropna().unique())
+    rows = []
+    for group in ("background", "target"):
+        members = people[people["group"] == group]
+        parts = [(ALL_SITES, members), *members.groupby("site", sort=True)]
+        for site, part in parts:
+            age = part["age"].agg(["mean", "std", "min", "max"])
+            row = {"group": group, "site": site, "n": len(part)}
+            row |= {"age_mean": age["mean"], "age_sd": age["std"], "age_min": age["min"], "age_max": age["max"]}
+            sex = part["sex"].dropna()
+            row |= {f"{label}_percent": 100 * (sex == label).mean() for label in sexes}
+            for score in scores:
+                row |= {f"{score}_n": part[score].count(), f"{score}_mean": part[score].mean()}
+                row |= {f"{score}_sd": part[score].std()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_tables(config: Config, results: Results) -> None:
+    """Writes tables/schizophrenia.tsv, .md and .tex, and tables/demographics.tsv."""
+    write_tsv(results.table("schizophrenia", "tsv"), summarise(read_tsv(results.scores)))
+    paper = paper_table(config, results)
+    write_text(results.table("schizophrenia", "md"), _markdown(config.title, paper))
+    write_text(results.table("schizophrenia", "tex"), _latex(config, paper))
+    write_tsv(results.table("demographics", "tsv"), demographics(config, load_cohort(results)))
+
+
+def _markdown(title: str, paper: PaperTable) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(_markdown_text(cell) for cell in cells) + " |"
+
+    head = list(paper.table.columns)
+    lines = [f"# {_markdown_text(title)}", "", _markdown_text(paper.caption), ""]
+    lines += [line(head), "|" + "---|" * len(head)]
+    lines += [line(list(row)) for row in paper.table.itertuples(index=False)]
+    lines += ["", *(f"- {_markdown_text(note)}" for note in paper.notes), ""]
+    return "\n".join(lines)
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+} | {character: "\\" + character for character in "&%$#_{}"}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _latex(config: Config, paper: PaperTable) -> str:
+    """A table that needs the packages booktabs and graphicx; headings span the two spaces of a target."""
+    columns = _columns(config)
+    headings = [f"\\multicolumn{{2}}{{c}}{{{_latex_text(column.heading)}}}" for column in columns[:: len(SPACES)]]
+    rules = " ".join(f"\\cmidrule(lr){{{first}-{first + 1}}}" for first in range(2, len(columns) + 2, len(SPACES)))
+    spaces = [_latex_text(f"{column.space} {column.arrow}") for column in columns]
+    *methods, chance = [
+        " & ".join(_latex_text(cell) for cell in row) + r" \\" for row in paper.table.itertuples(index=False)
+    ]
+    text = " ".join([_latex_text(config.title) + ".", *map(_latex_text, [paper.caption, *paper.notes])])
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{text}}}",
+        r"\resizebox{\textwidth}{!}{%",
+        f"\\begin{{tabular}}{{l{'c' * len(columns)}}}",
+        r"\toprule",
+        " & ".join(["", *headings]) + r" \\",
+        rules,
+        " & ".join(["Method", *spaces]) + r" \\",
+        r"\midrule",
+        *methods,
+        r"\midrule",
+        chance,
+        r"\bottomrule",
+        r"\end{tabular}%",
+        "}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,366 @@
+"""Linear probes: figures against an independent oracle, nobody leaks, nobody is dropped or invented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sepclr_neuro.config import Config, ProbeTarget
+from sepclr_neuro.embedding import Representations
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.probes import (
+    RIDGE_ALPHA,
+    Question,
+    balanced_accuracy,
+    fit_probe,
+    inner_folds,
+    questions,
+    refuse_leaks,
+    write_probes,
+)
+from sepclr_neuro.splits import Fold
+from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
+from tests.oracles import probe_scores as oracle
+
+METHOD = "sepclr-k-jem"
+
+
+def make_cohort(n: int = 60) -> pd.DataFrame:
+    """People whose group, sex and site repeat with different periods; every tenth patient has no SANS."""
+    number = np.arange(n)
+    patient = number % 2 == 1
+    ids = [f"sub-{k:03d}" for k in number]
+    severity = (number * 37 % n).astype(float)
+    sans = np.where(patient & (number % 20 != 1), severity, np.nan)
+    return pd.DataFrame(
+        {
+            "scan_id": ids,
+            "participant_id": ids,
+            "session_id": np.nan,
+            "diagnosis": np.where(patient, "schizophrenia", "control"),
+            "group": np.where(patient, "target", "background"),
+            "age": 20.0 + number * 7 % 41,
+            "sex": np.where(number // 2 % 2 == 0, "female", "male"),
+            "site": np.array(["oslo", "prague", "rome"])[number % 3],
+            "sans": sans,
+            "saps": np.where(patient, severity, np.nan),
+            "volume": np.nan,
+        }
+    )
+
+
+def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Config, Results]:
+    """Files that the earlier stages would leave: common holds age, sex and site, salient diagnosis and severity."""
+    config = Config(output=folder, splits={"folds": folds})
+    results = Results(folder)
+    write_tsv(results.cohort, cohort)
+    write_tsv(results.index, cohort[["scan_id"]])
+    n = len(cohort)
+    fold_of = np.arange(n) // 6 % folds
+    noise = np.random.default_rng(0)
+    sites = np.stack([cohort["site"] == site for site in ("oslo", "prague", "rome")], axis=1)
+    common = np.column_stack([cohort["age"] / 10, cohort["sex"] == "male", sites]).astype(float)
+    severity = cohort["saps"].fillna(0) / 10
+    salient = np.column_stack([cohort["group"] == "target", severity, noise.normal(size=n)]).astype(float)
+    splits = []
+    for fold in range(folds):
+        side = np.where(fold_of == fold, "test", "train")
+        splits.append(cohort[["scan_id", "participant_id"]].assign(fold=fold, side=side))
+        table = cohort[["scan_id"]].assign(side=side)
+        for space, values in (("common", common), ("salient", salient)):
+            noisy = values + 0.1 * noise.normal(size=values.shape)
+            table = table.assign(**{f"{space}_{k}": noisy[:, k] for k in range(values.shape[1])})
+        write_tsv(results.representations(METHOD, fold), table)
+        trained_on = cohort.loc[side == "train", "scan_id"].tolist()
+        write_json(results.model_folder(METHOD, fold) / "model.json", {"train_scan_ids": trained_on})
+    write_tsv(results.splits, pd.concat(splits)[["fold", "scan_id", "participant_id", "side"]])
+    return config, results
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
+    config, results = write_run(tmp_path_factory.mktemp("run"), make_cohort())
+    write_probes(config, results)
+    return config, results
+
+
+def read_scores(results: Results) -> pd.DataFrame:
+    return read_tsv(results.scores).set_index(["fold", "target", "space"])
+
+
+def test_each_space_answers_what_it_holds(run: tuple[Config, Results]) -> None:
+    scores = read_scores(run[1])["value"]
+    for fold in (0, 1):
+        assert scores[fold, "sex", "common"] == 1
+        assert scores[fold, "site", "common"] == 1
+        assert scores[fold, "diagnosis", "salient"] == 1
+        assert scores[fold, "age", "common"] < 2 < 8 < scores[fold, "age", "salient"]
+        assert scores[fold, "saps", "salient"] < 2 < 8 < scores[fold, "saps", "common"]
+        assert scores[fold, "diagnosis", "common"] < 0.8
+        assert scores[fold, "sex", "salient"] < 0.8
+
+
+def test_scores_equal_the_oracle(run: tuple[Config, Results]) -> None:
+    scores = read_scores(run[1])
+    cohort = make_cohort().set_index("scan_id")
+    predictions = read_tsv(run[1].predictions, text=("truth", "prediction"))
+    split = read_tsv(run[1].splits)
+    for (fold, target, space), rows in predictions.groupby(["fold", "target", "space"]):
+        row = scores.loc[(fold, target, space)]
+        train = cohort.loc[split.loc[(split["fold"] == fold) & (split["side"] == "train"), "scan_id"], target].dropna()
+        if row["metric"] == "bacc":
+            assert row["value"] == pytest.approx(oracle.balanced_accuracy(rows["truth"], rows["prediction"]), rel=1e-5)
+            assert row["chance"] == pytest.approx(1 / train.nunique(), rel=1e-5)
+        else:
+            assert row["value"] == pytest.approx(
+                oracle.mean_absolute_error(rows["truth"], rows["prediction"]), rel=1e-4
+            )
+            assert row["chance"] == pytest.approx(oracle.median_error(train, rows["truth"]), rel=1e-5)
+        assert list(rows["truth"].astype(cohort[target].dtype)) == cohort.loc[rows["scan_id"], target].tolist()
+        assert (row["n_train"], row["n_test"]) == (len(train), len(rows))
+
+
+def test_held_out_people_alone_are_predicted(run: tuple[Config, Results]) -> None:
+    predictions, split = read_tsv(run[1].predictions), read_tsv(run[1].splits)
+    for fold in (0, 1):
+        held_out = split.loc[(split["fold"] == fold) & (split["side"] == "test"), "scan_id"]
+        asked = predictions[(predictions["fold"] == fold) & (predictions["target"] == "age")]
+        assert set(asked["scan_id"]) == set(held_out)
+
+
+def test_missing_scores_are_left_out_never_zero(run: tuple[Config, Results]) -> None:
+    cohort = make_cohort()
+    missing = set(cohort.loc[(cohort["group"] == "target") & cohort["sans"].isna(), "scan_id"])
+    controls = set(cohort.loc[cohort["group"] == "background", "scan_id"])
+    predictions = read_tsv(run[1].predictions)
+    asked = set(predictions.loc[predictions["target"] == "sans", "scan_id"])
+    assert missing
+    assert asked == set(cohort["scan_id"]) - missing - controls
+    counts = read_scores(run[1]).loc[(0, "sans", "salient")]
+    assert counts["n_train"] + counts["n_test"] == 30 - len(missing)
+
+
+def test_coefficients_act_on_the_raw_representation(run: tuple[Config, Results]) -> None:
+    """weights · r + intercept is the prediction of a regression and the log-odds of two classes."""
+    coefficients = read_json(run[1].coefficients)
+    assert {entry["target"] for entry in coefficients} == {"age", "sex", "sans", "saps", "diagnosis"}
+    predictions = read_tsv(run[1].predictions, text=("truth", "prediction"))
+    for entry in coefficients:
+        keys = ["method", "fold", "target", "space"]
+        rows = predictions[(predictions[keys] == [entry[key] for key in keys]).all(axis=1)]
+        table = read_tsv(run[1].representations(METHOD, entry["fold"])).set_index("scan_id").loc[rows["scan_id"]]
+        raw = table[[name for name in table if name.startswith(entry["space"])]].to_numpy(float)
+        found = oracle.decision(raw, entry["weights"], entry["intercept"])
+        if entry["classes"]:
+            assert found == pytest.approx(rows["score"].to_numpy(), rel=1e-4, abs=1e-4)
+            assert [entry["classes"][int(value > 0)] for value in found] == rows["prediction"].tolist()
+        else:
+            assert found == pytest.approx(rows["prediction"].astype(float).to_numpy(), rel=1e-4, abs=1e-3)
+            assert rows["score"].isna().all()
+
+
+def test_the_target_group_is_positive(run: tuple[Config, Results]) -> None:
+    entries = [entry for entry in read_json(run[1].coefficients) if entry["target"] == "diagnosis"]
+    assert all(entry["classes"] == ["control", "schizophrenia"] for entry in entries)
+    predictions = read_tsv(run[1].predictions)
+    rows = predictions[(predictions["target"] == "diagnosis") & (predictions["space"] == "salient")]
+    assert (rows.loc[rows["truth"] == "schizophrenia", "score"] > 0).all()
+
+
+def only(config: Config, *targets: str) -> Config:
+    """The configuration with some of its targets."""
+    kept = {name: config.probes.targets[name] for name in targets}
+    return config.model_copy(update={"probes": config.probes.model_copy(update={"targets": kept})})
+
+
+def test_the_same_data_give_the_same_figures_whatever_else_is_asked(
+    run: tuple[Config, Results], tmp_path: Path
+) -> None:
+    config, results = write_run(tmp_path, make_cohort())
+    write_probes(only(config, "diagnosis", "saps"), results)
+    before, again = (read_json(each.coefficients) for each in (run[1], results))
+    assert len(again) == 8
+    assert all(entry in before for entry in again)
+    table = read_scores(results)
+    pd.testing.assert_frame_equal(table, read_scores(run[1]).loc[table.index])
+
+
+# --- one probe ---------------------------------------------------------------------------------------------------
+
+
+def ask(truth: list, representation: np.ndarray, train: int, kind: str, people: list[str] | None = None):
+    """Fits on the first ``train`` rows and asks about the others."""
+    ids = [f"s{k}" for k in range(len(truth))]
+    classes = tuple(sorted(set(truth))) if kind == "classification" else ()
+    question = Question("x", kind, pd.Series(truth, index=ids), classes)
+    table = pd.DataFrame(representation, index=ids)
+    return fit_probe(question, table[:train], table[train:], dict(zip(ids, people or ids, strict=True)))
+
+
+def test_ridge_is_the_closed_form() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal([5, -3, 0], [10, 0.1, 1], size=(60, 3))
+    y = x @ [0.3, 4.0, -2.0] + rng.normal(size=60)
+    answer = ask(list(y), x, train=40, kind="regression")
+    gaps = [abs(oracle.ridge(x[:40], y[:40], x[40:], alpha) - answer.prediction).max() for alpha in RIDGE_ALPHA]
+    assert min(gaps) < 1e-8
+
+
+def test_permuted_labels_are_near_chance() -> None:
+    rng = np.random.default_rng(2)
+    truth = np.repeat(["a", "b"], 400)
+    x = (truth == "b")[:, None] + 0.1 * rng.normal(size=(800, 2))
+    answer = ask(list(rng.permutation(truth)), x[rng.permutation(800)], train=400, kind="classification")
+    assert abs(answer.value - 0.5) < 0.1
+
+
+def test_unequal_classes_weigh_the_same() -> None:
+    """Nine controls to a patient and no signal: a probe that says control to all would find no patient."""
+    rng = np.random.default_rng(3)
+    truth = (["a"] * 9 + ["b"]) * 40
+    answer = ask(truth, rng.normal(size=(400, 2)), train=200, kind="classification")
+    assert 0.2 < np.mean(answer.prediction == "b") < 0.8
+
+
+def test_balanced_accuracy_is_over_classes_present() -> None:
+    truth, prediction = np.array(["a", "a", "b"]), np.array(["a", "c", "b"])
+    assert balanced_accuracy(truth, prediction) == oracle.balanced_accuracy(truth, prediction) == 0.75
+
+
+def test_a_class_unseen_in_training_counts_as_never_found() -> None:
+    truth = ["a", "b"] * 5 + ["a", "b", "new", "new"]
+    x = np.array([[float(label == "b")] for label in truth])
+    answer = ask(truth, x, train=10, kind="classification")
+    assert answer.value == pytest.approx(2 / 3)
+    assert answer.chance == 0.5
+
+
+def test_a_class_of_one_person_stays_a_class() -> None:
+    truth = ["a", "b"] * 6 + ["rare"] + ["a", "b"]
+    x = np.array([[float(label == "b"), float(label == "rare")] for label in truth])
+    answer = ask(truth, x, train=13, kind="classification")
+    assert answer.value == 1
+    assert answer.chance == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("truth", "train", "kind", "people"),
+    [
+        (["a"] * 6, 4, "classification", None),
+        (["a", "a", "a", "b", "a", "b"], 4, "classification", None),
+        (["a", "b", "a", "b", "a"], 4, "classification", ["p", "q", "p", "q", "r"]),
+        (["a", "b", "a", "b"], 4, "classification", None),
+        ([1.0, 2.0], 1, "regression", None),
+        ([], 0, "regression", None),
+    ],
+    ids=["one class", "one member", "one person scanned twice", "nobody held out", "one number", "no value at all"],
+)
+def test_too_few_people_give_no_answer(truth: list, train: int, kind: str, people: list[str] | None) -> None:
+    assert ask(truth, np.arange(2.0 * len(truth)).reshape(-1, 2), train, kind, people) is None
+
+
+def test_inner_folds_keep_people_together_and_classes_on_both_sides() -> None:
+    people = np.array(["p0", "p0", "p1", "p2", "p2", "p3", "p4", "p5", "p6", "p7"])
+    truth = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 2])
+    folds = inner_folds(truth, people)
+    assert len(folds) == 5
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(10))
+    for train, test in folds:
+        assert not set(people[train]) & set(people[test])
+        assert set(truth[train]) == {0, 1, 2}
+
+
+# --- hostile cohorts ---------------------------------------------------------------------------------------------
+
+
+def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
+    config, results = write_run(tmp_path, make_cohort(24).assign(sans=np.nan))
+    write_probes(only(config, "sans"), results)
+    scores = read_tsv(results.scores)
+    assert scores[["value", "chance"]].isna().all(axis=None)
+    assert (scores[["n_train", "n_test"]] == 0).all(axis=None)
+    assert len(scores) == 4
+    assert read_json(results.coefficients) == []
+    columns = ["method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
+    assert list(read_tsv(results.predictions)) == columns
+
+
+def test_several_diagnoses_of_a_side_are_one_class() -> None:
+    cohort = make_cohort(8)
+    cohort.loc[1, "diagnosis"] = "schizoaffective"
+    config = Config(
+        cohort={"source": "simulated", "target": ["schizophrenia", "schizoaffective"]},
+        probes={"targets": {"diagnosis": {"kind": "classification", "expected_in": "salient"}}},
+        saliency={"targets": []},
+    )
+    (question,) = questions(config, cohort)
+    assert question.classes == ("control", "schizophrenia+schizoaffective")
+    assert question.truth.value_counts().tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "message"),
+    [("site", "regression", "holds text such as 'oslo'"), ("age", "classification", "numbers such as 20.5")],
+)
+def test_a_kind_that_does_not_suit_the_column_is_refused(target: str, kind: str, message: str) -> None:
+    cohort = make_cohort(8)
+    cohort["age"] += 0.5
+    config = Config()
+    targets = {target: ProbeTarget(kind=kind, expected_in="common")}
+    config = config.model_copy(update={"probes": config.probes.model_copy(update={"targets": targets})})
+    with pytest.raises(InputError, match=f"probes.targets.{target}.*{message}"):
+        questions(config, cohort)
+
+
+def test_a_diverged_representation_is_refused(tmp_path: Path) -> None:
+    config, results = write_run(tmp_path, make_cohort(24))
+    path = results.representations(METHOD, 1)
+    table = read_tsv(path)
+    table.loc[3, "salient_1"] = np.nan
+    write_tsv(path, table)
+    with pytest.raises(InputError, match="fold 1: the salient representation has values that are not finite"):
+        write_probes(config, results)
+
+
+# --- leaks -------------------------------------------------------------------------------------------------------
+
+
+def check(trained_on: list[str], side: list[str], person: dict[str, str] | None = None) -> None:
+    ids = ["a_1", "a_2", "b", "c"]
+    person = person or {"a_1": "a", "a_2": "a", "b": "b", "c": "c"}
+    representations = Representations(ids, np.array(side), {"common": np.zeros((4, 2))})
+    refuse_leaks(METHOD, Fold(0, ("a_1", "b"), ("a_2", "c")), representations, trained_on, person)
+
+
+def test_leak_guard_passes_a_clean_fold() -> None:
+    distinct = {"a_1": "a", "a_2": "z", "b": "b", "c": "c"}
+    check(["a_1", "b"], ["train", "test", "train", "test"], distinct)
+
+
+def test_leak_guard_names_a_held_out_scan_that_was_trained_on() -> None:
+    with pytest.raises(InputError, match="'c' is held out, but the model was trained on this person"):
+        check(["b", "c"], ["train", "test", "train", "test"])
+
+
+def test_leak_guard_knows_a_person_in_another_session() -> None:
+    with pytest.raises(InputError, match="'a_2' is held out, but the model was trained on this person"):
+        check(["a_1", "b"], ["train", "test", "train", "test"])
+
+
+def test_leak_guard_compares_sides_with_the_splits() -> None:
+    with pytest.raises(InputError, match=r"'c' is on side test in splits\.tsv, but on side train"):
+        check(["b"], ["train", "test", "train", "train"])
+
+
+def test_write_probes_runs_the_guard(tmp_path: Path) -> None:
+    config, results = write_run(tmp_path, make_cohort(24))
+    path = results.model_folder(METHOD, 1) / "model.json"
+    held_out = read_tsv(results.splits).query("fold == 1 and side == 'test'")["scan_id"].iloc[0]
+    write_json(path, {"train_scan_ids": [*read_json(path)["train_scan_ids"], held_out]})
+    with pytest.raises(ValueError, match=held_out):
+        write_probes(config, results)
+    assert not results.scores.exists()
