@@ -5,6 +5,7 @@ A trained model is two files: weights as safetensors and everything else as JSON
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 import shutil
@@ -216,6 +217,9 @@ class _Loop(lightning.LightningModule):
         loss = self.method.losses(views, target)["loss"]
         self.log("validation_loss", loss, on_epoch=True, batch_size=len(target))
 
+    def on_fit_start(self) -> None:
+        self.standardisation = self.standardisation.to(self.device)
+
     def on_train_epoch_start(self) -> None:
         self._sums, self._started = {}, time.monotonic()
 
@@ -256,16 +260,16 @@ class _EveryEpoch(Checkpoint):
     def __init__(self, folder: Path, title: str) -> None:
         self.folder, self.title = folder, title
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, loop: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, loop: Any) -> None:
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
         for old in _checkpoints(self.folder)[2:]:
             old.unlink()
-        row = loop.history[-1]  # type: ignore[union-attr, index]
-        left = (trainer.max_epochs - row["epoch"]) * row["seconds"]  # type: ignore[operator, index]
-        watched = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""  # type: ignore[index]
+        row = loop.history[-1]
+        left = ((trainer.max_epochs or 0) - row["epoch"]) * row["seconds"]
+        watched = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""
         _say(
-            f"{self.title}: epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "  # type: ignore[index]
-            f"{row['seconds']:.1f} s, at most {left:.0f} s left"  # type: ignore[index]
+            f"{self.title}: epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "
+            f"{row['seconds']:.1f} s, at most {left:.0f} s left"
         )
 
 
@@ -344,14 +348,14 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
         best = ModelCheckpoint(folder, "best", monitor="validation_loss", save_weights_only=True)
         callbacks += [EarlyStopping("validation_loss", patience=training.patience), best]
     precision = _precision(training)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        # Advice of Lightning's that does not hold here: batches come from a memory map, in bounded time.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+        # Lightning's advice (on workers, loggers, srun) does not hold here and would bury warnings that mean something.
+        warnings.filterwarnings("ignore", module=r"lightning\.")
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
             devices=1,
-            precision=precision,
+            precision=precision,  # type: ignore[arg-type]
             gradient_clip_val=training.gradient_clip,
             callbacks=callbacks,
             plugins=[_AtomicCheckpoints()],

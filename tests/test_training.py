@@ -1,0 +1,195 @@
+"""Training is repeatable to the bit, resumes after any kill, and its models say whom they saw."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sepclr_neuro.embedding import read_representations, write_representations
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.splits import read_fold
+from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.training import load_model, train_fold
+from tests.small_run import small_run
+
+METHOD = "sepclr-k-jem"
+
+
+def weights(results: Results, fold: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(results.model_folder(METHOD, fold) / "model.safetensors")
+
+
+def assert_equal_to_the_bit(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory):
+    config, results = small_run(tmp_path_factory.mktemp("trained"))
+    for fold in range(2):
+        train_fold(config, results, METHOD, fold)
+    return config, results
+
+
+def test_a_model_says_what_it_is(trained) -> None:
+    _, results = trained
+    metadata = read_json(results.model_folder(METHOD, 0) / "model.json")
+    assert metadata["train_scan_ids"] == list(read_fold(results, 0).train)
+    assert metadata["epochs"] == 3
+    assert metadata["settings"]["training"]["batch_size"] == 4
+    assert metadata["versions"]["torch"] in torch.__version__
+    history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert {"loss", "common_alignment", "independence", "seconds"} <= set(history.columns)
+
+
+def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sepclr_neuro import volumes
+
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4, "validation_fraction": 0.4})
+    read: set[str] = set()
+    original = volumes.VolumeCache.read
+
+    def spy(cache: volumes.VolumeCache, rows: list[int]) -> torch.Tensor:
+        read.update(cache.scan_ids[row] for row in rows)
+        return original(cache, rows)
+
+    monkeypatch.setattr(volumes.VolumeCache, "read", spy)
+    train_fold(config, results, METHOD, 0)
+    assert read
+    assert read <= set(read_fold(results, 0).train)
+
+
+def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
+    again, results = small_run(tmp_path / "again")
+    train_fold(again, results, METHOD, 0)
+    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+    other, results = small_run(tmp_path / "other", seed=1)
+    train_fold(other, results, METHOD, 0)
+    assert not torch.equal(
+        weights(trained[1])["common_encoder.representation.weight"],
+        weights(results)["common_encoder.representation.weight"],
+    )
+
+
+def test_killed_and_resumed_is_equal_to_undisturbed(trained, tmp_path: Path) -> None:
+    """SIGKILL once the first checkpoint is there; the same call ends in the same bits."""
+    config, results = small_run(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from tests.small_run import small_run; "
+        "from sepclr_neuro.training import train_fold; "
+        "train_fold(*small_run(Path(sys.argv[1])), 'sepclr-k-jem', 0)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    checkpoint = results.checkpoints(METHOD, 0) / "epoch-00001.ckpt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert checkpoint.exists()
+    assert not (results.model_folder(METHOD, 0) / "model.json").exists()
+    train_fold(config, results, METHOD, 0)
+    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+
+
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(trained, tmp_path: Path, capsys) -> None:
+    config, results = small_run(tmp_path)
+    train_fold(config, results, METHOD, 0)
+    (newest,) = sorted(results.checkpoints(METHOD, 0).glob("*.ckpt"))[-1:]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    train_fold(config, results, METHOD, 0)
+    said = capsys.readouterr().err
+    assert f"{newest.name} cannot be read" in said
+    assert "resumes after epoch 2" in said
+    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+
+
+def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> None:
+    config, results = small_run(tmp_path)
+    train_fold(config, results, METHOD, 0)
+    changed, _ = small_run(tmp_path, training={"epochs": 3, "batch_size": 4, "learning_rate": 1e-3})
+    train_fold(changed, results, METHOD, 0)
+    assert "training starts afresh" in capsys.readouterr().err
+    assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == 3
+
+
+def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Path) -> None:
+    settings = {"epochs": 30, "batch_size": 4, "validation_fraction": 0.4, "patience": 1, "learning_rate": 0.05}
+    config, results = small_run(tmp_path, training=settings)
+    train_fold(config, results, METHOD, 0)
+    history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    assert len(history) < 30
+    assert history["validation_loss"].iloc[-1] > history["validation_loss"].min()
+
+
+def test_batches_that_cannot_be_filled_are_refused_before_training(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 16})
+    with pytest.raises(InputError, match=r"training\.batch_size: 16 needs 8 people of each group"):
+        train_fold(config, results, METHOD, 0)
+    assert not results.checkpoints(METHOD, 0).exists()
+
+
+def test_a_changed_model_is_refused(trained, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path)
+    train_fold(config, results, METHOD, 0)
+    path = results.model_folder(METHOD, 0) / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="changed since it was written"):
+        load_model(results.model_folder(METHOD, 0))
+
+
+def test_representations_mark_who_was_held_out(trained) -> None:
+    config, results = trained
+    write_representations(config, results, METHOD)
+    for fold in range(2):
+        table = read_representations(results, METHOD, fold)
+        held_out = {s for s, side in zip(table.scan_ids, table.side, strict=True) if side == "test"}
+        assert held_out == set(read_fold(results, fold).test)
+        assert {space: array.shape for space, array in table.spaces.items()} == {"common": (16, 4), "salient": (16, 4)}
+
+
+def test_a_model_refuses_people_it_was_trained_on(trained) -> None:
+    _, results = trained
+    model = load_model(results.model_folder(METHOD, 0))
+    with pytest.raises(ValueError, match="leak: 1 scans that are to be held out were trained on"):
+        model.refuse_trained_on([read_fold(results, 0).train[0], *read_fold(results, 0).test])
+
+
+def test_a_table_that_calls_a_trained_scan_held_out_is_refused(trained, tmp_path: Path) -> None:
+    config, results = trained
+    write_representations(config, results, METHOD)
+    path = results.representations(METHOD, 1)
+    before = path.read_text()
+    table = read_tsv(path, text=("scan_id", "side"))
+    table.loc[table["side"] == "train", "side"] = "test"
+    write_tsv(path, table)
+    with pytest.raises(ValueError, match=r"leak: .*held-out"):
+        read_representations(results, METHOD, 1)
+    path.write_text(before)
+
+
+def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
+    """A model of other splits cannot embed: its training people would be called held-out."""
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4})
+    for fold in range(2):
+        train_fold(config, results, METHOD, fold)
+    folders = [results.model_folder(METHOD, fold) for fold in range(2)]
+    metadata = [read_json(folder / "model.json") for folder in folders]
+    metadata[0]["train_scan_ids"] = metadata[1]["train_scan_ids"]
+    write_json(folders[0] / "model.json", metadata[0])
+    with pytest.raises(ValueError, match="leak"):
+        write_representations(config, results, METHOD)
