@@ -334,7 +334,7 @@ def _bring_to_grid(
 
 def _checked_tiv(tiv: float | None) -> float:
     if tiv is None or not 500 <= tiv <= 3000:
-        found = "missing" if tiv is None or np.isnan(tiv) else f"{tiv:g}"
+        found = "missing or not a number" if tiv is None or np.isnan(tiv) else f"{tiv:g}"
         raise InputError(f"the total intracranial volume is {found}; expected ml, between 500 and 3000")
     return float(tiv)
 
