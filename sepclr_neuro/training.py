@@ -114,7 +114,11 @@ class _People:
     target: list[bool]
 
     def part(self, positions: list[int]) -> _People:
-        return _People(*([values[i] for i in positions] for values in (self.rows, self.participants, self.target)))
+        return _People(
+            [self.rows[i] for i in positions],
+            [self.participants[i] for i in positions],
+            [self.target[i] for i in positions],
+        )
 
 
 def _inner_split(people: _People, fraction: float, seed: int) -> tuple[_People, _People]:
