@@ -553,8 +553,9 @@ STAGES: dict[str, tuple[str, ...]] = {
     "splits": ("cohort", "splits"),
     "standardisation": ("standardisation",),
     "training": ("standardisation", "augmentation", "network", "training", "methods"),
-    "probes": ("cohort", "probes", "methods"),
-    "saliency": ("cohort", "probes", "saliency", "methods"),
+    "embedding": ("cohort", "splits", "methods"),
+    "probes": ("cohort", "splits", "probes", "methods"),
+    "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
     "report": tuple(Config.model_fields),
 }
 

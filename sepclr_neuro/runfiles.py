@@ -18,7 +18,7 @@ from sepclr_neuro.storage import write_text_if_changed
 __all__ = ["cohort_tables", "is_running", "workflow_config", "write_run_files"]
 
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
-PER_METHOD = ("training", "saliency")
+PER_METHOD = ("training", "embedding", "saliency")
 SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "report")
 
 

@@ -136,7 +136,7 @@ WITHOUT_SCORES = {
 @pytest.mark.parametrize("content", [{}, WITHOUT_SCORES], ids=["defaults", "without scores"])
 def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, content: dict[str, Any]) -> None:
     config = parse_config(content)
-    method = METHOD if stage in ("training", "saliency") else None
+    method = METHOD if stage in ("training", "embedding", "saliency") else None
     told = stage_config(config, stage, method)
     read = parse_config(json.loads(json.dumps(told)))
     assert stage_config(read, stage, method) == told
@@ -160,7 +160,7 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
 
     assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
     assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "saliency", "report"}
-    assert changed({"splits": {"folds": 3}}) == {"splits", "report"}
+    assert changed({"splits": {"folds": 3}}) == {"splits", "embedding", "probes", "saliency", "report"}
     assert changed({"title": "Another"}) == {"report"}
     assert changed({"training": {"epochs": 3}}) == {"training", "report"}
 

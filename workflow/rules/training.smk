@@ -31,7 +31,7 @@ rule train:
 
 rule embed:
     input:
-        run=results.run_file("training", "{method}"),
+        run=results.run_file("embedding", "{method}"),
         index=results.index,
         grid=results.grid,
         splits=results.splits,
