@@ -25,8 +25,10 @@ from sepclr_neuro.training import TrainedModel
 from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine
 
 METHOD = "sepclr-k-jem"
-SHAPE = (32, 32, 32)
-AFFINE = grid_affine(SHAPE, 6.0)
+SHAPE = (16, 16, 16)
+AFFINE = grid_affine(SHAPE, 12.0)
+FINE = (32, 32, 32)
+FINE_AFFINE = grid_affine(FINE, 6.0)
 DIMENSIONS = 3
 FOLDS = 2
 
@@ -441,7 +443,7 @@ def test_localisation_by_hand() -> None:
 
 def test_a_planted_map_is_localised_in_its_own_truth(run: Run) -> None:
     """Diagnosis reads one place, SANS another; each is held against its own ground truth."""
-    places = {"diagnosis": np.s_[10:14, 10:14, 10:14], "sans": np.s_[20:24, 20:24, 20:24]}
+    places = {"diagnosis": np.s_[5:7, 5:7, 5:7], "sans": np.s_[10:12, 10:12, 10:12]}
     for field in run.method.fields.values():
         field.zero_()
         field[0][places["diagnosis"]] = 1.0
@@ -465,7 +467,7 @@ def test_a_planted_map_is_localised_in_its_own_truth(run: Run) -> None:
         "sans": "yes",
         "saps": "no",
     }
-    np.testing.assert_allclose(table["volume_share"], 4**3 / (28 * 32 * 32), rtol=1e-5)
+    np.testing.assert_allclose(table["volume_share"], 2**3 / (12 * 16 * 16), rtol=1e-5)
 
 
 @pytest.mark.parametrize("source", ["simulated", "files"])
@@ -485,28 +487,28 @@ def test_without_ground_truth_the_table_has_its_header_only(run: Run, source: st
 
 
 def test_ground_truth_on_another_grid_is_an_error(run: Run) -> None:
-    run.write_truth("disease_mask", np.ones(SHAPE), grid_affine(SHAPE, 5.0))
+    run.write_truth("disease_mask", np.ones(SHAPE), grid_affine(SHAPE, 10.0))
     with pytest.raises(InputError, match=r"disease_mask\.nii\.gz: lies on another grid"):
         run.write()
 
 
 def test_peaks_are_found_in_mm_with_their_sign() -> None:
-    values = np.zeros(SHAPE)
+    values = np.zeros(FINE)
     values[20, 10, 12] = 3.0
     values[21, 10, 12] = 2.0
     values[8, 20, 20] = 1.0
     values[5, 5, 5] = -2.5
-    peaks = find_peaks(values, AFFINE)
+    peaks = find_peaks(values, FINE_AFFINE)
     expected = [("positive", (20, 10, 12), 3.0), ("positive", (8, 20, 20), 1.0), ("negative", (5, 5, 5), -2.5)]
     assert peaks["sign"].tolist() == [sign for sign, _, _ in expected]
     assert peaks["value"].tolist() == [value for _, _, value in expected]
     np.testing.assert_allclose(
-        peaks[["x", "y", "z"]], [AFFINE[:3, :3] @ voxel + AFFINE[:3, 3] for _, voxel, _ in expected]
+        peaks[["x", "y", "z"]], [FINE_AFFINE[:3, :3] @ voxel + FINE_AFFINE[:3, 3] for _, voxel, _ in expected]
     )
 
 
 def test_peaks_are_few_and_apart() -> None:
-    peaks = find_peaks(np.random.default_rng(0).normal(size=SHAPE), AFFINE)
+    peaks = find_peaks(np.random.default_rng(0).normal(size=FINE), FINE_AFFINE)
     assert peaks["sign"].value_counts().to_dict() == {"positive": saliency.PEAKS, "negative": saliency.PEAKS}
     for _, side in peaks.groupby("sign"):
         assert side["value"].abs().is_monotonic_decreasing
@@ -519,11 +521,11 @@ def test_peaks_are_few_and_apart() -> None:
 
 
 def test_a_picture_shows_the_map_left_on_the_left_and_any_text_as_it_is(tmp_path: Path) -> None:
-    values = np.zeros(SHAPE)
-    x, y, z = np.round(np.linalg.inv(AFFINE)[:3] @ [-36, -20, 5, 1]).astype(int)
+    values = np.zeros(FINE)
+    x, y, z = np.round(np.linalg.inv(FINE_AFFINE)[:3] @ [-36, -20, 5, 1]).astype(int)
     values[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2] = 1.0
     path = tmp_path / "map.png"
-    mosaic(as_image(values, AFFINE), path, r"SIMULATED $\frac{ <b>", "$x^", "probe score per SD of grey matter")
+    mosaic(as_image(values, FINE_AFFINE), path, r"SIMULATED $\frac{ <b>", "$x^", "probe score per SD of grey matter")
     pixels = imread(path)[..., :3]
     height, width, _ = pixels.shape
     assert pixels.std() > 0.1
@@ -536,7 +538,7 @@ def test_a_picture_shows_the_map_left_on_the_left_and_any_text_as_it_is(tmp_path
 
 
 def test_a_picture_of_zeros_shows_the_brain_alone(tmp_path: Path) -> None:
-    mosaic(as_image(np.zeros(SHAPE), AFFINE), tmp_path / "map.png", "title", "NO MAP", "unit")
+    mosaic(as_image(np.zeros(FINE), FINE_AFFINE), tmp_path / "map.png", "title", "NO MAP", "unit")
     pixels = imread(tmp_path / "map.png")[..., :3]
     brain = pixels[:, : int(0.9 * pixels.shape[1])]
     assert brain.std() > 0.1
