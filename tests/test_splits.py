@@ -74,6 +74,8 @@ def test_all_scans_of_a_person_are_on_one_side() -> None:
     splits = make_splits(make_cohort(sessions=3), Splits(folds=5), seed=3)
     assert (splits.groupby(["fold", "participant_id"])["side"].nunique() == 1).all()
     assert len(splits) == 5 * 40 * 3
+    held_out = splits[splits["side"] == "test"]
+    assert (held_out.groupby("participant_id")["fold"].nunique() == 1).all()
 
 
 def test_strata_are_spread_evenly() -> None:
