@@ -1,0 +1,461 @@
+"""The report: one page without a network, without ids, that says no more than the numbers do."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from sepclr_neuro.config import Config, ProbeTarget, parse_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.report import write_report
+from sepclr_neuro.report.findings import published_results, results_table, sentences
+from sepclr_neuro.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.tables import write_tables
+from sepclr_neuro.volumes import as_image
+
+HOSTILE = "<script>alert(1)</script>"
+HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
+METHOD = "sepclr-k-jem"
+FOLDS = 2
+PEOPLE = 12
+GRID = 32
+
+
+def a_config(output: Path, **changes: Any) -> Config:
+    """Two folds, one method; ``changes`` replace whole sections."""
+    content = {
+        "title": "A trial & more",
+        "output": str(output),
+        "splits": {"folds": FOLDS},
+        "saliency": {"targets": ["diagnosis"]},
+        "report": {"viewers": 1},
+    }
+    return parse_config(content | changes)
+
+
+def scores_of(config: Config, better: str = "expected") -> pd.DataFrame:
+    """Scores where the space that is meant to hold a target does better, or the other one."""
+    rows = []
+    for fold in range(FOLDS):
+        for target, question in config.probes.targets.items():
+            accuracy = question.kind == "classification"
+            for space in ("common", "salient"):
+                good = (space == question.expected_in) == (better == "expected")
+                rows.append(
+                    {
+                        "method": METHOD,
+                        "fold": fold,
+                        "target": target,
+                        "metric": "bacc" if accuracy else "mae",
+                        "space": space,
+                        "value": ((0.8 if good else 0.45) if accuracy else (4.0 if good else 9.0)) + 0.02 * fold,
+                        "chance": 0.5 if accuracy else 7.0,
+                        "n_train": 6,
+                        "n_test": 6,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), better: str = "expected") -> Results:
+    """A small results folder as docs/architecture.md describes it."""
+    results = Results(config.output)
+    rng = np.random.default_rng(0)
+    ids = [f"sub-secret{number:02d}" for number in range(PEOPLE)]
+    target = np.arange(PEOPLE) % 2 == 1
+    cohort = pd.DataFrame(
+        {
+            "scan_id": ids,
+            "participant_id": ids,
+            "session_id": pd.Series([None] * PEOPLE, dtype="str"),
+            "diagnosis": np.where(target, "schizophrenia", "control"),
+            "group": np.where(target, "target", "background"),
+            "age": rng.uniform(20, 60, PEOPLE).round(1),
+            "sex": ["female", "male", "male"] * (PEOPLE // 3),
+            "site": [sites[number // 6] for number in range(PEOPLE)],
+            "tiv": rng.uniform(1300, 1700, PEOPLE),
+            "sans": np.where(target, 30.0, np.nan),
+            "saps": np.where(target, 20.0, np.nan),
+            "volume": [f"{name}.nii.gz" for name in ids],
+        }
+    )
+    write_tsv(results.cohort, cohort)
+    left_out = pd.DataFrame(
+        {
+            "participant_id": ["sub-gone1", "sub-gone2"],
+            "session_id": pd.Series([None, None], dtype="str"),
+            "study": "simulated",
+            "rule": "age outside 18 to 65",
+            "value": ["17", "80"],
+        }
+    )
+    write_tsv(results.exclusions, left_out)
+    flow = [("tables", "read", 0, PEOPLE + 2), ("inclusion", "age outside 18 to 65", 2, PEOPLE)]
+    write_tsv(results.flow, pd.DataFrame(flow, columns=["step", "rule", "removed", "remaining"]))
+
+    affine = np.diag([6.0, 6.0, 6.0, 1.0])
+    affine[:3, 3] = -3 * GRID
+    place = np.stack(np.meshgrid(*[np.linspace(-1, 1, GRID)] * 3, indexing="ij"))
+    brain = (place**2 / np.array([0.7, 0.9, 0.7]).reshape(3, 1, 1, 1) ** 2).sum(axis=0) < 0.7
+    volumes = brain * rng.uniform(0.3, 0.9, (PEOPLE, GRID, GRID, GRID))
+    results.volumes.parent.mkdir(parents=True, exist_ok=True)
+    np.save(results.volumes, volumes.astype(np.float16))
+    index = {"scan_id": ids, "row": range(PEOPLE), "sha256": "0" * 64, "source": cohort["volume"]}
+    write_tsv(results.index, pd.DataFrame(index))
+    write_json(results.grid, {"shape": [GRID] * 3, "affine": affine.tolist()})
+
+    for fold in range(FOLDS):
+        folder = results.model_folder(METHOD, fold)
+        model = {
+            "method": METHOD,
+            "fold": fold,
+            "train_scan_ids": ids[fold::2],
+            "settings": {},
+            "seed": 0,
+            "versions": {"torch": "2.13.0", "numpy": "2.4.1"},
+            "precision": "32-true",
+            "epochs": 3,
+            "seconds": 90.0,
+        }
+        write_json(folder / "model.json", model)
+        losses = rng.uniform(0, 1, 3) - fold
+        terms = {"epoch": [1, 2, 3], "loss": losses, "salient_alignment": losses / 2, "seconds": 30.0}
+        write_tsv(folder / "history.tsv", pd.DataFrame(terms))
+
+    write_tsv(results.scores, scores_of(config, better))
+    write_tables(config, results)
+
+    for space in ("common", "salient"):
+        path = results.saliency(METHOD) / f"diagnosis_{space}.nii.gz"
+        with atomic_path(path) as temporary:
+            as_image((place[0] * brain).astype(np.float32), affine).to_filename(temporary)
+        Figure(figsize=(4, 2)).savefig(path.with_name(f"diagnosis_{space}.png"))
+    found = {"target": "diagnosis", "space": "salient", "relevance_share": 0.31, "volume_share": 0.1, "ratio": 3.1}
+    write_tsv(results.saliency(METHOD) / "localisation.tsv", pd.DataFrame([found]))
+    return results
+
+
+def page_of(config: Config, results: Results) -> str:
+    write_report(config, results)
+    return results.report.read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Tags, what they would fetch, and the text; documents inside frames are parsed too."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self.frames: list[Page] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, given))
+        self.text += " "
+        self._open.append(tag)
+        if tag != "a":
+            self.fetched += [given[name] for name in ("src", "srcset", "href", "data", "poster") if name in given]
+        if "srcdoc" in given:
+            self.frames.append(Page(given["srcdoc"]))
+            self.fetched += self.frames[-1].fetched
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "style":
+            self.fetched += re.findall(r"url\(([^)]*)\)|@import", data)
+        elif not (self._open and self._open[-1] == "script"):
+            self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results, str]:
+    """A run and its page, for tests that change neither."""
+    config = a_config(tmp_path_factory.mktemp("plain"))
+    results = write_run(config)
+    return config, results, page_of(config, results)
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose title, sites and labels are hostile."""
+    config = a_config(
+        tmp_path_factory.mktemp("hostile"),
+        title=f"Trial {HOSTILE}",
+        probes={
+            "targets": {
+                "diagnosis": {"kind": "classification", "expected_in": "salient", "label": f"$x^{HOSTILE}"},
+                "age": {"kind": "regression", "expected_in": "common", "label": HOSTILE_IMAGE},
+            }
+        },
+        saliency={"targets": ["diagnosis"]},
+    )
+    results = write_run(config, sites=(HOSTILE, HOSTILE_IMAGE))
+    write_report(config, results)
+    return results.report
+
+
+def test_one_file_that_fetches_nothing(plain: tuple[Config, Results, str]) -> None:
+    _, results, text = plain
+    page = Page(text)
+    assert [path.name for path in results.report.parent.iterdir()] == ["index.html"]
+    assert page.fetched
+    assert all(reference.startswith("data:") for reference in page.fetched)
+    policy = next(given["content"] for tag, given in page.tags if given.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_structure_is_whole_and_accessible(plain: tuple[Config, Results, str]) -> None:
+    page = Page(plain[2])
+    assert page.count("h1") == page.count("main") == page.count("html") == 1
+    links = [given["href"][1:] for tag, given in page.tags if given.get("href", "").startswith("#")]
+    assert links == [given["id"] for tag, given in page.tags if tag == "section"]
+    assert all(given["alt"] for tag, given in page.tags if tag == "img")
+    assert all(given["title"] for tag, given in page.tags if tag == "iframe")
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_no_participant_is_named(plain: tuple[Config, Results, str]) -> None:
+    text = plain[2]
+    assert "secret" not in text
+    assert "sub-gone" not in text
+
+
+FILES_COHORT = {
+    "cohort": {
+        "source": "files",
+        "studies": [{"name": "one", "participants": "participants.tsv"}],
+        "scores": {"sans": {"column": "sans", "range": [0, 100]}, "saps": {"column": "saps", "range": [0, 100]}},
+    }
+}
+IMPLANTED_COHORT = {"cohort": {"source": "implanted", "studies": [{"name": "one", "participants": "participants.tsv"}]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "banner"),
+    [({}, "SIMULATED cohort"), (IMPLANTED_COHORT, "IMPLANTED effect"), (FILES_COHORT, "Real cohort")],
+    ids=["simulated", "implanted", "files"],
+)
+def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any], banner: str) -> None:
+    config = a_config(tmp_path, report={"viewers": 0}, **changes)
+    page = Page(page_of(config, write_run(config)))
+    assert banner in page.text.split("Not for clinical use")[0]
+    others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
+    assert not any(other in page.text for other in others)
+
+
+def test_what_ran_is_told(tmp_path: Path) -> None:
+    config = a_config(tmp_path, methods={METHOD: {"temperature": 0.7, "training": {"epochs": 3}}}, seed=5)
+    results = write_run(config)
+    page = Page(page_of(config, results))
+    words = " ".join(page.text.split())
+    for said in ("methods.sepclr-k-jem.temperature 0.7 0.5", "methods.sepclr-k-jem.training.epochs 3", "seed 5 0"):
+        assert said in words
+    assert "splits.folds 2 5" in words
+    assert "splits.repeats" not in words.split("The whole configuration")[0]
+    assert "torch" in words
+    assert "2.13.0" in words
+    for path in (results.cohort, results.index):
+        digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+        assert digest in words
+    # 90 s a fold.
+    assert re.search(r"32-true 0 3\.0\b", words)
+
+
+def test_exclusions_are_counted_by_rule(plain: tuple[Config, Results, str]) -> None:
+    words = " ".join(Page(plain[2]).text.split())
+    assert "inclusion age outside 18 to 65 2 12" in words
+    assert "simulated age outside 18 to 65 2" in words
+
+
+def test_viewers_are_limited_and_pictures_stay(plain: tuple[Config, Results, str], tmp_path: Path) -> None:
+    pages = {1: Page(plain[2])}
+    for most in (0, 6):
+        config = a_config(tmp_path / str(most), report={"viewers": most})
+        pages[most] = Page(page_of(config, write_run(config)))
+    for most, page in pages.items():
+        assert page.count("iframe") == len(page.frames) == min(most, 2)
+        pictures = [given["alt"] for tag, given in page.tags if tag == "img" and given["alt"].endswith("space, slices")]
+        assert len(pictures) == 2
+
+
+def test_an_empty_map_has_no_viewer(tmp_path: Path) -> None:
+    config = a_config(tmp_path, report={"viewers": 1})
+    results = write_run(config)
+    path = results.saliency(METHOD) / "diagnosis_salient.nii.gz"
+    as_image(np.zeros((GRID,) * 3, dtype=np.float32), np.diag([6.0, 6, 6, 1])).to_filename(path)
+    page = Page(page_of(config, results))
+    assert [given["title"] for tag, given in page.tags if tag == "iframe"] == [
+        "Diagnosis: SepCLR, k-JEM, common space, interactive"
+    ]
+
+
+def test_what_is_missing_is_left_out_and_said(tmp_path: Path) -> None:
+    config = a_config(tmp_path)
+    results = write_run(config)
+    assert "None: every model" in page_of(config, results)
+    shutil.rmtree(results.saliency(METHOD))
+    (results.model_folder(METHOD, 1) / "model.json").unlink()
+    results.table("demographics", "tsv").unlink()
+    page = Page(page_of(config, results))
+    assert page.count("iframe") == 0
+    assert "Demographics" not in page.text
+    assert not any(given.get("id") == "maps" for _, given in page.tags)
+    assert "Diagnosis: no saliency map was found." in page.text
+    assert "SepCLR, k-JEM, fold 1: there is no model." in page.text
+
+
+def test_missing_stages_are_named_together(tmp_path: Path) -> None:
+    config = a_config(tmp_path)
+    results = write_run(config)
+    results.scores.unlink()
+    results.flow.unlink()
+    with pytest.raises(InputError) as caught:
+        write_report(config, results)
+    assert len(caught.value.problems) == 2
+    assert "probe" in str(caught.value)
+    assert not results.report.exists()
+
+
+def test_hostile_text_is_inert(hostile_page: Path) -> None:
+    text = hostile_page.read_text(encoding="utf-8")
+    assert HOSTILE not in text
+    assert html.escape(HOSTILE) in text
+    page = Page(text)
+    assert page.count("script") == 0
+    assert not any("onerror" in given for _, given in page.tags)
+    assert all(reference.startswith("data:") for reference in page.fetched)
+    for frame in page.frames:
+        assert "alert(1)" not in frame.text
+        assert "alert(1)" not in html.unescape(text.split("srcdoc=", 1)[1].split("</iframe>", 1)[0])
+
+
+# --- what the numbers say ----------------------------------------------------------------------------------------
+
+
+def test_sentences_follow_the_numbers(plain: tuple[Config, Results, str], tmp_path: Path) -> None:
+    won = plain[2]
+    assert "Diagnosis: salient 81.0 % vs common 46.0 % (chance 50.0 %); salient does better in 2 of 2 folds." in won
+    config = a_config(tmp_path, report={"viewers": 0})
+    lost = page_of(config, write_run(config, better="other"))
+    assert "Diagnosis: salient 46.0 % vs common 81.0 % (chance 50.0 %); salient does better in 0 of 2 folds." in lost
+    assert "Age, mean absolute error: common 9.01 vs salient 4.01 (predicting the median 7.00);" in lost
+    assert "No better than predicting the median: common." in lost
+    assert "9.01† ±\xa00.01" in lost
+
+
+def test_sentences_say_when_nothing_beats_chance_or_was_scored() -> None:
+    targets = {"sex": ProbeTarget(kind="classification", expected_in="common", label="Sex")}
+    rows = [("a", "common", 50.0), ("a", "salient", 49.0), ("b", "single", 55.0), ("c", "common", np.nan)]
+    results = pd.DataFrame(rows, columns=["method", "space", "mean"]).assign(target="sex", metric="bacc", chance=50.0)
+    scores = results.assign(fold=0, value=results["mean"] / 100)
+    said = sentences(results, scores, targets)
+    assert said["a"] == [
+        "Sex: common 50.0 % vs salient 49.0 % (chance 50.0 %); common does better in 1 of 1 fold. "
+        "No better than chance: common and salient."
+    ]
+    assert said["b"] == ["Sex: single 55.0 % (chance 50.0 %)."]
+    assert said["c"] == ["Sex: n/a, no fold could be scored."]
+
+
+def test_table_has_the_papers_layout() -> None:
+    targets = {
+        "age": ProbeTarget(kind="regression", expected_in="common", label="Age"),
+        "diagnosis": ProbeTarget(kind="classification", expected_in="salient"),
+        "absent": ProbeTarget(kind="classification", expected_in="salient"),
+    }
+    rows = [
+        ("sepclr-k-jem", "age", "mae", "common", 6.64, 0.21, 7.0),
+        ("sepclr-k-jem", "age", "mae", "salient", 7.72, 0.45, 7.0),
+        ("sepclr-k-jem", "diagnosis", "bacc", "common", 60.0, np.nan, 50.0),
+        ("sepclr-k-jem", "diagnosis", "bacc", "salient", np.nan, np.nan, 50.0),
+        ("other", "age", "mae", "single", 5.0, 0.5, 7.0),
+    ]
+    table = results_table(
+        pd.DataFrame(rows, columns=["method", "target", "metric", "space", "mean", "sd", "chance"]), targets, {"age": 9}
+    )
+    assert table.targets == [("Age", "MAE"), ("diagnosis", "balanced accuracy, %")]
+    assert table.arrows == [["↓", "↑"], ["↓", "↑"]]
+    assert [(title, [[cell.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows] == [
+        ("SepCLR, k-JEM", [["6.64 ± 0.21", "7.72† ± 0.45"], ["60.00", "n/a"]]),
+        ("other", [["5.00 ± 0.50"], ["n/a", "n/a"]]),
+        ("Chance", [["7.00"], ["50.00"]]),
+        ("Held-out scans", [["9"], ["n/a"]]),
+    ]
+
+
+def test_published_figures_are_the_papers_and_marked(plain: tuple[Config, Results, str]) -> None:
+    published = published_results().set_index(["method", "target", "space"])
+    assert published.loc[("sepclr-k-jem", "diagnosis", "salient"), "mean"] == 79.90
+    assert len(published) == 5 * 6 * 2
+    inside = plain[2].split('<div class="published">')[1].split("</div>\n</section>")[0]
+    assert "79.90 ±\xa01.57" in inside
+    assert "another cohort" in inside
+    assert "Chance" not in inside
+
+
+# --- in a real browser -------------------------------------------------------------------------------------------
+
+
+def chromium(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs Chromium on a page with every host blocked; skips where it is absent."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    command += ["--enable-logging=stderr", "--v=0", "--window-size=1200,9000", "--virtual-time-budget=10000"]
+    return subprocess.run([*command, *options, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+
+
+def test_browser_draws_the_page_without_an_error(hostile_page: Path, tmp_path: Path) -> None:
+    # A copy that writes down where its pictures and viewers are; the page itself runs no script.
+    probe = """<script>addEventListener("load", () => {
+        const where = (element) => { const r = element.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; };
+        document.body.dataset.found = JSON.stringify({
+            viewers: [...document.querySelectorAll("iframe")].map(where),
+            broken: [...document.images].filter((image) => !image.naturalWidth).length,
+            width: document.documentElement.scrollWidth,
+        });
+    });</script></body>"""
+    instrumented = tmp_path / "probe.html"
+    instrumented.write_text(hostile_page.read_text(encoding="utf-8").replace("</body>", probe, 1), encoding="utf-8")
+    dumped = chromium(instrumented, tmp_path, "--dump-dom").stdout
+    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dumped).group(1)))  # type: ignore[union-attr]
+    assert found["broken"] == 0
+    assert found["width"] <= 1200
+    assert len(found["viewers"]) == 1
+
+    shot = tmp_path / "page.png"
+    ran = chromium(hostile_page, tmp_path, f"--screenshot={shot}")
+    assert "CONSOLE" not in ran.stderr
+    pixels = matplotlib.image.imread(shot)[..., :3]
+    for x, y, width, height in found["viewers"]:
+        inside = pixels[int(y) : int(y + height), int(x) : int(x + width)]
+        assert inside.std() > 0.05
+        # Red and blue of the map, not only a grey template.
+        assert (np.ptp(inside, axis=2) > 0.3).mean() > 0.005
