@@ -1,0 +1,123 @@
+"""What a voxel-wise linear model finds in the simulated cohort: the figures that its effect sizes were set by.
+
+python benchmarks/simulation_calibration.py --seeds 0 1 2 --picture docs/images/simulated_cohort.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro.simulation import DISEASE, Simulator, region_map, simulate_people
+
+CLASSES = ("diagnosis", "sex", "site")
+NUMBERS = ("age", "sans", "saps")
+
+
+def predict(voxels: np.ndarray, people: pd.DataFrame) -> pd.DataFrame:
+    """Held-out predictions of every fact by a linear model; symptom scores by and of patients.
+
+    Voxels are standardised by training people and rotated to all their principal components, which keep their relative
+    sizes, so that the linear model is one on voxels; its penalty is chosen on training people.
+    """
+    predicted = pd.DataFrame(index=people.index, columns=[*CLASSES, *NUMBERS], dtype=object)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for train, test in folds.split(voxels, people["diagnosis"] + people["site"]):
+        scaler = StandardScaler().fit(voxels[train])
+        rotation = PCA().fit(scaler.transform(voxels[train]))
+        components = rotation.transform(scaler.transform(voxels)) / np.sqrt(rotation.explained_variance_[0])
+        for target in CLASSES:
+            model = GridSearchCV(
+                LogisticRegression(max_iter=3000), {"C": np.logspace(-2, 3, 6)}, scoring="balanced_accuracy"
+            )
+            model.fit(components[train], people[target].iloc[train])
+            predicted.iloc[test, predicted.columns.get_loc(target)] = model.predict(components[test])
+        for target in NUMBERS:
+            known = people[target].notna().to_numpy()
+            fitted, asked = train[known[train]], test[known[test]]
+            model = RidgeCV(np.logspace(-3, 4, 15)).fit(components[fitted], people[target].iloc[fitted])
+            predicted.iloc[asked, predicted.columns.get_loc(target)] = model.predict(components[asked])
+    return predicted
+
+
+def configure(seed: int, participants: int, size: int) -> Config:
+    return parse_config(
+        {"seed": seed, "volumes": {"shape": [size] * 3}, "cohort": {"simulation": {"participants": participants}}}
+    )
+
+
+def figures(seed: int, participants: int, size: int) -> dict[str, float]:
+    """All figures of one cohort."""
+    config = configure(seed, participants, size)
+    simulator = Simulator(config)
+    people = simulate_people(config.cohort, seed)
+    brain = simulator.template > 0.1
+    voxels = np.stack([simulator.volume(person)[brain] for person in people.to_dict("records")])
+    predicted = predict(voxels, people)
+
+    found: dict[str, float] = {}
+    for target in CLASSES:
+        found[f"{target}, balanced accuracy"] = balanced_accuracy_score(people[target], predicted[target].astype(str))
+    for target in NUMBERS:
+        known = people[target].notna()
+        truth, answer = people.loc[known, target], predicted.loc[known, target].astype(float)
+        found[f"{target}, R2"] = r2_score(truth, answer)
+        found[f"{target}, MAE"] = mean_absolute_error(truth, answer)
+        found[f"{target}, MAE of the median"] = (truth - truth.median()).abs().mean()
+
+    patient = (people["diagnosis"] == "schizophrenia").to_numpy()
+    spread = voxels[~patient].std(0) / voxels[~patient].mean(0)
+    found["CV of a voxel in controls, median"] = float(np.median(spread))
+    tiv = people["tiv"].to_numpy()[:, None]
+    for regions in DISEASE.values():
+        for region in regions:
+            inside = region_map([region], simulator.template.shape, simulator.affine)[brain] != 0
+            volume = (voxels[:, inside].sum(1, keepdims=True) / tiv)[:, 0]
+            pooled = np.sqrt((volume[patient].var(ddof=1) + volume[~patient].var(ddof=1)) / 2)
+            found[f"Cohen's d, {region.name}"] = (volume[patient].mean() - volume[~patient].mean()) / pooled
+            found[f"Cohen's d, {region.name}, ENIGMA"] = (region.left + region.right) / 2
+    return found
+
+
+def draw(path: Path) -> None:
+    """Two slices of the template, of one person and of each factor's map."""
+    config = configure(seed=0, participants=240, size=128)
+    simulator = Simulator(config)
+    person = simulate_people(config.cohort, 0).iloc[1].to_dict()
+    pictures = {"template": simulator.template, "a patient": simulator.volume(person)}
+    pictures |= {name: simulator.maps[name] for name in ("age", "sex", "site-1", *DISEASE)}
+    figure, axes = plt.subplots(2, len(pictures), figsize=(2 * len(pictures), 4.6), layout="compressed")
+    for column, (name, values) in zip(axes.T, pictures.items(), strict=True):
+        grey = name in ("template", "a patient")
+        limit = 1.0 if grey else float(np.abs(values).max())
+        for axis, plane in zip(column, (values[:, :, 56], values[:, 82, :]), strict=True):
+            look = {"cmap": "gray", "vmin": 0} if grey else {"cmap": "RdBu_r", "vmin": -limit}
+            axis.imshow(plane.T, origin="lower", vmax=limit, **look)
+            axis.set_axis_off()
+        column[0].set_title(name if grey else f"{name}\n±{limit:.2g}", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--participants", type=int, default=240)
+    parser.add_argument("--size", type=int, default=64, help="voxels of a side")
+    parser.add_argument("--picture", type=Path, help="draw the maps to this file")
+    options = parser.parse_args()
+    if options.picture is not None:
+        draw(options.picture)
+    table = pd.DataFrame({seed: figures(seed, options.participants, options.size) for seed in options.seeds})
+    table["mean"] = table.mean(axis=1)
+    print(table.round(2).to_string())
