@@ -234,6 +234,13 @@ def test_sessions_join_and_make_scans(folder: Path) -> None:
     assert flow_of(tables)["different participants"] == ("count", 0, 4)
 
 
+def test_two_people_with_one_scan_id(folder: Path) -> None:
+    people = ("a_b\tcontrol\t20\tmale\tbrno\tc", "a\tcontrol\t20\tmale\tbrno\tb_c")
+    table(folder / "participants.tsv", f"{HEADER}\tvisit", *(f"{person}\t1" for person in PEOPLE), *people)
+    (problem,) = problems(folder, columns={"session_id": "visit"})
+    assert "two participants make the same scan id 'a_b_c'" in problem
+
+
 def test_studies_are_put_together(folder: Path) -> None:
     table(folder / "two" / "participants.tsv", "participant_id\tdiagnosis\tage\tsex", "05\tcontrol\t50\tmale")
     one = {"name": "one", "participants": str(folder / "participants.tsv")}
@@ -378,6 +385,16 @@ def test_wrong_scores(folder: Path, lines: tuple[str, ...], changed: dict[str, A
 def test_controls_with_a_score_where_it_is_everybodys(folder: Path) -> None:
     tables = scored(folder, "participant_id\tQ1", "sub-01\t2", "sub-03\t1", people="all")(build)
     assert flow_of(tables)["without sans"] == ("count", 0, 2)
+
+
+def test_scores_of_people_outside_both_groups(folder: Path) -> None:
+    ask = scored(folder, "participant_id\tQ1", "sub-03\t1", "sub-05\t2")
+    table(folder / "participants.tsv", HEADER, *PEOPLE, "sub-05\tn/a\t20\tmale\tbrno")
+    assert ask(build).exclusions["rule"].tolist() == ["diagnosis missing"]
+    table(folder / "participants.tsv", HEADER, *PEOPLE, "sub-05\tbipolar\t20\tmale\tbrno")
+    (problem,) = ask(problems)
+    assert "participant sub-05 (bipolar) has a sans of 2" in problem
+    assert scored(folder, "participant_id\tQ1", "sub-05\t2", people="all")(build).cohort["sans"].isna().all()
 
 
 def test_global_ratings_that_only_the_sidecar_names(folder: Path) -> None:
@@ -597,8 +614,10 @@ def test_implanted(tmp_path: Path, sessions: bool) -> None:
     assert flow["age outside 30 to 34"] == ("exclude", 1, 4)
 
     wider = configured(tmp_path, source="implanted", columns=columns)
-    with pytest.raises(InputError, match="made for other people"):
-        write_cohort(wider, Results(wider.output))
+    renamed = configured(tmp_path, source="implanted", columns=columns, include={"age": [30, 34]}, target=["illness"])
+    for stale in (wider, renamed):
+        with pytest.raises(InputError, match="made for other people or diagnoses"):
+            write_cohort(stale, Results(stale.output))
 
 
 @pytest.mark.parametrize(
