@@ -29,7 +29,7 @@ from sepclr_neuro.config import Cohort, Config, Implant, Simulation, Volumes
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import atomic_path, write_json, write_text, write_tsv
-from sepclr_neuro.volumes import _in_parallel, as_image, check_volumes, grid_affine, load_volume
+from sepclr_neuro.volumes import as_image, check_volumes, grid_affine, in_parallel, load_volume
 
 __all__ = [
     "DISEASE",
@@ -105,8 +105,8 @@ SEX = (
     Region("pars triangularis", (48, 30, 8), (11, 12, 12), -0.8, -0.8),
 )
 
-# Sizes of effects on log grey matter, set once so that a voxel-wise linear model finds each factor about as well as it
-# does in real cohorts: docs/simulated_cohort.md. Never tuned on what a network finds.
+# Sizes of effects on log grey matter, set once by what a voxel-wise linear model finds, never by what a network finds:
+# the aims and the figures are in docs/simulated_cohort.md.
 DISEASE_LOSS = 0.23  # at Cohen's d = 1 and severity 1, the mean of patients
 AGE_GLOBAL_LOSS = 0.003  # a year
 AGE_REGIONAL_LOSS = 0.009  # a year, on top, in the middle of a region
@@ -157,7 +157,7 @@ def simulated_grid(settings: Volumes) -> tuple[tuple[int, int, int], NDArray[np.
 
 
 def grey_template(shape: Sequence[int], affine: NDArray[np.float64]) -> Array:
-    """The MNI152 grey-matter template (ICBM 2009c, of nilearn) on a grid, in 0 to 1, small values 0."""
+    """The MNI152 grey-matter template (ICBM152 symmetric 2009a, of nilearn) on a grid, in 0 to 1, small values 0."""
     image = smooth_img(load_mni152_gm_template(), float(affine[0, 0]))
     image = resample_img(image, affine, shape, interpolation="linear", copy_header=True, force_resample=True)
     template = image.get_fdata(dtype=np.float32)
@@ -366,7 +366,7 @@ def _write_simulated(config: Config, results: Results) -> None:
         path = dataset_volume(results.dataset, person["participant_id"], person["participant_id"])
         _write_volume(path, simulator.volume(person), simulator.affine, config.volumes.maximum)
 
-    _in_parallel(write, _records(people), "simulated volumes")
+    in_parallel(write, _records(people), "simulated volumes")
     _write_truth(results, simulator.maps, simulator.affine)
     factors = ["participant_id", "age", "sex", "site", "tiv", *DISEASE]
     _write_tables(results, people, factors, "Simulated", SIMULATED)
@@ -398,7 +398,7 @@ def _write_implanted(config: Config, results: Results) -> None:
         path = dataset_volume(results.dataset, scan["participant_id"], scan["scan_id"])
         _write_volume(path, values, affine, config.volumes.maximum)
 
-    _in_parallel(write, _records(scans), "implanted volumes")
+    in_parallel(write, _records(scans), "implanted volumes")
     _write_truth(results, maps, affine)
     sessions = [] if config.cohort.columns.session_id is None else ["session_id"]
     _write_tables(results, scans, ["participant_id", *sessions, *DISEASE], "Implanted", IMPLANTED)

@@ -37,7 +37,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
 
-__all__ = ["VolumeCache", "as_image", "check_volumes", "grid_affine", "load_volume", "write_volumes"]
+__all__ = ["VolumeCache", "as_image", "check_volumes", "grid_affine", "in_parallel", "load_volume", "write_volumes"]
 
 Affine = NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -445,7 +445,7 @@ _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
 
 
-def _in_parallel(function: Callable[[_Item], _Value], items: Sequence[_Item], label: str) -> list[_Value]:
+def in_parallel(function: Callable[[_Item], _Value], items: Sequence[_Item], label: str) -> list[_Value]:
     """``function`` of each item in threads (decompression and filters release Python's lock), with progress."""
     cores = os.environ.get("OMP_NUM_THREADS", "")
     if cores.isdigit() and int(cores) > 0:
@@ -489,7 +489,7 @@ def write_volumes(config: Config, results: Results) -> None:
     paths = [path for _, path, _ in scans]
     _, affine = _canonical_header(paths[0], settings)
 
-    checksums = _in_parallel(sha256, paths, "checksums")
+    checksums = in_parallel(sha256, paths, "checksums")
     rules = settings.model_dump(mode="json", exclude={"tiv_column"})
     keys = [
         fingerprint(_PREPROCESSING_VERSION, rules, checksum, tiv)
@@ -564,7 +564,7 @@ def _build(
                     file.write(values.tobytes())
                 return digest, []
 
-            outcome = _in_parallel(fill, range(len(scans)), "volumes")
+            outcome = in_parallel(fill, range(len(scans)), "volumes")
         problems = [problem for _, found in outcome for problem in found]
         if problems:
             raise InputError(problems)
