@@ -41,8 +41,8 @@ trap : INT TERM
 logged() {{{{ local log=$1; shift; "$@" 2>&1 | (trap '' INT TERM; exec tee "$log"); }}}}
 """)
 
-# The conda environment of envs/environment-gpu.yaml; used only where Snakemake is told to activate environments.
-environment = "sepclr-neuro"
+# What jobs need, as Snakemake documents it; seen from workflow/rules. They use what Snakemake itself was started in.
+environment = "../../envs/environment-gpu.yaml"
 
 
 wildcard_constraints:
