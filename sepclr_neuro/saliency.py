@@ -297,7 +297,7 @@ def mosaic(image: nibabel.Nifti1Image, path: Path, title: str, subtitle: str, un
                     display_mode=axis,
                     cut_coords=cuts,
                     figure=figure,
-                    axes=figure.add_axes((0.0, 0.60 - 0.29 * row, 0.9, 0.27)),
+                    axes=figure.add_axes((0.0, 0.60 - 0.29 * row, 0.88, 0.27)),
                     colorbar=False,
                     cmap=COLOURS,
                     vmin=-bound,
@@ -310,7 +310,7 @@ def mosaic(image: nibabel.Nifti1Image, path: Path, title: str, subtitle: str, un
     finally:
         gc.unfreeze()
     bar = ScalarMappable(Normalize(-bound, bound), colormaps[COLOURS])
-    figure.colorbar(bar, cax=figure.add_axes((0.925, 0.2, 0.012, 0.6)), extend="both", label=unit)
+    figure.colorbar(bar, cax=figure.add_axes((0.9, 0.2, 0.012, 0.6)), extend="both", label=unit)
     figure.text(0.01, 0.955, title, fontsize=13, weight="bold", parse_math=False)
     figure.text(0.01, 0.915, subtitle, fontsize=10, parse_math=False)
     with atomic_path(path) as temporary:
@@ -363,11 +363,11 @@ def write_saliency(config: Config, results: Results, method: str) -> None:
         label = " ".join((config.probes.targets[target].label or target).split())
         title = f"{source}{METHODS[method].title} · {label} · {space} space"
         mosaic(image, path.with_name(f"{target}_{space}.png"), title, subtitle, unit)
-        peaks.append(find_peaks(values, cache.affine).assign(target=target, space=space))
+        peaks += find_peaks(values, cache.affine).assign(target=target, space=space).to_dict("records")
         region = _true_region(config, results, target, cache)
         if region is not None:
             localised.append({"target": target, "space": space, **localisation(values, region, brain)})
-    write_tsv(results.saliency(method) / "peaks.tsv", pd.concat([pd.DataFrame(columns=PEAK_COLUMNS), *peaks]))
+    write_tsv(results.saliency(method) / "peaks.tsv", pd.DataFrame(peaks, columns=PEAK_COLUMNS))
     columns = ["target", "space", "relevance_share", "volume_share", "ratio", "peak_in_region"]
     write_tsv(results.saliency(method) / "localisation.tsv", pd.DataFrame(localised, columns=columns))
 
