@@ -40,6 +40,12 @@ def a_config(output: Path, **changes: Any) -> Config:
         "title": "A trial & more",
         "output": str(output),
         "splits": {"folds": FOLDS},
+        "probes": {
+            "targets": {
+                "age": {"kind": "regression", "expected_in": "common", "label": "Age"},
+                "diagnosis": {"kind": "classification", "expected_in": "salient", "label": "Diagnosis"},
+            }
+        },
         "saliency": {"targets": ["diagnosis"]},
         "report": {"viewers": 1},
     }
@@ -103,7 +109,11 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
         }
     )
     write_tsv(results.exclusions, left_out)
-    flow = [("tables", "read", 0, PEOPLE + 2), ("inclusion", "age outside 18 to 65", 2, PEOPLE)]
+    flow: list[tuple[str, str, int, int]] = [
+        ("start", "listed in the tables", 0, PEOPLE + 2),
+        ("exclude", "age outside 18 to 65", 2, PEOPLE),
+        ("count", "in the target group, without sans", 0, 3),
+    ]
     write_tsv(results.flow, pd.DataFrame(flow, columns=["step", "rule", "removed", "remaining"]))
 
     affine = np.diag([6.0, 6.0, 6.0, 1.0])
@@ -134,6 +144,9 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
         losses = rng.uniform(0, 1, 3) - fold
         terms = {"epoch": [1, 2, 3], "loss": losses, "salient_alignment": losses / 2, "seconds": 30.0}
         write_tsv(folder / "history.tsv", pd.DataFrame(terms))
+
+        measured = pd.DataFrame({"s": [45.0], "h:m:s": ["0:00:45"], "max_rss": ["-"]})
+        write_tsv(results.benchmark("train", METHOD, f"fold-{fold}"), measured)
 
     write_tsv(results.scores, scores_of(config, better))
     write_tables(config, results)
@@ -211,7 +224,6 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "age": {"kind": "regression", "expected_in": "common", "label": HOSTILE_IMAGE},
             }
         },
-        saliency={"targets": ["diagnosis"]},
     )
     results = write_run(config, sites=(HOSTILE, HOSTILE_IMAGE))
     write_report(config, results)
@@ -248,7 +260,6 @@ FILES_COHORT = {
     "cohort": {
         "source": "files",
         "studies": [{"name": "one", "participants": "participants.tsv"}],
-        "scores": {"sans": {"column": "sans", "range": [0, 100]}, "saps": {"column": "saps", "range": [0, 100]}},
     }
 }
 IMPLANTED_COHORT = {"cohort": {"source": "implanted", "studies": [{"name": "one", "participants": "participants.tsv"}]}}
@@ -282,12 +293,14 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words
     # 90 s a fold.
-    assert re.search(r"32-true 0 3\.0\b", words)
+    assert "32-true 0 3.0 " in words
+    assert "train 2 1.5 " in words
 
 
 def test_exclusions_are_counted_by_rule(plain: tuple[Config, Results, str]) -> None:
     words = " ".join(Page(plain[2]).text.split())
-    assert "inclusion age outside 18 to 65 2 12" in words
+    assert "listed in the tables 0 14 age outside 18 to 65 2 12" in words
+    assert "in the target group, without sans 3" in words
     assert "simulated age outside 18 to 65 2" in words
 
 
@@ -399,7 +412,9 @@ def test_table_has_the_papers_layout() -> None:
     )
     assert table.targets == [("Age", "MAE"), ("diagnosis", "balanced accuracy, %")]
     assert table.arrows == [["↓", "↑"], ["↓", "↑"]]
-    assert [(title, [[cell.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows] == [
+    assert [
+        (title, [[cell.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows
+    ] == [
         ("SepCLR, k-JEM", [["6.64 ± 0.21", "7.72† ± 0.45"], ["60.00", "n/a"]]),
         ("other", [["5.00 ± 0.50"], ["n/a", "n/a"]]),
         ("Chance", [["7.00"], ["50.00"]]),

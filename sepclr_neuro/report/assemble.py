@@ -170,7 +170,8 @@ def _span(values: list[Any]) -> str:
 
 
 def _run(config: Config, results: Results, problems: list[str]) -> dict[str, Any]:
-    models, versions = [], {}
+    models = []
+    versions: dict[str, set[str]] = {}
     for method in config.methods:
         found = []
         for fold in range(config.splits.count):
@@ -200,8 +201,20 @@ def _run(config: Config, results: Results, problems: list[str]) -> dict[str, Any
         "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
         "changed": _changed_settings(config),
         "whole_config": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        "durations": _durations(results),
         "checksums": [("cohort/cohort.tsv", sha256(results.cohort)), ("volumes/index.tsv", sha256(results.index))],
     }
+
+
+def _durations(results: Results) -> list[tuple[str, int, float]]:
+    """Each stage's name, number of jobs and minutes, as far as the workflow has measured them; empty without it."""
+    folder = results.benchmark("report").parent
+    stages: dict[str, list[float]] = {}
+    for path in sorted(folder.rglob("*.tsv"), key=lambda path: path.stat().st_mtime):
+        stage = path.relative_to(folder).with_suffix("").parts[0]
+        if stage != "report":
+            stages.setdefault(stage, []).append(float(read_tsv(path)["s"].iloc[-1]))
+    return [(stage, len(seconds), sum(seconds) / 60) for stage, seconds in stages.items()]
 
 
 # --- who, and their volumes --------------------------------------------------------------------------------------
@@ -210,6 +223,7 @@ def _run(config: Config, results: Results, problems: list[str]) -> dict[str, Any
 def _cohort(results: Results) -> dict[str, Any]:
     cohort = read_tsv(results.cohort, text=("scan_id", "participant_id", "site", "group"))
     exclusions = read_tsv(results.exclusions, text=("participant_id", "study", "rule"))
+    flow = read_tsv(results.flow, text=("step", "rule"))
     demographics = _optional_table(results.table("demographics", "tsv"), ("group", "site"))
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
     return {
@@ -217,7 +231,8 @@ def _cohort(results: Results) -> dict[str, Any]:
         "scans": len(cohort),
         "sites": cohort["site"].nunique(),
         "groups": cohort.drop_duplicates("participant_id")["group"].value_counts().to_dict(),
-        "flow": read_tsv(results.flow, text=("step", "rule")),
+        "flow": flow.loc[flow["step"] != "count", ["rule", "removed", "remaining"]],
+        "counted": flow.loc[flow["step"] == "count", ["rule", "remaining"]].set_axis(["among them", "scans"], axis=1),
         "exclusions": by_rule,
         "demographics": None if demographics is None else _paired(demographics),
     }

@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from nilearn import plotting
 
 from sepclr_neuro.config import ProbeTarget
@@ -32,8 +38,8 @@ _SPACES = {
 }
 _INK = ("#1f2328", "#e6edf3")
 _FAINT = ("#d0d7de", "#3d444d")
+_COLUMNS = 3  # of the scores' panels
 _CHUNK = 8  # volumes read at a time
-_SHOWN = "90%"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def _themed(draw: Callable[[int], Figure], alt: str) -> Picture:
     """Draws once for a light (0) and once for a dark page (1); equal input gives equal bytes."""
     uris = []
     for theme in (0, 1):
-        style = {
+        style: Any = {
             "axes.edgecolor": _FAINT[theme],
             "axes.grid": True,
             "axes.labelcolor": _INK[theme],
@@ -80,7 +86,9 @@ def _themed(draw: Callable[[int], Figure], alt: str) -> Picture:
 def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = ceil(count / columns)
-    figure = Figure(figsize=(2.6 * columns, height * rows), layout="constrained")
+    width = min(3.4, 10.4 / columns)
+    engine = ConstrainedLayoutEngine(h_pad=0.1)
+    figure = Figure(figsize=(width * columns, height * rows), layout=engine)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in axes[count:]:
         unused.set_axis_off()
@@ -111,7 +119,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
                 ax.plot(history["epoch"], history[term], color=_SPACES["single"][theme], linewidth=0.8, alpha=0.7)
             ax.plot(mean.index, mean[term], color=_SPACES["common"][theme], linewidth=1.8)
             ax.set_title(term.replace("_", " "), parse_math=False)
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for ax in axes[-4:]:
             ax.set_xlabel("epoch")
         return figure
@@ -138,8 +146,8 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
     present = [space for space in _SPACES if (results["space"] == space).any()]
 
     def draw(theme: int) -> Figure:
-        figure, axes = _panels(max(1, len(shown)), 3, 1.3 + 0.42 * len(methods))
-        for ax, target in zip(axes, shown, strict=False):
+        figure, axes = _panels(max(1, len(shown)), _COLUMNS, 1.3 + 0.42 * len(methods))
+        for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             scale = 100 if targets[target].kind == "classification" else 1
             unit = "balanced accuracy, %" if scale == 100 else "mean absolute error"
             for position, method in enumerate(methods):
@@ -157,12 +165,13 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
             ax.axvline(chance, color=_INK[theme], linestyle="--", linewidth=1)
             ax.set_title(target_label(target, targets), parse_math=False)
             ax.set_xlabel(unit)
-            first = ax.get_subplotspec().is_first_col()
-            ax.set_yticks(range(len(methods)), [method_title(method) if first else "" for method in methods])
+            names = [method_title(method) if number % _COLUMNS == 0 else "" for method in methods]
+            ax.set_yticks(range(len(methods)), names)
             ax.set_ylim(len(methods) - 0.5, -0.5)
+            ax.tick_params(axis="y", length=0)
             ax.grid(visible=False, axis="y")
-        handles = [matplotlib.patches.Patch(color=_SPACES[space][theme], alpha=0.75, label=space) for space in present]
-        handles.append(matplotlib.lines.Line2D([], [], color=_INK[theme], linestyle="--", linewidth=1, label="chance"))
+        handles: list[Artist] = [Patch(color=_SPACES[space][theme], alpha=0.75, label=space) for space in present]
+        handles.append(Line2D([], [], color=_INK[theme], linestyle="--", linewidth=1, label="chance"))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
         return figure
 
@@ -210,7 +219,7 @@ def volume_figure(cache: VolumeCache) -> Picture:
 
 
 def viewer(path: Path, description: str) -> str:
-    """An interactive viewer of a map on the MNI template, as an inline frame that needs no network.
+    """An interactive viewer of a map's strongest tenth on the MNI template, as a frame that needs no network.
 
     Args:
         path: a NIfTI map.
@@ -219,10 +228,15 @@ def viewer(path: Path, description: str) -> str:
     Returns:
         HTML, or an empty string for a map without any value to show.
     """
-    image = nib.load(path)
-    if not np.any(np.asanyarray(image.dataobj)):
+    image = nib.nifti1.load(path)
+    values = image.get_fdata(dtype=np.float32)
+    strength = np.abs(values[values != 0])
+    if not strength.size:
         return ""
-    view = plotting.view_img(image, threshold=_SHOWN, black_bg=True, colorbar=True, title=None)
+    # In parts of what ends the picture's colour bar: the viewer prints few digits, and the values are small.
+    limit, shown = np.quantile(strength, 0.999), np.quantile(strength, 0.9)
+    relative = as_image(values / limit, image.affine)
+    view = plotting.view_img(relative, threshold=shown / limit, vmax=1, cmap="RdBu_r", black_bg=True, title=None)
     view.html = view.html.replace("<head>", "<head><style>body{margin:0;background:#000}</style>", 1)
     frame = view.get_iframe()
     size = f'style="aspect-ratio: {view.width} / {view.height}" title="{escape(description, quote=True)}"'

@@ -128,14 +128,14 @@ def sentences(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str,
     for method, of_method in results.groupby("method", sort=False):
         lines = said.setdefault(str(method), [])
         for target, question in targets.items():
-            rows = of_method[of_method["target"] == target].set_index("space")
+            rows = of_method[of_method["target"] == target]
             if rows.empty:
                 continue
             accuracy = question.kind == "classification"
             chance = float(rows["chance"].mean())
             other = "salient" if question.expected_in == "common" else "common"
-            spaces = [space for space in (question.expected_in, other, "single") if space in rows.index]
-            means = {space: float(rows.loc[space, "mean"]) for space in spaces}
+            means = dict(zip(rows["space"], rows["mean"].astype(float), strict=True))
+            spaces = [space for space in (question.expected_in, other, "single") if space in means]
             label = target_label(target, targets)
             known = [space for space in spaces if not math.isnan(means[space])]
             if not known:
