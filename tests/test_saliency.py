@@ -525,7 +525,7 @@ def test_a_picture_shows_the_map_left_on_the_left_and_any_text_as_it_is(tmp_path
     x, y, z = np.round(np.linalg.inv(FINE_AFFINE)[:3] @ [-36, -20, 5, 1]).astype(int)
     values[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2] = 1.0
     path = tmp_path / "map.png"
-    mosaic(as_image(values, FINE_AFFINE), path, r"SIMULATED $\frac{ <b>", "$x^", "probe score per SD of grey matter")
+    mosaic(as_image(values, FINE_AFFINE), path, r"SIMULATED $\frac{$ <b>", "$x^$", "probe score per SD of grey matter")
     pixels = imread(path)[..., :3]
     height, width, _ = pixels.shape
     assert pixels.std() > 0.1
