@@ -50,17 +50,16 @@ def predict(voxels: np.ndarray, people: pd.DataFrame) -> pd.DataFrame:
     return predicted
 
 
-def configure(seed: int, participants: int, size: int) -> Config:
-    return parse_config(
-        {"seed": seed, "volumes": {"shape": [size] * 3}, "cohort": {"simulation": {"participants": participants}}}
-    )
+def configure(seed: int, participants: int, size: int, disease_effect: float) -> Config:
+    """The default simulated cohort of this size."""
+    simulated = {"participants": participants, "disease_effect": disease_effect}
+    return parse_config({"seed": seed, "volumes": {"shape": [size] * 3}, "cohort": {"simulation": simulated}})
 
 
-def figures(seed: int, participants: int, size: int) -> dict[str, float]:
+def figures(config: Config) -> dict[str, float]:
     """All figures of one cohort."""
-    config = configure(seed, participants, size)
     simulator = Simulator(config)
-    people = simulate_people(config.cohort, seed)
+    people = simulate_people(config.cohort, config.seed)
     brain = simulator.template > 0.1
     voxels = np.stack([simulator.volume(person)[brain] for person in people.to_dict("records")])
     predicted = predict(voxels, people)
@@ -91,7 +90,7 @@ def figures(seed: int, participants: int, size: int) -> dict[str, float]:
 
 def draw(path: Path) -> None:
     """Two slices of the template, of one person and of each factor's map."""
-    config = configure(seed=0, participants=240, size=128)
+    config = configure(seed=0, participants=240, size=128, disease_effect=1)
     simulator = Simulator(config)
     person = simulate_people(config.cohort, 0).iloc[1].to_dict()
     pictures = {"template": simulator.template, "a patient": simulator.volume(person)}
@@ -100,7 +99,7 @@ def draw(path: Path) -> None:
     for column, (name, values) in zip(axes.T, pictures.items(), strict=True):
         grey = name in ("template", "a patient")
         limit = 1.0 if grey else float(np.abs(values).max())
-        for axis, plane in zip(column, (values[:, :, 56], values[:, 82, :]), strict=True):
+        for axis, plane in zip(column, (values[:, :, 56], values[:, 60, :]), strict=True):
             look = {"cmap": "gray", "vmin": 0} if grey else {"cmap": "RdBu_r", "vmin": -limit}
             axis.imshow(plane.T, origin="lower", vmax=limit, **look)
             axis.set_axis_off()
@@ -114,10 +113,12 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--participants", type=int, default=240)
     parser.add_argument("--size", type=int, default=64, help="voxels of a side")
+    parser.add_argument("--disease-effect", type=float, default=1.0)
     parser.add_argument("--picture", type=Path, help="draw the maps to this file")
     options = parser.parse_args()
     if options.picture is not None:
         draw(options.picture)
-    table = pd.DataFrame({seed: figures(seed, options.participants, options.size) for seed in options.seeds})
+    size = (options.participants, options.size, options.disease_effect)
+    table = pd.DataFrame({seed: figures(configure(seed, *size)) for seed in options.seeds})
     table["mean"] = table.mean(axis=1)
     print(table.round(2).to_string())

@@ -393,8 +393,7 @@ def _write_implanted(config: Config, results: Results) -> None:
 
     def write(scan: dict[str, Any]) -> None:
         values, _ = load_volume(scan["volume"], settings)
-        if scan["diagnosis"] == config.cohort.target[0]:
-            values = values * np.exp(_disease_change(maps, scan))
+        values = values * np.exp(_disease_change(maps, scan))  # severities of controls are 0
         path = dataset_volume(results.dataset, scan["participant_id"], scan["scan_id"])
         _write_volume(path, values, affine, config.volumes.maximum)
 
