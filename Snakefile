@@ -41,6 +41,10 @@ trap : INT TERM
 logged() {{{{ local log=$1; shift; "$@" 2>&1 | (trap '' INT TERM; exec tee "$log"); }}}}
 """)
 
+
+report: "workflow/report/workflow.rst"
+
+
 # What jobs need, as Snakemake documents it; seen from workflow/rules. They use what Snakemake itself was started in.
 environment = "../../envs/environment-gpu.yaml"
 

@@ -1,0 +1,224 @@
+"""The workflow as users meet it: its profiles, its messages, one small run to its report, and what reruns."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from sepclr_neuro.config import load_config
+from sepclr_neuro.layout import Results
+from sepclr_neuro.storage import read_tsv
+from tests.workflow.running import REPOSITORY, jobs, small_config, snakemake, snakemake_command
+
+# One process runs these tests, so that the small run is made once.
+pytestmark = pytest.mark.xdist_group("workflow")
+
+METHOD = "sepclr-k-jem"
+RULES = ["dataset", "cohort", "volumes", "splits", "standardise", "train", "embed", "probe", "saliency", "report"]
+PROFILES = sorted(path.parent for path in (REPOSITORY / "workflow" / "profiles").glob("*/profile.yaml"))
+# Two trainings at a time, each on one core.
+RUN = ("--cores", "2", "--set-threads", "train=1")
+
+
+# --- before anything runs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_the_demo_is_planned_with_each_profile(profile: Path, tmp_path: Path) -> None:
+    demo = REPOSITORY / "config.yaml"
+    planned = jobs(tmp_path, "--configfile", str(demo), "--workflow-profile", str(profile))
+    folds = load_config(demo).splits.count
+    assert planned == {rule: folds if rule in ("standardise", "train") else 1 for rule in RULES}
+
+
+def test_profiles_speak_of_rules_that_exist(tmp_path: Path) -> None:
+    assert len(PROFILES) == 2
+    small_config(tmp_path)
+    listed = {line.strip() for line in snakemake(tmp_path, "--list-rules").splitlines()}
+    assert set(RULES) <= listed
+    for profile in PROFILES:
+        content = yaml.safe_load((profile / "profile.yaml").read_text())
+        named = {*content.get("set-resources", {}), *content.get("set-threads", {})}
+        assert named <= set(RULES), profile
+
+
+def test_the_workflow_is_in_good_style(tmp_path: Path) -> None:
+    small_config(tmp_path)
+    snakemake(tmp_path, "--lint")
+    command = [str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "workflow/rules"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_mistake_in_the_configuration_is_one_plain_message(tmp_path: Path) -> None:
+    small_config(tmp_path, sed=1)
+    text = snakemake(tmp_path, "--dry-run", status=1)
+    assert "config.yaml: sed: unknown key. Did you mean 'seed'?" in text
+    assert "Traceback" not in text
+    assert 'File "' not in text
+
+
+def test_another_configuration_replaces_the_default_one(tmp_path: Path) -> None:
+    small_config(tmp_path, seed=5, output="first")
+    (tmp_path / "other.yaml").write_text("output: second\n")
+    snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "other.yaml"))
+    assert not (tmp_path / "first").exists()
+    read = load_config(Results(tmp_path / "second").run_file("report"))
+    assert read == load_config(tmp_path / "other.yaml")
+
+
+def test_values_on_the_command_line_are_refused(tmp_path: Path) -> None:
+    small_config(tmp_path)
+    text = snakemake(tmp_path, "--dry-run", "--config", "seed=5", status=1)
+    assert "--config seed: values on the command line are not read" in text
+
+
+def test_a_cohort_of_ones_own_needs_no_simulation_and_follows_its_tables(tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_text("participant_id\n")
+    study = {"name": "ours", "participants": "participants.tsv"}
+    targets = {"diagnosis": {"kind": "classification", "expected_in": "salient"}}
+    small_config(
+        tmp_path,
+        cohort={"source": "files", "studies": [study]},
+        probes={"targets": targets},
+        saliency={"targets": ["diagnosis"]},
+    )
+    assert "dataset" not in jobs(tmp_path)
+    (tmp_path / "participants.tsv").unlink()
+    assert "participants.tsv" in snakemake(tmp_path, "--dry-run", status=1)
+
+
+# --- one small run -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished small run; tests that change something take a copy."""
+    folder = tmp_path_factory.mktemp("workflow")
+    small_config(folder)
+    snakemake(folder, *RUN)
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, times and Snakemake's records included."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_run_ends_in_a_report(finished: Path) -> None:
+    results = Results(finished / "results")
+    page = _Page()
+    page.feed(results.report.read_text(encoding="utf-8"))
+    assert {"html", "h1", "table", "img"} <= set(page.tags)
+    assert "A small run" in page.text
+    assert "SIMULATED" in page.text.upper()
+    table = read_tsv(results.table("schizophrenia", "tsv"))
+    assert set(table["target"]) == {"age", "sex", "site", "sans", "saps", "diagnosis"}
+    assert set(table["space"]) == {"common", "salient"}
+    assert {path.name for path in results.saliency(METHOD).glob("*.nii.gz")} == {
+        f"{target}_{space}.nii.gz" for target in ("diagnosis", "sans", "saps") for space in ("common", "salient")
+    }
+
+
+def test_a_run_keeps_what_was_said_and_what_it_took(finished: Path) -> None:
+    results = Results(finished / "results")
+    assert "epoch 1/1" in results.log("train", METHOD, "fold-1").read_text()
+    measured = read_tsv(results.benchmark("train", METHOD, "fold-1"))
+    assert measured["s"][0] > 0
+
+
+def test_a_second_call_does_nothing(finished: Path) -> None:
+    assert "Nothing to be done" in snakemake(finished, *RUN)
+
+
+def test_an_edited_method_is_trained_anew_and_nothing_before_it(copy: Path) -> None:
+    small_config(copy, methods={METHOD: {"common_dim": 4, "salient_dim": 6, "projector_width": 8}})
+    assert jobs(copy) == {"train": 2, "embed": 1, "probe": 1, "saliency": 1, "report": 1}
+
+
+def test_an_edited_question_trains_nothing(copy: Path) -> None:
+    small_config(copy, saliency={"samples": 2, "participants": 2})
+    assert jobs(copy) == {"saliency": 1, "report": 1}
+
+
+def test_an_edit_that_is_taken_back_runs_nothing(copy: Path) -> None:
+    small_config(copy, seed=3)
+    assert jobs(copy)["dataset"] == 1
+    small_config(copy)
+    assert jobs(copy) == {}
+
+
+def test_snakemakes_own_report_holds_table_maps_and_page(finished: Path, tmp_path: Path) -> None:
+    snakemake(finished, "--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "schizophrenia.md", "index.html", "diagnosis_salient.png"} <= names
+
+
+# --- a killed training ---------------------------------------------------------------------------------------------
+
+
+def _kill_training(workflow: subprocess.Popen[str], log: Path, after: str) -> None:
+    """Kills the training below a Snakemake process once its log says ``after``."""
+    deadline = time.monotonic() + 300
+    while not (log.is_file() and after in log.read_text()):
+        assert workflow.poll() is None, "the workflow ended before its training could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    trainings = [
+        process for process in psutil.Process(workflow.pid).children(recursive=True) if "train" in process.cmdline()
+    ]
+    assert len(trainings) == 1
+    trainings[0].send_signal(signal.SIGKILL)
+
+
+def test_a_killed_training_goes_on_from_its_last_epoch(copy: Path, tmp_path: Path) -> None:
+    small_config(copy, training={"epochs": 25, "batch_size": 4})
+    undisturbed = Path(shutil.copytree(copy, tmp_path / "undisturbed"))
+    model = Results(Path("results")).model_folder(METHOD, 0) / "model.safetensors"
+    command = ("--cores", "1", str(model))
+    log = Results(copy / "results").log("train", METHOD, "fold-0")
+    log.unlink()
+
+    process = subprocess.Popen(
+        snakemake_command(copy, *command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    _kill_training(process, log, "epoch 3/25")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert not (copy / model).exists()
+
+    snakemake(copy, *command)
+    resumed = log.read_text()
+    assert "resumes after epoch" in resumed
+    assert "epoch 3/25" not in resumed
+    assert "epoch 25/25" in resumed
+
+    snakemake(undisturbed, *command)
+    digests = {hashlib.sha256((folder / model).read_bytes()).hexdigest() for folder in (copy, undisturbed)}
+    assert len(digests) == 1
