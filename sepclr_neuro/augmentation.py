@@ -60,12 +60,8 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int) -> Tensor:
     if turned.any():
         view = view.clone()
         view[turned.to(device)] = rotate(view[turned.to(device)], degrees[turned])
-    for axis in range(axes):
-        size = view.shape[2 + axis]
-        matrix = axis_matrix(size, scale[:, axis], centre[:, axis], sigma).to(device, view.dtype)
-        moved = view.movedim(2 + axis, -2)
-        shape = moved.shape
-        view = torch.matmul(matrix[:, None], moved.reshape(batch, -1, *shape[-2:])).reshape(shape).movedim(-2, 2 + axis)
+    for axis, size in enumerate(view.shape[2:]):
+        view = _along_axis(axis_matrix(size, scale[:, axis], centre[:, axis], sigma).to(device, view.dtype), view, axis)
     device_rng = torch.Generator(device).manual_seed(seed)
     noise = torch.randn(view.shape, generator=device_rng, device=device, dtype=view.dtype)
     view = view + noise * noise_sd.to(device, view.dtype).view(-1, *[1] * (axes + 1))
@@ -98,6 +94,15 @@ def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tens
     blur = torch.where(distance.abs() <= reach, blur, 0.0)
     blur = torch.where((sigma > 0)[:, None, None], blur, torch.eye(size))
     return blur @ interpolation
+
+
+def _along_axis(matrix: Tensor, volumes: Tensor, axis: int) -> Tensor:
+    """matrix @ each line of the volumes along one spatial axis; [B, n, n] and [B, C, *spatial] -> the same shape."""
+    shape = volumes.shape
+    before = volumes.reshape(shape[0], math.prod(shape[1 : 2 + axis]), shape[2 + axis], -1)
+    if before.shape[-1] == 1:  # the last axis: lines are contiguous, so multiply from the right
+        return torch.matmul(before[..., 0], matrix.transpose(1, 2)).reshape(shape)
+    return torch.matmul(matrix[:, None], before).reshape(shape)
 
 
 def rotate(volumes: Tensor, degrees: Tensor) -> Tensor:

@@ -263,7 +263,9 @@ class Augmentation(Section):
 
     crop_probability: Fraction = 1.0
     crop_scale: Range = Field((0.75, 1.0), description="Side of the random crop, as a share; resized back.")
-    affine_probability: Fraction = 0.5
+    affine_probability: Fraction = Field(
+        0.25, description="Rotation and shift. Not oftener, since a rotation costs more than all the rest."
+    )
     rotation_degrees: float = Field(5.0, ge=0, le=45, description="Largest rotation about each axis.")
     translation_share: float = Field(0.03, ge=0, le=0.5, description="Largest shift, as a share of the side.")
     flip_probability: Fraction = Field(0.0, description="Left-right. Off: schizophrenia is not symmetric.")

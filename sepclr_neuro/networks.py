@@ -15,6 +15,26 @@ __all__ = ["LightEncoder", "Projector", "build_encoder"]
 _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
+class _PatchStem(nn.Linear):
+    """Cuts the input into patches and maps each linearly: [B, C, *spatial] -> [B, width, *(spatial / side)].
+
+    The same as a convolution whose kernel is its stride, but its gradient with respect to the input, which saliency
+    maps need, is a matrix product too.
+    """
+
+    def __init__(self, in_channels: int, width: int, side: int, axes: int) -> None:
+        super().__init__(in_channels * side**axes, width)
+        self.side, self.axes = side, axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, *spatial = x.shape
+        split = [part for size in spatial for part in (size // self.side, self.side)]
+        x = x.reshape(batch, channels, *split)
+        grid, patch = range(2, 2 + 2 * self.axes, 2), range(3, 3 + 2 * self.axes, 2)
+        x = x.permute(0, *grid, 1, *patch).flatten(start_dim=1 + self.axes)
+        return super().forward(x).movedim(-1, 1)
+
+
 class LightEncoder(nn.Module):
     """A small convolutional encoder that a laptop can train on whole volumes.
 
@@ -40,7 +60,7 @@ class LightEncoder(nn.Module):
         before, grid = input_shape[0], list(input_shape[1:])
         for stage, width in enumerate(channels):
             if stage == 0:
-                layers.append(convolution(before, width, kernel_size=4, stride=4))
+                layers.append(_PatchStem(before, width, side=4, axes=len(grid)))
                 grid = [size // 4 for size in grid]
             else:
                 layers.append(convolution(before, width, kernel_size=3, stride=2, padding=1))
