@@ -264,8 +264,9 @@ def test_too_few_people_give_no_answer(truth: list, train: int, kind: str, peopl
 
 
 def test_inner_folds_keep_people_together_and_classes_on_both_sides() -> None:
+    """The two people of class 2 are five apart: dealt in the order of people, both would be in the first fold."""
     people = np.array(["p0", "p0", "p1", "p2", "p2", "p3", "p4", "p5", "p6", "p7"])
-    truth = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 2])
+    truth = np.array([2, 2, 0, 0, 0, 0, 1, 2, 1, 0])
     folds = inner_folds(truth, people)
     assert len(folds) == 5
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(10))
@@ -287,6 +288,17 @@ def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
     assert read_json(results.coefficients) == []
     columns = ["method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
     assert list(read_tsv(results.predictions)) == columns
+
+
+@pytest.mark.parametrize("people", ["background", "target"])
+def test_a_target_asks_its_people_only(people: str) -> None:
+    cohort = make_cohort(8)
+    config = Config(
+        probes={"targets": {"age": {"kind": "regression", "expected_in": "common", "people": people}}},
+        saliency={"targets": []},
+    )
+    (question,) = questions(config, cohort)
+    assert question.truth.index.tolist() == cohort.loc[cohort["group"] == people, "scan_id"].tolist()
 
 
 def test_several_diagnoses_of_a_side_are_one_class() -> None:
@@ -356,11 +368,15 @@ def test_leak_guard_compares_sides_with_the_splits() -> None:
         check(["b"], ["train", "test", "train", "train"])
 
 
-def test_write_probes_runs_the_guard(tmp_path: Path) -> None:
+def test_write_probes_refuses_models_of_other_splits(tmp_path: Path) -> None:
+    """The model and its representations agree, but they were made before the splits changed."""
     config, results = write_run(tmp_path, make_cohort(24))
     path = results.model_folder(METHOD, 1) / "model.json"
     held_out = read_tsv(results.splits).query("fold == 1 and side == 'test'")["scan_id"].iloc[0]
     write_json(path, {"train_scan_ids": [*read_json(path)["train_scan_ids"], held_out]})
-    with pytest.raises(ValueError, match=held_out):
+    table = read_tsv(results.representations(METHOD, 1))
+    table.loc[table["scan_id"] == held_out, "side"] = "train"
+    write_tsv(results.representations(METHOD, 1), table)
+    with pytest.raises(InputError, match=f"'{held_out}' is held out, but the model was trained on this person"):
         write_probes(config, results)
     assert not results.scores.exists()

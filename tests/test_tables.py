@@ -101,7 +101,8 @@ def test_summary_is_mean_and_sd_over_folds_with_bacc_in_percent(run: tuple[Confi
 
 
 def test_summary_keeps_the_order_of_the_scores() -> None:
-    assert summarise(make_scores())[["target", "metric", "space"]].apply(tuple, axis=1).tolist() == list(VALUES)
+    summary = summarise(make_scores()[::-1])
+    assert list(zip(summary["target"], summary["metric"], summary["space"], strict=True)) == list(VALUES)[::-1]
 
 
 @pytest.mark.parametrize(
