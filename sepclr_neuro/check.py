@@ -6,10 +6,11 @@ import math
 
 import pandas as pd
 
-from sepclr_neuro import cohort, volumes
+from sepclr_neuro.cohort import build_cohort
 from sepclr_neuro.config import Config, Implant, Simulation
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.registry import METHODS
+from sepclr_neuro.volumes import check_volumes
 
 __all__ = ["check"]
 
@@ -32,9 +33,9 @@ def check(config: Config) -> str:
         counts = {"background": people - patients, "target": patients}
         problems = []
     else:
-        tables = cohort.build_cohort(config.cohort, None)
+        tables = build_cohort(config.cohort, None)
         lines += _counts(tables.cohort, tables.flow)
-        problems = volumes.check_volumes(tables.cohort, config.volumes)
+        problems = check_volumes(tables.cohort, config.volumes)
         if config.cohort.source == "implanted":
             implant = config.cohort.implant or Implant()
             people = tables.cohort["participant_id"].nunique()
@@ -42,7 +43,8 @@ def check(config: Config) -> str:
             lines.append(f"an effect to be implanted into {patients} of them, drawn at random")
             counts = {"background": people - patients, "target": patients}
         else:
-            counts = tables.cohort.groupby("group")["participant_id"].nunique().to_dict()
+            sizes = tables.cohort.groupby("group")["participant_id"].nunique()
+            counts = {str(group): int(number) for group, number in sizes.items()}
     problems += _impossible(config, counts)
     if problems:
         raise InputError(problems)
@@ -52,9 +54,10 @@ def check(config: Config) -> str:
 def _counts(people: pd.DataFrame, flow: pd.DataFrame) -> list[str]:
     lines = [f"cohort: {people['participant_id'].nunique()} people, {len(people)} scans"]
     if "group" in people and people["group"].notna().any():
-        sizes = people.groupby(["group", "site"], dropna=False)["participant_id"].nunique()
-        lines += [f"  {group}, {site}: {size}" for (group, site), size in sizes.items()]
-    lines += [f"  {row.step}: {row.rule}: {row.removed} removed" for row in flow.itertuples() if row.removed]
+        sizes = people.groupby(["group", "site"], dropna=False)["participant_id"].nunique().reset_index(name="people")
+        lines += [f"  {group}, {site}: {number}" for group, site, number in sizes.to_numpy().tolist()]
+    steps = flow.loc[flow["removed"] > 0, ["step", "rule", "removed"]].to_numpy().tolist()
+    lines += [f"  {step}: {rule}: {removed} removed" for step, rule, removed in steps]
     return lines
 
 

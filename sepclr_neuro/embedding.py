@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from sepclr_neuro.config import Config
+from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
@@ -66,13 +67,13 @@ def read_representations(results: Results, method: str, fold: int) -> Representa
     """Reads one fold's table.
 
     Raises:
-        ValueError: if a scan that it calls held-out was trained on by the encoder.
+        InputError: if a scan that it calls held-out was trained on by the encoder.
     """
     table = read_tsv(results.representations(method, fold), text=("scan_id", "side"))
     trained_on = set(read_json(results.model_folder(method, fold) / "model.json")["train_scan_ids"])
     leaked = table.loc[(table["side"] == "test") & table["scan_id"].isin(trained_on), "scan_id"]
     if len(leaked):
-        raise ValueError(
+        raise InputError(
             f"leak: {results.representations(method, fold)} calls {leaked.iloc[0]} held-out, but the encoder was "
             f"trained on that scan ({len(leaked)} such scans)"
         )

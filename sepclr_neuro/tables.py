@@ -176,17 +176,17 @@ def write_tables(config: Config, results: Results) -> None:
     """Writes tables/schizophrenia.tsv, .md and .tex, and tables/demographics.tsv."""
     write_tsv(results.table("schizophrenia", "tsv"), summarise(read_tsv(results.scores)))
     paper = paper_table(config, results)
-    write_text(results.table("schizophrenia", "md"), _markdown(config.title, paper))
+    write_text(results.table("schizophrenia", "md"), _markdown(paper))
     write_text(results.table("schizophrenia", "tex"), _latex(config, paper))
     write_tsv(results.table("demographics", "tsv"), demographics(config, load_cohort(results)))
 
 
-def _markdown(title: str, paper: PaperTable) -> str:
+def _markdown(paper: PaperTable) -> str:
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(_markdown_text(cell) for cell in cells) + " |"
 
     head = list(paper.table.columns)
-    lines = [f"# {_markdown_text(title)}", "", _markdown_text(paper.caption), ""]
+    lines = ["# What the common and the salient space hold", "", _markdown_text(paper.caption), ""]
     lines += [line(head), "|" + "---|" * len(head)]
     lines += [line(list(row)) for row in paper.table.itertuples(index=False)]
     lines += ["", *(f"- {_markdown_text(note)}" for note in paper.notes), ""]
@@ -220,7 +220,7 @@ def _latex(config: Config, paper: PaperTable) -> str:
     *methods, chance = [
         " & ".join(_latex_text(cell) for cell in row) + r" \\" for row in paper.table.itertuples(index=False)
     ]
-    text = " ".join([_latex_text(config.title) + ".", *map(_latex_text, [paper.caption, *paper.notes])])
+    text = " ".join(map(_latex_text, [paper.caption, *paper.notes]))
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
         r"\begin{table}",

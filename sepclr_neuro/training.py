@@ -70,11 +70,11 @@ class TrainedModel:
         """Guards every claim about held-out people.
 
         Raises:
-            ValueError: if the model was trained on one of the scans.
+            InputError: if the model was trained on one of the scans.
         """
         seen = sorted(set(scan_ids) & set(self.metadata["train_scan_ids"]))
         if seen:
-            raise ValueError(
+            raise InputError(
                 f"leak: {len(seen)} scans that are to be held out were trained on by {self.metadata['method']}, "
                 f"fold {self.metadata['fold']}, among them {seen[0]}"
             )

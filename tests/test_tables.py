@@ -173,7 +173,6 @@ def test_markdown_is_one_table_whatever_labels_say(tmp_path: Path) -> None:
     lines = results.table("schizophrenia", "md").read_text().splitlines()
     rows = [line.replace(r"\|", "") for line in lines if line.startswith("|")]
     assert [row.count("|") for row in rows] == [8] * 4
-    assert lines[0] == r"# A & B\_1 \<trial\>"
     assert r"Age \| \<b\>years\</b\> \*now\* (MAE), common ↓" in lines[4]
 
 

@@ -165,7 +165,7 @@ def test_representations_mark_who_was_held_out(trained) -> None:
 def test_a_model_refuses_people_it_was_trained_on(trained) -> None:
     _, results = trained
     model = load_model(results.model_folder(METHOD, 0))
-    with pytest.raises(ValueError, match="leak: 1 scans that are to be held out were trained on"):
+    with pytest.raises(InputError, match="leak: 1 scans that are to be held out were trained on"):
         model.refuse_trained_on([read_fold(results, 0).train[0], *read_fold(results, 0).test])
 
 
@@ -177,7 +177,7 @@ def test_a_table_that_calls_a_trained_scan_held_out_is_refused(trained, tmp_path
     table = read_tsv(path, text=("scan_id", "side"))
     table.loc[table["side"] == "train", "side"] = "test"
     write_tsv(path, table)
-    with pytest.raises(ValueError, match=r"leak: .*held-out"):
+    with pytest.raises(InputError, match=r"leak: .*held-out"):
         read_representations(results, METHOD, 1)
     path.write_text(before)
 
@@ -191,5 +191,5 @@ def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
     metadata = [read_json(folder / "model.json") for folder in folders]
     metadata[0]["train_scan_ids"] = metadata[1]["train_scan_ids"]
     write_json(folders[0] / "model.json", metadata[0])
-    with pytest.raises(ValueError, match="leak"):
+    with pytest.raises(InputError, match="leak"):
         write_representations(config, results, METHOD)
