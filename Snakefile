@@ -49,6 +49,13 @@ report: "workflow/report/workflow.rst"
 environment = "../../envs/environment-gpu.yaml"
 
 
+# Seconds each; a cluster job would take longer to start.
+localrules:
+    all,
+    cohort,
+    splits,
+
+
 wildcard_constraints:
     method="|".join(re.escape(method) for method in settings.methods),
     fold=r"\d+",

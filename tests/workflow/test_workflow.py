@@ -22,7 +22,7 @@ from sepclr_neuro.storage import read_tsv
 from tests.workflow.running import REPOSITORY, jobs, small_config, snakemake, snakemake_command
 
 # One process runs these tests, so that the small run is made once.
-pytestmark = pytest.mark.xdist_group("workflow")
+pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.timeout(1200)]
 
 METHOD = "sepclr-k-jem"
 RULES = ["dataset", "cohort", "volumes", "splits", "standardise", "train", "embed", "probe", "saliency", "report"]

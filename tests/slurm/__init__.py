@@ -1,0 +1,1 @@
+"""The whole workflow, by Snakemake on SLURM."""

@@ -1,0 +1,116 @@
+"""A real SLURM on this machine: one node, one stand-in GPU, started for the tests and ended after them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+# Job steps forget SLURM_CONF, so that the files lie where SLURM looks by default.
+CONFIGURATION = Path("/etc/slurm")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo")
+
+MARK = "# Written by the tests of sepclr_neuro, which delete it.\n"
+SLURM_CONF = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+# How long a requeued job waits; 120 s otherwise.
+AuthInfo=cred_expire=5
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+ReturnToService=2
+AccountingStorageType=accounting_storage/none
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:1
+PartitionName=cpu Nodes=ALL Default=YES
+PartitionName=gpu Nodes=ALL
+"""
+
+
+def _why_not() -> str | None:
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        return f"SLURM is not installed ({', '.join(missing)})"
+    if os.geteuid() != 0:
+        return "only root can start SLURM"
+    conf = CONFIGURATION / "slurm.conf"
+    if conf.exists() and not conf.read_text().startswith(MARK):
+        return f"this machine has a SLURM of its own ({CONFIGURATION}/slurm.conf)"
+    return None
+
+
+def _end(pid_file: Path) -> None:
+    if not pid_file.is_file():
+        return
+    try:
+        process = psutil.Process(int(pid_file.read_text()))
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs munged, slurmctld and slurmd until the tests end; skips where that cannot be."""
+    reason = _why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("slurm")
+    (folder / "state").mkdir()
+    (folder / "spool").mkdir()
+    host = socket.gethostname().split(".")[0]
+    memory = psutil.virtual_memory().total // 2**20 - 64
+    CONFIGURATION.mkdir(exist_ok=True)
+    conf, gres = CONFIGURATION / "slurm.conf", CONFIGURATION / "gres.conf"
+    if conf.exists():  # tests that were killed
+        for pid_file in re.findall(r"PidFile=(.*)", conf.read_text()):
+            _end(Path(pid_file))
+    munge_ran = Path("/run/munge/munge.socket.2").exists()
+    try:
+        conf.write_text(MARK + SLURM_CONF.format(host=host, folder=folder, cpus=os.cpu_count(), memory=memory))
+        gres.write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+        if not munge_ran:
+            subprocess.run(["install", "-d", "-o", "munge", "-g", "munge", "/run/munge"], check=True)
+            subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True)
+        subprocess.run(["slurmctld"], check=True)
+        subprocess.run(["slurmd"], check=True)
+        deadline = time.monotonic() + 60
+        while "idle" not in (state := _sinfo()):
+            assert time.monotonic() < deadline, f"SLURM did not come up: {state}"
+            time.sleep(0.2)
+        yield
+    finally:
+        _end(folder / "slurmd.pid")
+        _end(folder / "slurmctld.pid")
+        if not munge_ran:
+            _end(Path("/run/munge/munged.pid"))
+        conf.unlink(missing_ok=True)
+        gres.unlink(missing_ok=True)
+
+
+def _sinfo() -> str:
+    result = subprocess.run(["sinfo", "--noheader", "-o", "%P %T"], capture_output=True, text=True, check=False)
+    return result.stdout + result.stderr

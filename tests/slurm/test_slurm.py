@@ -1,0 +1,86 @@
+"""The SLURM profile on a real SLURM: a small run to its report, and a training that the cluster takes away."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sepclr_neuro.layout import Results
+from sepclr_neuro.storage import read_json
+from tests.workflow.running import REPOSITORY, small_config, snakemake, snakemake_command
+
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1200)]
+
+METHOD = "sepclr-k-jem"
+RULES = ["dataset", "cohort", "volumes", "splits", "standardise", "train", "embed", "probe", "saliency", "report"]
+# What a user changes for a cluster of one small node without accounting.
+ON_ONE_NODE = [
+    "--workflow-profile",
+    str(REPOSITORY / "workflow" / "profiles" / "slurm"),
+    "--slurm-status-command",
+    "squeue",
+    "--slurm-no-account",
+    # Most jobs here end before the second look, 10 s after a first one at 5 s.
+    "--slurm-init-seconds-before-status-checks",
+    "5",
+    "--seconds-between-status-checks",
+    "1",
+    "--max-threads",
+    "1",
+    "--set-resources",
+    *(f"{rule}:{resource}" for rule in RULES for resource in ("mem_mb=1500", "runtime=30")),
+    "train:gpu=1",
+    "train:slurm_partition=gpu",
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    results: Results
+    said: str
+    requeued: str
+    """The training that the cluster took away, as its fold's log file is called."""
+
+
+@pytest.fixture(scope="module")
+def run(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small run on SLURM, whose first training is put back into the queue while it is under way."""
+    folder = tmp_path_factory.mktemp("on_slurm")
+    small_config(folder, training={"epochs": 30, "batch_size": 4})
+    results = Results(folder / "results")
+    # On SLURM each job takes half a minute, so that it gets those that matter: from the first training on.
+    standardised = [Results(Path("results")).standardisation(fold) for fold in range(2)]
+    snakemake(folder, "--cores", "2", *map(str, standardised))
+    command = snakemake_command(folder, *ON_ONE_NODE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    logs = [results.log("train", METHOD, f"fold-{fold}") for fold in range(2)]
+    deadline = time.monotonic() + 600
+    while not (begun := [log for log in logs if log.is_file() and "epoch 3/30" in log.read_text()]):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # There is one GPU, hence one training at a time.
+    squeue = ["squeue", "--noheader", "--states=running", "-o", "%i"]
+    running = subprocess.run(squeue, capture_output=True, text=True, check=True).stdout.split()
+    assert len(running) == 1
+    subprocess.run(["scontrol", "requeue", *running], check=True)
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    return Run(results, said, begun[0].name)
+
+
+def test_a_run_on_slurm_ends_in_a_report(run: Run) -> None:
+    assert run.results.report.is_file()
+    # Two trainings, representations, probes, maps and report.
+    assert run.said.count("has been submitted with SLURM jobid") == 6, run.said
+
+
+def test_a_training_that_the_cluster_takes_away_goes_on(run: Run) -> None:
+    for fold in range(2):
+        log = run.results.log("train", METHOD, f"fold-{fold}")
+        assert ("resumes after epoch" in log.read_text()) == (log.name == run.requeued)
+        assert read_json(run.results.model_folder(METHOD, fold) / "model.json")["epochs"] == 30
