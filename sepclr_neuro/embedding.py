@@ -49,6 +49,7 @@ def write_representations(config: Config, results: Results, method: str) -> None
         model.method.to(device)
         split = read_fold(results, fold)
         model.refuse_trained_on(list(split.test))
+        standardisation.refuse_learned_from(split.test)
         scans = [*split.train, *split.test]
         parts: dict[str, list[np.ndarray]] = {space: [] for space in model.spaces}
         with torch.no_grad():

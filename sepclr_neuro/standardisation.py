@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +58,19 @@ class Standardisation:
             raise InputError(f"{path}: is damaged or not that of its .json; run the stage `standardise` again")
         tensors = load_file(path)
         return cls(tensors["mean"], tensors["sd"], tensors["mask"], tuple(metadata["train_scan_ids"]))
+
+    def refuse_learned_from(self, scan_ids: Collection[str]) -> None:
+        """Guards every claim about held-out people.
+
+        Raises:
+            InputError: if it was learned from one of the scans.
+        """
+        seen = sorted(set(scan_ids) & set(self.train_scan_ids))
+        if seen:
+            raise InputError(
+                f"leak: the standardisation was learned from {len(seen)} scans that are to be held out, among them "
+                f"{seen[0]}; run the stage `standardise` again"
+            )
 
     def to(self, device: torch.device | str) -> Standardisation:
         """The same on another device."""

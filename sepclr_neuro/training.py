@@ -6,9 +6,11 @@ A trained model is two files: weights as safetensors and everything else as JSON
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import re
 import shutil
+import signal
 import sys
 import time
 import warnings
@@ -23,6 +25,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -38,7 +41,7 @@ from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import atomic_path, fingerprint, read_json, sha256, write_json, write_tsv
+from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
 from sepclr_neuro.volumes import VolumeCache
 
 __all__ = ["TrainedModel", "load_model", "train_fold"]
@@ -232,6 +235,11 @@ class _Loop(lightning.LightningModule):
         row = {"epoch": self.current_epoch + 1} | {name: float(value) / steps for name, value in self._sums.items()}
         if "validation_loss" in self.trainer.callback_metrics:
             row["validation_loss"] = float(self.trainer.callback_metrics["validation_loss"])
+        if not all(math.isfinite(value) for value in row.values()):
+            raise InputError(
+                f"training: the loss is not finite in epoch {row['epoch']} of {self.trainer.max_epochs}; "
+                "lower training.learning_rate, or set training.gradient_clip"
+            )
         self.history.append(row | {"seconds": round(time.monotonic() - self._started, 3)})
 
     def configure_optimizers(self) -> Any:
@@ -259,22 +267,35 @@ class _AtomicCheckpoints(TorchCheckpointIO):
 
 
 class _EveryEpoch(Checkpoint):
-    """Keeps the two newest epochs, the older in case the newer is damaged, and says how far training is."""
+    """Keeps the two newest epochs, the older in case the newer is damaged, and says how far training is.
+
+    `history.tsv` beside the checkpoints holds the loss so far.
+    """
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder, self.title = folder, title
+        self._said = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, loop: Any, outputs: Any, batch: Any, step: int) -> None:
+        if time.monotonic() - self._said > 30:
+            self._say(f"epoch {trainer.current_epoch + 1}: step {step + 1} of {trainer.num_training_batches}")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, loop: Any) -> None:
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
         for old in _checkpoints(self.folder)[2:]:
             old.unlink()
+        write_tsv(self.folder / "history.tsv", pd.DataFrame(loop.history))
         row = loop.history[-1]
         left = ((trainer.max_epochs or 0) - row["epoch"]) * row["seconds"]
         watched = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""
-        _say(
-            f"{self.title}: epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "
+        self._say(
+            f"epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "
             f"{row['seconds']:.1f} s, at most {left:.0f} s left"
         )
+
+    def _say(self, message: str) -> None:
+        self._said = time.monotonic()
+        _say(f"{self.title}: {message}")
 
 
 def _say(message: str) -> None:
@@ -349,7 +370,9 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)]
     best = None
     if training.patience is not None:
-        best = ModelCheckpoint(folder, "best", monitor="validation_loss", save_weights_only=True)
+        best = ModelCheckpoint(
+            folder, "best", monitor="validation_loss", save_weights_only=True, enable_version_counter=False
+        )
         callbacks += [EarlyStopping("validation_loss", patience=training.patience), best]
     precision = _precision(training)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -371,9 +394,15 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             enable_model_summary=False,
             default_root_dir=folder,
         )
-        trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            if not _stopped_early(loop, checkpoint):
+                trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
+        except SIGTERMException:
+            # Lightning's exception would exit with status 0, as if the model were there.
+            _say(f"{title}: stopped by a signal; the same command goes on from the last epoch")
+            raise SystemExit(128 + signal.SIGTERM) from None
     if best is not None:
-        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        weights = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
         loop.load_state_dict(weights)
     _write_model(
         results.model_folder(method, fold),
@@ -397,6 +426,28 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
         },
     )
     _say(f"{title}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:
+    """Whether early stopping had ended this training; then the loop has its history, as if it had just ended.
+
+    Lightning does not keep that, and would train one more epoch.
+    """
+    if checkpoint is None:
+        return False
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    loop.on_load_checkpoint(state)
+    return any(name.startswith("EarlyStopping") and each["stopped_epoch"] for name, each in state["callbacks"].items())
+
+
+def _identity(results: Results, cache: VolumeCache, people: _People, fold: int) -> list[Any]:
+    """All that training reads beside its settings: who, on which side, and which voxels."""
+    checksums = read_tsv(results.index, text=("scan_id", "sha256", "source"))["sha256"]
+    scans = [
+        [cache.scan_ids[row], checksums[row], participant, is_target]
+        for row, participant, is_target in zip(people.rows, people.participants, people.target, strict=True)
+    ]
+    return [scans, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
 def _training_people(results: Results, cache: VolumeCache, fold: int) -> _People:
