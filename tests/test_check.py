@@ -1,0 +1,85 @@
+"""``sepclr-neuro check`` finds what would stop a run, and writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sepclr_neuro.check import check
+from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.storage import atomic_path
+from sepclr_neuro.volumes import as_image, grid_affine
+
+
+def configuration(**sections: Any) -> Config:
+    small = {
+        "volumes": {"shape": [32, 32, 32]},
+        "splits": {"folds": 2},
+        "training": {"batch_size": 4},
+        "cohort": {"source": "simulated", "simulation": {"participants": 12}},
+    }
+    return parse_config(small | sections)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> dict[str, Any]:
+    """Six controls and six patients of one site with tiny volumes."""
+    rows = ["participant_id\tdiagnosis\tage\tsex\tsite"]
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        rows.append(f"p{i:02d}\t{'schizophrenia' if i % 2 else 'control'}\t{20 + i}\tfemale\tprague")
+        with atomic_path(tmp_path / f"p{i:02d}.nii.gz") as temporary:
+            as_image(rng.random((32, 32, 32), dtype=np.float32), grid_affine((32, 32, 32), 6.0)).to_filename(temporary)
+    (tmp_path / "participants.tsv").write_text("\n".join(rows) + "\n")
+    return {
+        "source": "files",
+        "studies": [
+            {"name": "ours", "participants": str(tmp_path / "participants.tsv"), "volumes": "{participant_id}.nii.gz"}
+        ],
+    }
+
+
+TARGETS = {
+    "probes": {"targets": {"age": {"kind": "regression", "expected_in": "common"}}},
+    "saliency": {"targets": ["age"]},
+}
+
+
+def test_a_simulated_cohort_is_stated() -> None:
+    text = check(configuration())
+    assert "12 people to be simulated (6 background, 6 target)" in text
+    assert "2 trainings of 100 epochs" in text
+
+
+def test_a_cohort_of_files_is_counted_and_nothing_is_written(study: dict[str, Any], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    text = check(configuration(cohort=study, output=str(tmp_path / "results"), **TARGETS))
+    assert "12 people, 12 scans (6 background, 6 target)" in text
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_people_to_implant_into_need_no_diagnosis(study: dict[str, Any]) -> None:
+    text = check(configuration(cohort=study | {"source": "implanted", "implant": {"patient_fraction": 0.35}}))
+    assert "12 people, 12 scans\n" in text
+    assert "implanted into people drawn at random (8 background, 4 target)" in text
+
+
+def test_damaged_volumes_and_impossible_batches_are_told_together(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p03.nii.gz").write_text("<html>")
+    (tmp_path / "p04.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        check(configuration(cohort=study, training={"batch_size": 16}, **TARGETS))
+    problems = caught.value.problems
+    assert len(problems) == 4
+    assert problems[0].startswith("p03: ")
+    assert problems[1].startswith("p04: ")
+    assert problems[2].startswith("sepclr-k-jem, fold 0: training.batch_size: 16 needs 8 people of each group")
+
+
+def test_more_folds_than_people_are_refused() -> None:
+    with pytest.raises(InputError, match="fold"):
+        check(configuration(splits={"folds": 10}))
