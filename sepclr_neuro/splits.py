@@ -46,7 +46,7 @@ def make_splits(cohort: pd.DataFrame, settings: settings_of.Splits, seed: int) -
         Columns ``fold scan_id participant_id side``, every scan once a fold, folds numbered over the repeats.
 
     Raises:
-        InputError: if a diagnosis has fewer people than there are folds, or a person is in both groups.
+        InputError: if a group has fewer people than there are folds, or a person is in both groups.
     """
     people = cohort.drop_duplicates("participant_id").sort_values("participant_id")
     _check_people(cohort, people, settings.folds)
@@ -69,11 +69,12 @@ def _check_people(cohort: pd.DataFrame, people: pd.DataFrame, folds: int) -> Non
     groups = cohort.groupby("participant_id")["group"].nunique()
     for participant in groups.index[groups > 1]:
         problems.append(f"participant {participant}: is background in one session and target in another; keep one")
-    for diagnosis, count in people["diagnosis"].value_counts().items():
+    counts = people["group"].value_counts()
+    for group in ("background", "target"):
+        count = counts.get(group, 0)
         if count < folds:
             problems.append(
-                f"splits.folds: {folds} folds need {folds} people of each diagnosis, {diagnosis!r} has {count}; "
-                "use fewer folds, or map that diagnosis to another or to none of cohort.background and cohort.target"
+                f"splits.folds: {folds} folds need {folds} people of each group, {group} has {count}; use fewer folds"
             )
     if problems:
         raise InputError(problems)

@@ -113,10 +113,20 @@ def test_a_rare_rest_joins_its_group() -> None:
     assert (both == 2).all()
 
 
-def test_too_few_people_of_a_diagnosis() -> None:
+def test_too_few_people_of_a_group() -> None:
     cohort = make_cohort(people=12)
-    with pytest.raises(InputError, match=r"splits.folds: 7 folds need 7 people of each diagnosis, 'control' has 6"):
+    with pytest.raises(InputError, match=r"splits.folds: 7 folds need 7 people of each group, background has 6"):
         make_splits(cohort, Splits(folds=7), seed=0)
+    with pytest.raises(InputError, match="target has 0"):
+        make_splits(cohort[cohort["group"] == "background"], Splits(folds=5), seed=0)
+
+
+def test_a_rare_diagnosis_joins_its_group() -> None:
+    cohort = make_cohort()
+    cohort.loc[[1, 3], "diagnosis"] = "schizoaffective"
+    splits = make_splits(cohort, Splits(folds=5), seed=0)
+    held_out = splits[splits["side"] == "test"].merge(cohort, on="scan_id")
+    assert set(held_out.groupby(["fold", "group"]).size()) == {4}
 
 
 def test_a_person_in_both_groups() -> None:
