@@ -34,7 +34,8 @@ def check(config: Config) -> str:
         people = tables.cohort
         problems += check_volumes(people, config.volumes)
         lines.append(f"cohort: {people['participant_id'].nunique()} people, {len(people)} scans{_groups(people)}")
-        lines += [f"  {row.step}: {row.rule}: {row.removed}" for row in tables.flow.itertuples() if row.removed]
+        left_out = zip(tables.flow["rule"].tolist(), tables.flow["removed"].tolist(), strict=True)
+        lines += [f"  left out, {rule}: {removed}" for rule, removed in left_out if removed]
         if config.cohort.source == "implanted":
             implant = config.cohort.implant or Implant()
             people = _stand_ins(people["participant_id"].nunique(), implant.patient_fraction)

@@ -57,8 +57,9 @@ def test_a_simulated_cohort_is_stated() -> None:
 
 def test_a_cohort_of_files_is_counted_and_nothing_is_written(study: dict[str, Any], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    text = check(configuration(cohort=study, output=str(tmp_path / "results"), **TARGETS))
-    assert "12 people, 12 scans (6 background, 6 target)" in text
+    cohort = study | {"include": {"age": [21, 99]}}
+    text = check(configuration(cohort=cohort, output=str(tmp_path / "results"), **TARGETS))
+    assert "11 people, 11 scans (5 background, 6 target)\n  left out, " in text
     assert sorted(tmp_path.rglob("*")) == before
 
 
