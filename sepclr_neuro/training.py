@@ -350,14 +350,8 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     settings = stage_config(config, "training", method)
     data = _Data(cache, people, training, config.seed, fold)
     standardisation = Standardisation.load(results, fold)
-    name = fingerprint(
-        settings,
-        fold,
-        sha256(results.index),
-        sha256(results.splits),
-        sha256(results.standardisation(fold)),
-        __version__,
-    )
+    standardisation.refuse_learned_from(read_fold(results, fold).test)
+    name = fingerprint(settings, fold, _identity(results, cache, people, fold), __version__)
     folder = results.checkpoints(method, fold)
     checkpoint = _resume_point(folder, name, title)
 

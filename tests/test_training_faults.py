@@ -1,0 +1,135 @@
+"""What may go wrong around a training: signals, changed labels, loss without a value, and each option of the loop."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sepclr_neuro.embedding import write_representations
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.splits import read_fold
+from sepclr_neuro.standardisation import Standardisation
+from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.training import train_fold
+from tests.small_run import small_run
+
+METHOD = "sepclr-k-jem"
+ONE_EPOCH = {"epochs": 1, "batch_size": 4}
+
+
+def weights(results: Results) -> dict[str, torch.Tensor]:
+    return load_file(results.model_folder(METHOD, 0) / "model.safetensors")
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_swapped_labels_are_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same people in the same folds, but a corrected code has turned patients into controls."""
+    config, results = small_run(tmp_path, training=ONE_EPOCH)
+    train_fold(config, results, METHOD, 0)
+    before = weights(results)
+    cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
+    cohort["group"] = cohort["group"].map({"target": "background", "background": "target"})
+    write_tsv(results.cohort, cohort)
+    train_fold(config, results, METHOD, 0)
+    assert "training starts afresh" in capsys.readouterr().err
+    assert not equal(before, weights(results))
+
+
+def test_volumes_that_only_moved_are_not_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, results = small_run(tmp_path, training=ONE_EPOCH)
+    train_fold(config, results, METHOD, 0)
+    index = read_tsv(results.index, text=("scan_id", "sha256", "source"))
+    write_tsv(results.index, index.assign(source="elsewhere"))
+    train_fold(config, results, METHOD, 0)
+    assert "resumes after epoch 1" in capsys.readouterr().err
+
+
+def test_sigterm_exits_with_an_error_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.small_run import small_run; "
+        "from sepclr_neuro.training import train_fold; "
+        "train_fold(*small_run(Path(sys.argv[1]), training={'epochs': 500, 'batch_size': 4}), 'sepclr-k-jem', 0)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    checkpoints = Results(tmp_path).checkpoints(METHOD, 0)
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("epoch-*.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert "goes on from the last epoch" in said
+    assert not (Results(tmp_path).model_folder(METHOD, 0) / "model.json").exists()
+
+
+def test_a_training_that_stopped_early_stays_so(tmp_path: Path) -> None:
+    settings = {"epochs": 30, "batch_size": 4, "validation_fraction": 0.4, "patience": 1, "learning_rate": 0.05}
+    config, results = small_run(tmp_path, training=settings)
+    train_fold(config, results, METHOD, 0)
+    before, history = weights(results), read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    (results.model_folder(METHOD, 0) / "model.json").unlink()
+    train_fold(config, results, METHOD, 0)
+    assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == len(history) < 30
+    assert equal(before, weights(results))
+
+
+def test_a_loss_without_a_value_stops_and_writes_no_model(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, training={"epochs": 5, "batch_size": 4, "learning_rate": 1e30})
+    with pytest.raises(InputError, match=r"loss is not finite in epoch \d of 5; lower training\.learning_rate"):
+        train_fold(config, results, METHOD, 0)
+    assert not (results.model_folder(METHOD, 0) / "model.json").exists()
+
+
+def test_the_loss_so_far_can_be_read_while_training(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, training=ONE_EPOCH)
+    train_fold(config, results, METHOD, 0)
+    so_far = results.checkpoints(METHOD, 0) / "history.tsv"
+    assert so_far.read_text() == (results.model_folder(METHOD, 0) / "history.tsv").read_text()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"schedule": "cosine"},
+        {"gradient_clip": 0.01},
+        {"weight_decay": 0.1},
+        {"precision": "bfloat16"},
+        {"learning_rate": 1e-3},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_each_option_of_the_loop_changes_the_weights(option: dict[str, object], tmp_path: Path) -> None:
+    base = {"epochs": 2, "batch_size": 4, "precision": "float32"}
+    plain, plain_results = small_run(tmp_path / "plain", training=base)
+    train_fold(plain, plain_results, METHOD, 0)
+    other, other_results = small_run(tmp_path / "other", training=base | option)
+    train_fold(other, other_results, METHOD, 0)
+    assert not equal(weights(plain_results), weights(other_results))
+    precision = read_json(other_results.model_folder(METHOD, 0) / "model.json")["precision"]
+    assert precision == ("bf16-mixed" if option.get("precision") == "bfloat16" else "32-true")
+
+
+def test_a_standardisation_of_held_out_people_is_refused(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, training=ONE_EPOCH)
+    for fold in range(2):
+        train_fold(config, results, METHOD, fold)
+    path = results.standardisation(0).with_suffix(".json")
+    metadata = read_json(path)
+    leaked = read_fold(results, 0).test[0]
+    write_json(path, metadata | {"train_scan_ids": [*metadata["train_scan_ids"], leaked]})
+    with pytest.raises(InputError, match=f"leak: the standardisation was learned from 1 scans.*{leaked}"):
+        write_representations(config, results, METHOD)
+    with pytest.raises(InputError, match="leak: the standardisation"):
+        train_fold(config, results, METHOD, 0)
+    Standardisation.load(results, 1).refuse_learned_from(read_fold(results, 1).test)
