@@ -29,7 +29,7 @@ from sepclr_neuro.config import Cohort, Config, Implant, Simulation, Volumes
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import atomic_path, write_json, write_text, write_tsv
-from sepclr_neuro.volumes import as_image, check_volumes, grid_affine, in_parallel, load_volume
+from sepclr_neuro.volumes import BRAIN_BOX_MM, as_image, check_volumes, grid_affine, in_parallel, load_volume
 
 __all__ = [
     "DISEASE",
@@ -37,6 +37,7 @@ __all__ = [
     "Simulator",
     "disease_maps",
     "grey_template",
+    "implant_people",
     "region_map",
     "simulate_people",
     "simulated_grid",
@@ -116,7 +117,6 @@ SITE_FWHM = 50.0  # mm
 
 VARIATION = ((8.0, 0.06), (20.0, 0.08))  # (FWHM in mm, SD on log grey matter) of individual anatomy
 NOISE_SD = 0.02  # of measurement, a voxel
-BRAIN_BOX_MM = (144, 181, 156)  # of the template, about the middle of the grid
 BRAIN = 0.05  # template's grey matter above which there are effects and noise
 
 AGE_MEAN, AGE_SD, AGE_RANGE = 36.0, 13.0, (18.0, 65.0)  # years
@@ -387,7 +387,7 @@ def _write_implanted(config: Config, results: Results) -> None:
 
     _, affine = load_volume(scans["volume"].iloc[0], settings)
     maps = disease_maps(grey_template(settings.shape, affine), affine, implant.disease_effect)
-    people = _implant_people(scans, config.cohort, implant, config.seed)
+    people = implant_people(scans, config.cohort, implant, config.seed)
     scans = scans[["scan_id", "participant_id", "session_id", "volume"]].merge(people, on="participant_id")
     _start_folder(results)
 
@@ -403,8 +403,13 @@ def _write_implanted(config: Config, results: Results) -> None:
     _write_tables(results, scans, ["participant_id", *sessions, *DISEASE], "Implanted", IMPLANTED)
 
 
-def _implant_people(scans: pd.DataFrame, cohort: Cohort, implant: Implant, seed: int) -> pd.DataFrame:
-    """Draws the target group and its severities: one row a participant of ``scans``."""
+def implant_people(scans: pd.DataFrame, cohort: Cohort, implant: Implant, seed: int) -> pd.DataFrame:
+    """Draws the target group of an implanted cohort, at each site alike or as ``site_confounding`` says.
+
+    Returns:
+        One row a participant of ``scans``: ``participant_id diagnosis``, the true severities ``disease_negative
+        disease_positive`` and the scores ``sans saps``, as :func:`simulate_people`.
+    """
     people = scans.drop_duplicates("participant_id")[["participant_id", "site"]]
     sites = sorted(people["site"].fillna("n/a").unique())
     shares = dict(

@@ -374,7 +374,7 @@ def test_the_target_group_is_drawn_alike_at_each_site_unless_confounded() -> Non
     people = pd.DataFrame({"participant_id": [f"p{i:02d}" for i in range(24)], "site": list("abc") * 8})
 
     def patients(seed: int = 0, **implant: Any) -> np.ndarray:
-        drawn = simulation._implant_people(people, cohort, simulation.Implant(**implant), seed)
+        drawn = simulation.implant_people(people, cohort, simulation.Implant(**implant), seed)
         return drawn["diagnosis"].to_numpy() == "schizophrenia"
 
     def shares(**implant: Any) -> dict[str, float]:
@@ -390,7 +390,7 @@ def test_many_small_sites_do_not_round_the_target_group_away() -> None:
     cohort = configure().cohort
     people = pd.DataFrame({"participant_id": [f"p{i}" for i in range(20)], "site": [f"s{i:02d}" for i in range(20)]})
     implant = simulation.Implant(patient_fraction=0.4)
-    drawn = simulation._implant_people(people, cohort, implant, 0)
+    drawn = simulation.implant_people(people, cohort, implant, 0)
     assert (drawn["diagnosis"] == "schizophrenia").sum() == 8
 
 

@@ -500,6 +500,33 @@ def test_two_grids_are_refused_unless_resampled(tmp_path: Path) -> None:
     np.testing.assert_allclose(cache.affine, grid_affine((32, 32, 32), 6))
 
 
+@pytest.mark.parametrize(("shape", "fits"), [((64, 64, 64), False), ((96, 112, 96), True), ((128, 128, 128), True)])
+def test_a_grid_too_small_for_the_brain_shows_in_the_headers(
+    tmp_path: Path, shape: tuple[int, int, int], fits: bool
+) -> None:
+    paths = []
+    for number, (stored, origin) in enumerate(CAT12_GRIDS.items()):
+        paths.append(tmp_path / f"{number}.nii")
+        affine = from_matvec(np.diag([-1.5, 1.5, 1.5]), origin)
+        nibabel.Nifti1Image(np.zeros(stored, dtype=np.uint8), affine).to_filename(paths[-1])
+    problems = check_volumes(cohort_of(paths), Volumes(shape=shape))
+    if fits:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert "volumes.shape: 64 x 64 x 64 voxels hold 96 x 96 x 96 mm, but the brain is 144 x 181 x 156" in problem
+        assert "volumes.resample_mm (3 fits the brain)" in problem
+        assert check_volumes(cohort_of(paths), Volumes(shape=shape, resample_mm=3)) == []
+        assert len(check_volumes(cohort_of(paths), Volumes(shape=shape, resample_mm=2))) == 1
+
+
+def test_a_volume_that_holds_less_than_the_grid_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "slab.nii"
+    affine = from_matvec(np.diag([1.5, 1.5, 1.5]), [-45.0, -60.0, -40.0])
+    nibabel.Nifti1Image(np.zeros((60, 60, 60), dtype=np.uint8), affine).to_filename(path)
+    assert check_volumes(cohort_of([path]), Volumes(shape=(64, 64, 64))) == []
+
+
 def test_rounded_affines_are_one_grid(tmp_path: Path) -> None:
     """On a 3 mm lattice the middle of the brain is half-way between voxels; rounding must not decide."""
     paths = []
