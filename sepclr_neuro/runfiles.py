@@ -5,6 +5,7 @@ Free of torch on purpose: the Snakefile reads it at every parse, which must take
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,28 @@ def write_run_files(config: Config, results: Results) -> None:
     for stage, method in stages:
         content = json.dumps(stage_config(config, stage, method), indent=2, ensure_ascii=False)
         write_text_if_changed(results.run_file(stage, method), content + "\n")
+    _note_replaced_volumes(results)
+
+
+def _note_replaced_volumes(results: Results) -> None:
+    """Writes which volumes were modified or removed after they were read, an input of the rule `volumes`.
+
+    The volumes themselves are no inputs of the workflow: there may be thousands, and Snakemake would not know them
+    before the cohort is made.
+    """
+    note = results.run_file("volumes-on-disk")
+    changed: dict[str, int | None] = {}
+    if results.index.is_file():
+        read_at = results.index.stat().st_mtime_ns
+        with results.index.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                path = Path(row["source"])
+                moment = path.stat().st_mtime_ns if path.exists() else None
+                if moment is None or moment > read_at:
+                    changed[row["source"]] = moment
+    # With nothing changed an earlier note stays: a new one would be newer than the index that answered it.
+    if changed or not note.is_file():
+        write_text_if_changed(note, json.dumps(changed, indent=2, ensure_ascii=False) + "\n")
 
 
 def cohort_tables(config: Config) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +68,29 @@ def test_a_run_under_way_keeps_its_run_files(results: Results) -> None:
     lock.write_text("results-2/cohort/cohort.tsv\n")
     runfiles.write_run_files(Config(seed=9), results)
     assert contents(results) != before
+
+
+def test_a_replaced_volume_is_noted_once(results: Results, tmp_path: Path) -> None:
+    config, note = parse_config({"output": str(results.root)}), results.run_file("volumes-on-disk")
+    volumes = [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"]
+    for volume in volumes:
+        volume.write_bytes(b"one")
+    results.index.parent.mkdir(parents=True)
+    index = "scan_id\trow\tsha256\tsource\n" + "".join(f"{v.name[0]}\t0\t0\t{v}\n" for v in volumes)
+    results.index.write_text(index)
+    runfiles.write_run_files(config, results)
+    assert json.loads(note.read_text()) == {}
+    moment = results.index.stat().st_mtime_ns + 1_000_000
+    os.utime(volumes[1], ns=(moment, moment))
+    runfiles.write_run_files(config, results)
+    assert json.loads(note.read_text()) == {str(volumes[1]): moment}
+    # Read again: the note is older than the index now, and stays.
+    os.utime(results.index, ns=(moment + 1, moment + 1))
+    runfiles.write_run_files(config, results)
+    assert json.loads(note.read_text()) == {str(volumes[1]): moment}
+    volumes[0].unlink()
+    runfiles.write_run_files(config, results)
+    assert json.loads(note.read_text()) == {str(volumes[0]): None}
 
 
 def test_tables_of_all_studies_are_inputs() -> None:

@@ -47,12 +47,13 @@ rule cohort:
         "logged {log:q} sepclr-neuro cohort {input.run:q}"
 
 
-# The volumes themselves are no inputs: a cohort has thousands. The command looks at all of them and reads those anew
-# whose content changed; after replacing some, say `snakemake --forcerun volumes`. The array is no output: Snakemake
-# would delete it before a rebuild, which copies from it what is still current.
+# The volumes themselves are no inputs: a cohort has thousands. `on_disk` changes when one of them is replaced; the
+# command then looks at all and reads those anew whose content changed. The array is no output: Snakemake would delete
+# it before a rebuild, which copies from it what is still current.
 rule volumes:
     input:
         run=results.run_file("volumes"),
+        on_disk=results.run_file("volumes-on-disk"),
         # A data set made anew may have the same table and other volumes.
         dataset=results.run_file("dataset") if made_here else [],
         cohort=results.cohort,
