@@ -29,6 +29,8 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
 
@@ -57,12 +59,12 @@ class Study(Section):
 class Columns(Section):
     """The name that each fact has in the tables. Values are the tables' column names."""
 
-    participant_id: str = "participant_id"
+    participant_id: str = Field("participant_id", description="Who was scanned; `sub-` in front is ignored.")
     session_id: str | None = Field(None, description="Null where each person was scanned once.")
-    diagnosis: str = "diagnosis"
+    diagnosis: str = Field("diagnosis", description="Its meanings are listed in `background` and `target`.")
     age: str = Field("age", description="In years.")
-    sex: str = "sex"
-    site: str = "site"
+    sex: str = Field("sex", description="Codes are given meanings in `values.sex`.")
+    site: str = Field("site", description="Where a person was scanned.")
     volume: str | None = Field(None, description="Column of volume paths, relative to the study's `volumes_root`.")
     others: dict[Name, str] = Field(
         {}, description="Further columns to keep, `name: column`, e.g. `tiv: TIV`; numeric where all values are."
@@ -99,9 +101,9 @@ class Score(Section):
 class QualityRule(Section):
     """Who stays in, by one column of the tables."""
 
-    column: str
-    minimum: float | None = None
-    maximum: float | None = None
+    column: str = Field(description="Column of the tables.")
+    minimum: float | None = Field(None, description="Lowest value that stays in. Null: any.")
+    maximum: float | None = Field(None, description="Highest value that stays in. Null: any.")
     keep: list[str] | None = Field(None, description="Values that stay in.")
 
     @model_validator(mode="after")
@@ -115,7 +117,7 @@ class Inclusion(Section):
     """Who is kept. Everybody left out is listed in exclusions.tsv with the rule that did it."""
 
     age: Range | None = Field(None, description="Youngest and oldest, in years, both included.")
-    quality: list[QualityRule] = []
+    quality: list[QualityRule] = Field([], description="Rules that everybody who stays in must meet.")
     require: list[Literal["age", "sex", "site"]] = Field(
         ["age", "sex", "site"], description="A missing value of these leaves a participant out."
     )
@@ -124,21 +126,25 @@ class Inclusion(Section):
 class Simulation(Section):
     """The embedded cohort: volumes made from nilearn's MNI template with known factors. Every result is *simulated*."""
 
-    participants: int = Field(240, ge=8)
-    patient_fraction: float = Field(0.5, gt=0, lt=1)
-    sites: int = Field(4, ge=1, le=20)
+    participants: int = Field(240, ge=8, description="Patients and controls together.")
+    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of participants who are patients.")
+    sites: int = Field(4, ge=1, le=20, description="Number of sites, each with a bias of its own.")
     site_confounding: Fraction = Field(
         0.3, description="0: patients spread over sites as controls do; 1: strongest link of site and diagnosis."
     )
-    disease_effect: float = Field(1.0, ge=0, description="Multiplies the ENIGMA-calibrated effect; 0: no disease.")
+    disease_effect: float = Field(
+        1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
+    )
 
 
 class Implant(Section):
     """A disease pattern implanted into real volumes, the target group drawn at random. Results are *implanted*."""
 
-    patient_fraction: float = Field(0.5, gt=0, lt=1)
+    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of people who are given the disease.")
     site_confounding: Fraction = Field(0.0, description="As for the simulation.")
-    disease_effect: float = Field(1.0, ge=0, description="Multiplies the ENIGMA-calibrated effect; 0: no disease.")
+    disease_effect: float = Field(
+        1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
+    )
 
 
 class Cohort(Section):
@@ -147,10 +153,10 @@ class Cohort(Section):
     source: Literal["simulated", "implanted", "files"] = Field(
         "simulated", description="`files`: your own cohort. `implanted`: your volumes, a known effect put into them."
     )
-    simulation: Simulation | None = None
-    implant: Implant | None = None
+    simulation: Simulation | None = Field(None, description="Of `source: simulated`.")
+    implant: Implant | None = Field(None, description="Of `source: implanted`.")
     studies: list[Study] = Field([], description="Concatenated into one cohort.")
-    columns: Columns = Columns()
+    columns: Columns = Field(Columns(), description="The name that each fact has in the tables.")
     values: dict[Name, dict[str, str]] = Field(
         {},
         description="What the tables' codes mean, `fact: {code: meaning}`, e.g. `sex: {'1': male, '2': female}`. "
@@ -158,8 +164,8 @@ class Cohort(Section):
     )
     background: list[str] = Field(["control"], min_length=1, description="Diagnoses of the background group.")
     target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
-    scores: dict[Name, Score] = {}
-    include: Inclusion = Inclusion()
+    scores: dict[Name, Score] = Field({}, description="Symptom scores, `name: where it is`.")
+    include: Inclusion = Field(Inclusion(), description="Who is kept.")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -246,7 +252,7 @@ class Splits(Section):
     """Repeated stratified k-fold, people kept together."""
 
     folds: int = Field(5, ge=2, description="The authors' practice: five splits.")
-    repeats: int = Field(1, ge=1)
+    repeats: int = Field(1, ge=1, description="How often all folds are drawn afresh.")
     stratify_by: list[Name] = Field(["diagnosis", "site"], description="Columns balanced over folds.")
 
     @property
@@ -257,24 +263,38 @@ class Splits(Section):
 
 # --- training ----------------------------------------------------------------------------------------------------
 
+# Our choice: without standardisation, noise is added to grey matter of 0 to 1, which the default SDs would drown.
+_MOST_RAW_NOISE = 0.1
+
 
 class Augmentation(Section):
     """Random changes that make two views of one volume. Ranges are ours, kinds are the authors' for VBM maps."""
 
-    crop_probability: Fraction = 1.0
-    crop_scale: Range = Field((0.75, 1.0), description="Side of the random crop, as a share; resized back.")
+    crop_probability: Fraction = Field(1.0, description="How often a view is cropped.")
+    crop_scale: Annotated[tuple[PositiveFraction, PositiveFraction], AfterValidator(_ordered)] = Field(
+        (0.75, 1.0), description="Side of the random crop, as a share; resized back."
+    )
     affine_probability: Fraction = Field(
         0.25, description="Rotation and shift. Not oftener, since a rotation costs more than all the rest."
     )
     rotation_degrees: float = Field(5.0, ge=0, le=45, description="Largest rotation about each axis.")
     translation_share: float = Field(0.03, ge=0, le=0.5, description="Largest shift, as a share of the side.")
     flip_probability: Fraction = Field(0.0, description="Left-right. Off: schizophrenia is not symmetric.")
-    blur_probability: Fraction = 0.5
-    blur_sigma_voxels: Range = (0.1, 1.0)
-    noise_probability: Fraction = 0.5
-    noise_sd: float = Field(0.3, ge=0, description="Largest SD of Gaussian noise, in SDs of the input.")
-    cutout_probability: Fraction = 0.5
-    cutout_share: Range = Field((0.1, 0.3), description="Side of the box set to 0, as a share of the side.")
+    blur_probability: Fraction = Field(0.5, description="How often a view is blurred.")
+    blur_sigma_voxels: Annotated[tuple[NotNegative, NotNegative], AfterValidator(_ordered)] = Field(
+        (0.1, 1.0), description="SD of the Gaussian blur, in voxels."
+    )
+    noise_probability: Fraction = Field(0.5, description="How often noise is added to a view.")
+    noise_sd: float = Field(
+        0.3,
+        ge=0,
+        description="Largest SD of Gaussian noise, in SDs of the input; with `standardisation.intensity: none` in raw "
+        f"units of grey matter (0 to 1), and then {_MOST_RAW_NOISE} at most.",
+    )
+    cutout_probability: Fraction = Field(0.5, description="How often a box of a view is set to 0.")
+    cutout_share: Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)] = Field(
+        (0.1, 0.3), description="Side of the box set to 0, as a share of the side."
+    )
 
 
 class Network(Section):
@@ -283,15 +303,17 @@ class Network(Section):
     name: Literal["light", "resnet18", "densenet121"] = Field(
         "light", description="`light` for CPUs; `resnet18` and `densenet121` are MONAI's, for GPUs."
     )
-    channels: list[int] = Field(
-        [32, 64, 128, 256], min_length=2, description="`light` only: channels after the patch stem and each stage."
+    channels: list[Annotated[int, Field(ge=8, multiple_of=8)]] = Field(
+        [32, 64, 128, 256],
+        min_length=2,
+        description="`light` only: channels after the patch stem and each stage, normalised in 8 groups.",
     )
 
 
 class Training(Section):
     """One loop for all methods that have one."""
 
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(100, ge=1, description="Passes over the larger group; the smaller one is repeated.")
     batch_size: int = Field(16, ge=4, description="People in a batch, half background and half target.")
     learning_rate: float = Field(3e-4, gt=0, description="Adam. Released SepCLR: 3e-4.")
     weight_decay: float = Field(0.0, ge=0, description="Released SepCLR: none.")
@@ -324,8 +346,10 @@ class Training(Section):
 class ProbeTarget(Section):
     """One question that a probe answers from a space."""
 
-    kind: Literal["classification", "regression"]
-    people: Literal["all", "target", "background"] = "all"
+    kind: Literal["classification", "regression"] = Field(
+        description="Of classes (text, or whole numbers as codes), or of numbers."
+    )
+    people: Literal["all", "target", "background"] = Field("all", description="Who is asked about.")
     expected_in: Literal["common", "salient"] = Field(description="The space that should hold it: sets the arrows.")
     label: str | None = Field(None, description="How tables call it. Null: its column's name.")
 
@@ -360,7 +384,10 @@ class Saliency(Section):
     targets: list[Name] = Field(["diagnosis", "sans", "saps"], description="Probe targets to map.")
     samples: int = Field(8, ge=1, description="Noisy copies of each volume.")
     noise_sd: float = Field(
-        0.5, ge=0, description="SD of the noise, in the input's SDs. Our choice: the middle of 10-20 % of the range."
+        0.5,
+        ge=0,
+        description="SD of the noise, in the input's SDs. Our choice: the middle of 10-20 % of the range. With "
+        f"`standardisation.intensity: none` in raw units of grey matter (0 to 1), and then {_MOST_RAW_NOISE} at most.",
     )
     participants: int | None = Field(
         None, ge=2, description="Held-out people mapped in a fold, both groups alike, chosen by seed. Null: all."
@@ -378,20 +405,20 @@ class Config(Section):
 
     title: str = Field("sepclr_neuro", description="Heading of the report.")
     output: Path = Field(Path("results"), description="Folder of everything that the run writes.")
-    seed: int = Field(0, ge=0, lt=2**31)
-    cohort: Cohort = Cohort(simulation=Simulation())
-    volumes: Volumes = Volumes()
-    splits: Splits = Splits()
-    standardisation: Standardisation = Standardisation()
-    augmentation: Augmentation = Augmentation()
-    network: Network = Network()
-    training: Training = Training()
+    seed: int = Field(0, ge=0, lt=2**31, description="Of everything that is drawn at random.")
+    cohort: Cohort = Field(Cohort(simulation=Simulation()), description="Where people come from and who is kept.")
+    volumes: Volumes = Field(Volumes(), description="The grid that networks see.")
+    splits: Splits = Field(Splits(), description="Who trains and who is held out.")
+    standardisation: Standardisation = Field(Standardisation(), description="Learned from a fold's training people.")
+    augmentation: Augmentation = Field(Augmentation(), description="What makes two views of one volume.")
+    network: Network = Field(Network(), description="The encoder.")
+    training: Training = Field(Training(), description="How long, how fast, in which batches.")
     methods: dict[str, dict[str, Any]] = Field(
         {"sepclr-k-jem": {}}, min_length=1, description="Methods to train, with the settings that differ."
     )
-    probes: Probes = Probes()
-    saliency: Saliency = Saliency()
-    report: Report = Report()
+    probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
+    saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
+    report: Report = Field(Report(), description="What the HTML report holds.")
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -418,18 +445,33 @@ class Config(Section):
             if self.cohort.source == "implanted":
                 scores += ["sans", "saps"]
         known = ["age", "sex", "site", "diagnosis", *scores]
-        for name in self.probes.targets:
+        for name, target in self.probes.targets.items():
             if name not in known:
                 raise ValueError(
                     f"probes.targets.{name}: the cohort has no such column.{_suggest(name, known)} "
                     "Add it under `cohort.scores` or `cohort.columns.others`, or remove the target"
                 )
+            if target.kind == "regression" and name in ("sex", "site", "diagnosis"):
+                raise ValueError(f"probes.targets.{name}.kind: {name} is text, not numbers; use `classification`")
         for name in self.saliency.targets:
             if name not in self.probes.targets:
                 raise ValueError(f"saliency.targets: {name!r} is not probed.{_suggest(name, self.probes.targets)}")
         for name in self.splits.stratify_by:
             if name not in known:
                 raise ValueError(f"splits.stratify_by: the cohort has no column {name!r}.{_suggest(name, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_is_small(self) -> Self:
+        if self.standardisation.intensity == "none":
+            noise = {"augmentation": self.augmentation.noise_sd, "saliency": self.saliency.noise_sd}
+            noise |= {f"methods.{name}.augmentation": self.for_method(name)[2].noise_sd for name in self.methods}
+            strong = [f"{section}.noise_sd ({sd:g})" for section, sd in noise.items() if sd > _MOST_RAW_NOISE]
+            if strong:
+                raise ValueError(
+                    f"{', '.join(strong)}: with `standardisation.intensity: none` the unit is that of grey matter, "
+                    f"0 to 1, which so much noise drowns; lower it to {_MOST_RAW_NOISE} or less"
+                )
         return self
 
     def for_method(self, name: str) -> tuple[MethodSettings, Network, Augmentation, Training]:
@@ -520,12 +562,14 @@ def parse_config(content: Any, source: str = "the configuration") -> Config:
 class _UniqueKeyLoader(yaml.SafeLoader):
     """PyYAML's safe loader, but a key given twice is an error instead of a silent choice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Looked at as written: what a merge key (`<<: *other`) brings in later may be overridden.
+        node = super().compose_mapping_node(anchor)
+        keys = [(key.tag, key.value) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key!r} is given twice")
-        return super().construct_mapping(node, deep)
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key[1]!r} is given twice")
+        return node
 
 
 def load_config(path: str | Path) -> Config:
@@ -562,11 +606,14 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-# Sections that a stage does not read must not be checked against its cohort: these ask nothing of any cohort.
-_ASKS_NOTHING: dict[str, Any] = {
-    "splits": {"stratify_by": []},
-    "probes": {"targets": {"diagnosis": {"kind": "classification", "expected_in": "salient"}}},
-    "saliency": {"targets": []},
+# By a section that a stage reads, what stands for those that it does not read, so that they ask nothing of it.
+_ASKS_NOTHING: dict[str, dict[str, Any]] = {
+    "cohort": {
+        "splits": {"stratify_by": []},
+        "probes": {"targets": {"diagnosis": {"kind": "classification", "expected_in": "salient"}}},
+        "saliency": {"targets": []},
+    },
+    "standardisation": {"augmentation": {"noise_sd": 0}, "saliency": {"noise_sd": 0}},
 }
 
 
@@ -577,8 +624,9 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
     """
     sections = STAGES[stage]
     content = config.model_dump(mode="json", include={"output", "seed", *sections})
-    if "cohort" in sections:
-        content |= {name: section for name, section in _ASKS_NOTHING.items() if name not in sections}
+    for read, others in _ASKS_NOTHING.items():
+        if read in sections:
+            content |= {name: section for name, section in others.items() if name not in sections}
     if method is not None:
         settings, network, augmentation, training = config.for_method(method)
         own = settings.model_dump(mode="json", exclude={"network", "augmentation", "training"})

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.errors import InputError
 
 __all__ = ["LightEncoder", "Projector", "build_encoder"]
 
@@ -75,15 +74,9 @@ class LightEncoder(nn.Module):
 
 
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
-    """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it.
-
-    Raises:
-        InputError: if the network cannot take the configured channels.
-    """
+    """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
     spatial_dims = len(input_shape) - 1
     if network.name == "light":
-        if any(width % 8 for width in network.channels):
-            raise InputError(f"network.channels: each must be a multiple of 8, got {network.channels}")
         return LightEncoder(input_shape, network.channels, dim)
     # MONAI takes seconds to import, which the light network need not wait for.
     from monai.networks.nets import densenet121, resnet18

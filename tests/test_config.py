@@ -44,6 +44,29 @@ def test_defaults_are_a_whole_configuration() -> None:
         ({"volumes": {"shape": [64, 64, 65]}}, ["volumes.shape: each size must be a multiple of 16", "got 65"]),
         ({"volumes": {"shape": [16, 64, 64]}}, ["volumes.shape: ", "at least 32, got 16"]),
         ({"augmentation": {"crop_scale": [1.0, 0.5]}}, ["augmentation.crop_scale", "swap them"]),
+        ({"augmentation": {"crop_scale": [0.0, 1.0]}}, ["augmentation.crop_scale.0: ", "greater than 0", "got 0.0"]),
+        ({"augmentation": {"crop_scale": [0.5, 1.5]}}, ["augmentation.crop_scale.1: ", "less than or equal to 1"]),
+        ({"augmentation": {"cutout_share": [-0.1, 0.3]}}, ["augmentation.cutout_share.0: ", "greater than or equal"]),
+        ({"augmentation": {"cutout_share": [0.1, 1.3]}}, ["augmentation.cutout_share.1: ", "less than or equal to 1"]),
+        ({"augmentation": {"blur_sigma_voxels": [-1, 1]}}, ["augmentation.blur_sigma_voxels.0: ", "greater than or"]),
+        ({"network": {"channels": [12, 16]}}, ["network.channels.0: ", "multiple of 8, got 12"]),
+        ({"network": {"channels": [8, 0]}}, ["network.channels.1: ", "greater than or equal to 8, got 0"]),
+        (
+            {"probes": {"targets": {"sex": {"kind": "regression", "expected_in": "common"}}}},
+            ["probes.targets.sex.kind: sex is text", "use `classification`"],
+        ),
+        (
+            {"standardisation": {"intensity": "none"}, "saliency": {"noise_sd": 0.05}},
+            ["augmentation.noise_sd (0.3)", "lower it to 0.1 or less"],
+        ),
+        (
+            {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.05}},
+            ["saliency.noise_sd (0.5)", "lower it to 0.1 or less"],
+        ),
+        (
+            {"standardisation": {"intensity": "none"}, "methods": {METHOD: {"augmentation": {"noise_sd": 0.2}}}},
+            [f"methods.{METHOD}.augmentation.noise_sd (0.2)"],
+        ),
         ({"cohort": {"source": "files"}}, ["needs at least one entry in `studies`"]),
         ({"cohort": {"studies": [STUDY]}}, ["`source: simulated` reads no `studies`"]),
         (
@@ -116,12 +139,40 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, expected: str) -> Non
     assert str(path) in str(caught.value)
 
 
+def test_merge_keys_are_read_and_may_be_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        """\
+training: &shared
+  <<: &quick {epochs: 2, batch_size: 8}
+  epochs: 9
+methods:
+  sepclr-k-jem:
+    training: {<<: [*shared, *quick], learning_rate: 0.1}
+"""
+    )
+    config = load_config(path)
+    assert (config.training.epochs, config.training.batch_size) == (9, 8)
+    training = config.for_method(METHOD)[3]
+    assert (training.epochs, training.batch_size, training.learning_rate) == (9, 8, 0.1)
+
+
+def test_a_mapping_that_is_merged_before_it_is_read_has_no_key_twice(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "methods: {sepclr-k-jem: {training: &own {<<: {epochs: 2}, epochs: 3}}}\ntraining: {<<: *own, batch_size: 8}\n"
+    )
+    assert load_config(path).training.epochs == 3
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
         load_config(tmp_path / "none.yaml")
 
 
 # --- what stages are told -----------------------------------------------------------------------------------------
+
+RAW = {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.1}, "saliency": {"noise_sd": 0.1}}
 
 # A cohort without the scores that the default probes ask for.
 WITHOUT_SCORES = {
@@ -133,7 +184,7 @@ WITHOUT_SCORES = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("content", [{}, WITHOUT_SCORES], ids=["defaults", "without scores"])
+@pytest.mark.parametrize("content", [{}, WITHOUT_SCORES, RAW], ids=["defaults", "without scores", "raw"])
 def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, content: dict[str, Any]) -> None:
     config = parse_config(content)
     method = METHOD if stage in ("training", "embedding", "saliency") else None
@@ -172,6 +223,17 @@ def test_the_schema_file_is_what_the_model_says() -> None:
     path = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
     same = json.loads(path.read_text(encoding="utf-8")) == json_schema()
     assert same, f"run `sepclr-neuro schema > {path.relative_to(REPOSITORY)}`"
+
+
+def test_the_schema_describes_every_setting() -> None:
+    schema = json_schema()
+    models = {"Config": schema} | schema["$defs"]
+    assert [
+        f"{model}.{key}"
+        for model, definition in models.items()
+        for key, setting in definition.get("properties", {}).items()
+        if "description" not in setting
+    ] == []
 
 
 def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:

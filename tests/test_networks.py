@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.errors import InputError
 from sepclr_neuro.networks import build_encoder
 
 
@@ -29,8 +28,3 @@ def test_light_does_not_mix_people() -> None:
     encoder = build_encoder(Network(channels=[8, 16]), (1, 32, 32, 32), dim=4)
     x = torch.randn(3, 1, 32, 32, 32)
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
-
-
-def test_channels_that_group_norm_cannot_divide_are_refused() -> None:
-    with pytest.raises(InputError, match=r"network\.channels.*multiple of 8"):
-        build_encoder(Network(channels=[12, 16]), (1, 32, 32, 32), dim=4)
