@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["METHODS", "MethodEntry", "MethodSettings", "SepCLRSettings"]
+__all__ = ["METHODS", "MethodEntry", "MethodSettings", "SepCLRSettings", "TrainedSettings"]
 
 
 class Section(BaseModel):
@@ -21,14 +21,33 @@ class Section(BaseModel):
 
 
 class MethodSettings(Section):
-    """What every method may set: its own values for keys of the sections that all methods share."""
+    """What every method's settings can tell. Their keys are the method's own."""
+
+    trained: ClassVar[bool] = False
+    """Whether the sections `network`, `augmentation` and `training` apply to the method."""
+
+    def columns(self) -> dict[str, Literal["continuous", "discrete"]]:
+        """The cohort's columns that the method learns from beside volumes and groups, and how they are to be taken."""
+        return {}
+
+
+class TrainedSettings(MethodSettings):
+    """Settings of a method that is trained by gradients: its own values for keys of the sections that all share."""
+
+    trained: ClassVar[bool] = True
 
     network: dict[str, Any] = Field({}, description="Keys of the section `network` that differ for this method.")
     augmentation: dict[str, Any] = Field({}, description="Keys of `augmentation` that differ for this method.")
     training: dict[str, Any] = Field({}, description="Keys of `training` that differ for this method.")
 
+    @field_validator("network", "augmentation", "training")
+    @classmethod
+    def _beside_the_methods_own(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """A key that the user gives leaves the method's other defaults as they are."""
+        return {**cls.model_fields[str(info.field_name)].default, **given}
 
-class SepCLRSettings(MethodSettings):
+
+class SepCLRSettings(TrainedSettings):
     """SepCLR (Louiset et al., ICLR 2024). Released settings: the authors' 2D scripts; none exists for 3D."""
 
     common_dim: int = Field(32, ge=1, description="Dimensions of the common space. Released: 32 (CIFAR-MNIST).")

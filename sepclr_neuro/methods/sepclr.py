@@ -3,22 +3,33 @@ r"""SepCLR: a common and a salient encoder, trained by alignment, uniformity and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.losses import alignment, informationless, joint_entropy, uniformity
-from sepclr_neuro.methods.base import Method
+from sepclr_neuro.losses import alignment, informationless, joint_entropy, outside_autocast, precise, uniformity
+from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.networks import Projector, build_encoder
 from sepclr_neuro.registry import SepCLRSettings
 
-__all__ = ["SepCLR"]
+__all__ = ["Heads", "SepCLR"]
 
 
-class SepCLR(Method):
+class Heads(NamedTuple):
+    """Heads of the two views, each [B, d]."""
+
+    common: Sequence[Tensor]
+    """L2-normalised."""
+    salient: Sequence[Tensor]
+    """Not normalised."""
+    pinned: Sequence[Tensor]
+    """Salient heads with controls put at s' = 0."""
+
+
+class SepCLR(GradientMethod):
     r"""Separates what patients share with controls from what only patients have.
 
     .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
@@ -51,17 +62,20 @@ class SepCLR(Method):
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
 
-    def losses(self, views: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:
-        both = self.represent(torch.cat(views))
-        # Heads and all that follows in float32: bfloat16 has too few digits for distances between neighbours.
-        with torch.autocast(target.device.type, enabled=False):
-            common = functional.normalize(self.common_projector(_precise(both["common"])), dim=1).chunk(2)
-            salient = self.salient_projector(_precise(both["salient"])).chunk(2)
-            return self._terms(common, salient, target)
+    def encode(self, batch: Batch) -> Heads:
+        both = self.represent(torch.cat(batch.views))
+        # Heads in float32: bfloat16 has too few digits for distances between neighbours.
+        with torch.autocast(batch.target.device.type, enabled=False):
+            common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)
+            salient = self.salient_projector(precise(both["salient"])).chunk(2)
+        pinned = [head * batch.target[:, None] for head in salient]
+        return Heads(common, salient, pinned)
 
-    def _terms(self, common: Sequence[Tensor], salient: Sequence[Tensor], target: Tensor) -> dict[str, Tensor]:
+    @outside_autocast
+    def losses(self, encoded: Heads, batch: Batch) -> dict[str, Tensor]:
+        common, salient, pinned = encoded
+        target = batch.target
         s, tau = self.settings, self.settings.temperature
-        pinned = [head * target[:, None] for head in salient]
         terms = {
             "common_alignment": alignment(common[0], common[1], tau),
             "common_uniformity": _mean(uniformity(c, tau) for c in common),
@@ -82,7 +96,3 @@ class SepCLR(Method):
 
 def _mean(values: object) -> Tensor:
     return torch.stack(list(values)).mean()  # type: ignore[call-overload]
-
-
-def _precise(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
