@@ -7,13 +7,14 @@ from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor
+from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.losses import alignment, informationless, joint_entropy, outside_autocast, precise, uniformity
+from sepclr_neuro.independence import build_independence
+from sepclr_neuro.losses import alignment, informationless, outside_autocast, precise, uniformity
 from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.networks import Projector, build_encoder
-from sepclr_neuro.registry import SepCLRSettings
+from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
 
 __all__ = ["Heads", "SepCLR"]
 
@@ -37,7 +38,8 @@ class SepCLR(GradientMethod):
     with the terms of :mod:`sepclr_neuro.losses`: alignment :math:`A_C` of everybody's L2-normalised common heads and
     :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
     :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed away;
-    :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`. Uniformity,
+    :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
+    :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head. Uniformity,
     :math:`R` and :math:`J` are means over the two views.
 
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
@@ -51,13 +53,31 @@ class SepCLR(GradientMethod):
 
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
 
-    def __init__(self, settings: SepCLRSettings, network: Network, input_shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        settings: SepCLRSettings,
+        network: Network,
+        input_shape: Sequence[int],
+        independence: IndependenceTerm = "k-jem",
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.common_encoder = build_encoder(network, input_shape, settings.common_dim)
         self.salient_encoder = build_encoder(network, input_shape, settings.salient_dim)
         self.common_projector = Projector(settings.common_dim, settings.projector_width)
         self.salient_projector = Projector(settings.salient_dim, settings.projector_width)
+        width = {}
+        if isinstance(settings, EstimatedSepCLRSettings):
+            self.estimator_steps = settings.estimator_steps
+            self.estimator_learning_rate = settings.estimator_learning_rate
+            width = {"width": settings.estimator_width}
+        self.independence = build_independence(
+            independence,
+            settings.common_dim,
+            settings.salient_dim,
+            temperature=settings.temperature,
+            **width,
+        )
 
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
@@ -88,10 +108,21 @@ class SepCLR(GradientMethod):
             terms["salient_alignment"] + s.uniformity_weight * terms["salient_uniformity"]
         )
         loss = loss + s.informationless_weight * terms["informationless"]
-        if s.independence == "k-jem":
-            terms["independence"] = _mean(joint_entropy(c, p, tau) for c, p in zip(common, pinned, strict=True))
+        if self.independence is not None:
+            terms["independence"] = _mean(self.independence(c, p) for c, p in zip(common, pinned, strict=True))
             loss = loss + s.independence_weight * terms["independence"]
         return {"loss": loss, **terms}
+
+    @outside_autocast
+    def estimator_loss(self, encoded: Heads, batch: Batch) -> Tensor | None:
+        if self.independence is None:
+            return None
+        views = zip(encoded.common, encoded.pinned, strict=True)
+        losses = [self.independence.estimator_loss(c.detach(), p.detach()) for c, p in views]
+        return None if None in losses else _mean(losses)
+
+    def estimator_parameters(self) -> list[nn.Parameter]:
+        return [] if self.independence is None else list(self.independence.parameters())
 
 
 def _mean(values: object) -> Tensor:

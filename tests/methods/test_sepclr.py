@@ -56,7 +56,7 @@ def test_independence_none_leaves_only_that_term_out() -> None:
     target = torch.tensor([False, True] * 3)
     method = Heads(**WEIGHTS)
     whole = losses_of(method, x, target)
-    method.settings = SepCLRSettings(independence="none", **WEIGHTS)
+    method.independence = None
     without = losses_of(method, x, target)
     assert "independence" not in without
     assert (whole["loss"] - without["loss"]).item() == pytest.approx(10 * whole["independence"].item())
