@@ -484,7 +484,7 @@ class Config(Section):
         shared = []
         for key in ("network", "augmentation", "training"):
             section = getattr(self, key)
-            changed = section.model_dump() | getattr(settings, key)
+            changed = section.model_dump() | getattr(settings, key, {})
             shared.append(_validate(type(section), changed, f"methods.{name}.{key}"))
         network, augmentation, training = shared
         return settings, network, augmentation, training
@@ -629,14 +629,12 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
             content |= {name: section for name, section in others.items() if name not in sections}
     if method is not None:
         settings, network, augmentation, training = config.for_method(method)
-        own = settings.model_dump(mode="json", exclude={"network", "augmentation", "training"})
         if "training" in sections:
-            content["methods"] = {method: own}
-            content |= {
-                "network": network.model_dump(mode="json"),
-                "augmentation": augmentation.model_dump(mode="json"),
-                "training": training.model_dump(mode="json"),
-            }
+            content["methods"] = {method: settings.model_dump(mode="json")}
+            for key, section in (("network", network), ("augmentation", augmentation), ("training", training)):
+                del content[key]
+                if settings.trained:
+                    content[key] = section.model_dump(mode="json")
         else:
             content["methods"] = {method: {}}
     elif stage in ("probes", "saliency"):

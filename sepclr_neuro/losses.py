@@ -10,17 +10,39 @@ Representation Learning", ICLR 2024, https://arxiv.org/abs/2402.11928.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["alignment", "informationless", "joint_entropy", "log_kernel", "uniformity"]
+__all__ = [
+    "alignment",
+    "informationless",
+    "joint_entropy",
+    "log_kernel",
+    "outside_autocast",
+    "precise",
+    "uniformity",
+]
 
 
-def _precise(x: Tensor) -> Tensor:
+def precise(x: Tensor) -> Tensor:
     """At least float32, whatever autocast made of it."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def outside_autocast(losses: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    """Decorates a method's ``losses(encoded, batch)``: what it computes stays in the precision that it is given."""
+
+    @functools.wraps(losses)
+    def in_full(method: Any, encoded: Any, batch: Any) -> Any:
+        with torch.autocast(batch.target.device.type, enabled=False):
+            return losses(method, encoded, batch)
+
+    return in_full
 
 
 def _not_empty(x: Tensor, who: str) -> None:
@@ -43,12 +65,12 @@ def alignment(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor
     3.0
     """
     _not_empty(first, "participant")
-    return (_precise(first) - _precise(second)).square().sum(dim=1).mean() / (2 * temperature)
+    return (precise(first) - precise(second)).square().sum(dim=1).mean() / (2 * temperature)
 
 
 def log_kernel(x: Tensor, temperature: float = 0.5) -> Tensor:
     r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N]."""
-    x = _precise(x)
+    x = precise(x)
     return -(x[:, None] - x[None]).square().sum(dim=2) / (2 * temperature)
 
 
@@ -83,7 +105,7 @@ def informationless(salient: Tensor, temperature: float = 0.5) -> Tensor:
         ValueError: if N is 0.
     """
     _not_empty(salient, "control")
-    return _precise(salient).square().sum(dim=1).mean() / (2 * temperature)
+    return precise(salient).square().sum(dim=1).mean() / (2 * temperature)
 
 
 def joint_entropy(common: Tensor, salient: Tensor, temperature: float = 0.5) -> Tensor:

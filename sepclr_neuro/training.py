@@ -1,4 +1,4 @@
-"""One method and one fold to a trained model: Lightning's loop, checkpoints at every epoch, resume by the same call.
+"""One method and one fold to a trained model: a closed form, or Lightning's loop, resumed by the same call.
 
 A trained model is two files: weights as safetensors and everything else as JSON, so that nothing in it can run code.
 """
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +37,7 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Augmentation, Config, Training, parse_config, stage_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.methods.base import Method
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of
 from sepclr_neuro.splits import read_fold
@@ -110,17 +111,20 @@ def _build(config: Config, name: str, input_shape: list[int]) -> Method:
 
 @dataclass(frozen=True)
 class _People:
-    """Scans of one side of a split with what sampling needs to know of them."""
+    """Scans of one side of a split with what sampling and methods need to know of them."""
 
     rows: list[int]
     participants: list[str]
     target: list[bool]
+    attributes: dict[str, list[float]]
+    """Columns that the method asked for, scaled to 0 to 1; NaN where a value is missing."""
 
     def part(self, positions: list[int]) -> _People:
         return _People(
             [self.rows[i] for i in positions],
             [self.participants[i] for i in positions],
             [self.target[i] for i in positions],
+            {name: [values[i] for i in positions] for name, values in self.attributes.items()},
         )
 
 
@@ -136,8 +140,8 @@ def _inner_split(people: _People, fraction: float, seed: int) -> tuple[_People, 
     return people.part(inside), people.part(outside)
 
 
-class _Batches(Dataset[tuple[Tensor, Tensor, int]]):
-    """The batches of one epoch: volumes [B, 1, *spatial], whether each is a patient [B], and a seed for the views."""
+class _Batches(Dataset[dict[str, Any]]):
+    """The batches of one epoch: volumes [B, 1, *spatial], what is known of these people, and a seed for the views."""
 
     def __init__(self, cache: VolumeCache, people: _People, batch_size: int, *seeds: int) -> None:
         self.cache, self.people, self.seeds = cache, people, seeds
@@ -146,11 +150,16 @@ class _Batches(Dataset[tuple[Tensor, Tensor, int]]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, step: int) -> dict[str, Any]:
         if step >= len(self.batches):
             raise IndexError(step)
         people = self.people.part(self.batches[step])
-        return self.cache.read(people.rows), torch.tensor(people.target), seed_of(*self.seeds, step)
+        return {
+            "volumes": self.cache.read(people.rows),
+            "target": torch.tensor(people.target),
+            "attributes": {name: torch.tensor(values) for name, values in people.attributes.items()},
+            "seed": seed_of(*self.seeds, step),
+        }
 
 
 class _Data(lightning.LightningDataModule):
@@ -197,32 +206,51 @@ class _Loop(lightning.LightningModule):
     """Standardise and augment on the device, outside autocast; then the method's losses; then Adam."""
 
     def __init__(
-        self, method: Method, standardisation: Standardisation, augmentation: Augmentation, training: Training
+        self, method: GradientMethod, standardisation: Standardisation, augmentation: Augmentation, training: Training
     ) -> None:
         super().__init__()
         self.method, self.augmentation, self.training_settings = method, augmentation, training
         self.standardisation = standardisation
         self.history: list[dict[str, float]] = []
+        self.automatic_optimization = False
         self._sums: dict[str, Tensor] = {}
         self._started = time.monotonic()
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        volumes, target, seed = batch
-        volumes = self.standardisation.apply(volumes)
-        first, second = augment(volumes.repeat(2, *[1] * (volumes.ndim - 1)), self.augmentation, int(seed)).chunk(2)
-        return (first, second), target
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        volumes, seed = self.standardisation.apply(batch["volumes"]), int(batch["seed"])
+        views = augment(volumes.repeat(2, *[1] * (volumes.ndim - 1)), self.augmentation, seed).chunk(2)
+        # What the method draws is another stream than the views, and as stateless.
+        torch.manual_seed(seed_of(seed, 1))
+        return Batch((views[0], views[1]), batch["target"], batch["attributes"])
 
-    def training_step(self, batch: Any, step: int) -> Tensor:
-        views, target = batch
-        losses = self.method.losses(views, target)
+    def training_step(self, batch: Batch, step: int) -> None:
+        method = self.method
+        encoders, *estimators = _as_list(self.optimizers())
+        encoded = method.encode(batch)
+        for _ in range(method.estimator_steps):
+            for estimator in estimators:
+                self._step_of_estimator(estimator, encoded, batch)
+        with self.toggled_optimizer(encoders):
+            losses = method.losses(encoded, batch)
+            encoders.zero_grad()
+            self.manual_backward(losses["loss"])
+            self.clip_gradients(encoders, self.training_settings.gradient_clip, "norm")
+            encoders.step()
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
-        return losses["loss"]
 
-    def validation_step(self, batch: Any, step: int) -> None:
-        views, target = batch
-        loss = self.method.losses(views, target)["loss"]
-        self.log("validation_loss", loss, on_epoch=True, batch_size=len(target))
+    def _step_of_estimator(self, optimizer: Any, encoded: Any, batch: Batch) -> None:
+        with self.toggled_optimizer(optimizer):
+            loss = self.method.estimator_loss(encoded, batch)
+            if loss is None:
+                return
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        loss = self.method.losses(self.method.encode(batch), batch)["loss"]
+        self.log("validation_loss", loss, on_epoch=True, batch_size=len(batch.target))
 
     def on_fit_start(self) -> None:
         self.standardisation = self.standardisation.to(self.device)
@@ -231,6 +259,8 @@ class _Loop(lightning.LightningModule):
         self._sums, self._started = {}, time.monotonic()
 
     def on_train_epoch_end(self) -> None:
+        for schedule in _as_list(self.lr_schedulers()):
+            schedule.step()
         steps = self.trainer.num_training_batches
         row = {"epoch": self.current_epoch + 1} | {name: float(value) / steps for name, value in self._sums.items()}
         if "validation_loss" in self.trainer.callback_metrics:
@@ -243,19 +273,27 @@ class _Loop(lightning.LightningModule):
         self.history.append(row | {"seconds": round(time.monotonic() - self._started, 3)})
 
     def configure_optimizers(self) -> Any:
-        training = self.training_settings
-        optimizer = torch.optim.Adam(
-            self.method.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-        if training.schedule == "constant":
-            return optimizer
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.epochs)]
+        training, estimators = self.training_settings, self.method.estimator_parameters()
+        apart = {id(parameter) for parameter in estimators}
+        encoders = [parameter for parameter in self.method.parameters() if id(parameter) not in apart]
+        optimizers = [torch.optim.Adam(encoders, lr=training.learning_rate, weight_decay=training.weight_decay)]
+        schedules = []
+        if training.schedule == "cosine":
+            schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizers[0], training.epochs)]
+        if estimators:
+            optimizers.append(torch.optim.Adam(estimators, lr=self.method.estimator_learning_rate))
+        return optimizers, schedules
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Lightning returns nothing, one thing or a list of optimisers or schedules."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 class _AtomicCheckpoints(TorchCheckpointIO):
@@ -341,26 +379,79 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     """Trains one method on the training people of one fold and writes the model; the same call resumes.
 
     Raises:
-        InputError: if the fold's training people cannot fill the batches.
+        InputError: if the fold's training people cannot fill the batches, or if they lack an attribute that the
+            method's settings ask for.
     """
     started, title = time.monotonic(), f"{method}, fold {fold}"
-    _, _, augmentation, training = config.for_method(method)
+    own = config.for_method(method)[0]
     cache = VolumeCache(results)
-    people = _training_people(results, cache, fold)
+    people = _training_people(results, cache, fold, own.columns())
     settings = stage_config(config, "training", method)
-    data = _Data(cache, people, training, config.seed, fold)
     standardisation = Standardisation.load(results, fold)
     standardisation.refuse_learned_from(read_fold(results, fold).test)
-    name = fingerprint(settings, fold, _identity(results, cache, people, fold), __version__)
-    folder = results.checkpoints(method, fold)
-    checkpoint = _resume_point(folder, name, title)
-
+    identity = fingerprint(settings, fold, _identity(results, cache, people, fold), __version__)
     torch.manual_seed(seed_of(config.seed, fold))
     input_shape = [1, *cache.shape]
     network = _build(config, method, input_shape)
+    if isinstance(network, ClosedFormMethod):
+        history, how = _solve(network, cache, people, standardisation)
+    elif isinstance(network, GradientMethod):
+        data = _Data(cache, people, config.for_method(method)[3], config.seed, fold)
+        folder = results.checkpoints(method, fold)
+        checkpoint = _resume_point(folder, identity, title)
+        history, how = _descend(network, data, standardisation, config.for_method(method)[2], folder, checkpoint, title)
+    else:
+        raise TypeError(f"{type(network).__name__} is neither a GradientMethod nor a ClosedFormMethod")
+    _write_model(
+        results.model_folder(method, fold),
+        network,
+        pd.DataFrame(history),
+        {
+            "method": method,
+            "fold": fold,
+            "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
+            "seed": config.seed,
+            "input_shape": input_shape,
+            "settings": settings,
+            **how,
+            "processor": platform.machine(),
+            "epochs": len(history),
+            "seconds": round(sum(row["seconds"] for row in history), 1),
+            "versions": {"sepclr_neuro": __version__}
+            | {name: version(name) for name in ("torch", "lightning", "monai", "numpy")},
+            "fingerprint": identity,
+        },
+    )
+    _say(f"{title}: trained in {time.monotonic() - started:.0f} s")
+
+
+_History = list[dict[str, float]]
+
+
+def _solve(
+    method: ClosedFormMethod, cache: VolumeCache, people: _People, standardisation: Standardisation
+) -> tuple[_History, dict[str, str]]:
+    """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
+    started = time.monotonic()
+    figures = method.fit(lambda rows: standardisation.apply(cache.read(rows)), people.rows, torch.tensor(people.target))
+    row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
+    return [row], {"precision": "32-true", "device": "cpu"}
+
+
+def _descend(
+    method: GradientMethod,
+    data: _Data,
+    standardisation: Standardisation,
+    augmentation: Augmentation,
+    folder: Path,
+    checkpoint: Path | None,
+    title: str,
+) -> tuple[_History, dict[str, str]]:
+    """Trains by gradients, from a checkpoint on if there is one, and leaves the method with its final weights."""
+    training = data.training
     # Channels last is what bfloat16 convolutions compute fastest in, on CPUs and GPUs.
-    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    loop = _Loop(network, standardisation, augmentation, training)
+    method = method.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    loop = _Loop(method, standardisation, augmentation, training)
     callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)]
     best = None
     if training.patience is not None:
@@ -377,7 +468,6 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             max_epochs=training.epochs,
             devices=1,
             precision=precision,  # type: ignore[arg-type]
-            gradient_clip_val=training.gradient_clip,
             callbacks=callbacks,
             plugins=[_AtomicCheckpoints()],
             reload_dataloaders_every_n_epochs=1,
@@ -398,28 +488,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     if best is not None:
         weights = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
         loop.load_state_dict(weights)
-    _write_model(
-        results.model_folder(method, fold),
-        network,
-        pd.DataFrame(loop.history),
-        {
-            "method": method,
-            "fold": fold,
-            "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
-            "seed": config.seed,
-            "input_shape": input_shape,
-            "settings": settings,
-            "precision": precision,
-            "device": str(trainer.strategy.root_device),
-            "processor": platform.machine(),
-            "epochs": len(loop.history),
-            "seconds": round(sum(row["seconds"] for row in loop.history), 1),
-            "versions": {"sepclr_neuro": __version__}
-            | {name: version(name) for name in ("torch", "lightning", "monai", "numpy")},
-            "fingerprint": name,
-        },
-    )
-    _say(f"{title}: trained in {time.monotonic() - started:.0f} s")
+    return loop.history, {"precision": precision, "device": str(trainer.strategy.root_device)}
 
 
 def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:
@@ -441,15 +510,44 @@ def _identity(results: Results, cache: VolumeCache, people: _People, fold: int) 
         [cache.scan_ids[row], checksums[row], participant, is_target]
         for row, participant, is_target in zip(people.rows, people.participants, people.target, strict=True)
     ]
-    return [scans, read_json(results.grid), sha256(results.standardisation(fold))]
+    attributes = repr(people.attributes)  # JSON has no NaN
+    return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
-def _training_people(results: Results, cache: VolumeCache, fold: int) -> _People:
+def _training_people(results: Results, cache: VolumeCache, fold: int, columns: Mapping[str, str]) -> _People:
     cohort = load_cohort(results).set_index("scan_id")
     train = cohort.loc[list(read_fold(results, fold).train)]
     return _People(
-        cache.rows(list(train.index)), train["participant_id"].tolist(), (train["group"] == "target").tolist()
+        cache.rows(list(train.index)),
+        train["participant_id"].tolist(),
+        (train["group"] == "target").tolist(),
+        {name: _scaled(train, name, kind, fold) for name, kind in columns.items()},
     )
+
+
+def _scaled(train: pd.DataFrame, name: str, kind: str, fold: int) -> list[float]:
+    """A column of the training people, 0 at its lowest value and 1 at its highest; labels in alphabetical order.
+
+    Raises:
+        InputError: if there is no such column, if it holds labels where numbers are asked for, or if training patients
+            do not differ in it.
+    """
+    if name not in train:
+        raise InputError(f"attributes: the cohort has no column {name!r}; it has {', '.join(train.columns)}")
+    column = train[name]
+    if not pd.api.types.is_numeric_dtype(column):
+        if kind == "continuous":
+            raise InputError(f"attributes.{name}: the column holds labels, not numbers; call it `discrete`")
+        labels = sorted(column.dropna().unique())
+        column = column.map({label: float(code) for code, label in enumerate(labels)})
+    known = column[train["group"] == "target"].dropna()
+    if known.nunique() < 2:
+        raise InputError(
+            f"attributes.{name}: the patients that fold {fold} trains on have {known.nunique()} different values, "
+            "2 are needed; remove the attribute"
+        )
+    low, high = column.min(), column.max()
+    return ((column - low) / (high - low)).astype(float).tolist()
 
 
 def _write_model(folder: Path, network: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:

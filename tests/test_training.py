@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -83,25 +84,77 @@ def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
     )
 
 
-def test_killed_and_resumed_is_equal_to_undisturbed(trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "training"),
+    [(METHOD, {}), ("sepclr-tc", {"schedule": "cosine", "gradient_clip": 1.0})],
+    ids=["one optimiser", "an estimator, a schedule, clipping"],
+)
+def test_killed_and_resumed_is_equal_to_undisturbed(method: str, training: dict[str, object], tmp_path: Path) -> None:
     """SIGKILL once the first checkpoint is there; the same call ends in the same bits."""
-    config, results = small_run(tmp_path)
+    sections = {
+        "training": {"epochs": 3, "batch_size": 4, **training},
+        "methods": {method: {"common_dim": 4, "salient_dim": 4, "projector_width": 8}},
+    }
+    train_fold(*small_run(tmp_path / "undisturbed", **sections), method, 0)
+    config, results = small_run(tmp_path / "killed", **sections)
     code = (
-        "import sys; from pathlib import Path; from tests.small_run import small_run; "
+        "import json, sys; from pathlib import Path; from tests.small_run import small_run; "
         "from sepclr_neuro.training import train_fold; "
-        "train_fold(*small_run(Path(sys.argv[1])), 'sepclr-k-jem', 0)"
+        "train_fold(*small_run(Path(sys.argv[1]), **json.loads(sys.argv[2])), sys.argv[3], 0)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    checkpoint = results.checkpoints(METHOD, 0) / "epoch-00001.ckpt"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "killed"), json.dumps(sections), method],
+    )
+    checkpoint = results.checkpoints(method, 0) / "epoch-00001.ckpt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert checkpoint.exists()
-    assert not (results.model_folder(METHOD, 0) / "model.json").exists()
-    train_fold(config, results, METHOD, 0)
-    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+    assert not (results.model_folder(method, 0) / "model.json").exists()
+    train_fold(config, results, method, 0)
+    undisturbed = load_file(tmp_path / "undisturbed" / "models" / method / "fold-0" / "model.safetensors")
+    assert_equal_to_the_bit(undisturbed, load_file(results.model_folder(method, 0) / "model.safetensors"))
+
+
+def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoders' step leaves the estimator as it is, and the estimator's steps the encoders."""
+    from sepclr_neuro.methods.sepclr import SepCLR
+
+    sections = {"training": {"epochs": 1, "batch_size": 4}, "methods": {"sepclr-tc": {"estimator_steps": 3}}}
+    config, results = small_run(tmp_path, **sections)
+    calls: list[str] = []
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def state(method: SepCLR) -> list[torch.Tensor]:
+        return [
+            p.detach().clone() for p in (method.independence.discriminator[0].weight, method.common_projector[0].weight)
+        ]
+
+    estimator_loss, losses = SepCLR.estimator_loss, SepCLR.losses
+
+    def spy_estimator(method: SepCLR, *arguments: object) -> torch.Tensor | None:
+        calls.append("estimator")
+        seen.setdefault(f"before estimator {len(calls)}", state(method))
+        return estimator_loss(method, *arguments)
+
+    def spy_losses(method: SepCLR, *arguments: object) -> dict[str, torch.Tensor]:
+        calls.append("encoders")
+        seen.setdefault(f"before encoders {len(calls)}", state(method))
+        return losses(method, *arguments)
+
+    monkeypatch.setattr(SepCLR, "estimator_loss", spy_estimator)
+    monkeypatch.setattr(SepCLR, "losses", spy_losses)
+    train_fold(config, results, "sepclr-tc", 0)
+    assert calls[:5] == ["estimator"] * 3 + ["encoders", "estimator"]
+    first, after_estimator, after_encoders = (
+        seen[key] for key in ("before estimator 1", "before encoders 4", "before estimator 5")
+    )
+    assert not torch.equal(first[0], after_estimator[0])
+    assert torch.equal(first[1], after_estimator[1])
+    assert torch.equal(after_estimator[0], after_encoders[0])
+    assert not torch.equal(after_estimator[1], after_encoders[1])
 
 
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(trained, tmp_path: Path, capsys) -> None:

@@ -1,20 +1,48 @@
-"""What a method is to the rest of the project."""
+"""What a method is to the rest of the project: batches or a pass over people in, representations out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Method"]
+__all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some training people.
+
+    Attributes:
+        views: two augmented views of the same people, each [B, C, *spatial], standardised.
+        target: whether each is a patient, [B] bool.
+        attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
+            where a value is missing.
+
+    Raises:
+        ValueError: if a group is missing, over which every method of this project would take an empty mean.
+    """
+
+    views: tuple[Tensor, Tensor]
+    target: Tensor
+    attributes: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.target.all() or not self.target.any():
+            missing = "control" if self.target.any() else "patient"
+            raise ValueError(f"the batch holds no {missing}; draw balanced batches")
 
 
 class Method(nn.Module, ABC):
-    """A network with its losses.
+    """Something that represents volumes, and knows how that is learned.
 
     A subclass is built as ``Subclass(settings, network, input_shape)``: its own section of the configuration, the
-    section `network`, and channels and voxels of the input, e.g. ``(1, 128, 128, 128)``.
+    section `network`, and channels and voxels of the input, e.g. ``(1, 128, 128, 128)``. Whatever is learned is a
+    parameter or a buffer, so that saving, loading, probing and mapping are the same for all.
     """
 
     spaces: ClassVar[tuple[str, ...]]
@@ -24,14 +52,58 @@ class Method(nn.Module, ABC):
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]. This is what probes read."""
 
+
+class GradientMethod(Method):
+    """A method that descends on a loss, batch by batch.
+
+    A batch is encoded once. First the method's estimators, if it has any, take ``estimator_steps`` steps of their own
+    Adam on the detached code; then all other parameters take one step on ``losses`` with the estimators frozen. Random
+    numbers may be drawn from torch's global generator: the loop seeds it before each batch.
+    """
+
+    estimator_steps: int = 1
+    """Steps of the estimators a batch."""
+    estimator_learning_rate: float = 1e-3
+    """Of the estimators' Adam."""
+
     @abstractmethod
-    def losses(self, views: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:
-        """Loss terms of a batch; ``loss`` is what is minimised, the others are logged beside it.
+    def encode(self, batch: Batch) -> Any:
+        """All that the networks make of a batch and the losses read. Runs under autocast."""
+
+    @abstractmethod
+    def losses(self, encoded: Any, batch: Batch) -> dict[str, Tensor]:
+        """Loss terms in float32; ``loss`` is what is minimised, the others are logged beside it."""
+
+    def estimator_loss(self, encoded: Any, batch: Batch) -> Tensor | None:
+        """What the estimators minimise on the detached code, in float32; None where a batch teaches them nothing."""
+        return None
+
+    def estimator_parameters(self) -> list[nn.Parameter]:
+        """The parameters that ``estimator_loss`` trains and ``losses`` must not move."""
+        return []
+
+
+class ClosedFormMethod(Method):
+    """A method that is solved in passes over the training people, a few volumes in memory at a time.
+
+    What it learns are buffers whose shape depends on the people; a built one takes the shapes of what it loads.
+    """
+
+    @abstractmethod
+    def fit(self, read: Callable[[Sequence[int]], Tensor], rows: Sequence[int], target: Tensor) -> dict[str, float]:
+        """Learns from training people.
 
         Args:
-            views: two augmented views of the same people, each [B, C, *spatial].
-            target: whether each is a patient, [B] bool.
+            read: from some rows to their standardised volumes [B, C, *spatial].
+            rows: of the N training people.
+            target: whether each is a patient, [N] bool.
 
-        Raises:
-            ValueError: if a group is missing from the batch.
+        Returns:
+            Figures of the fit; ``loss`` is the one that tells how much of the training people is not represented.
         """
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
+        for name, buffer in self.named_buffers(recurse=False):
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)

@@ -3,22 +3,34 @@ r"""SepCLR: a common and a salient encoder, trained by alignment, uniformity and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor
+from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.losses import alignment, informationless, joint_entropy, uniformity
-from sepclr_neuro.methods.base import Method
+from sepclr_neuro.independence import build_independence
+from sepclr_neuro.losses import alignment, informationless, outside_autocast, precise, uniformity
+from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.networks import Projector, build_encoder
-from sepclr_neuro.registry import SepCLRSettings
+from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
 
-__all__ = ["SepCLR"]
+__all__ = ["Heads", "SepCLR"]
 
 
-class SepCLR(Method):
+class Heads(NamedTuple):
+    """Heads of the two views, each [B, d]."""
+
+    common: Sequence[Tensor]
+    """L2-normalised."""
+    salient: Sequence[Tensor]
+    """Not normalised."""
+    pinned: Sequence[Tensor]
+    """Salient heads with controls put at s' = 0."""
+
+
+class SepCLR(GradientMethod):
     r"""Separates what patients share with controls from what only patients have.
 
     .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
@@ -26,7 +38,8 @@ class SepCLR(Method):
     with the terms of :mod:`sepclr_neuro.losses`: alignment :math:`A_C` of everybody's L2-normalised common heads and
     :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
     :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed away;
-    :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`. Uniformity,
+    :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
+    :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head. Uniformity,
     :math:`R` and :math:`J` are means over the two views.
 
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
@@ -40,28 +53,49 @@ class SepCLR(Method):
 
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
 
-    def __init__(self, settings: SepCLRSettings, network: Network, input_shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        settings: SepCLRSettings,
+        network: Network,
+        input_shape: Sequence[int],
+        independence: IndependenceTerm = "k-jem",
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.common_encoder = build_encoder(network, input_shape, settings.common_dim)
         self.salient_encoder = build_encoder(network, input_shape, settings.salient_dim)
         self.common_projector = Projector(settings.common_dim, settings.projector_width)
         self.salient_projector = Projector(settings.salient_dim, settings.projector_width)
+        width = {}
+        if isinstance(settings, EstimatedSepCLRSettings):
+            self.estimator_steps = settings.estimator_steps
+            self.estimator_learning_rate = settings.estimator_learning_rate
+            width = {"width": settings.estimator_width}
+        self.independence = build_independence(
+            independence,
+            settings.common_dim,
+            settings.salient_dim,
+            temperature=settings.temperature,
+            **width,
+        )
 
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
 
-    def losses(self, views: tuple[Tensor, Tensor], target: Tensor) -> dict[str, Tensor]:
-        both = self.represent(torch.cat(views))
-        # Heads and all that follows in float32: bfloat16 has too few digits for distances between neighbours.
-        with torch.autocast(target.device.type, enabled=False):
-            common = functional.normalize(self.common_projector(_precise(both["common"])), dim=1).chunk(2)
-            salient = self.salient_projector(_precise(both["salient"])).chunk(2)
-            return self._terms(common, salient, target)
+    def encode(self, batch: Batch) -> Heads:
+        both = self.represent(torch.cat(batch.views))
+        # Heads in float32: bfloat16 has too few digits for distances between neighbours.
+        with torch.autocast(batch.target.device.type, enabled=False):
+            common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)
+            salient = self.salient_projector(precise(both["salient"])).chunk(2)
+        pinned = [head * batch.target[:, None] for head in salient]
+        return Heads(common, salient, pinned)
 
-    def _terms(self, common: Sequence[Tensor], salient: Sequence[Tensor], target: Tensor) -> dict[str, Tensor]:
+    @outside_autocast
+    def losses(self, encoded: Heads, batch: Batch) -> dict[str, Tensor]:
+        common, salient, pinned = encoded
+        target = batch.target
         s, tau = self.settings, self.settings.temperature
-        pinned = [head * target[:, None] for head in salient]
         terms = {
             "common_alignment": alignment(common[0], common[1], tau),
             "common_uniformity": _mean(uniformity(c, tau) for c in common),
@@ -74,15 +108,22 @@ class SepCLR(Method):
             terms["salient_alignment"] + s.uniformity_weight * terms["salient_uniformity"]
         )
         loss = loss + s.informationless_weight * terms["informationless"]
-        if s.independence == "k-jem":
-            terms["independence"] = _mean(joint_entropy(c, p, tau) for c, p in zip(common, pinned, strict=True))
+        if self.independence is not None:
+            terms["independence"] = _mean(self.independence(c, p) for c, p in zip(common, pinned, strict=True))
             loss = loss + s.independence_weight * terms["independence"]
         return {"loss": loss, **terms}
+
+    @outside_autocast
+    def estimator_loss(self, encoded: Heads, batch: Batch) -> Tensor | None:
+        if self.independence is None:
+            return None
+        views = zip(encoded.common, encoded.pinned, strict=True)
+        losses = [self.independence.estimator_loss(c.detach(), p.detach()) for c, p in views]
+        return None if None in losses else _mean(losses)
+
+    def estimator_parameters(self) -> list[nn.Parameter]:
+        return [] if self.independence is None else list(self.independence.parameters())
 
 
 def _mean(values: object) -> Tensor:
     return torch.stack(list(values)).mean()  # type: ignore[call-overload]
-
-
-def _precise(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()

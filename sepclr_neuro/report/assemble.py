@@ -18,7 +18,7 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config import Config, Probes
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.registry import METHODS, SepCLRSettings
+from sepclr_neuro.registry import METHODS
 from sepclr_neuro.report import figures
 from sepclr_neuro.report.findings import method_title, published_results, results_table, sentences, target_label
 from sepclr_neuro.storage import read_json, read_tsv, sha256, write_text
@@ -355,7 +355,8 @@ def _methods(config: Config) -> dict[str, Any]:
         described.append(
             {
                 "title": method_title(method),
-                "sepclr": settings if isinstance(settings, SepCLRSettings) else None,
+                "description": METHODS[method].describe(settings),
+                "trained": settings.trained,
                 "network": network,
                 "augmentation": augmentation,
                 "training": training,
@@ -370,4 +371,5 @@ def _methods(config: Config) -> dict[str, Any]:
         for kind in ("classification", "regression")
     }
     mapped = [target_label(target, config.probes.targets) for target in config.saliency.targets]
-    return {"methods": described, "probe_labels": labels, "mapped": mapped}
+    cited = {reference for method in config.methods for reference in METHODS[method].settings.references}
+    return {"methods": described, "cited": sorted(cited), "probe_labels": labels, "mapped": mapped}

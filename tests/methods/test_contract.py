@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.methods.base import Method
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
 from sepclr_neuro.registry import METHODS
 
 SHAPES = [(1, 32, 32, 32), (3, 32, 32)]
 CASES = [pytest.param(name, shape, id=f"{name}-{len(shape) - 1}d") for name in METHODS for shape in SHAPES]
+TRAINED = [case for case in CASES if METHODS[case.values[0]].settings.trained]
 
 
 def build(name: str, shape: tuple[int, ...]) -> Method:
@@ -21,16 +22,34 @@ def build(name: str, shape: tuple[int, ...]) -> Method:
     return METHODS[name].load()(METHODS[name].settings(), Network(channels=[8, 16]), shape)
 
 
-def batch(shape: tuple[int, ...], target: list[bool]) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
-    rng = torch.Generator().manual_seed(1)
-    views = torch.randn(2, len(target), *shape, generator=rng)
-    return (views[0], views[1]), torch.tensor(target)
+def people(shape: tuple[int, ...], count: int) -> torch.Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def batch(shape: tuple[int, ...], target: list[bool]) -> Batch:
+    views = people(shape, 2 * len(target)).chunk(2)
+    return Batch((views[0], views[1]), torch.tensor(target))
+
+
+def learnt(name: str, shape: tuple[int, ...]) -> Method:
+    """As it is after training: a closed form fitted, a network as it starts."""
+    method = build(name, shape)
+    if isinstance(method, ClosedFormMethod):
+        x = people(shape, 12)
+        method.fit(lambda rows: x[list(rows)], range(12), torch.tensor([False, True] * 6))
+    return method.eval()
+
+
+def gradient_method(name: str, shape: tuple[int, ...]) -> GradientMethod:
+    method = build(name, shape)
+    assert isinstance(method, GradientMethod)
+    return method
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(name: str, shape: tuple) -> None:
-    method = build(name, shape).eval()
-    (x, _), _ = batch(shape, [False] * 5)
+    method = learnt(name, shape)
+    x = people(shape, 5)
     representations = method.represent(x)
     assert tuple(representations) == method.spaces
     for space, values in representations.items():
@@ -40,12 +59,37 @@ def test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(na
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
+def test_every_space_can_be_mapped_back_to_voxels(name: str, shape: tuple) -> None:
+    method = learnt(name, shape)
+    for space in method.spaces:
+        x = people(shape, 2).requires_grad_()
+        method.represent(x)[space].sum().backward()
+        assert x.grad is not None
+        assert torch.isfinite(x.grad).all()
+        assert x.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(("name", "shape"), TRAINED)
 @pytest.mark.parametrize(
     "target", [[False, True] * 3, [False, False, True, True], [False, False, False, False, True, True]]
 )
-def test_every_parameter_gets_a_gradient(name: str, shape: tuple, target: list[bool]) -> None:
-    method = build(name, shape)
-    losses = method.losses(*batch(shape, target))
+def test_every_parameter_is_moved_by_its_own_loss_alone(name: str, shape: tuple, target: list[bool]) -> None:
+    method = gradient_method(name, shape)
+    data = batch(shape, target)
+    estimators = {id(parameter) for parameter in method.estimator_parameters()}
+    assert estimators <= {id(parameter) for parameter in method.parameters()}
+    encoded = method.encode(data)
+    loss = method.estimator_loss(encoded, data)
+    assert (loss is not None) == bool(estimators)
+    if loss is not None:
+        loss.backward()
+    for parameter_name, parameter in method.named_parameters():
+        assert (parameter.grad is not None) == (id(parameter) in estimators), parameter_name
+        if id(parameter) in estimators:
+            assert torch.isfinite(parameter.grad).all(), parameter_name
+            assert parameter.grad.abs().max() > 0, parameter_name
+            parameter.requires_grad_(False)  # as the loop does before the encoders' step
+    losses = method.losses(encoded, data)
     assert all(value.ndim == 0 and torch.isfinite(value) for value in losses.values())
     losses["loss"].backward()
     for parameter_name, parameter in method.named_parameters():
@@ -54,28 +98,32 @@ def test_every_parameter_gets_a_gradient(name: str, shape: tuple, target: list[b
         assert parameter.grad.abs().max() > 0, parameter_name
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
 @pytest.mark.parametrize("target", [[True] * 4, [False] * 4])
-def test_a_batch_without_a_group_is_refused(name: str, shape: tuple, target: list[bool]) -> None:
+def test_a_batch_without_a_group_is_refused(target: list[bool]) -> None:
     with pytest.raises(ValueError, match="the batch holds no"):
-        build(name, shape).losses(*batch(shape, target))
+        batch((3, 32, 32), target)
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_saved_and_loaded_it_represents_alike(name: str, shape: tuple, tmp_path: Path) -> None:
-    method = build(name, shape).eval()
+    method = learnt(name, shape)
     save_file({k: v.contiguous() for k, v in method.state_dict().items()}, tmp_path / "model.safetensors")
     torch.manual_seed(99)
     other = METHODS[name].load()(METHODS[name].settings(), Network(channels=[8, 16]), shape)
     other.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    (x, _), _ = batch(shape, [False] * 3)
+    x = people(shape, 3)
     for space, values in method.represent(x).items():
         torch.testing.assert_close(other.eval().represent(x)[space], values)
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
+@pytest.mark.parametrize(("name", "shape"), TRAINED)
 def test_bfloat16_autocast_leaves_losses_in_float32(name: str, shape: tuple) -> None:
-    method = build(name, shape)
+    method = gradient_method(name, shape)
+    data = batch(shape, [False, True] * 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = method.losses(*batch(shape, [False, True] * 2))
+        encoded = method.encode(data)
+        losses = method.losses(encoded, data)
+        loss = method.estimator_loss(encoded, data)
+    if loss is not None:
+        losses["estimator"] = loss
     assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in losses.values())
