@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from sepclr_neuro.cohort import build_cohort
-from sepclr_neuro.config import Config, Implant, Simulation
+from sepclr_neuro.config import Config, Implant, Training
 from sepclr_neuro.errors import InputError
+from sepclr_neuro.probes import questions
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import check_batches
+from sepclr_neuro.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.splits import make_splits
 from sepclr_neuro.volumes import check_volumes
 
@@ -16,7 +19,9 @@ __all__ = ["check"]
 
 
 def check(config: Config) -> str:
-    """Reads the tables and the headers of all volumes, tries splits and batches, writes nothing.
+    """Reads the tables and the headers of all volumes, tries splits, batches and probes' questions, writes nothing.
+
+    People who are yet to be made are those whom the stage ``dataset`` will make.
 
     Returns:
         what was found and what would run, as lines of text.
@@ -26,8 +31,9 @@ def check(config: Config) -> str:
     """
     lines, problems = ["configuration: valid"], []
     if config.cohort.source == "simulated":
-        simulation = config.cohort.simulation or Simulation()
-        people = _stand_ins(simulation.participants, simulation.patient_fraction)
+        people = simulate_people(config.cohort, config.seed)
+        people = _with_groups(people.assign(scan_id=people["participant_id"]), config)
+        problems += _unlike_simulated(config)
         lines.append(f"cohort: {len(people)} people to be simulated{_groups(people)}")
     else:
         tables = build_cohort(config.cohort, None)
@@ -37,21 +43,35 @@ def check(config: Config) -> str:
         left_out = zip(tables.flow["rule"].tolist(), tables.flow["removed"].tolist(), strict=True)
         lines += [f"  left out, {rule}: {removed}" for rule, removed in left_out if removed]
         if config.cohort.source == "implanted":
-            implant = config.cohort.implant or Implant()
-            people = _stand_ins(people["participant_id"].nunique(), implant.patient_fraction)
+            drawn = implant_people(people, config.cohort, config.cohort.implant or Implant(), config.seed)
+            people = _with_groups(people.merge(drawn, on="participant_id"), config)
             lines.append(f"an effect to be implanted into people drawn at random{_groups(people)}")
+    try:
+        questions(config, people)
+    except InputError as error:
+        problems += error.problems
     problems += _impossible(config, people)
     if problems:
         raise InputError(problems)
     return "\n".join(lines + _plan(config))
 
 
-def _stand_ins(people: int, patient_fraction: float) -> pd.DataFrame:
-    """As many people of each group as there will be; nothing else about them is known before they are made."""
-    ids = [str(i) for i in range(people)]
-    patients = round(people * patient_fraction)
-    groups = ["target"] * patients + ["background"] * (people - patients)
-    return pd.DataFrame({"scan_id": ids, "participant_id": ids, "group": groups, "diagnosis": groups})
+def _with_groups(people: pd.DataFrame, config: Config) -> pd.DataFrame:
+    return people.assign(group=np.where(people["diagnosis"].isin(config.cohort.target), "target", "background"))
+
+
+def _unlike_simulated(config: Config) -> list[str]:
+    """What simulated volumes cannot be or do not have."""
+    problems = []
+    try:
+        simulated_grid(config.volumes)
+    except InputError as error:
+        problems += error.problems
+    if config.volumes.tiv_column not in (None, "tiv"):
+        problems.append(
+            f"volumes.tiv_column: a simulated cohort has no column {config.volumes.tiv_column!r}; its own is 'tiv'"
+        )
+    return problems
 
 
 def _groups(people: pd.DataFrame) -> str:
@@ -63,21 +83,36 @@ def _groups(people: pd.DataFrame) -> str:
 
 def _impossible(config: Config, people: pd.DataFrame) -> list[str]:
     """Why people cannot be split, or a fold's training people cannot fill a method's batches."""
-    known = [name for name in config.splits.stratify_by if name in people]
     try:
-        splits = make_splits(people, config.splits.model_copy(update={"stratify_by": known}), config.seed)
+        splits = make_splits(people, config.splits, config.seed)
     except InputError as error:
         return error.problems
     problems = []
     train = splits[splits["side"] == "train"].merge(people[["scan_id", "group"]], on="scan_id")
     for method in config.methods:
-        batch_size = config.for_method(method)[3].batch_size
+        training = config.for_method(method)[3]
         for fold, members in train.groupby("fold"):
             try:
-                check_batches(members["participant_id"].tolist(), (members["group"] == "target").tolist(), batch_size)
+                _try_batches(members.drop_duplicates("participant_id"), training)
             except InputError as error:
                 problems.append(f"{method}, fold {fold}: {error}")
     return problems
+
+
+def _try_batches(people: pd.DataFrame, training: Training) -> None:
+    """Sets as many people of each group apart as training will, and fills batches with the others."""
+    trained = []
+    for group in ("background", "target"):
+        members = people[people["group"] == group]
+        watched = round(training.validation_fraction * len(members))
+        if training.validation_fraction > 0 and watched < 2:
+            raise InputError(
+                f"training.validation_fraction: {training.validation_fraction} leaves {watched} {group} people to "
+                "watch, 2 are needed; raise it, or set it to 0"
+            )
+        trained.append(members.iloc[watched:])
+    table = pd.concat(trained)
+    check_batches(table["participant_id"].tolist(), (table["group"] == "target").tolist(), training.batch_size)
 
 
 def _plan(config: Config) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -172,9 +173,23 @@ def options(
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one message on stderr and exit status 2."""
+    """Runs the command line; a user's mistake, or what the system refuses, is one message and exit status 2."""
     try:
         app()
     except InputError as error:
         print(f"sepclr-neuro: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        print(f"sepclr-neuro: {_refused(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _refused(error: OSError) -> str:
+    """What the operating system refused, where it says so, and what to do."""
+    what = error.strerror or str(error) or type(error).__name__
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space, or set `output` of the configuration to a disk with more, and run again"
+    else:
+        advice = "see that this path exists and may be read and written, or set `output` to another folder"
+    return f"{where}the system refused: {what}; {advice}"

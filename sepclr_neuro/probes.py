@@ -92,14 +92,14 @@ def questions(config: Config, cohort: pd.DataFrame) -> list[Question]:
         elif target.kind == "classification":
             if numeric and not np.all(truth == np.round(truth)):
                 problems.append(
-                    f"probes.targets.{name}: a classification needs classes, but the column holds numbers such as "
+                    f"probes.targets.{name}.kind: a classification needs classes, but the column holds numbers such as "
                     f"{truth[truth != np.round(truth)].iloc[0]:g}; use `kind: regression`."
                 )
             truth = truth.map(lambda value: f"{value:g}") if numeric else truth
             classes = tuple(sorted(set(truth)))
         elif not numeric and len(truth):
             problems.append(
-                f"probes.targets.{name}: a regression needs numbers, but the column holds text such as "
+                f"probes.targets.{name}.kind: a regression needs numbers, but the column holds text such as "
                 f"{truth.iloc[0]!r}; use `kind: classification`."
             )
         found.append(Question(name, target.kind, truth, classes))

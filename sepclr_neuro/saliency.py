@@ -60,6 +60,8 @@ CUTS_MM = {
     "y": (-80, -60, -40, -20, 0, 20, 40),
     "x": (-55, -40, -25, 0, 25, 40, 55),
 }
+# White on both sides of a slice, since brains of neighbouring slices would touch, or cut each other.
+MARGIN_MM = 10.0
 COLOURS = "RdBu_r"
 
 
@@ -161,7 +163,10 @@ def _fold_maps(config: Config, results: Results, method: str, fold: int, model: 
     cohort = load_cohort(results).set_index("scan_id")
     held_out = cohort.loc[list(read_fold(results, fold).test)]
     # All scans of these people, since one scan tells of the others.
-    model.refuse_trained_on(cohort.index[cohort["participant_id"].isin(held_out["participant_id"])].tolist())
+    scans_of_held_out = cohort.index[cohort["participant_id"].isin(held_out["participant_id"])].tolist()
+    model.refuse_trained_on(scans_of_held_out)
+    standardisation = Standardisation.load(results, fold)
+    standardisation.refuse_learned_from(scans_of_held_out)
     people = mapped_people(held_out, settings.participants, seed_of(config.seed, fold))
     decisions = {
         (entry["target"], entry["space"]): entry["weights"]
@@ -190,7 +195,7 @@ def _fold_maps(config: Config, results: Results, method: str, fold: int, model: 
 
     cache = VolumeCache(results)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    standardisation = Standardisation.load(results, fold).to(device)
+    standardisation = standardisation.to(device)
     model.method.to(device)
     maps = {pair: torch.zeros(cache.shape, dtype=torch.float64) for pair in decisions}
     for number, (scan_id, row) in enumerate(zip(scans, cache.rows(scans), strict=True), start=1):
@@ -291,7 +296,7 @@ def mosaic(image: nibabel.Nifti1Image, path: Path, title: str, subtitle: str, un
             warnings.filterwarnings("ignore", message="empty mask")  # a map of zeros
             background = load_mni152_template(resolution=2)
             for row, (axis, cuts) in enumerate(CUTS_MM.items()):
-                plotting.plot_stat_map(
+                display = plotting.plot_stat_map(
                     image,
                     bg_img=background,
                     display_mode=axis,
@@ -307,6 +312,9 @@ def mosaic(image: nibabel.Nifti1Image, path: Path, title: str, subtitle: str, un
                     black_bg=False,
                     radiological=False,
                 )
+                for cut in display.axes.values():
+                    left, right = cut.ax.get_xlim()
+                    cut.ax.set_xlim(left - MARGIN_MM, right + MARGIN_MM)
     finally:
         gc.unfreeze()
     bar = ScalarMappable(Normalize(-bound, bound), colormaps[COLOURS])
@@ -332,8 +340,8 @@ def write_saliency(config: Config, results: Results, method: str) -> None:
     value``). Started again after an interruption, it goes on with the first fold that is not done.
 
     Raises:
-        ValueError: if a model was trained on a person whom its fold holds out.
-        InputError: if ground truth and volumes lie on different grids.
+        InputError: if a model or a standardisation was learned from a person whom its fold holds out, or ground truth
+            and volumes lie on different grids.
     """
     cache = VolumeCache(results)
     by_fold: dict[tuple[str, str], list[torch.Tensor]] = {}

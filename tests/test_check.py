@@ -84,3 +84,49 @@ def test_damaged_volumes_and_impossible_batches_are_told_together(study: dict[st
 def test_more_folds_than_people_are_refused() -> None:
     with pytest.raises(InputError, match="fold"):
         check(configuration(splits={"folds": 10}))
+
+
+def test_a_probe_that_does_not_suit_its_column_is_refused(study: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "participants.tsv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header + "\tscanner", *(row + "\tTrio" for row in rows)]) + "\n")
+    targets = {"targets": {"scanner": {"kind": "regression", "expected_in": "common"}}}
+    columns = {"others": {"scanner": "scanner"}}
+    for source in ("files", "implanted"):
+        with pytest.raises(InputError, match=r"probes\.targets\.scanner\.kind: .*holds text such as 'Trio'"):
+            check(
+                configuration(
+                    cohort=study | {"source": source, "columns": columns}, probes=targets, saliency={"targets": []}
+                )
+            )
+
+
+def test_a_grid_or_a_column_that_simulated_volumes_lack_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        check(configuration(volumes={"shape": [64, 64, 64], "resample_mm": 1.5, "tiv_column": "TIV"}))
+    problems = caught.value.problems
+    assert len(problems) == 2
+    assert problems[0].startswith("volumes.resample_mm: ")
+    assert problems[1].startswith("volumes.tiv_column: a simulated cohort has no column 'TIV'")
+    assert "folds: 2" in check(configuration(volumes={"shape": [32, 32, 32], "tiv_column": "tiv"}))
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"batch_size": 4, "validation_fraction": 0.1}, "validation_fraction: 0.1 leaves 1 background people to watch"),
+        ({"batch_size": 12, "validation_fraction": 0.4}, "batch_size: 12 needs 6 people of each group"),
+    ],
+)
+def test_people_whose_loss_is_watched_are_not_trained_on(training: dict[str, Any], message: str) -> None:
+    simulation = {"source": "simulated", "simulation": {"participants": 32}}
+    assert check(configuration(cohort=simulation, training={"batch_size": 12}))
+    with pytest.raises(InputError) as caught:
+        check(configuration(cohort=simulation, training=training))
+    assert message in caught.value.problems[0]
+
+
+def test_simulated_people_are_those_that_will_be_made() -> None:
+    rare = {"source": "simulated", "simulation": {"participants": 12, "patient_fraction": 0.05}}
+    with pytest.raises(InputError, match="2 folds need 2 people of each group, target has 0"):
+        check(configuration(cohort=rare))

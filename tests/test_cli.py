@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -64,6 +65,46 @@ def test_a_users_mistake_is_a_message_and_status_2(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert result.stderr == f"sepclr-neuro: {path}: sed: unknown key. Did you mean 'seed'?\n"
     assert result.stdout == ""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
+def test_an_output_that_cannot_be_made_is_a_message_and_status_2(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("output: /proc/nowhere\nvolumes: {shape: [32, 32, 32]}\ncohort: {simulation: {participants: 8}}\n")
+    result = run("dataset", str(path))
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("sepclr-neuro: /proc/nowhere")
+    assert "No such file or directory" in line
+    assert "set `output` to another folder" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ["No space left on device", "free some space"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/a.tsv"), ["/x/a.tsv: ", "Permission denied", "may be"]),
+        (OSError("9 requested and 4 written"), ["9 requested and 4 written"]),
+    ],
+)
+def test_what_the_system_refuses_is_a_message_and_status_2(
+    error: OSError,
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    (tmp_path / "my.yaml").write_text("{}")
+    monkeypatch.setattr("sepclr_neuro.splits.write_splits", fail)
+    monkeypatch.setattr(sys, "argv", ["sepclr-neuro", "splits", str(tmp_path / "my.yaml")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(part in line for part in expected)
 
 
 def test_a_method_that_the_configuration_lacks_is_refused(tmp_path: Path) -> None:

@@ -324,7 +324,7 @@ def test_a_kind_that_does_not_suit_the_column_is_refused(target: str, kind: str,
     config = Config()
     targets = {target: ProbeTarget(kind=kind, expected_in="common")}
     config = config.model_copy(update={"probes": config.probes.model_copy(update={"targets": targets})})
-    with pytest.raises(InputError, match=f"probes.targets.{target}.*{message}"):
+    with pytest.raises(InputError, match=f"probes.targets.{target}.kind: .*{message}"):
         questions(config, cohort)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from sepclr_neuro.config import Config, ProbeTarget, parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.report import write_report
+from sepclr_neuro.report import figures, write_report
 from sepclr_neuro.report.findings import published_results, results_table, sentences
 from sepclr_neuro.storage import atomic_path, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
@@ -136,6 +137,8 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
             "settings": {},
             "seed": 0,
             "versions": {"torch": "2.13.0", "numpy": "2.4.1"},
+            "device": "cuda:0",
+            "processor": "aarch64",
             "precision": "32-true",
             "epochs": 3,
             "seconds": 90.0,
@@ -272,8 +275,13 @@ IMPLANTED_COHORT = {"cohort": {"source": "implanted", "studies": [{"name": "one"
 )
 def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any], banner: str) -> None:
     config = a_config(tmp_path, report={"viewers": 0}, **changes)
-    page = Page(page_of(config, write_run(config)))
+    text = page_of(config, write_run(config))
+    page = Page(text)
     assert banner in page.text.split("Not for clinical use")[0]
+    captions = re.findall(r"<(?:fig)?caption>(.*?)<", text)
+    for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ", SepCLR, k-JEM: share"):
+        assert any(caption.startswith(banner + said) for caption in captions), said
+    assert captions.count(f"{banner}: ") == 2, "maps"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
 
@@ -293,8 +301,75 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words
     # 90 s a fold.
-    assert "32-true 0 3.0 " in words
+    assert "cuda:0 (aarch64) 32-true 0 3.0 " in words
+    made_with = words.split("Report made with")[1]
+    for said in (f"Python {platform.python_version()}", "snakemake 9.", "scikit-learn 1.", "nilearn 0."):
+        assert said in made_with
     assert "train 2 1.5 " in words
+
+
+def test_folders_around_the_run_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = tmp_path / "jane.doe" / "trial"
+    work.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    study = {
+        "name": "one",
+        "participants": str(work / "tables" / "participants.tsv"),
+        "phenotypes": [str(tmp_path / "jane.doe" / "elsewhere" / "scores.tsv"), "../elsewhere/more.tsv"],
+        "volumes": str(tmp_path / "jane.doe" / "scans" / "{participant_id}.nii.gz"),
+    }
+    config = a_config(work / "runs" / "first", report={"viewers": 0}, cohort={"source": "files", "studies": [study]})
+    text = page_of(config, write_run(config))
+    assert "jane.doe" not in text
+    assert "elsewhere" not in text
+    changed, whole = Page(text).text.split("The whole configuration")
+    for shown in (changed, whole):
+        for path in (
+            "runs/first",
+            "tables/participants.tsv",
+            "…/scores.tsv",
+            "…/more.tsv",
+            "…/{participant_id}.nii.gz",
+        ):
+            assert path in shown
+
+
+PREPARED = {"shape": [64, 64, 64], "smoothing_mm": 8, "tiv_column": "tiv"}
+SMOOTHED_AND_SCALED = "smoothed with a Gaussian of 8.0 mm FWHM{} scaled by 1500 ml/TIV"
+CROPPED = "cropped and padded to 64 × 64 × 64 voxels"
+RESAMPLED = "resampled (trilinear) to 64 × 64 × 64 voxels of 3.0 mm"
+
+
+@pytest.mark.parametrize(
+    ("cohort", "volumes", "steps"),
+    [
+        (FILES_COHORT, PREPARED, f", then {SMOOTHED_AND_SCALED.format(', then')}, then {CROPPED}."),
+        (FILES_COHORT, {"shape": [64] * 3, "resample_mm": 3}, f"brought to RAS orientation, then {RESAMPLED}."),
+        (
+            IMPLANTED_COHORT,
+            PREPARED | {"resample_mm": 3},
+            f"and {RESAMPLED}; the pattern was implanted there, and all volumes, with and without it, were then "
+            f"{SMOOTHED_AND_SCALED.format(' and')}.",
+        ),
+        (IMPLANTED_COHORT, {"shape": [64] * 3}, f"and {CROPPED}; the pattern was implanted there."),
+        (
+            {},
+            PREPARED,
+            # The grid of the run itself.
+            f"simulated on a grid of 64 × 64 × 64 voxels of 6 × 6 × 6 mm, then {SMOOTHED_AND_SCALED.format(' and')}.",
+        ),
+        ({}, {"shape": [64] * 3}, "simulated on a grid of 64 × 64 × 64 voxels of 6 × 6 × 6 mm."),
+    ],
+    ids=["files", "files-resampled", "implanted-resampled", "implanted", "simulated", "simulated-plain"],
+)
+def test_methods_text_tells_the_steps_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cohort: dict[str, Any], volumes: dict[str, Any], steps: str
+) -> None:
+    for name in ("training_figure", "scores_figure", "volume_figure"):  # slow to draw
+        monkeypatch.setattr(figures, name, lambda *_: figures.Picture("data:,", "data:,", "none"))
+    config = a_config(tmp_path, report={"viewers": 0}, volumes=volumes, **cohort)
+    words = " ".join(Page(page_of(config, write_run(config))).text.split())
+    assert steps in words.split("Methods text")[-1]
 
 
 def test_exclusions_are_counted_by_rule(plain: tuple[Config, Results, str]) -> None:
@@ -335,7 +410,7 @@ def test_what_is_missing_is_left_out_and_said(tmp_path: Path) -> None:
     results.table("demographics", "tsv").unlink()
     page = Page(page_of(config, results))
     assert page.count("iframe") == 0
-    assert "Demographics" not in page.text
+    assert "demographics by group" not in page.text
     assert not any(given.get("id") == "maps" for _, given in page.tags)
     assert "Diagnosis: no saliency map was found." in page.text
     assert "SepCLR, k-JEM, fold 1: there is no model." in page.text

@@ -20,7 +20,7 @@ from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.saliency import Decision, find_peaks, localisation, mapped_people, mosaic, smoothgrad, write_saliency
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.storage import read_tsv, write_json, write_text, write_tsv
+from sepclr_neuro.storage import read_json, read_tsv, write_json, write_text, write_tsv
 from sepclr_neuro.training import TrainedModel
 from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine
 
@@ -302,7 +302,16 @@ def test_held_out_people_count_once_each_however_often_they_were_scanned(
 def test_a_model_that_was_trained_on_held_out_people_is_refused(run: Run, leaked: str) -> None:
     fold = 0 if leaked in run.test[0] else 1
     run.train[fold].append(leaked)
-    with pytest.raises(ValueError, match=f"leak: .*{leaked}"):
+    with pytest.raises(InputError, match=f"leak: .*{leaked}"):
+        run.write()
+
+
+@pytest.mark.parametrize("leaked", ["sub-00", "sub-11_ses-1"])
+def test_a_standardisation_that_was_learned_from_held_out_people_is_refused(run: Run, leaked: str) -> None:
+    path = run.results.standardisation(0 if leaked in run.test[0] else 1).with_suffix(".json")
+    metadata = read_json(path)
+    write_json(path, metadata | {"train_scan_ids": [*metadata["train_scan_ids"], leaked]})
+    with pytest.raises(InputError, match=f"leak: the standardisation .*{leaked}"):
         run.write()
 
 
@@ -311,7 +320,7 @@ def test_a_scan_beside_the_split_counts_as_its_person(run: Run) -> None:
     extra = run.cohort.iloc[[0]].assign(scan_id="sub-00_ses-9")
     write_tsv(run.results.cohort, pd.concat([run.cohort, extra]))
     run.train[0].append("sub-00_ses-9")
-    with pytest.raises(ValueError, match="leak"):
+    with pytest.raises(InputError, match="leak"):
         run.write()
 
 
@@ -535,6 +544,17 @@ def test_a_picture_shows_the_map_left_on_the_left_and_any_text_as_it_is(tmp_path
     red = middle[..., 0] - middle[..., 1] > 0.3
     assert red.sum() > 20
     assert np.argwhere(red)[:, 1].mean() < 0.45 * column
+
+
+def test_brains_of_neighbouring_slices_do_not_touch(tmp_path: Path) -> None:
+    mosaic(as_image(np.zeros(FINE), FINE_AFFINE), tmp_path / "map.png", "title", "NO MAP", "unit")
+    pixels = imread(tmp_path / "map.png")[..., :3]
+    height, width, _ = pixels.shape
+    ink = pixels[height // 8 :].min(-1) < 0.97
+    for cut in range(1, 7):
+        # The label of a slice begins at its left edge, so the strip ends before it.
+        edge = round(cut * 0.88 * width / 7)
+        assert not ink[:, edge - 8 : edge - 3].any()
 
 
 def test_a_picture_of_zeros_shows_the_brain_alone(tmp_path: Path) -> None:

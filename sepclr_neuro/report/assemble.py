@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import math
+import os
+import platform
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +145,27 @@ def _yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def _shown_settings(config: Config) -> dict[str, Any]:
+    """The settings for readers, who have no use for the folders, and the names of users, around the run's own."""
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shorten(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [shorten(inner) for inner in value]
+        # Text as well as paths: the pattern of a study's volumes is text.
+        if not isinstance(value, str) or not (Path(value).is_absolute() or ".." in Path(value).parts):
+            return value
+        path = Path(os.path.abspath(value))
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else f"…/{path.name}"
+
+    shown: dict[str, Any] = shorten(config.model_dump(mode="json"))
+    return shown
+
+
 def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
     """Key path, value and default of each setting that is not at its default."""
-    given, default = (dict(_flat(item.model_dump(mode="json"))) for item in (config, Config()))
+    given, default = (dict(_flat(_shown_settings(item))) for item in (config, Config()))
     changed = []
     for key, value in given.items():
         if key.startswith("methods."):
@@ -188,19 +209,22 @@ def _run(config: Config, results: Results, problems: list[str]) -> dict[str, Any
                 "folds": len(found),
                 "scans": _span([len(model["train_scan_ids"]) for model in found]),
                 "epochs": _span([model["epochs"] for model in found]),
+                "device": ", ".join(sorted({f"{model['device']} ({model['processor']})" for model in found})),
                 "precision": ", ".join(sorted({str(model["precision"]) for model in found})),
                 "seed": ", ".join(sorted({str(model["seed"]) for model in found})),
                 "minutes": sum(model["seconds"] for model in found) / 60,
             }
         )
         for model in found:
-            for name, version in model["versions"].items():
-                versions.setdefault(name, set()).add(str(version))
+            for name, number in model["versions"].items():
+                versions.setdefault(name, set()).add(str(number))
+    tools = ("snakemake", "scikit-learn", "nilearn")
     return {
         "models": models,
+        "made_with": {"Python": platform.python_version()} | {name: version(name) for name in tools},
         "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
         "changed": _changed_settings(config),
-        "whole_config": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        "whole_config": yaml.safe_dump(_shown_settings(config), sort_keys=False, allow_unicode=True),
         "durations": _durations(results),
         "checksums": [("cohort/cohort.tsv", sha256(results.cohort)), ("volumes/index.tsv", sha256(results.index))],
     }
