@@ -70,7 +70,9 @@ def _impossible(config: Config, counts: dict[str, int]) -> list[str]:
             )
             continue
         for method in config.methods:
-            training = config.for_method(method)[3]
+            settings, _, _, training = config.for_method(method)
+            if not settings.trained:
+                continue
             trained = (people - math.ceil(people / config.splits.folds)) * (1 - training.validation_fraction)
             if trained < training.batch_size // 2:
                 problems.append(
@@ -84,7 +86,10 @@ def _plan(config: Config) -> list[str]:
     shape = " x ".join(map(str, config.volumes.shape))
     lines = [f"volumes: {shape} voxels", f"splits: {config.splits.count} ({config.splits.folds} folds)"]
     for method in config.methods:
-        training = config.for_method(method)[3]
+        settings, _, _, training = config.for_method(method)
+        if not settings.trained:
+            lines.append(f"method {method} ({METHODS[method].title}): {config.splits.count} fits")
+            continue
         lines.append(
             f"method {method} ({METHODS[method].title}): {config.splits.count} trainings of {training.epochs} epochs, "
             f"batches of {training.batch_size}"
