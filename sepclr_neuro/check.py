@@ -90,7 +90,9 @@ def _impossible(config: Config, people: pd.DataFrame) -> list[str]:
     problems = []
     train = splits[splits["side"] == "train"].merge(people[["scan_id", "group"]], on="scan_id")
     for method in config.methods:
-        training = config.for_method(method)[3]
+        settings, _, _, training = config.for_method(method)
+        if not settings.trained:
+            continue
         for fold, members in train.groupby("fold"):
             try:
                 _try_batches(members.drop_duplicates("participant_id"), training)
@@ -118,7 +120,10 @@ def _try_batches(people: pd.DataFrame, training: Training) -> None:
 def _plan(config: Config) -> list[str]:
     lines = [f"volumes: {' x '.join(map(str, config.volumes.shape))} voxels", f"folds: {config.splits.count}"]
     for method in config.methods:
-        training = config.for_method(method)[3]
+        settings, _, _, training = config.for_method(method)
+        if not settings.trained:
+            lines.append(f"method {method} ({METHODS[method].title}): {config.splits.count} fits")
+            continue
         lines.append(
             f"method: {method} ({METHODS[method].title}), {config.splits.count} trainings of {training.epochs} epochs"
         )

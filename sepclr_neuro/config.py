@@ -300,8 +300,10 @@ class Augmentation(Section):
 class Network(Section):
     """The encoder; a method with two spaces has two of it."""
 
-    name: Literal["light", "resnet18", "densenet121"] = Field(
-        "light", description="`light` for CPUs; `resnet18` and `densenet121` are MONAI's, for GPUs."
+    name: Literal["light", "strided", "resnet18", "densenet121"] = Field(
+        "light",
+        description="`light` for CPUs; for GPUs `resnet18` and `densenet121`, which are MONAI's, and `strided`, five "
+        "stride-2 convolutions as in other VBM code of SepCLR's authors. A decoder mirrors `light` or `strided`.",
     )
     channels: list[Annotated[int, Field(ge=8, multiple_of=8)]] = Field(
         [32, 64, 128, 256],
@@ -456,6 +458,13 @@ class Config(Section):
         for name in self.saliency.targets:
             if name not in self.probes.targets:
                 raise ValueError(f"saliency.targets: {name!r} is not probed.{_suggest(name, self.probes.targets)}")
+        # A stage that is told of no cohort cannot check its columns; training looks at the cohort itself.
+        for method in self.methods if "cohort" in self.model_fields_set else ():
+            for name in self.for_method(method)[0].columns():
+                if name not in known:
+                    raise ValueError(
+                        f"methods.{method}.attributes: the cohort has no column {name!r}.{_suggest(name, known)}"
+                    )
         for name in self.splits.stratify_by:
             if name not in known:
                 raise ValueError(f"splits.stratify_by: the cohort has no column {name!r}.{_suggest(name, known)}")

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.losses import joint_entropy, log_kernel, precise
+from sepclr_neuro.losses import joint_entropy, kl_to_standard_normal, log_kernel, precise
 from sepclr_neuro.registry import IndependenceTerm
 
 __all__ = [
@@ -127,7 +127,7 @@ def upper_bound(mean: Tensor, log_variance: Tensor) -> Tensor:
         mean: [N, k].
         log_variance: [N, k].
     """
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+    return kl_to_standard_normal(mean, log_variance).mean()
 
 
 def other_people(count: int, device: torch.device) -> Tensor:

@@ -16,12 +16,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 __all__ = [
     "alignment",
+    "attribute_alignment",
+    "info_nce",
     "informationless",
     "joint_entropy",
+    "kl_to_standard_normal",
     "log_kernel",
     "outside_autocast",
     "precise",
@@ -68,6 +72,30 @@ def alignment(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor
     return (precise(first) - precise(second)).square().sum(dim=1).mean() / (2 * temperature)
 
 
+def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = False) -> Tensor:
+    r"""Brings patients together in one salient dimension as far as they are alike in an attribute.
+
+    .. math:: \frac{2}{N(N-1)}\sum_{i<j} \exp(-(a_i - a_j)^2 / 2 \sigma^2)\,(s_i - s_j)^2
+
+    with :math:`2\sigma^2 = 0.05` for a continuous attribute and :math:`10^{-5}` for a discrete one, for which the
+    kernel is 1 within a class and 0 between classes.
+
+    Args:
+        salient: one dimension of the patients' salient heads, [N].
+        attribute: of the same patients, [N], between 0 and 1; NaN where it is missing, which leaves the patient out.
+
+    Returns:
+        0 where fewer than 2 patients have a value.
+    """
+    known = ~attribute.isnan()
+    s, a = precise(salient[known]), precise(attribute[known])
+    if len(s) < 2:
+        return precise(salient).sum() * 0
+    i, j = torch.triu_indices(len(s), len(s), offset=1, device=s.device)
+    likeness = torch.exp(-(a[i] - a[j]).square() / (1e-5 if discrete else 0.05))
+    return (likeness * (s[i] - s[j]).square()).mean()
+
+
 def log_kernel(x: Tensor, temperature: float = 0.5) -> Tensor:
     r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N]."""
     x = precise(x)
@@ -94,6 +122,29 @@ def uniformity(x: Tensor, temperature: float = 0.5) -> Tensor:
     return torch.logsumexp(pairs, dim=0) - math.log(len(pairs))
 
 
+def info_nce(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
+    r"""SimCLR's loss, by which a view finds the other view of the same person among all others' views.
+
+    .. math:: -\frac{1}{2N}\sum_i \log \frac{\exp(\hat z_i \cdot \hat z_{p(i)}/\tau)}
+        {\sum_{j\ne i}\exp(\hat z_i \cdot \hat z_j/\tau)}
+
+    Args:
+        first: heads of the first view, [N, d].
+        second: heads of the second view of the same people, [N, d].
+        temperature: :math:`\tau`.
+
+    Source: Chen et al., ICML 2020, https://arxiv.org/abs/2002.05709.
+
+    Raises:
+        ValueError: if N is 0.
+    """
+    _not_empty(first, "participant")
+    z = functional.normalize(torch.cat([precise(first), precise(second)]), dim=1)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    likeness = (z @ z.T / temperature).masked_fill(itself, -math.inf)
+    return functional.cross_entropy(likeness, torch.arange(len(z), device=z.device).roll(len(first)))
+
+
 def informationless(salient: Tensor, temperature: float = 0.5) -> Tensor:
     r"""Pins controls to the information-less point :math:`s'=0`: :math:`\frac{1}{N}\sum_i \|s_i\|^2 / 2\tau`.
 
@@ -106,6 +157,21 @@ def informationless(salient: Tensor, temperature: float = 0.5) -> Tensor:
     """
     _not_empty(salient, "control")
     return precise(salient).square().sum(dim=1).mean() / (2 * temperature)
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Divergence of N(mu, diag sigma²) from N(0, I).
+
+    .. math:: \frac12\sum_k (\mu_k^2 + \sigma_k^2 - 1 - \log\sigma_k^2)
+
+    Args:
+        mean: [N, k].
+        log_variance: [N, k].
+
+    Returns:
+        One value a row, [N].
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
 def joint_entropy(common: Tensor, salient: Tensor, temperature: float = 0.5) -> Tensor:

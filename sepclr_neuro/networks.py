@@ -1,17 +1,22 @@
-"""Encoders and projectors, for 3D volumes and 2D images."""
+"""Encoders, decoders and projectors, for 3D volumes and 2D images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
 
-__all__ = ["LightEncoder", "Projector", "build_encoder"]
+__all__ = ["Decoder", "LightEncoder", "Projector", "StridedEncoder", "build_decoder", "build_encoder"]
 
 _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+STRIDED_CHANNELS = (32, 64, 128, 256, 512)
 
 
 class _PatchStem(nn.Linear):
@@ -73,17 +78,122 @@ class LightEncoder(nn.Module):
         return self.representation(self.features(x).flatten(start_dim=1))
 
 
+class StridedEncoder(nn.Module):
+    """Five convolutions, kernel 4, stride 2, each with BatchNorm and LeakyReLU 0.2; the last grid is flattened.
+
+    What SepCLR's authors use for VBM maps in other published code; that it is also the encoder of the variational
+    autoencoders of their schizophrenia experiment is inferred.
+
+    Args:
+        input_shape: channels, then voxels a side, each at least 32.
+        dim: size of the representation.
+
+    Shape: [B, C, *spatial] -> [B, dim].
+    """
+
+    def __init__(self, input_shape: Sequence[int], dim: int) -> None:
+        super().__init__()
+        axes, grid = len(input_shape) - 1, list(input_shape[1:])
+        layers: list[nn.Module] = []
+        for before, width in pairwise((input_shape[0], *STRIDED_CHANNELS)):
+            layers += [_CONVOLUTION[axes](before, width, kernel_size=4, stride=2, padding=1)]
+            layers += [_BATCH_NORM[axes](width), nn.LeakyReLU(0.2, inplace=True)]
+            grid = [size // 2 for size in grid]
+        self.features = nn.Sequential(*layers)
+        self.representation = nn.Linear(STRIDED_CHANNELS[-1] * math.prod(grid), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.representation(self.features(x).flatten(start_dim=1))
+
+
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
     spatial_dims = len(input_shape) - 1
     if network.name == "light":
         return LightEncoder(input_shape, network.channels, dim)
+    if network.name == "strided":
+        return StridedEncoder(input_shape, dim)
     # MONAI takes seconds to import, which the light network need not wait for.
     from monai.networks.nets import densenet121, resnet18
 
     if network.name == "resnet18":
         return resnet18(spatial_dims=spatial_dims, n_input_channels=input_shape[0], num_classes=dim)
     return densenet121(spatial_dims=spatial_dims, in_channels=input_shape[0], out_channels=dim)
+
+
+class _Unpatch(nn.Linear):
+    """The mirror of the patch stem: [B, width, *grid] -> [B, C, *(grid * side)]."""
+
+    def __init__(self, width: int, out_channels: int, side: int, axes: int) -> None:
+        super().__init__(width, out_channels * side**axes)
+        self.out_channels, self.side, self.axes = out_channels, side, axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, grid = len(x), x.shape[2:]
+        x = super().forward(x.movedim(1, -1)).reshape(batch, *grid, self.out_channels, *[self.side] * self.axes)
+        # From (batch, grid, channels, within a patch) to (batch, channels, grid and within by turns).
+        within = range(2 + self.axes, 2 + 2 * self.axes)
+        order = [axis for pair in zip(range(1, 1 + self.axes), within, strict=True) for axis in pair]
+        return x.permute(0, 1 + self.axes, *order).reshape(batch, self.out_channels, *(n * self.side for n in grid))
+
+
+class _Upsampling(nn.Module):
+    """A transposed convolution of stride 2 to a grid that is given, which may be odd."""
+
+    def __init__(self, before: int, after: int, grid: Sequence[int], kernel: int) -> None:
+        super().__init__()
+        self.convolution = _TRANSPOSED[len(grid)](before, after, kernel_size=kernel, stride=2, padding=1)
+        self.grid = list(grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x, output_size=self.grid)
+
+
+class Decoder(nn.Module):
+    """From a code to a volume, by the stages of an encoder in reverse; the last one has no nonlinearity.
+
+    Args:
+        name: ``light`` or ``strided``, the encoder that is mirrored.
+        output_shape: channels, then voxels a side.
+        channels: of the encoder's stages, in the encoder's order.
+        dim: size of the code.
+
+    Shape: [B, dim] -> [B, C, *spatial].
+    """
+
+    def __init__(self, name: str, output_shape: Sequence[int], channels: Sequence[int], dim: int) -> None:
+        super().__init__()
+        light, axes = name == "light", len(output_shape) - 1
+        grids = [[size // (4 if light else 2) for size in output_shape[1:]]]
+        for _ in channels[1:]:
+            grids.append([math.ceil(size / 2) if light else size // 2 for size in grids[-1]])
+        self.grid = (channels[-1], *grids[-1])
+        self.start = nn.Linear(dim, math.prod(self.grid))
+
+        def activation(width: int) -> list[nn.Module]:
+            if light:
+                return [nn.GroupNorm(8, width), nn.ReLU(inplace=True)]
+            return [_BATCH_NORM[axes](width), nn.LeakyReLU(0.2, inplace=True)]
+
+        layers = activation(channels[-1])
+        for stage in range(len(channels) - 1, 0, -1):
+            before, after = channels[stage], channels[stage - 1]
+            layers += [_Upsampling(before, after, grids[stage - 1], 3 if light else 4), *activation(after)]
+        if light:
+            layers.append(_Unpatch(channels[0], output_shape[0], side=4, axes=axes))
+        else:
+            layers.append(_Upsampling(channels[0], output_shape[0], output_shape[1:], 4))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.layers(self.start(code).unflatten(1, self.grid))
+
+
+def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> Decoder:
+    """The decoder [B, dim] -> [B, C, *spatial] that goes with an encoder; MONAI's encoders have that of ``strided``."""
+    if network.name == "light":
+        return Decoder("light", output_shape, network.channels, dim)
+    return Decoder("strided", output_shape, STRIDED_CHANNELS, dim)
 
 
 class Projector(nn.Sequential):

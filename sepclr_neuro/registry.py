@@ -9,18 +9,28 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 __all__ = [
     "METHODS",
+    "CPCASettings",
+    "CVAESettings",
+    "ConVAESettings",
     "EstimatedSepCLRSettings",
     "IndependenceTerm",
+    "MMcVAESettings",
     "MethodEntry",
     "MethodSettings",
+    "PCASettings",
+    "Reference",
     "SepCLRSettings",
+    "SepVAESettings",
+    "SimCLRSettings",
+    "SupervisedSettings",
     "TrainedSettings",
+    "VoxelLinearSettings",
 ]
 
 
@@ -121,20 +131,49 @@ class SepCLRSettings(TrainedSettings):
         "choice, so that rows of a table differ in nothing but the term.",
     )
 
+    attributes: dict[str, Literal["continuous", "discrete"]] = Field(
+        {},
+        description="Columns of the cohort, e.g. `{sans: continuous, saps: continuous}`, each of which owns one of the "
+        "first salient dimensions, in this order (the paper's supervised form). Patients without a value are left out "
+        "of that term alone.",
+    )
+    attribute_weight: float = Field(
+        100.0, ge=0, description="Of the attributes' terms, where there are attributes. Released: 100 (dSprites)."
+    )
+
     references: ClassVar[tuple[Reference, ...]] = (SEPCLR,)
+
+    @model_validator(mode="after")
+    def _dimensions_suffice(self) -> Self:
+        if len(self.attributes) > self.salient_dim:
+            raise ValueError(
+                f"`attributes`: {len(self.attributes)} of them cannot each own one of {self.salient_dim} salient "
+                "dimensions; raise `salient_dim`"
+            )
+        return self
+
+    def columns(self) -> dict[str, Literal["continuous", "discrete"]]:
+        return self.attributes
 
     def describe(self, **options: Any) -> str:
         term = options.get("independence", "k-jem")
         between = (
             "no term between the spaces" if term == "none" else f"independence ({term}) {self.independence_weight:g}"
         )
+        owned = ""
+        if self.attributes:
+            owned = (
+                f" Each of {', '.join(self.attributes)} owned one salient dimension, which has no projector: there, "
+                f"patients were aligned by their values (weight {self.attribute_weight:g})."
+            )
         return (
             "SepCLR (Louiset et al., 2024) was trained with two separate encoders, giving a common representation of "
             f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, each followed by a projector with "
             f"{self.projector_width} hidden units; temperature {self.temperature:g}; weights: uniformity "
             f"{self.uniformity_weight:g}, salient terms {self.salient_weight:g}, information-less term "
-            f"{self.informationless_weight:g}; {between}. The authors published no 3D code of their schizophrenia "
-            "experiment: encoders, augmentation and settings for volumes are choices of this implementation."
+            f"{self.informationless_weight:g}; {between}.{owned} The authors published no 3D code of their "
+            "schizophrenia experiment: encoders, augmentation and settings for volumes are choices of this "
+            "implementation."
         )
 
 
@@ -159,6 +198,224 @@ class EstimatedSepCLRSettings(SepCLRSettings):
             f"{super().describe(**options)} The term's estimator ({self.estimator_width} hidden units) took "
             f"{self.estimator_steps} steps a batch by an Adam of its own, learning rate "
             f"{self.estimator_learning_rate:g}, before the encoders took theirs."
+        )
+
+
+_NO_VIEWS: dict[str, Any] = {
+    "crop_probability": 0.0,
+    "affine_probability": 0.0,
+    "flip_probability": 0.0,
+    "blur_probability": 0.0,
+    "noise_probability": 0.0,
+    "cutout_probability": 0.0,
+}
+
+
+class CVAESettings(TrainedSettings):
+    """A contrastive-analysis variational autoencoder (Abid and Zou, 2019). All its terms are sums, as released."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Abid A, Zou J (2019). Contrastive variational autoencoder enhances salient features.",
+            "https://arxiv.org/abs/1902.04601",
+        ),
+    )
+    source: ClassVar[str] = "cVAE (Abid and Zou, 2019)"
+
+    augmentation: dict[str, Any] = Field(
+        _NO_VIEWS,
+        description="Keys of `augmentation` that differ. None happens by default: the released code reconstructs "
+        "the images as they are.",
+    )
+    training: dict[str, Any] = Field(
+        {"learning_rate": 1e-4},
+        description="Keys of `training` that differ. Learning rate 1e-4: the authors' other VBM code; SepVAE's "
+        "released 1e-3 is for 64² images.",
+    )
+    common_dim: int = Field(32, ge=1, description="Dimensions of the common space. Our choice: as many as SepCLR's.")
+    salient_dim: int = Field(32, ge=1, description="Dimensions of the salient space. Our choice: as many as SepCLR's.")
+    beta: float = Field(
+        1.0, ge=0, description="Of both divergences from the prior. 1: the evidence bound itself (Abid and Zou)."
+    )
+
+    def weights(self) -> str:
+        """The terms beside the reconstruction, with their weights, in words."""
+        return f"both divergences {self.beta:g}"
+
+    def describe(self, **options: Any) -> str:
+        return (
+            f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
+            f"salient one of {self.salient_dim} dimensions, and one decoder, which mirrors the encoder and is given "
+            "zeros for controls' salient part. The loss sums, over voxels, dimensions and people, the squared error "
+            f"of reconstruction and, by weight: {self.weights()}. Networks for volumes are choices of this "
+            "implementation, since none was published."
+        )
+
+
+class ConVAESettings(CVAESettings):
+    """cVAE with a total correlation between the spaces of patients (Aglinskas et al., 2022)."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        *CVAESettings.references,
+        Reference(
+            "Aglinskas A, Hartshorne JK, Anzellotti S (2022). Contrastive machine learning reveals the structure of "
+            "neuroanatomical variation within autism. Science 376:1070–1074.",
+            "https://doi.org/10.1126/science.abm2461",
+        ),
+    )
+    source: ClassVar[str] = "conVAE (Aglinskas et al., 2022)"
+
+    kappa: float = Field(
+        10.0, ge=0, description="Of the total correlation. 10: pneumonia in SepVAE's rerun, its medical data set."
+    )
+    estimator_width: int = Field(64, ge=1, description="Hidden units of the discriminator. Our choice.")
+    estimator_steps: int = Field(
+        1, ge=1, description="Steps of the discriminator a batch. 1: alternation, as released."
+    )
+    estimator_learning_rate: float = Field(
+        1e-3, gt=0, description="Of the discriminator's Adam. Our choice: Adam's usual one, above the encoders'."
+    )
+
+    def weights(self) -> str:
+        return (
+            f"{super().weights()}, total correlation {self.kappa:g}, estimated by a discriminator with "
+            f"{self.estimator_width} hidden units that took {self.estimator_steps} step(s) a batch, learning rate "
+            f"{self.estimator_learning_rate:g}"
+        )
+
+
+class MMcVAESettings(CVAESettings):
+    """cVAE with matched moments of the groups (Weinberger et al., 2022)."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Weinberger E, Beebe-Wang N, Lee SI (2022). Moment matching deep contrastive latent variable models. "
+            "AISTATS.",
+            "https://arxiv.org/abs/2202.10560",
+        ),
+    )
+    source: ClassVar[str] = "MM-cVAE (Weinberger et al., 2022)"
+
+    common_matching: float = Field(
+        1e4, ge=0, description="l1, of the MMD between the groups' common codes. Released by the authors: 1e4."
+    )
+    salient_matching: float = Field(
+        1e3, ge=0, description="l2, of the MMD between controls' salient codes and 0. Released by the authors: 1e3."
+    )
+
+    def weights(self) -> str:
+        return (
+            f"{super().weights()}, MMD between the groups' common codes {self.common_matching:g}, MMD between "
+            f"controls' salient codes and zero {self.salient_matching:g}"
+        )
+
+
+class SepVAESettings(ConVAESettings):
+    """SepVAE (Louiset et al., 2023). Released settings: pneumonia, 64²."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Louiset R, Duchesnay E, Grigis A, Dufumier B, Gori P (2023). SepVAE: a contrastive VAE to separate "
+            "pathological patterns from healthy ones.",
+            "https://arxiv.org/abs/2307.06206",
+        ),
+    )
+    source: ClassVar[str] = "SepVAE (Louiset et al., 2023)"
+
+    beta: float = Field(0.5, ge=0, description="beta_c, of the common divergence. Released: 0.5.")
+    salient_beta: float = Field(0.1, ge=0, description="beta_s, of the salient divergence. Released: 0.1.")
+    alpha: float = Field(20.0, gt=0, description="1 / variance of controls' salient prior. Released: 1/0.05.")
+    kappa: float = Field(2.0, ge=0, description="Of the total correlation. Released: 2.")
+    gamma: float = Field(
+        5e-10,
+        ge=0,
+        description="Of the cross-entropy of patients against controls, read from the salient code. Released: 5e-10, "
+        "which hardly moves anything.",
+    )
+
+    def weights(self) -> str:
+        return (
+            f"{super().weights().replace('both divergences', 'common divergence')}, salient divergence "
+            f"{self.salient_beta:g} (precision of controls' prior {self.alpha:g}), classification of the groups from "
+            f"the salient code {self.gamma:g}"
+        )
+
+
+class SimCLRSettings(TrainedSettings):
+    """SimCLR (Chen et al., 2020): one space, no groups, to see what contrast between people alone finds."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Chen T, Kornblith S, Norouzi M, Hinton G (2020). A simple framework for contrastive learning of visual "
+            "representations. ICML.",
+            "https://arxiv.org/abs/2002.05709",
+        ),
+    )
+
+    dim: int = Field(32, ge=1, description="Dimensions of the space. Our choice: as many as each of SepCLR's.")
+    projector_width: int = Field(128, ge=1, description="Hidden units of the projector. As released with SepCLR.")
+    temperature: float = Field(0.5, gt=0, description="tau. Our choice: SepCLR's, which the paper has for CIFAR too.")
+
+    def describe(self, **options: Any) -> str:
+        return (
+            f"SimCLR (Chen et al., 2020) was trained without groups, with one encoder, giving {self.dim} dimensions, "
+            f"and a projector with {self.projector_width} hidden units; temperature {self.temperature:g}."
+        )
+
+
+class SupervisedSettings(TrainedSettings):
+    """A network that is told the diagnosis: what is there to be found."""
+
+    dim: int = Field(32, ge=1, description="Dimensions before the classifier. Our choice: as many as SepCLR's.")
+
+    def describe(self, **options: Any) -> str:
+        return (
+            f"A supervised network, one encoder giving {self.dim} dimensions and a linear classifier on them, was "
+            "trained by the cross-entropy of patients against controls."
+        )
+
+
+class PCASettings(MethodSettings):
+    """Principal components of the voxels: what needs no network."""
+
+    dim: int = Field(32, ge=1, description="Components. Our choice: as many as each of SepCLR's spaces has.")
+
+    def describe(self, **options: Any) -> str:
+        return f"The first {self.dim} principal components of the training people's voxels."
+
+
+class CPCASettings(MethodSettings):
+    """Contrastive PCA (Abid et al., 2018)."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Abid A, Zhang MJ, Bagaria VK, Zou J (2018). Exploring patterns enriched in a dataset with contrastive "
+            "principal component analysis. Nature Communications 9:2134.",
+            "https://doi.org/10.1038/s41467-018-04608-8",
+        ),
+    )
+
+    common_dim: int = Field(32, ge=1, description="Components of the common space. Our choice: as SepCLR's.")
+    salient_dim: int = Field(32, ge=1, description="Components of the salient space. Our choice: as SepCLR's.")
+    contrast: float = Field(
+        1.0, ge=0, description="a, of the background's covariance. The paper tries many; 1, our choice, takes it as is."
+    )
+
+    def describe(self, **options: Any) -> str:
+        return (
+            f"Contrastive PCA (Abid et al., 2018): the salient space is the first {self.salient_dim} eigenvectors of "
+            f"the patients' covariance minus {self.contrast:g} times the controls'; as common space, which the "
+            f"original does not have, the first {self.common_dim} principal components of the controls were taken."
+        )
+
+
+class VoxelLinearSettings(MethodSettings):
+    """The voxel-wise linear model: no reduction at all."""
+
+    def describe(self, **options: Any) -> str:
+        return (
+            "The voxel-wise linear model: all principal component scores of the training people, turned so that each "
+            "has the same variance; a linear probe with an L2 penalty on them is the probe on the voxels themselves."
         )
 
 
@@ -205,4 +462,13 @@ METHODS: dict[str, MethodEntry] = {
     "sepclr-vub-sym": _sepclr("vub-sym", "vUB, both ways", EstimatedSepCLRSettings),
     "sepclr-vub-c2s": _sepclr("vub-c2s", "vUB, common to salient", EstimatedSepCLRSettings),
     "sepclr-vub-s2c": _sepclr("vub-s2c", "vUB, salient to common", EstimatedSepCLRSettings),
+    "cvae": MethodEntry("sepclr_neuro.methods.ca_vae:CVAE", CVAESettings, "cVAE"),
+    "convae": MethodEntry("sepclr_neuro.methods.ca_vae:ConVAE", ConVAESettings, "conVAE"),
+    "mm-cvae": MethodEntry("sepclr_neuro.methods.ca_vae:MMcVAE", MMcVAESettings, "MM-cVAE"),
+    "sepvae": MethodEntry("sepclr_neuro.methods.ca_vae:SepVAE", SepVAESettings, "SepVAE"),
+    "simclr": MethodEntry("sepclr_neuro.methods.controls:SimCLR", SimCLRSettings, "SimCLR"),
+    "supervised": MethodEntry("sepclr_neuro.methods.controls:Supervised", SupervisedSettings, "Supervised"),
+    "pca": MethodEntry("sepclr_neuro.methods.controls:PCA", PCASettings, "PCA"),
+    "cpca": MethodEntry("sepclr_neuro.methods.controls:ContrastivePCA", CPCASettings, "Contrastive PCA"),
+    "voxel-linear": MethodEntry("sepclr_neuro.methods.controls:VoxelLinear", VoxelLinearSettings, "Voxel-wise linear"),
 }

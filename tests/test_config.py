@@ -85,6 +85,11 @@ def test_defaults_are_a_whole_configuration() -> None:
             {"probes": {"targets": {"agee": {"kind": "regression", "expected_in": "common"}}}},
             ["probes.targets.agee: the cohort has no such column", "Did you mean 'age'?"],
         ),
+        (
+            {"cohort": {}, "methods": {METHOD: {"attributes": {"san": "continuous"}}}},
+            [f"methods.{METHOD}.attributes: the cohort has no column 'san'", "Did you mean 'sans'?"],
+        ),
+        ({"methods": {"pca": {"training": {}}}}, ["methods.pca.training: unknown key"]),
         ({"saliency": {"targets": ["diagnosi"]}}, ["saliency.targets: 'diagnosi' is not probed", "'diagnosis'?"]),
         ({"splits": {"stratify_by": ["sit"]}}, ["splits.stratify_by: the cohort has no column 'sit'", "'site'?"]),
         ([1], ["expected keys with values"]),

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.networks import build_encoder
+from sepclr_neuro.networks import _PatchStem, _Unpatch, build_decoder, build_encoder
 
 
-@pytest.mark.parametrize("name", ["light", "resnet18", "densenet121"])
+@pytest.mark.parametrize("name", ["light", "strided", "resnet18", "densenet121"])
 @pytest.mark.parametrize("shape", [(1, 32, 32, 32), (3, 32, 32)])
 def test_every_encoder_in_2d_and_3d(name: str, shape: tuple[int, ...]) -> None:
     encoder = build_encoder(Network(name=name, channels=[8, 16]), shape, dim=6)
@@ -28,3 +28,22 @@ def test_light_does_not_mix_people() -> None:
     encoder = build_encoder(Network(channels=[8, 16]), (1, 32, 32, 32), dim=4)
     x = torch.randn(3, 1, 32, 32, 32)
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
+
+
+@pytest.mark.parametrize("name", ["light", "strided", "resnet18"])
+@pytest.mark.parametrize("shape", [(1, 32, 48, 64), (3, 32, 40), (1, 80, 112, 96)])
+def test_a_decoder_ends_on_the_grid_that_the_encoder_began_with(name: str, shape: tuple[int, ...]) -> None:
+    decoder = build_decoder(Network(name=name, channels=[8, 8, 8, 16]), shape, dim=5)
+    with torch.no_grad():
+        assert decoder(torch.randn(2, 5)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("spatial", [(8, 12), (8, 12, 16)])
+def test_patches_are_put_back_where_they_were_cut(spatial: tuple[int, ...]) -> None:
+    axes = len(spatial)
+    stem, back = _PatchStem(2, 2 * 4**axes, side=4, axes=axes), _Unpatch(2 * 4**axes, 2, side=4, axes=axes)
+    for layer in (stem, back):
+        torch.nn.init.eye_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    x = torch.randn(3, 2, *spatial)
+    torch.testing.assert_close(back(stem(x)), x)

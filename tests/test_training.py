@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from sepclr_neuro.embedding import read_representations, write_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.training import load_model, train_fold
@@ -246,3 +247,67 @@ def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
     write_json(folders[0] / "model.json", metadata[0])
     with pytest.raises(InputError, match="leak"):
         write_representations(config, results, METHOD)
+
+
+# --- attributes and closed forms -----------------------------------------------------------------------------------
+
+
+def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sepclr_neuro.methods.sepclr import SepCLR
+
+    attributes = {"sans": "continuous", "sex": "discrete"}
+    settings = {METHOD: {"common_dim": 4, "salient_dim": 4, "attributes": attributes}}
+    config, results = small_run(tmp_path, methods=settings, training={"epochs": 1, "batch_size": 4})
+    cohort = read_tsv(results.cohort, text=("scan_id",)).set_index("scan_id")
+    lacking = next(scan for scan in read_fold(results, 0).train if cohort.loc[scan, "group"] == "target")
+    cohort.loc[lacking, "sans"] = float("nan")
+    write_tsv(results.cohort, cohort.reset_index())
+    seen: list[torch.Tensor] = []
+    losses = SepCLR.losses
+
+    def spy(method: SepCLR, encoded: object, batch: Batch) -> dict[str, torch.Tensor]:
+        assert set(batch.attributes) == {"sans", "sex"}
+        assert set(batch.attributes["sex"].tolist()) <= {0.0, 1.0}
+        assert batch.attributes["sans"][~batch.target].isnan().all()
+        seen.append(batch.attributes["sans"][batch.target])
+        return losses(method, encoded, batch)
+
+    monkeypatch.setattr(SepCLR, "losses", spy)
+    train_fold(config, results, METHOD, 0)
+    values = torch.cat(seen)
+    assert values.isnan().any()
+    assert values[~values.isnan()].min() == 0
+    assert values[~values.isnan()].max() == 1
+    history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    assert history[["attribute_sans", "attribute_sex", "loss"]].notna().all().all()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"site": "continuous"}, r"attributes\.site: the column holds labels"),
+        ({"saps": "continuous"}, r"attributes\.saps: the patients that fold 0 trains on have 1 different values"),
+    ],
+)
+def test_attributes_that_teach_nothing_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, methods={METHOD: {"attributes": attributes}})
+    cohort = read_tsv(results.cohort, text=("scan_id",))
+    cohort.loc[cohort["group"] == "target", "saps"] = 3
+    write_tsv(results.cohort, cohort)
+    with pytest.raises(InputError, match=message):
+        train_fold(config, results, METHOD, 0)
+
+
+@pytest.mark.parametrize("method", ["pca", "cpca", "voxel-linear"])
+def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, methods={method: {}})
+    for fold in range(2):
+        train_fold(config, results, method, fold)
+    history = read_tsv(results.model_folder(method, 0) / "history.tsv")
+    assert history["epoch"].tolist() == [1]
+    assert -1e-6 <= history["loss"].item() < 1
+    model = load_model(results.model_folder(method, 0))
+    assert model.metadata["train_scan_ids"] == list(read_fold(results, 0).train)
+    assert "training" not in model.metadata["settings"]
+    write_representations(config, results, method)
+    assert set(read_representations(results, method, 0).spaces) == set(model.spaces)

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
 from sepclr_neuro.independence import build_independence
-from sepclr_neuro.losses import alignment, informationless, outside_autocast, precise, uniformity
+from sepclr_neuro.losses import (
+    alignment,
+    attribute_alignment,
+    informationless,
+    outside_autocast,
+    precise,
+    uniformity,
+)
 from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.networks import Projector, build_encoder
 from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
@@ -42,6 +49,11 @@ class SepCLR(GradientMethod):
     :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head. Uniformity,
     :math:`R` and :math:`J` are means over the two views.
 
+    With ``attributes``, each owns one of the first salient dimensions, for which instead (alignment of patients by the
+    attribute + R) / 2 + uniformity is minimised, averaged over attributes; the other dimensions keep the terms above.
+    That free and owned dimensions stand side by side, and that owned ones have no projector, so that probes and maps
+    read the very dimension, is a choice of this project: the paper's supervised form has no free ones.
+
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
     schizophrenia experiment: encoders, dimensions and batch size for volumes are choices of this project.
 
@@ -65,7 +77,10 @@ class SepCLR(GradientMethod):
         self.common_encoder = build_encoder(network, input_shape, settings.common_dim)
         self.salient_encoder = build_encoder(network, input_shape, settings.salient_dim)
         self.common_projector = Projector(settings.common_dim, settings.projector_width)
-        self.salient_projector = Projector(settings.salient_dim, settings.projector_width)
+        # Dimensions that an attribute owns have no projector, which would mix them before the loss.
+        self.owned = list(settings.attributes.items())
+        free = settings.salient_dim - len(self.owned)
+        self.salient_projector = Projector(free, settings.projector_width) if free else None
         width = {}
         if isinstance(settings, EstimatedSepCLRSettings):
             self.estimator_steps = settings.estimator_steps
@@ -87,31 +102,64 @@ class SepCLR(GradientMethod):
         # Heads in float32: bfloat16 has too few digits for distances between neighbours.
         with torch.autocast(batch.target.device.type, enabled=False):
             common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)
-            salient = self.salient_projector(precise(both["salient"])).chunk(2)
+            owned, free = precise(both["salient"]).tensor_split([len(self.owned)], dim=1)
+            projected = free if self.salient_projector is None else self.salient_projector(free)
+            salient = torch.cat([owned, projected], dim=1).chunk(2)
         pinned = [head * batch.target[:, None] for head in salient]
         return Heads(common, salient, pinned)
 
     @outside_autocast
     def losses(self, encoded: Heads, batch: Batch) -> dict[str, Tensor]:
-        common, salient, pinned = encoded
-        target = batch.target
         s, tau = self.settings, self.settings.temperature
+        common, _, pinned = encoded
+        # In the supervised form the common space's uniformity has weight 1 too, as in the released script.
+        uniformity_weight = 1.0 if self.owned else s.uniformity_weight
         terms = {
             "common_alignment": alignment(common[0], common[1], tau),
             "common_uniformity": _mean(uniformity(c, tau) for c in common),
-            "salient_alignment": alignment(salient[0][target], salient[1][target], tau),
-            "salient_uniformity": _mean(uniformity(p, tau) for p in pinned),
-            "informationless": _mean(informationless(head[~target], tau) for head in salient),
         }
-        loss = terms["common_alignment"] + s.uniformity_weight * terms["common_uniformity"]
-        loss = loss + s.salient_weight * (
-            terms["salient_alignment"] + s.uniformity_weight * terms["salient_uniformity"]
-        )
-        loss = loss + s.informationless_weight * terms["informationless"]
+        loss = terms["common_alignment"] + uniformity_weight * terms["common_uniformity"]
+        if self.salient_projector is not None:
+            of_space = self._salient_terms(encoded, batch.target)
+            loss = loss + s.informationless_weight * of_space["informationless"]
+            loss = loss + s.salient_weight * (
+                of_space["salient_alignment"] + s.uniformity_weight * of_space["salient_uniformity"]
+            )
+            terms |= of_space
+        if self.owned:
+            of_attributes = self._attribute_terms(encoded, batch)
+            loss = loss + s.attribute_weight * torch.stack(list(of_attributes.values())).mean()
+            terms |= of_attributes
         if self.independence is not None:
             terms["independence"] = _mean(self.independence(c, p) for c, p in zip(common, pinned, strict=True))
             loss = loss + s.independence_weight * terms["independence"]
         return {"loss": loss, **terms}
+
+    def _salient_terms(self, heads: Heads, target: Tensor) -> dict[str, Tensor]:
+        """Those of the salient dimensions that no attribute owns."""
+        tau = self.settings.temperature
+        salient, pinned = ([head[:, len(self.owned) :] for head in views] for views in (heads.salient, heads.pinned))
+        return {
+            "salient_alignment": alignment(salient[0][target], salient[1][target], tau),
+            "salient_uniformity": _mean(uniformity(p, tau) for p in pinned),
+            "informationless": _mean(informationless(head[~target], tau) for head in salient),
+        }
+
+    def _attribute_terms(self, heads: Heads, batch: Batch) -> dict[str, Tensor]:
+        """For each attribute (alignment by it + information-less term) / 2 + uniformity, of the dimension it owns."""
+        terms = {}
+        for k, (name, kind) in enumerate(self.owned):
+            values = batch.attributes[name][batch.target]
+            # A narrow kernel for continuous attributes, 0.025, as released.
+            tau = 0.025 if kind == "continuous" else self.settings.temperature
+            of_views = []
+            for salient, pinned in zip(heads.salient, heads.pinned, strict=True):
+                dimension = salient[:, k : k + 1]
+                aligned = attribute_alignment(dimension[batch.target, 0], values, kind == "discrete")
+                pull = (aligned + informationless(dimension[~batch.target], tau)) / 2
+                of_views.append(pull + uniformity(pinned[:, k : k + 1], self.settings.temperature))
+            terms[f"attribute_{name}"] = _mean(of_views)
+        return terms
 
     @outside_autocast
     def estimator_loss(self, encoded: Heads, batch: Batch) -> Tensor | None:

@@ -29,6 +29,30 @@ def joint_entropy(c: np.ndarray, s: np.ndarray, tau: float) -> float:
     return float(np.mean(logs))
 
 
+def attribute_alignment(s: np.ndarray, a: np.ndarray, discrete: bool) -> float:
+    """One salient dimension of patients who all have a value."""
+    pairs = []
+    for i in range(len(s)):
+        for j in range(i + 1, len(s)):
+            gap = (a[i] - a[j]) ** 2
+            likeness = np.exp(-gap / 1e-5) if discrete else np.exp(-gap / (2 * 0.025))
+            pairs.append(likeness * (s[i] - s[j]) ** 2)
+    return float(np.mean(pairs)) if pairs else 0.0
+
+
+def attribute_term(
+    salient: list[np.ndarray], target: np.ndarray, attribute: np.ndarray, *, discrete: bool, tau: float
+) -> float:
+    """Of the dimension that an attribute owns, [N] a view; a missing value is NaN."""
+    views = []
+    for s in salient:
+        known = target & ~np.isnan(attribute)
+        aligned = attribute_alignment(s[known], attribute[known], discrete)
+        pull = (aligned + informationless(s[~target, None], tau if discrete else 0.025)) / 2
+        views.append(pull + uniformity(np.where(target, s, 0.0)[:, None], tau))
+    return float(np.mean(views))
+
+
 def sepclr_loss(
     common: list[np.ndarray],
     salient: list[np.ndarray],

@@ -1,0 +1,192 @@
+r"""Contrastive-analysis variational autoencoders: two encoders, one decoder that is given no salient code of controls.
+
+Every term is a sum over voxels, dimensions and the people of a batch, as in the released code of all four: with means,
+their weights would mean something else. They see the first view of each volume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from sepclr_neuro.config import Network
+from sepclr_neuro.independence import Discriminator, squared_mmd
+from sepclr_neuro.losses import kl_to_standard_normal, outside_autocast, precise
+from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.networks import build_decoder, build_encoder
+from sepclr_neuro.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
+
+__all__ = ["CVAE", "Code", "ConVAE", "MMcVAE", "SepVAE"]
+
+CONTROLS_LOG_VARIANCE = math.log(0.1)
+"""Of SepVAE's salient code of controls, which is not learned. Released."""
+
+
+class Code(NamedTuple):
+    """What is made of a batch: per space the mean and log variance of the posterior and a draw of it, each [B, d]."""
+
+    common_mean: Tensor
+    common_log_variance: Tensor
+    common: Tensor
+    salient_mean: Tensor
+    salient_log_variance: Tensor
+    salient: Tensor
+    reconstruction: Tensor
+    """[B, C, *spatial]."""
+
+
+class CVAE(GradientMethod):
+    r"""cVAE: patients are decoded from [c, s], controls from [c, 0].
+
+    .. math:: L = \sum_i \|x_i - \hat x_i\|^2 + \beta \Big(\sum_i KL_c(x_i) + \sum_{i: y_i=1} KL_s(x_i)\Big)
+
+    Representations are the posteriors' means.
+
+    Source: Abid and Zou, 2019, https://arxiv.org/abs/1902.04601; the squared error without a half, as released.
+    """
+
+    spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
+
+    def __init__(self, settings: CVAESettings, network: Network, input_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.common_encoder = build_encoder(network, input_shape, 2 * settings.common_dim)
+        self.salient_encoder = build_encoder(network, input_shape, 2 * settings.salient_dim)
+        self.decoder = build_decoder(network, input_shape, settings.common_dim + settings.salient_dim)
+
+    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+        encoders = {"common": self.common_encoder, "salient": self.salient_encoder}
+        return {space: encoder(volumes).chunk(2, dim=1)[0] for space, encoder in encoders.items()}
+
+    def encode(self, batch: Batch) -> Code:
+        volumes = batch.views[0]
+        c_mean, c_log_variance = precise(self.common_encoder(volumes)).chunk(2, dim=1)
+        s_mean, s_log_variance = precise(self.salient_encoder(volumes)).chunk(2, dim=1)
+        s_log_variance = self.salient_log_variance(s_log_variance, batch.target)
+        c, s = _draw(c_mean, c_log_variance), _draw(s_mean, s_log_variance)
+        decoded = self.decoder(torch.cat([c, s * batch.target[:, None]], dim=1))
+        return Code(c_mean, c_log_variance, c, s_mean, s_log_variance, s, precise(decoded))
+
+    def salient_log_variance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The log variance of the salient code, [B, d], of what the encoder predicts."""
+        return predicted
+
+    @outside_autocast
+    def losses(self, encoded: Code, batch: Batch) -> dict[str, Tensor]:
+        terms, weights = self.terms(encoded, batch)
+        loss = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+        return {"loss": loss, **terms}
+
+    def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Each term, and the weight of each in the loss."""
+        c_divergence = kl_to_standard_normal(code.common_mean, code.common_log_variance)
+        s_divergence = kl_to_standard_normal(code.salient_mean, code.salient_log_variance)
+        terms = {
+            "reconstruction": (precise(batch.views[0]) - code.reconstruction).square().sum(),
+            "common_divergence": c_divergence.sum(),
+            "salient_divergence": s_divergence[batch.target].sum(),
+        }
+        beta = self.settings.beta
+        return terms, {"reconstruction": 1.0, "common_divergence": beta, "salient_divergence": beta}
+
+
+class ConVAE(CVAE):
+    r"""conVAE: cVAE with a total correlation between the spaces of patients, :math:`\kappa \sum_i \max(0, \log
+    \frac{D}{1-D}(c_i, s_i))`, by a discriminator of patients' own against shuffled pairs.
+
+    Source: Aglinskas et al., Science 2022, https://doi.org/10.1126/science.abm2461; Abid and Zou name the term too.
+    """
+
+    settings: ConVAESettings
+
+    def __init__(self, settings: ConVAESettings, network: Network, input_shape: Sequence[int]) -> None:
+        super().__init__(settings, network, input_shape)
+        self.discriminator = Discriminator(settings.common_dim + settings.salient_dim, settings.estimator_width)
+        self.estimator_steps = settings.estimator_steps
+        self.estimator_learning_rate = settings.estimator_learning_rate
+
+    def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        terms, weights = super().terms(code, batch)
+        ratio = self.discriminator.log_ratio(code.common[batch.target], code.salient[batch.target])
+        terms["total_correlation"] = functional.relu(ratio).sum()
+        return terms, weights | {"total_correlation": self.settings.kappa}
+
+    @outside_autocast
+    def estimator_loss(self, encoded: Code, batch: Batch) -> Tensor | None:
+        if batch.target.sum() < 2:
+            return None
+        common, salient = encoded.common[batch.target], encoded.salient[batch.target]
+        return self.discriminator.classification_loss(common.detach(), salient.detach())
+
+    def estimator_parameters(self) -> list[nn.Parameter]:
+        return list(self.discriminator.parameters())
+
+
+class MMcVAE(CVAE):
+    r"""MM-cVAE: cVAE whose common codes are alike in both groups and whose salient codes of controls are 0, by MMD.
+
+    .. math:: + \lambda_1 MMD^2(c|y{=}0,\; c|y{=}1) + \lambda_2 MMD^2(s|y{=}0,\; 0)
+
+    The released code cuts a negative estimate off at 0 and takes pairs of a person with themselves into the mean; here
+    the estimate is unbiased and keeps its gradient.
+
+    Source: Weinberger et al., AISTATS 2022, https://arxiv.org/abs/2202.10560.
+    """
+
+    settings: MMcVAESettings
+
+    def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        terms, weights = super().terms(code, batch)
+        controls = code.salient[~batch.target]
+        terms["common_matching"] = squared_mmd(code.common[~batch.target], code.common[batch.target])
+        terms["salient_matching"] = squared_mmd(controls, torch.zeros_like(controls))
+        matching = {
+            "common_matching": self.settings.common_matching,
+            "salient_matching": self.settings.salient_matching,
+        }
+        return terms, weights | matching
+
+
+class SepVAE(ConVAE):
+    r"""SepVAE: conVAE with a narrow salient prior of controls and a classifier of the groups on the salient code.
+
+    .. math:: + \beta_s \frac{\alpha}{2} \sum_{i: y_i=0} \|\mu_s(x_i)\|^2 + \gamma \sum_i BCE(y_i, g(s_i))
+
+    Controls' salient code has the fixed variance 0.1, so that their divergence from the prior is, but for a constant,
+    the pull of the mean to 0. The classifier is part of the encoders' step.
+
+    Source: Louiset et al., 2023, https://arxiv.org/abs/2307.06206.
+    """
+
+    settings: SepVAESettings
+
+    def __init__(self, settings: SepVAESettings, network: Network, input_shape: Sequence[int]) -> None:
+        super().__init__(settings, network, input_shape)
+        self.classifier = nn.Linear(settings.salient_dim, 1)
+
+    def salient_log_variance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return torch.where(target[:, None], predicted, CONTROLS_LOG_VARIANCE)
+
+    def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        terms, weights = super().terms(code, batch)
+        settings = self.settings
+        terms["controls_divergence"] = 0.5 * settings.alpha * code.salient_mean[~batch.target].square().sum()
+        logits = self.classifier(code.salient)[:, 0]
+        terms["classification"] = functional.binary_cross_entropy_with_logits(
+            logits, batch.target.to(logits.dtype), reduction="sum"
+        )
+        own = {
+            "salient_divergence": settings.salient_beta,
+            "controls_divergence": settings.salient_beta,
+            "classification": settings.gamma,
+        }
+        return terms, weights | own
+
+
+def _draw(mean: Tensor, log_variance: Tensor) -> Tensor:
+    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
