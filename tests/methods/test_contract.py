@@ -127,3 +127,13 @@ def test_bfloat16_autocast_leaves_losses_in_float32(name: str, shape: tuple) -> 
     if loss is not None:
         losses["estimator"] = loss
     assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_described_and_cited(name: str) -> None:
+    settings = METHODS[name].settings()
+    text = METHODS[name].describe(settings)
+    assert text.endswith(".")
+    for reference in settings.references:
+        assert reference.url.startswith("https://")
+    assert METHODS[name].title

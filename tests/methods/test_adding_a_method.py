@@ -1,0 +1,37 @@
+"""The page that shows how to add a method adds one, as it is written."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from sepclr_neuro import registry
+from sepclr_neuro.config import json_schema, parse_config
+from tests.methods import test_contract as contract
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding_a_method.md"
+
+
+def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, method, line = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names = dict(vars(registry))
+    exec(settings, names)  # noqa: S102 (the project's own page)
+    monkeypatch.setattr(registry, "AutoencoderSettings", names["AutoencoderSettings"], raising=False)
+    module = types.ModuleType("sepclr_neuro.methods.autoencoder")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(method, vars(module))  # noqa: S102
+    ((name, entry),) = eval(f"{{{line}}}", names).items()  # noqa: S307
+    monkeypatch.setitem(registry.METHODS, name, entry)
+
+    assert parse_config({"methods": {name: {"dim": 3, "training": {"epochs": 2}}}}).for_method(name)[3].epochs == 2
+    assert name in json_schema()["properties"]["methods"]["properties"]
+    for shape in contract.SHAPES:
+        contract.test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(name, shape)
+        contract.test_every_space_can_be_mapped_back_to_voxels(name, shape)
+        contract.test_every_parameter_is_moved_by_its_own_loss_alone(name, shape, [False, False, True, True])
+        contract.test_bfloat16_autocast_leaves_losses_in_float32(name, shape)
+    contract.test_it_is_described_and_cited(name)
