@@ -53,6 +53,7 @@ class LightEncoder(nn.Module):
 
     Shape: [B, C, *spatial] -> [B, dim].
 
+    >>> import torch
     >>> LightEncoder((1, 32, 32, 32), [8, 16], dim=5)(torch.zeros(2, 1, 32, 32, 32)).shape
     torch.Size([2, 5])
     """
@@ -201,6 +202,7 @@ class Projector(nn.Sequential):
 
     As released with SepCLR; BatchNorm here sees representations only, never the volumes' grid.
 
+    >>> import torch
     >>> Projector(5, width=16)(torch.zeros(3, 5)).shape
     torch.Size([3, 5])
     """

@@ -120,7 +120,9 @@ def test_a_method_that_the_configuration_lacks_is_refused(tmp_path: Path) -> Non
 def test_a_command_that_is_stopped_does_not_report_success(end: signal.Signals) -> None:
     # The command waits in its first import, as long computations do in theirs.
     code = (
-        "import sys, time, types\nfrom sepclr_neuro import cli\n"
+        "import signal, sys, time, types\nfrom sepclr_neuro import cli\n"
+        # A background job of a shell starts with Ctrl-C ignored, and so would this one.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "module = types.ModuleType('sepclr_neuro.splits')\n"
         "module.write_splits = lambda *_: (print('started', flush=True), time.sleep(60))\n"
         "sys.modules['sepclr_neuro.splits'] = module\n"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sepclr_neuro.config import Config
+from sepclr_neuro.config import Augmentation, Config, Saliency
 from sepclr_neuro.config import Standardisation as Settings
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
@@ -46,7 +46,9 @@ def learn(
     results: Results, intensity: Literal["voxelwise", "global", "none"], threshold: float = 0.1
 ) -> Standardisation:
     settings = Settings(intensity=intensity, mask_threshold=threshold)
-    write_standardisation(Config(standardisation=settings), results, 0)
+    # `none` is refused beside noise of SDs.
+    config = Config(standardisation=settings, augmentation=Augmentation(noise_sd=0), saliency=Saliency(noise_sd=0))
+    write_standardisation(config, results, 0)
     return Standardisation.load(results, 0)
 
 
