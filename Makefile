@@ -30,8 +30,9 @@ demo: $(READY) ## run config.yaml: a simulated cohort, from volumes to results/r
 	$(BIN)/snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 	@echo "The report: $(CURDIR)/results/report/index.html"
 
+# A file of tests stays in one process, since some share a run that takes minutes.
 test: $(READY) ## run all tests, a process a core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## style, types, layers, workflow
 	$(BIN)/ruff check .

@@ -16,3 +16,8 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real data (../shared/data) is not on this machine")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of whole runs come first: they take longest, and all processes should end at about the same time."""
+    items.sort(key=lambda item: item.path.parent.name not in ("slurm", "workflow"))

@@ -19,8 +19,10 @@ import pytest
 CONFIGURATION = Path("/etc/slurm")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo")
 
-MARK = "# Written by the tests of sepclr_neuro, which delete it.\n"
-SLURM_CONF = """\
+MARK = "# Written by the tests of sepclr_neuro, process"
+SLURM_CONF = (
+    MARK
+    + """ {process}, which deletes it.
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
@@ -45,6 +47,7 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:1
 PartitionName=cpu Nodes=ALL Default=YES
 PartitionName=gpu Nodes=ALL
 """
+)
 
 
 def _why_not() -> str | None:
@@ -54,7 +57,12 @@ def _why_not() -> str | None:
     if os.geteuid() != 0:
         return "only root can start SLURM"
     conf = CONFIGURATION / "slurm.conf"
-    if conf.exists() and not conf.read_text().startswith(MARK):
+    if not conf.exists():
+        return None
+    ours = re.match(f"{MARK} ([0-9]+)", conf.read_text())
+    if ours and psutil.pid_exists(int(ours[1])):
+        return f"other tests use SLURM on this machine (process {ours[1]})"
+    if not ours:
         return f"this machine has a SLURM of its own ({CONFIGURATION}/slurm.conf)"
     return None
 
@@ -90,7 +98,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             _end(Path(pid_file))
     munge_ran = Path("/run/munge/munge.socket.2").exists()
     try:
-        conf.write_text(MARK + SLURM_CONF.format(host=host, folder=folder, cpus=os.cpu_count(), memory=memory))
+        conf.write_text(
+            SLURM_CONF.format(process=os.getpid(), host=host, folder=folder, cpus=os.cpu_count(), memory=memory)
+        )
         gres.write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
         if not munge_ran:
             subprocess.run(["install", "-d", "-o", "munge", "-g", "munge", "/run/munge"], check=True)
@@ -103,6 +113,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             time.sleep(0.2)
         yield
     finally:
+        # Jobs of a test that failed would outlive the daemons.
+        subprocess.run(["scancel", "--user=root"], check=False, timeout=30)
         _end(folder / "slurmd.pid")
         _end(folder / "slurmctld.pid")
         if not munge_ran:
