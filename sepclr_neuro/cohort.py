@@ -25,9 +25,9 @@ from pathlib import Path
 import pandas as pd
 
 from sepclr_neuro.config import Cohort, Columns, Config, Score, Study
-from sepclr_neuro.errors import InputError
+from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
-from sepclr_neuro.participants import StudyTables, id_keys, is_number, nearest, read_study
+from sepclr_neuro.participants import StudyTables, id_keys, is_number, read_study
 from sepclr_neuro.storage import read_json, read_tsv, write_tsv
 
 __all__ = ["CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]

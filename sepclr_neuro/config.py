@@ -5,17 +5,16 @@ Free of torch on purpose: the Snakefile reads it at every parse, which must take
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from sepclr_neuro.errors import InputError
+from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.registry import METHODS, MethodSettings, Section
 
 __all__ = ["Config", "json_schema", "load_config", "parse_config", "stage_config"]
@@ -200,7 +199,7 @@ class Cohort(Section):
         mappable = ["diagnosis", "sex", "site", *self.columns.others]
         for name in self.values:
             if name not in mappable:
-                raise ValueError(f"values.{name}: no such fact has codes.{_suggest(name, mappable)}")
+                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, mappable)}")
         return self
 
 
@@ -434,7 +433,7 @@ class Config(Section):
     def _methods_are_valid(self) -> Self:
         for name in self.methods:
             if name not in METHODS:
-                raise ValueError(f"methods.{name}: no such method.{_suggest(name, METHODS)}")
+                raise ValueError(f"methods.{name}: no such method.{nearest(name, METHODS)}")
             self.for_method(name)
         return self
 
@@ -450,24 +449,24 @@ class Config(Section):
         for name, target in self.probes.targets.items():
             if name not in known:
                 raise ValueError(
-                    f"probes.targets.{name}: the cohort has no such column.{_suggest(name, known)} "
+                    f"probes.targets.{name}: the cohort has no such column.{nearest(name, known)} "
                     "Add it under `cohort.scores` or `cohort.columns.others`, or remove the target"
                 )
             if target.kind == "regression" and name in ("sex", "site", "diagnosis"):
                 raise ValueError(f"probes.targets.{name}.kind: {name} is text, not numbers; use `classification`")
         for name in self.saliency.targets:
             if name not in self.probes.targets:
-                raise ValueError(f"saliency.targets: {name!r} is not probed.{_suggest(name, self.probes.targets)}")
+                raise ValueError(f"saliency.targets: {name!r} is not probed.{nearest(name, self.probes.targets)}")
         # A stage that is told of no cohort cannot check its columns; training looks at the cohort itself.
         for method in self.methods if "cohort" in self.model_fields_set else ():
             for name in self.for_method(method)[0].columns():
                 if name not in known:
                     raise ValueError(
-                        f"methods.{method}.attributes: the cohort has no column {name!r}.{_suggest(name, known)}"
+                        f"methods.{method}.attributes: the cohort has no column {name!r}.{nearest(name, known)}"
                     )
         for name in self.splits.stratify_by:
             if name not in known:
-                raise ValueError(f"splits.stratify_by: the cohort has no column {name!r}.{_suggest(name, known)}")
+                raise ValueError(f"splits.stratify_by: the cohort has no column {name!r}.{nearest(name, known)}")
         return self
 
     @model_validator(mode="after")
@@ -509,12 +508,6 @@ def _validate(model: type[Section], value: Mapping[str, Any], path: str) -> Any:
 # --- reading, with messages that name the key --------------------------------------------------------------------
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
-
-
 def _known_keys(model: type[Section], location: tuple[Any, ...]) -> list[str]:
     """The keys that are allowed where ``location`` (a path within ``model``) ends."""
     schema = model.model_json_schema()
@@ -543,7 +536,7 @@ def _explain(error: ValidationError, model: type[Section], prefix: str = "") -> 
         location = item["loc"]
         path = ".".join(part for part in (prefix, *map(str, location)) if part) or "the configuration"
         if item["type"] == "extra_forbidden":
-            sentences.append(f"{path}: unknown key.{_suggest(str(location[-1]), _known_keys(model, location))}")
+            sentences.append(f"{path}: unknown key.{nearest(str(location[-1]), _known_keys(model, location))}")
         elif item["type"] == "value_error":
             message = str(item["ctx"]["error"])
             sentences.append(message if not location else f"{path}: {message}")

@@ -1,10 +1,11 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and how it suggests a name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "nearest"]
 
 
 class InputError(ValueError):
@@ -24,3 +25,14 @@ class InputError(ValueError):
             lines = "\n".join(f"  - {problem}" for problem in self.problems)
             message = f"{len(self.problems)} problems were found:\n{lines}"
         super().__init__(message)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, or all of them.
+
+    >>> nearest("sipe", ["age", "site"])
+    " Did you mean 'site'?"
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."

@@ -7,20 +7,18 @@ value, shifts a line with too many values, and renames the second of two equal c
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sepclr_neuro.config import Columns, Study
-from sepclr_neuro.errors import InputError
+from sepclr_neuro.errors import InputError, nearest
 
-__all__ = ["StudyTables", "id_keys", "is_number", "nearest", "read_study"]
+__all__ = ["StudyTables", "id_keys", "is_number", "read_study"]
 
 SEPARATORS = {".tsv": ("\t", "tabs"), ".csv": (",", "commas")}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -162,12 +160,6 @@ def is_number(text: str) -> bool:
     [True, True, False, False, False, False]
     """
     return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """The end of a message about an unknown name: the known one that is most like it, or all of them."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
 
 
 def _read_table(path: Path) -> pd.DataFrame:
