@@ -10,7 +10,7 @@ from sepclr_neuro.config import Config, Implant, Training
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.probes import questions
 from sepclr_neuro.registry import METHODS
-from sepclr_neuro.sampling import check_batches
+from sepclr_neuro.sampling import check_batches, seed_of, set_apart
 from sepclr_neuro.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.splits import make_splits
 from sepclr_neuro.volumes import check_volumes
@@ -95,26 +95,19 @@ def _impossible(config: Config, people: pd.DataFrame) -> list[str]:
             continue
         for fold, members in train.groupby("fold"):
             try:
-                _try_batches(members.drop_duplicates("participant_id"), training)
+                _try_batches(members, training, seed_of(config.seed, int(fold)))
             except InputError as error:
                 problems.append(f"{method}, fold {fold}: {error}")
     return problems
 
 
-def _try_batches(people: pd.DataFrame, training: Training) -> None:
-    """Sets as many people of each group apart as training will, and fills batches with the others."""
-    trained = []
-    for group in ("background", "target"):
-        members = people[people["group"] == group]
-        watched = round(training.validation_fraction * len(members))
-        if training.validation_fraction > 0 and watched < 2:
-            raise InputError(
-                f"training.validation_fraction: {training.validation_fraction} leaves {watched} {group} people to "
-                "watch, 2 are needed; raise it, or set it to 0"
-            )
-        trained.append(members.iloc[watched:])
-    table = pd.concat(trained)
-    check_batches(table["participant_id"].tolist(), (table["group"] == "target").tolist(), training.batch_size)
+def _try_batches(people: pd.DataFrame, training: Training, seed: int) -> None:
+    """Sets people apart as training will, and fills batches with the others."""
+    participants, target = people["participant_id"].tolist(), (people["group"] == "target").tolist()
+    trained = list(range(len(people)))
+    if training.validation_fraction > 0:
+        trained, _ = set_apart(participants, target, training.validation_fraction, seed)
+    check_batches([participants[i] for i in trained], [target[i] for i in trained], training.batch_size)
 
 
 def _plan(config: Config) -> list[str]:

@@ -11,10 +11,10 @@ import torch
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.models import load_model
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import read_json, read_tsv, write_tsv
-from sepclr_neuro.training import load_model
 from sepclr_neuro.volumes import VolumeCache
 
 __all__ = ["Representations", "read_representations", "write_representations"]
@@ -48,7 +48,7 @@ def write_representations(config: Config, results: Results, method: str) -> None
         standardisation = Standardisation.load(results, fold).to(device)
         model.method.to(device)
         split = read_fold(results, fold)
-        model.refuse_trained_on(list(split.test))
+        model.refuse_trained_on(split.test)
         standardisation.refuse_learned_from(split.test)
         scans = [*split.train, *split.test]
         parts: dict[str, list[np.ndarray]] = {space: [] for space in model.spaces}

@@ -29,13 +29,13 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.models import TrainedModel, load_model
 from sepclr_neuro.probes import asked_people
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_tsv
-from sepclr_neuro.training import TrainedModel, load_model
 from sepclr_neuro.volumes import VolumeCache, as_image
 
 __all__ = ["Decision", "find_peaks", "localisation", "mapped_people", "mosaic", "smoothgrad", "write_saliency"]

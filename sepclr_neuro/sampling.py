@@ -8,7 +8,7 @@ import numpy as np
 
 from sepclr_neuro.errors import InputError
 
-__all__ = ["balanced_batches", "check_batches", "seed_of"]
+__all__ = ["balanced_batches", "check_batches", "seed_of", "set_apart"]
 
 
 def seed_of(*parts: int) -> int:
@@ -41,6 +41,40 @@ def check_batches(participants: Sequence[str], target: Sequence[bool], batch_siz
             f"training.batch_size: {batch_size} needs {half} people of each group, each once in a batch, but there are "
             f"{sizes['background']} background and {sizes['target']} target people to train on; {advice}"
         )
+
+
+def set_apart(
+    participants: Sequence[str], target: Sequence[bool], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Divides training people into those trained on and those whose loss is watched, the same share of both groups.
+
+    Args:
+        participants: the person behind each scan.
+        target: whether each scan is a patient's.
+        fraction: share of the people of each group that is watched.
+        seed: decides who.
+
+    Returns:
+        Positions in ``participants`` of the scans trained on, and of those watched.
+
+    Raises:
+        InputError: if fewer than 2 people of a group would be watched, which fill no batch.
+    """
+    rng = np.random.default_rng(seed)
+    watched: set[str] = set()
+    for group, name in ((False, "background"), (True, "target")):
+        people = sorted({p for p, t in zip(participants, target, strict=True) if t == group})
+        chosen = [people[i] for i in rng.permutation(len(people))[: round(fraction * len(people))]]
+        if len(chosen) < 2:
+            raise InputError(
+                f"training.validation_fraction: {fraction} leaves {len(chosen)} {name} people to watch, 2 are needed; "
+                "raise it, or set it to 0"
+            )
+        watched |= set(chosen)
+    positions = range(len(participants))
+    return [i for i in positions if participants[i] not in watched], [
+        i for i in positions if participants[i] in watched
+    ]
 
 
 def balanced_batches(

@@ -1,19 +1,16 @@
-"""One method and one fold to a trained model: a closed form, or Lightning's loop, resumed by the same call.
-
-A trained model is two files: weights as safetensors and everything else as JSON, so that nothing in it can run code.
-"""
+"""One method and one fold to a trained model: a closed form, or Lightning's loop, resumed by the same call."""
 
 from __future__ import annotations
 
 import logging
 import math
 import platform
-import re
 import shutil
 import signal
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,89 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sepclr_neuro import __version__
 from sepclr_neuro.augmentation import augment
 from sepclr_neuro.cohort import load_cohort
-from sepclr_neuro.config import Augmentation, Config, Training, parse_config, stage_config
+from sepclr_neuro.config import Augmentation, Config, Training, stage_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of
-from sepclr_neuro.splits import read_fold
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod
+from sepclr_neuro.models import build_method, write_model
+from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of, set_apart
+from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
+from sepclr_neuro.storage import atomic_path, fingerprint, read_json, sha256, write_json, write_tsv
 from sepclr_neuro.volumes import VolumeCache
 
-__all__ = ["TrainedModel", "load_model", "train_fold"]
-
-
-# --- a trained model ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A method with its weights, in evaluation mode, that knows whom it was trained on.
-
-    Attributes:
-        metadata: model.json: method, fold, ``train_scan_ids``, settings, seed, versions, precision, epochs, seconds.
-    """
-
-    method: Method
-    metadata: dict[str, Any]
-
-    @property
-    def spaces(self) -> tuple[str, ...]:
-        return self.method.spaces
-
-    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
-        """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]; differentiable."""
-        return self.method.represent(volumes)
-
-    def refuse_trained_on(self, scan_ids: list[str]) -> None:
-        """Guards every claim about held-out people.
-
-        Raises:
-            InputError: if the model was trained on one of the scans.
-        """
-        seen = sorted(set(scan_ids) & set(self.metadata["train_scan_ids"]))
-        if seen:
-            raise InputError(
-                f"leak: {len(seen)} scans that are to be held out were trained on by {self.metadata['method']}, "
-                f"fold {self.metadata['fold']}, among them {seen[0]}"
-            )
-
-
-def load_model(folder: Path) -> TrainedModel:
-    """Reads a trained model, after checking its checksum.
-
-    Raises:
-        InputError: if it is absent or its weights are not those that were written.
-    """
-    if not (folder / "model.json").is_file():
-        raise InputError(f"{folder}: no trained model here; run the workflow again to train it")
-    metadata = read_json(folder / "model.json")
-    if sha256(folder / "model.safetensors") != metadata["sha256"]:
-        raise InputError(f"{folder / 'model.safetensors'}: changed since it was written; delete it and run again")
-    config = parse_config(metadata["settings"], str(folder / "model.json"))
-    method = _build(config, metadata["method"], metadata["input_shape"])
-    method.load_state_dict(load_file(folder / "model.safetensors"))
-    return TrainedModel(method.eval(), metadata)
-
-
-def _build(config: Config, name: str, input_shape: list[int]) -> Method:
-    settings, network, _, _ = config.for_method(name)
-    return METHODS[name].load()(settings, network, input_shape)
+__all__ = ["train_fold"]
 
 
 # --- people to batches -------------------------------------------------------------------------------------------
@@ -126,18 +63,6 @@ class _People:
             [self.target[i] for i in positions],
             {name: [values[i] for i in positions] for name, values in self.attributes.items()},
         )
-
-
-def _inner_split(people: _People, fraction: float, seed: int) -> tuple[_People, _People]:
-    """Training people into those trained on and those whose loss is watched, the same share of both groups."""
-    rng = np.random.default_rng(seed)
-    watched: set[str] = set()
-    for group in (False, True):
-        names = sorted({p for p, t in zip(people.participants, people.target, strict=True) if t == group})
-        watched |= {names[i] for i in rng.permutation(len(names))[: round(fraction * len(names))]}
-    inside = [i for i, person in enumerate(people.participants) if person not in watched]
-    outside = [i for i, person in enumerate(people.participants) if person in watched]
-    return people.part(inside), people.part(outside)
 
 
 class _Batches(Dataset[dict[str, Any]]):
@@ -170,18 +95,14 @@ class _Data(lightning.LightningDataModule):
         self.cache, self.training, self.seeds = cache, training, (seed, fold)
         self.people, self.watched = people, people.part([])
         if training.validation_fraction > 0:
-            self.people, self.watched = _inner_split(people, training.validation_fraction, seed_of(*self.seeds))
-            smaller = min(len({*self._names(group)}) for group in (False, True))
-            if smaller < 2:
-                raise InputError(
-                    f"training.validation_fraction: {training.validation_fraction} leaves {smaller} people of a group "
-                    "to watch, 2 are needed; raise it, or set it to 0"
-                )
+            trained, watched = set_apart(
+                people.participants, people.target, training.validation_fraction, seed_of(*self.seeds)
+            )
+            self.people, self.watched = people.part(trained), people.part(watched)
+            groups = zip(self.watched.participants, self.watched.target, strict=True)
+            smaller = min(Counter(is_target for _, is_target in set(groups)).values())
             self.watched_batch_size = min(training.batch_size, 2 * smaller)
         check_batches(self.people.participants, self.people.target, training.batch_size)
-
-    def _names(self, group: bool) -> list[str]:
-        return [p for p, t in zip(self.watched.participants, self.watched.target, strict=True) if t == group]
 
     def train_dataloader(self) -> DataLoader:
         epoch = self.trainer.current_epoch if self.trainer else 0
@@ -342,7 +263,7 @@ def _say(message: str) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Newest first."""
-    return sorted((path for path in folder.glob("epoch-*.ckpt") if re.search(r"-\d+\.ckpt$", path.name)), reverse=True)
+    return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
 
 
 def _resume_point(folder: Path, name: str, title: str) -> Path | None:
@@ -383,26 +304,27 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             method's settings ask for.
     """
     started, title = time.monotonic(), f"{method}, fold {fold}"
-    own = config.for_method(method)[0]
+    own, _, augmentation, training = config.for_method(method)
     cache = VolumeCache(results)
-    people = _training_people(results, cache, fold, own.columns())
+    split = read_fold(results, fold)
+    people = _training_people(results, cache, split, own.columns())
     settings = stage_config(config, "training", method)
     standardisation = Standardisation.load(results, fold)
-    standardisation.refuse_learned_from(read_fold(results, fold).test)
+    standardisation.refuse_learned_from(split.test)
     identity = fingerprint(settings, fold, _identity(results, cache, people, fold), __version__)
     torch.manual_seed(seed_of(config.seed, fold))
     input_shape = [1, *cache.shape]
-    network = _build(config, method, input_shape)
+    network = build_method(config, method, input_shape)
     if isinstance(network, ClosedFormMethod):
         history, how = _solve(network, cache, people, standardisation)
     elif isinstance(network, GradientMethod):
-        data = _Data(cache, people, config.for_method(method)[3], config.seed, fold)
+        data = _Data(cache, people, training, config.seed, fold)
         folder = results.checkpoints(method, fold)
         checkpoint = _resume_point(folder, identity, title)
-        history, how = _descend(network, data, standardisation, config.for_method(method)[2], folder, checkpoint, title)
+        history, how = _descend(network, data, standardisation, augmentation, folder, checkpoint, title)
     else:
         raise TypeError(f"{type(network).__name__} is neither a GradientMethod nor a ClosedFormMethod")
-    _write_model(
+    write_model(
         results.model_folder(method, fold),
         network,
         pd.DataFrame(history),
@@ -479,7 +401,7 @@ def _descend(
             default_root_dir=folder,
         )
         try:
-            if not _stopped_early(loop, checkpoint):
+            if best is None or not _stopped_early(loop, checkpoint):
                 trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:
             # Lightning's exception would exit with status 0, as if the model were there.
@@ -505,23 +427,22 @@ def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:
 
 def _identity(results: Results, cache: VolumeCache, people: _People, fold: int) -> list[Any]:
     """All that training reads beside its settings: who, on which side, and which voxels."""
-    checksums = read_tsv(results.index, text=("scan_id", "sha256", "source"))["sha256"]
     scans = [
-        [cache.scan_ids[row], checksums[row], participant, is_target]
+        [cache.scan_ids[row], cache.checksums[row], participant, is_target]
         for row, participant, is_target in zip(people.rows, people.participants, people.target, strict=True)
     ]
     attributes = repr(people.attributes)  # JSON has no NaN
     return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
-def _training_people(results: Results, cache: VolumeCache, fold: int, columns: Mapping[str, str]) -> _People:
+def _training_people(results: Results, cache: VolumeCache, split: Fold, columns: Mapping[str, str]) -> _People:
     cohort = load_cohort(results).set_index("scan_id")
-    train = cohort.loc[list(read_fold(results, fold).train)]
+    train = cohort.loc[list(split.train)]
     return _People(
         cache.rows(list(train.index)),
         train["participant_id"].tolist(),
         (train["group"] == "target").tolist(),
-        {name: _scaled(train, name, kind, fold) for name, kind in columns.items()},
+        {name: _scaled(train, name, kind, split.fold) for name, kind in columns.items()},
     )
 
 
@@ -548,12 +469,3 @@ def _scaled(train: pd.DataFrame, name: str, kind: str, fold: int) -> list[float]
         )
     low, high = column.min(), column.max()
     return ((column - low) / (high - low)).astype(float).tolist()
-
-
-def _write_model(folder: Path, network: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:
-    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary)
-    write_tsv(folder / "history.tsv", history)
-    # Last, since a model without it does not count as written.
-    write_json(folder / "model.json", metadata | {"sha256": sha256(folder / "model.safetensors")})

@@ -632,6 +632,7 @@ class VolumeCache:
         affine: float64 (4, 4), voxel indices to MNI mm, the same for all.
         shape: (X, Y, Z).
         scan_ids: of row 0, 1, ...
+        checksums: SHA-256 of the file behind each row.
 
     Raises:
         InputError: if the cache is absent, or its files do not belong together.
@@ -651,6 +652,7 @@ class VolumeCache:
         self.shape: tuple[int, int, int] = tuple(grid["shape"])
         self.affine: Affine = np.array(grid["affine"], dtype=np.float64)
         self.scan_ids: list[str] = index["scan_id"].tolist()
+        self.checksums: list[str] = index["sha256"].tolist()
         if self.array.shape != (len(index), *self.shape) or index["row"].tolist() != list(range(len(index))):
             raise InputError(
                 f"{results.volumes}: holds {self.array.shape}, but {results.index.name} and {results.grid.name} "

@@ -18,10 +18,10 @@ from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
+from sepclr_neuro.models import TrainedModel
 from sepclr_neuro.saliency import Decision, find_peaks, localisation, mapped_people, mosaic, smoothgrad, write_saliency
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_text, write_tsv
-from sepclr_neuro.training import TrainedModel
 from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine
 
 METHOD = "sepclr-k-jem"
