@@ -93,9 +93,10 @@ def _impossible(config: Config, people: pd.DataFrame) -> list[str]:
         settings, _, _, training = config.for_method(method)
         if not settings.trained:
             continue
-        for fold, members in train.groupby("fold"):
+        for fold in range(config.splits.count):
+            members = train[train["fold"] == fold]
             try:
-                _try_batches(members, training, seed_of(config.seed, int(fold)))
+                _try_batches(members, training, seed_of(config.seed, fold))
             except InputError as error:
                 problems.append(f"{method}, fold {fold}: {error}")
     return problems

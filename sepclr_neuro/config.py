@@ -309,6 +309,14 @@ class Network(Section):
         min_length=2,
         description="`light` only: channels after the patch stem and each stage, normalised in 8 groups.",
     )
+    patch: Literal[2, 4, 8] = Field(
+        4, description="`light` only: side of the patches that the stem cuts. 4, our choice: 2 sees finer, for images."
+    )
+    pooling: Literal["none", "mean"] = Field(
+        "none",
+        description="`light` and `strided`: what becomes of the last grid. `none` flattens it, since in registered "
+        "brains it matters where something is; `mean` suits images and takes any size. MONAI's encoders take means.",
+    )
 
 
 class Training(Section):

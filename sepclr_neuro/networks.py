@@ -42,14 +42,16 @@ class _PatchStem(nn.Linear):
 class LightEncoder(nn.Module):
     """A small convolutional encoder that a laptop can train on whole volumes.
 
-    A stem cuts the input into patches 4 voxels wide, so that no layer works on the full grid; then one stride-2
-    convolution a stage; the last grid is flattened, not averaged, since in registered brains it matters *where*
-    something is. GroupNorm keeps a person's representation free of who else is in the batch.
+    A stem cuts the input into patches, so that no layer works on the full grid; then one stride-2 convolution a stage;
+    the last grid is flattened, not averaged, since in registered brains it matters *where* something is. GroupNorm
+    keeps a person's representation free of who else is in the batch.
 
     Args:
         input_shape: channels, then voxels a side, e.g. ``(1, 128, 128, 128)``.
         channels: after the stem and after each stage; all divisible by 8.
         dim: size of the representation.
+        patch: side of the stem's patches.
+        pooled: whether the last grid is averaged; then inputs may have another size.
 
     Shape: [B, C, *spatial] -> [B, dim].
 
@@ -58,25 +60,28 @@ class LightEncoder(nn.Module):
     torch.Size([2, 5])
     """
 
-    def __init__(self, input_shape: Sequence[int], channels: Sequence[int], dim: int) -> None:
+    def __init__(
+        self, input_shape: Sequence[int], channels: Sequence[int], dim: int, patch: int = 4, pooled: bool = False
+    ) -> None:
         super().__init__()
         convolution = _CONVOLUTION[len(input_shape) - 1]
         layers: list[nn.Module] = []
         before, grid = input_shape[0], list(input_shape[1:])
         for stage, width in enumerate(channels):
             if stage == 0:
-                layers.append(_PatchStem(before, width, side=4, axes=len(grid)))
-                grid = [size // 4 for size in grid]
+                layers.append(_PatchStem(before, width, side=patch, axes=len(grid)))
+                grid = [size // patch for size in grid]
             else:
                 layers.append(convolution(before, width, kernel_size=3, stride=2, padding=1))
                 grid = [math.ceil(size / 2) for size in grid]
             layers += [nn.GroupNorm(8, width), nn.ReLU(inplace=True)]
             before = width
         self.features = nn.Sequential(*layers)
-        self.representation = nn.Linear(before * math.prod(grid), dim)
+        self.pooled = pooled
+        self.representation = nn.Linear(before * (1 if pooled else math.prod(grid)), dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.representation(self.features(x).flatten(start_dim=1))
+        return self.representation(_to_vector(self.features(x), self.pooled))
 
 
 class StridedEncoder(nn.Module):
@@ -88,11 +93,12 @@ class StridedEncoder(nn.Module):
     Args:
         input_shape: channels, then voxels a side, each at least 32.
         dim: size of the representation.
+        pooled: whether the last grid is averaged; then inputs may have another size.
 
     Shape: [B, C, *spatial] -> [B, dim].
     """
 
-    def __init__(self, input_shape: Sequence[int], dim: int) -> None:
+    def __init__(self, input_shape: Sequence[int], dim: int, pooled: bool = False) -> None:
         super().__init__()
         axes, grid = len(input_shape) - 1, list(input_shape[1:])
         layers: list[nn.Module] = []
@@ -101,24 +107,32 @@ class StridedEncoder(nn.Module):
             layers += [_BATCH_NORM[axes](width), nn.LeakyReLU(0.2, inplace=True)]
             grid = [size // 2 for size in grid]
         self.features = nn.Sequential(*layers)
-        self.representation = nn.Linear(STRIDED_CHANNELS[-1] * math.prod(grid), dim)
+        self.pooled = pooled
+        self.representation = nn.Linear(STRIDED_CHANNELS[-1] * (1 if pooled else math.prod(grid)), dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.representation(self.features(x).flatten(start_dim=1))
+        return self.representation(_to_vector(self.features(x), self.pooled))
+
+
+def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
+    """[B, C, *grid] -> [B, C], or flattened."""
+    return grid.flatten(start_dim=2).mean(dim=2) if pooled else grid.flatten(start_dim=1)
 
 
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
-    spatial_dims = len(input_shape) - 1
+    spatial_dims, pooled = len(input_shape) - 1, network.pooling == "mean"
     if network.name == "light":
-        return LightEncoder(input_shape, network.channels, dim)
+        return LightEncoder(input_shape, network.channels, dim, network.patch, pooled)
     if network.name == "strided":
-        return StridedEncoder(input_shape, dim)
+        return StridedEncoder(input_shape, dim, pooled)
     # MONAI takes seconds to import, which the light network need not wait for.
     from monai.networks.nets import densenet121, resnet18
 
     if network.name == "resnet18":
-        return resnet18(spatial_dims=spatial_dims, n_input_channels=input_shape[0], num_classes=dim)
+        # Images of 32 pixels have no room for the usual stem: as SimCLR's appendix B.9, and as released with SepCLR.
+        stem = {"conv1_t_size": 3, "no_max_pool": True} if spatial_dims == 2 else {}
+        return resnet18(spatial_dims=spatial_dims, n_input_channels=input_shape[0], num_classes=dim, **stem)
     return densenet121(spatial_dims=spatial_dims, in_channels=input_shape[0], out_channels=dim)
 
 
@@ -158,14 +172,17 @@ class Decoder(nn.Module):
         output_shape: channels, then voxels a side.
         channels: of the encoder's stages, in the encoder's order.
         dim: size of the code.
+        patch: ``light`` only: side of the stem's patches.
 
     Shape: [B, dim] -> [B, C, *spatial].
     """
 
-    def __init__(self, name: str, output_shape: Sequence[int], channels: Sequence[int], dim: int) -> None:
+    def __init__(
+        self, name: str, output_shape: Sequence[int], channels: Sequence[int], dim: int, patch: int = 4
+    ) -> None:
         super().__init__()
         light, axes = name == "light", len(output_shape) - 1
-        grids = [[size // (4 if light else 2) for size in output_shape[1:]]]
+        grids = [[size // (patch if light else 2) for size in output_shape[1:]]]
         for _ in channels[1:]:
             grids.append([math.ceil(size / 2) if light else size // 2 for size in grids[-1]])
         self.grid = (channels[-1], *grids[-1])
@@ -181,7 +198,7 @@ class Decoder(nn.Module):
             before, after = channels[stage], channels[stage - 1]
             layers += [_Upsampling(before, after, grids[stage - 1], 3 if light else 4), *activation(after)]
         if light:
-            layers.append(_Unpatch(channels[0], output_shape[0], side=4, axes=axes))
+            layers.append(_Unpatch(channels[0], output_shape[0], side=patch, axes=axes))
         else:
             layers.append(_Upsampling(channels[0], output_shape[0], output_shape[1:], 4))
         self.layers = nn.Sequential(*layers)
@@ -193,7 +210,7 @@ class Decoder(nn.Module):
 def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> Decoder:
     """The decoder [B, dim] -> [B, C, *spatial] that goes with an encoder; MONAI's encoders have that of ``strided``."""
     if network.name == "light":
-        return Decoder("light", output_shape, network.channels, dim)
+        return Decoder("light", output_shape, network.channels, dim, network.patch)
     return Decoder("strided", output_shape, STRIDED_CHANNELS, dim)
 
 

@@ -47,3 +47,18 @@ def test_patches_are_put_back_where_they_were_cut(spatial: tuple[int, ...]) -> N
         torch.nn.init.zeros_(layer.bias)
     x = torch.randn(3, 2, *spatial)
     torch.testing.assert_close(back(stem(x)), x)
+
+
+@pytest.mark.parametrize("name", ["light", "strided", "resnet18"])
+def test_an_encoder_of_means_takes_images_of_another_size(name: str) -> None:
+    network = Network(name=name, channels=[8, 16], patch=2, pooling="mean")
+    encoder = build_encoder(network, (3, 32, 32), dim=4).eval()
+    assert encoder(torch.randn(2, 3, 40, 48)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("patch", [2, 4, 8])
+def test_patches_set_the_first_grid(patch: int) -> None:
+    network = Network(channels=[8, 16], patch=patch)
+    encoder, decoder = build_encoder(network, (1, 32, 32), dim=4), build_decoder(network, (1, 32, 32), dim=4)
+    assert encoder.features[:1](torch.randn(1, 1, 32, 32)).shape == (1, 8, 32 // patch, 32 // patch)
+    assert decoder(encoder(torch.randn(1, 1, 32, 32))).shape == (1, 1, 32, 32)

@@ -1,0 +1,418 @@
+"""From an untrained method to a trained one: a closed form, or Lightning's loop, resumed by the same call.
+
+What the scans are (volumes of people, images) and how two views are made of them is the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning.pytorch as lightning
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sepclr_neuro.config import Training
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
+from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of, set_apart
+from sepclr_neuro.storage import atomic_path, read_json, write_json, write_tsv
+
+__all__ = ["Scans", "Views", "fit", "say"]
+
+
+# --- scans to batches --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scans:
+    """What is trained on, with what sampling and methods need to know of it."""
+
+    read: Callable[[list[int]], Tensor]
+    """From some rows to their scans, [B, C, *spatial]."""
+    rows: list[int]
+    participants: list[str]
+    target: list[bool]
+    attributes: dict[str, list[float]]
+    """Columns that the method asked for, scaled to 0 to 1; NaN where a value is missing."""
+
+    def part(self, positions: list[int]) -> Scans:
+        return Scans(
+            self.read,
+            [self.rows[i] for i in positions],
+            [self.participants[i] for i in positions],
+            [self.target[i] for i in positions],
+            {name: [values[i] for i in positions] for name, values in self.attributes.items()},
+        )
+
+
+class Views(Protocol):
+    """How scans are made ready for a method, once as they are, once at random."""
+
+    def to(self, device: torch.device) -> Views:
+        """The same on another device."""
+        ...
+
+    def plain(self, scans: Tensor) -> Tensor:
+        """Scans [B, C, *spatial] as probes and closed forms see them."""
+        ...
+
+    def __call__(self, scans: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Two views of scans [B, C, *spatial]; the same seed gives the same views."""
+        ...
+
+
+class _Batches(Dataset[dict[str, Any]]):
+    """The batches of one epoch: scans [B, C, *spatial], what is known of them, and a seed for the views."""
+
+    def __init__(self, scans: Scans, batch_size: int, *seeds: int) -> None:
+        self.scans, self.seeds = scans, seeds
+        self.batches = balanced_batches(scans.participants, scans.target, batch_size, seed_of(*seeds))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        if step >= len(self.batches):
+            raise IndexError(step)
+        scans = self.scans.part(self.batches[step])
+        return {
+            "scans": scans.read(scans.rows),
+            "target": torch.tensor(scans.target),
+            "attributes": {name: torch.tensor(values) for name, values in scans.attributes.items()},
+            "seed": seed_of(*self.seeds, step),
+        }
+
+
+class _Data(lightning.LightningDataModule):
+    """New batches every epoch, the same ones whether or not training was interrupted."""
+
+    def __init__(self, scans: Scans, training: Training, seeds: tuple[int, int]) -> None:
+        super().__init__()
+        self.training, self.seeds = training, seeds
+        self.scans, self.watched = scans, scans.part([])
+        if training.validation_fraction > 0:
+            trained, watched = set_apart(
+                scans.participants, scans.target, training.validation_fraction, seed_of(*self.seeds)
+            )
+            self.scans, self.watched = scans.part(trained), scans.part(watched)
+            groups = zip(self.watched.participants, self.watched.target, strict=True)
+            smaller = min(Counter(is_target for _, is_target in set(groups)).values())
+            self.watched_batch_size = min(training.batch_size, 2 * smaller)
+        check_batches(self.scans.participants, self.scans.target, training.batch_size)
+
+    def train_dataloader(self) -> DataLoader:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return self._loader(_Batches(self.scans, self.training.batch_size, *self.seeds, 0, epoch))
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """The same views every epoch, so that the watched loss moves only because the model does."""
+        if not self.watched.rows:
+            return []
+        return [self._loader(_Batches(self.watched, self.watched_batch_size, *self.seeds, 1))]
+
+    def _loader(self, batches: _Batches) -> DataLoader:
+        cuda = torch.cuda.is_available()
+        # On a GPU one worker reads ahead while the device computes; on a CPU it would take a core from the network.
+        return DataLoader(batches, batch_size=None, num_workers=1 if cuda else 0, pin_memory=cuda)
+
+
+# --- the loop ----------------------------------------------------------------------------------------------------
+
+
+class _Loop(lightning.LightningModule):
+    """Two views made on the device, outside autocast; then the method's losses; then Adam."""
+
+    def __init__(self, method: GradientMethod, views: Views, training: Training) -> None:
+        super().__init__()
+        self.method, self.views, self.training_settings = method, views, training
+        self.history: list[dict[str, float]] = []
+        self.automatic_optimization = False
+        self._sums: dict[str, Tensor] = {}
+        self._started = time.monotonic()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        seed = int(batch["seed"])
+        views = self.views(batch["scans"], seed)
+        # What the method draws is another stream than the views, and as stateless.
+        torch.manual_seed(seed_of(seed, 1))
+        return Batch(views, batch["target"], batch["attributes"])
+
+    def training_step(self, batch: Batch, step: int) -> None:
+        method = self.method
+        encoders, *estimators = _as_list(self.optimizers())
+        encoded = method.encode(batch)
+        for _ in range(method.estimator_steps):
+            for estimator in estimators:
+                self._step_of_estimator(estimator, encoded, batch)
+        with self.toggled_optimizer(encoders):
+            losses = method.losses(encoded, batch)
+            encoders.zero_grad()
+            self.manual_backward(losses["loss"])
+            self.clip_gradients(encoders, self.training_settings.gradient_clip, "norm")
+            encoders.step()
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+
+    def _step_of_estimator(self, optimizer: Any, encoded: Any, batch: Batch) -> None:
+        with self.toggled_optimizer(optimizer):
+            loss = self.method.estimator_loss(encoded, batch)
+            if loss is None:
+                return
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        loss = self.method.losses(self.method.encode(batch), batch)["loss"]
+        self.log("validation_loss", loss, on_epoch=True, batch_size=len(batch.target))
+
+    def on_fit_start(self) -> None:
+        self.views = self.views.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        self._sums, self._started = {}, time.monotonic()
+
+    def on_train_epoch_end(self) -> None:
+        for schedule in _as_list(self.lr_schedulers()):
+            schedule.step()
+        steps = self.trainer.num_training_batches
+        row = {"epoch": self.current_epoch + 1} | {name: float(value) / steps for name, value in self._sums.items()}
+        if "validation_loss" in self.trainer.callback_metrics:
+            row["validation_loss"] = float(self.trainer.callback_metrics["validation_loss"])
+        if not all(math.isfinite(value) for value in row.values()):
+            raise InputError(
+                f"training: the loss is not finite in epoch {row['epoch']} of {self.trainer.max_epochs}; "
+                "lower training.learning_rate, or set training.gradient_clip"
+            )
+        self.history.append(row | {"seconds": round(time.monotonic() - self._started, 3)})
+
+    def configure_optimizers(self) -> Any:
+        training, estimators = self.training_settings, self.method.estimator_parameters()
+        apart = {id(parameter) for parameter in estimators}
+        encoders = [parameter for parameter in self.method.parameters() if id(parameter) not in apart]
+        optimizers = [torch.optim.Adam(encoders, lr=training.learning_rate, weight_decay=training.weight_decay)]
+        schedules = []
+        if training.schedule == "cosine":
+            schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizers[0], training.epochs)]
+        if estimators:
+            optimizers.append(torch.optim.Adam(estimators, lr=self.method.estimator_learning_rate))
+        return optimizers, schedules
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Lightning returns nothing, one thing or a list of optimisers or schedules."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's own writer moves files between folders, which a kill can cut in half."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class _EveryEpoch(Checkpoint):
+    """Keeps the two newest epochs, the older in case the newer is damaged, and says how far training is.
+
+    `history.tsv` beside the checkpoints holds the loss so far.
+    """
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self.folder, self.title = folder, title
+        self._said = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, loop: Any, outputs: Any, batch: Any, step: int) -> None:
+        if time.monotonic() - self._said > 30:
+            self._say(f"epoch {trainer.current_epoch + 1}: step {step + 1} of {trainer.num_training_batches}")
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, loop: Any) -> None:
+        trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
+        for old in _checkpoints(self.folder)[2:]:
+            old.unlink()
+        write_tsv(self.folder / "history.tsv", pd.DataFrame(loop.history))
+        row = loop.history[-1]
+        left = ((trainer.max_epochs or 0) - row["epoch"]) * row["seconds"]
+        watched = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""
+        self._say(
+            f"epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "
+            f"{row['seconds']:.1f} s, at most {left:.0f} s left"
+        )
+
+    def _say(self, message: str) -> None:
+        self._said = time.monotonic()
+        say(f"{self.title}: {message}")
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
+
+
+def _resume_point(folder: Path, name: str, title: str) -> Path | None:
+    """The newest checkpoint that can be read, of the same settings and data; any other is cleared away, and said."""
+    identity = folder / "fingerprint.json"
+    if _checkpoints(folder) and not (identity.is_file() and read_json(identity) == name):
+        say(f"{title}: settings, data or code changed since the last checkpoint; training starts afresh")
+        shutil.rmtree(folder)
+    write_json(identity, name)
+    for path in _checkpoints(folder):
+        try:
+            epoch = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"] + 1
+        except Exception as error:  # whatever a damaged file makes torch raise
+            say(f"{title}: {path.name} cannot be read ({type(error).__name__}); trying the one before")
+            path.unlink()
+            continue
+        say(f"{title}: resumes after epoch {epoch}")
+        return path
+    return None
+
+
+def _precision(training: Training) -> str:
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_computes_bfloat16()
+    if training.precision == "bfloat16" or (training.precision == "auto" and native):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+_History = list[dict[str, float]]
+
+
+def fit(
+    method: Method,
+    scans: Scans,
+    views: Views,
+    training: Training,
+    *,
+    seeds: tuple[int, int],
+    folder: Path,
+    identity: str,
+    title: str,
+) -> tuple[_History, dict[str, str]]:
+    """Trains or solves a method; the same call goes on after an interruption.
+
+    Args:
+        method: untrained; it is left with its final weights.
+        scans: what it learns from.
+        views: how these are made ready.
+        training: the section `training` of the configuration.
+        seeds: of the run, and of the fold or the repetition.
+        folder: of the checkpoints.
+        identity: a fingerprint of all that the weights depend on; checkpoints of another one are cleared away.
+        title: what messages call this training.
+
+    Returns:
+        One row an epoch (the mean of each loss term, seconds), and the precision and device that it ran with.
+
+    Raises:
+        InputError: if the batches cannot be filled, or the loss is not finite.
+    """
+    if isinstance(method, ClosedFormMethod):
+        return _solve(method, scans, views)
+    if isinstance(method, GradientMethod):
+        data = _Data(scans, training, seeds)
+        return _descend(method, data, views, folder, _resume_point(folder, identity, title), title)
+    raise TypeError(f"{type(method).__name__} is neither a GradientMethod nor a ClosedFormMethod")
+
+
+def _solve(method: ClosedFormMethod, scans: Scans, views: Views) -> tuple[_History, dict[str, str]]:
+    """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
+    started = time.monotonic()
+
+    def read(rows: Sequence[int]) -> Tensor:
+        return views.plain(scans.read(list(rows)))
+
+    figures = method.fit(read, scans.rows, torch.tensor(scans.target))
+    row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
+    return [row], {"precision": "32-true", "device": "cpu"}
+
+
+def _descend(
+    method: GradientMethod, data: _Data, views: Views, folder: Path, checkpoint: Path | None, title: str
+) -> tuple[_History, dict[str, str]]:
+    """Trains by gradients, from a checkpoint on if there is one, and leaves the method with its final weights."""
+    training = data.training
+    # Channels last is what bfloat16 convolutions compute fastest in, on CPUs and GPUs.
+    axes = data.scans.read(data.scans.rows[:1]).ndim - 2
+    memory_format = torch.channels_last_3d if axes == 3 else torch.channels_last
+    method = method.to(memory_format=memory_format)  # type: ignore[call-overload]
+    loop = _Loop(method, views, training)
+    callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)]
+    best = None
+    if training.patience is not None:
+        best = ModelCheckpoint(
+            folder, "best", monitor="validation_loss", save_weights_only=True, enable_version_counter=False
+        )
+        callbacks += [EarlyStopping("validation_loss", patience=training.patience), best]
+    precision = _precision(training)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Lightning's advice (on workers, loggers, srun) does not hold here and would bury warnings that mean something.
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        trainer = lightning.Trainer(
+            max_epochs=training.epochs,
+            devices=1,
+            precision=precision,  # type: ignore[arg-type]
+            callbacks=callbacks,
+            plugins=[_AtomicCheckpoints()],
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=True,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+        try:
+            if best is None or not _stopped_early(loop, checkpoint):
+                trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
+        except SIGTERMException:
+            # Lightning's exception would exit with status 0, as if the model were there.
+            say(f"{title}: stopped by a signal; the same command goes on from the last epoch")
+            raise SystemExit(128 + signal.SIGTERM) from None
+    if best is not None:
+        weights = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+        loop.load_state_dict(weights)
+    return loop.history, {"precision": precision, "device": str(trainer.strategy.root_device)}
+
+
+def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:
+    """Whether early stopping had ended this training; then the loop has its history, as if it had just ended.
+
+    Lightning does not keep that, and would train one more epoch.
+    """
+    if checkpoint is None:
+        return False
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    loop.on_load_checkpoint(state)
+    return any(name.startswith("EarlyStopping") and each["stopped_epoch"] for name, each in state["callbacks"].items())
