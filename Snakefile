@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.runfiles import cohort_tables, workflow_config, write_run_files
+from sepclr_neuro.runfiles import cohort_tables, digits_files, workflow_config, write_run_files
 
 min_version("9.27")
 
@@ -54,6 +54,7 @@ localrules:
     all,
     cohort,
     splits,
+    digits,
 
 
 wildcard_constraints:
@@ -66,6 +67,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/probing.smk"
 include: "workflow/rules/saliency.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/digits.smk"
 
 
 rule all:

@@ -146,6 +146,33 @@ def report(path: ConfigFile) -> None:
 
 
 @app.command()
+def digits(
+    path: ConfigFile,
+    method: Annotated[str, typer.Option(help="Name of the method, as in `digits.methods`.", show_default=False)],
+    repetition: Annotated[int, typer.Option(min=0, help="Number of the repetition, from 0.", show_default=False)],
+) -> None:
+    """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
+    from sepclr_neuro import devices
+
+    config = load_config(path)
+    if method not in config.digits.methods:
+        raise InputError(f"--method {method}: {path} has it not in digits.methods: {', '.join(config.digits.methods)}")
+    with devices.free_gpu():
+        devices.use_given_threads()
+        from sepclr_neuro.digits.benchmark import run_method
+
+        run_method(config, Results(config.output), method, repetition)
+
+
+@app.command()
+def digits_table(path: ConfigFile) -> None:
+    """Make the table of digits on objects."""
+    from sepclr_neuro.digits.benchmark import write_digits_table
+
+    write_digits_table(*_read(path))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of config.yaml, for editors."""
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

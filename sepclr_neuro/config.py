@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +17,17 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.registry import METHODS, MethodSettings, Section
 
-__all__ = ["Config", "json_schema", "load_config", "parse_config", "stage_config"]
+__all__ = [
+    "IMAGE_SIZE",
+    "Config",
+    "Digits",
+    "ImageViews",
+    "Images",
+    "json_schema",
+    "load_config",
+    "parse_config",
+    "stage_config",
+]
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -409,6 +419,157 @@ class Report(Section):
     viewers: int = Field(6, ge=0, description="Most interactive viewers to embed; further maps are static pictures.")
 
 
+# --- the settings of one method ----------------------------------------------------------------------------------
+
+
+def _with_empty_settings(methods: Any) -> Any:
+    """A method without settings is `name:` in YAML, which reads as None."""
+    if isinstance(methods, Mapping):
+        return {name: {} if settings is None else settings for name, settings in methods.items()}
+    return methods
+
+
+def _check_method(name: str, path: str) -> None:
+    if name not in METHODS:
+        raise ValueError(f"{path}.{name}: no such method.{nearest(name, METHODS)}")
+
+
+def _of_method(shared: Section, settings: MethodSettings, keys: Sequence[str], path: str) -> list[Any]:
+    """Sections that all methods share, as they are for one."""
+    sections = []
+    for key in keys:
+        section = getattr(shared, key)
+        changed = section.model_dump() | getattr(settings, key, {})
+        sections.append(_validate(type(section), changed, f"{path}.{key}"))
+    return sections
+
+
+def _validate(model: type[Section], value: Mapping[str, Any], path: str) -> Any:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(error, model, path))) from error
+
+
+# --- digits on objects -------------------------------------------------------------------------------------------
+
+
+IMAGE_SIZE = 32
+"""Pixels a side of an image; smaller digits are padded to it, as released."""
+
+
+class Images(Section):
+    """Images of objects and of digits, which are laid over each other."""
+
+    source: Literal["embedded", "npz", "folder"] = Field(
+        "embedded",
+        description="`embedded`: scikit-learn's digits over generated textures. `npz`: one file with the arrays "
+        "`<set>_train`, `<set>_train_label`, `<set>_test` and `<set>_test_label` of each set of images, values 0 to "
+        "255. `folder`: image files and a table `labels.tsv` with the columns `file set side label`, side `train` or "
+        "`test`.",
+    )
+    path: Path | None = Field(None, description="The .npz file, or the folder.")
+    objects: str = Field("cifar", description="Name of the set of objects in the file or table; colour, 32 by 32.")
+    digits: str = Field("mnist", description="Name of the set of digits; grey, 32 by 32 or less, which is padded.")
+    train: int = Field(
+        1000, ge=10, description="Training images in each group. Released: 25000. Half of the objects are background."
+    )
+    test: int = Field(500, ge=10, description="Test images of the target group, which are all that probes look at.")
+
+    @model_validator(mode="after")
+    def _a_path_where_one_is_read(self) -> Self:
+        if (self.source == "embedded") != (self.path is None):
+            raise ValueError(
+                "`source: embedded` reads no `path`; remove it"
+                if self.path
+                else f"`source: {self.source}` needs a `path`"
+            )
+        return self
+
+
+class ImageViews(Section):
+    """Random changes that make two views of one image. Kinds, ranges and probabilities are the released ones."""
+
+    size: int = Field(24, ge=16, multiple_of=8, description="Side of a view, in pixels. Released: 24.")
+    crop_area: Annotated[tuple[PositiveFraction, PositiveFraction], AfterValidator(_ordered)] = Field(
+        (0.2, 1.0), description="Share of the image that a crop covers; its sides' ratio is 3/4 to 4/3."
+    )
+    flip_probability: Fraction = Field(0.5, description="Left-right.")
+    jitter_probability: Fraction = Field(0.8, description="How often brightness, contrast, saturation and hue change.")
+    brightness: Fraction = Field(0.4, description="Largest change, as a share.")
+    contrast: Fraction = Field(0.4, description="Largest change, as a share.")
+    saturation: Fraction = Field(0.4, description="Largest change, as a share.")
+    hue: float = Field(0.1, ge=0, le=0.5, description="Largest change, as a share of the colour circle.")
+    greyscale_probability: Fraction = Field(0.2, description="How often the colour is taken away.")
+
+
+_DIGITS_METHODS: dict[str, dict[str, Any]] = {
+    name: {"salient_weight": 1000, "informationless_weight": 1000} for name in ("sepclr-k-jem", "sepclr-no-k-jem")
+} | {"sepvae": {"training": {"learning_rate": 1e-3}}}
+
+
+class Digits(Section):
+    """The paper's benchmark of digits on objects; `snakemake digits` runs it."""
+
+    images: Images = Field(Images(), description="What is laid over what.")
+    views: ImageViews = Field(
+        ImageViews(), description="What makes two views of one image. Autoencoders reconstruct images as they are."
+    )
+    network: Network = Field(
+        Network(patch=2, pooling="mean"), description="The encoder. Released: resnet18 with SimCLR's stem for images."
+    )
+    training: Training = Field(
+        Training(epochs=20, batch_size=128), description="Released: 250 epochs, batches of 512, learning rate 3e-4."
+    )
+    seeds: int = Field(1, ge=1, description="Repetitions of each method, unless it says otherwise in `more_seeds`.")
+    more_seeds: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="`method: repetitions`.")
+    methods: dict[str, dict[str, Any]] = Field(
+        _DIGITS_METHODS,
+        min_length=1,
+        description="Methods to train, with the settings that differ. Released for SepCLR: salient_weight 1000, "
+        "informationless_weight 1000, independence_weight 10.",
+    )
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _bare_names(cls, methods: Any) -> Any:
+        return _with_empty_settings(methods)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name in self.methods:
+            _check_method(name, "digits.methods")
+            settings, network, _ = self.for_method(name)
+            if settings.columns():
+                raise ValueError(f"digits.methods.{name}.attributes: images have none; remove them")
+            fixed = network.name in ("light", "strided") and network.pooling == "none"
+            if settings.augmented and fixed and self.views.size != IMAGE_SIZE:
+                raise ValueError(
+                    f"digits.network.pooling: views have {self.views.size} pixels a side and images {IMAGE_SIZE}; only "
+                    "`mean` takes both"
+                )
+            if settings.augmented and network.name == "strided" and self.views.size < IMAGE_SIZE:
+                raise ValueError(f"digits.views.size: `strided` needs {IMAGE_SIZE} pixels; use another network")
+        for name in self.more_seeds:
+            if name not in self.methods:
+                raise ValueError(f"digits.more_seeds.{name}: not in digits.methods.{nearest(name, self.methods)}")
+        return self
+
+    def repetitions(self, method: str) -> int:
+        """How often a method is trained, from another start each time."""
+        return self.more_seeds.get(method, self.seeds)
+
+    def for_method(self, name: str) -> tuple[MethodSettings, Network, Training]:
+        """A method's own settings and the shared sections as they are for it.
+
+        Raises:
+            ValueError: if its settings are invalid; the message names the key path.
+        """
+        settings = _validate(METHODS[name].settings, self.methods[name], f"digits.methods.{name}")
+        network, training = _of_method(self, settings, ("network", "training"), f"digits.methods.{name}")
+        return settings, network, training
+
+
 class Config(Section):
     """A whole run."""
 
@@ -428,20 +589,17 @@ class Config(Section):
     probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
     saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
     report: Report = Field(Report(), description="What the HTML report holds.")
+    digits: Digits = Field(Digits(), description="The paper's other benchmark, which `snakemake digits` runs.")
 
     @field_validator("methods", mode="before")
     @classmethod
     def _bare_names(cls, methods: Any) -> Any:
-        """A method without settings is `name:` in YAML, which reads as None."""
-        if isinstance(methods, Mapping):
-            return {name: {} if settings is None else settings for name, settings in methods.items()}
-        return methods
+        return _with_empty_settings(methods)
 
     @model_validator(mode="after")
     def _methods_are_valid(self) -> Self:
         for name in self.methods:
-            if name not in METHODS:
-                raise ValueError(f"methods.{name}: no such method.{nearest(name, METHODS)}")
+            _check_method(name, "methods")
             self.for_method(name)
         return self
 
@@ -497,20 +655,9 @@ class Config(Section):
             ValueError: if its settings are invalid; the message names the key path.
         """
         settings = _validate(METHODS[name].settings, self.methods[name], f"methods.{name}")
-        shared = []
-        for key in ("network", "augmentation", "training"):
-            section = getattr(self, key)
-            changed = section.model_dump() | getattr(settings, key, {})
-            shared.append(_validate(type(section), changed, f"methods.{name}.{key}"))
-        network, augmentation, training = shared
+        keys = ("network", "augmentation", "training")
+        network, augmentation, training = _of_method(self, settings, keys, f"methods.{name}")
         return settings, network, augmentation, training
-
-
-def _validate(model: type[Section], value: Mapping[str, Any], path: str) -> Any:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise ValueError("; ".join(_explain(error, model, path))) from error
 
 
 # --- reading, with messages that name the key --------------------------------------------------------------------
@@ -612,7 +759,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
     "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
-    "report": tuple(Config.model_fields),
+    "report": tuple(name for name in Config.model_fields if name != "digits"),
+    "digits": ("digits",),
 }
 
 
@@ -637,7 +785,10 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
     for read, others in _ASKS_NOTHING.items():
         if read in sections:
             content |= {name: section for name, section in others.items() if name not in sections}
-    if method is not None:
+    if stage == "digits" and method is not None:
+        only = {"methods": {method: config.digits.methods[method]}, "more_seeds": {}, "seeds": 1}
+        content["digits"] |= only
+    elif method is not None:
         settings, network, augmentation, training = config.for_method(method)
         if "training" in sections:
             content["methods"] = {method: settings.model_dump(mode="json")}

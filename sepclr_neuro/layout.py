@@ -98,6 +98,17 @@ class Results:
     def saliency(self, method: str) -> Path:
         return self.root / "saliency" / method
 
+    # Digits on objects.
+    def digits_run(self, method: str, repetition: int | str) -> Path:
+        return self.root / "digits" / method / f"repetition-{repetition}.json"
+
+    def digits_history(self, method: str, repetition: int | str) -> Path:
+        return self.root / "digits" / method / f"repetition-{repetition}-history.tsv"
+
+    def digits_checkpoints(self, method: str, repetition: int | str) -> Path:
+        """Not an output of any rule, as those of volumes."""
+        return self.root / "checkpoints" / "digits" / method / f"repetition-{repetition}"
+
     @property
     def report(self) -> Path:
         return self.root / "report" / "index.html"

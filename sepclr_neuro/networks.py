@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -131,7 +132,7 @@ def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.
 
     if network.name == "resnet18":
         # Images of 32 pixels have no room for the usual stem: as SimCLR's appendix B.9, and as released with SepCLR.
-        stem = {"conv1_t_size": 3, "no_max_pool": True} if spatial_dims == 2 else {}
+        stem: dict[str, Any] = {"conv1_t_size": 3, "no_max_pool": True} if spatial_dims == 2 else {}
         return resnet18(spatial_dims=spatial_dims, n_input_channels=input_shape[0], num_classes=dim, **stem)
     return densenet121(spatial_dims=spatial_dims, in_channels=input_shape[0], out_channels=dim)
 

@@ -57,6 +57,9 @@ SEPCLR = Reference(
 class MethodSettings(Section):
     """What every method's settings can tell. Their keys are the method's own."""
 
+    augmented: ClassVar[bool] = False
+    """Whether what it sees of images are random views."""
+
     trained: ClassVar[bool] = False
     """Whether the sections `network`, `augmentation` and `training` apply to the method."""
 
@@ -80,6 +83,7 @@ class TrainedSettings(MethodSettings):
     """Settings of a method that is trained by gradients: its own values for keys of the sections that all share."""
 
     trained: ClassVar[bool] = True
+    augmented: ClassVar[bool] = True
 
     network: dict[str, Any] = Field({}, description="Keys of the section `network` that differ for this method.")
     augmentation: dict[str, Any] = Field({}, description="Keys of `augmentation` that differ for this method.")
@@ -221,6 +225,7 @@ class CVAESettings(TrainedSettings):
         ),
     )
     source: ClassVar[str] = "cVAE (Abid and Zou, 2019)"
+    augmented: ClassVar[bool] = False
 
     augmentation: dict[str, Any] = Field(
         _NO_VIEWS,

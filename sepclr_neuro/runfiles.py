@@ -16,7 +16,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import write_text_if_changed
 
-__all__ = ["cohort_tables", "is_running", "workflow_config", "write_run_files"]
+__all__ = ["cohort_tables", "digits_files", "is_running", "workflow_config", "write_run_files"]
 
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 PER_METHOD = ("training", "embedding", "saliency")
@@ -66,6 +66,7 @@ def write_run_files(config: Config, results: Results) -> None:
         return
     stages: list[tuple[str, str | None]] = [(stage, None) for stage in SHARED]
     stages += [(stage, method) for stage in PER_METHOD for method in config.methods]
+    stages += [("digits", method) for method in config.digits.methods] + [("digits", None)]
     for stage, method in stages:
         content = json.dumps(stage_config(config, stage, method), indent=2, ensure_ascii=False)
         write_text_if_changed(results.run_file(stage, method), content + "\n")
@@ -96,3 +97,11 @@ def _note_replaced_volumes(results: Results) -> None:
 def cohort_tables(config: Config) -> list[Path]:
     """Tables of the user that the cohort is read from; an edited one makes a new cohort."""
     return [table for study in config.cohort.studies for table in (study.participants, *study.phenotypes)]
+
+
+def digits_files(config: Config) -> list[Path]:
+    """Files of the user that the benchmark of digits reads; images in a folder are not looked at one by one."""
+    images = config.digits.images
+    if images.path is None:
+        return []
+    return [images.path / "labels.tsv" if images.source == "folder" else images.path]
