@@ -381,6 +381,7 @@ def _descend(
         warnings.filterwarnings("ignore", module=r"lightning\.")
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",  # other kinds lack float64, which losses need
             devices=1,
             precision=precision,  # type: ignore[arg-type]
             callbacks=callbacks,

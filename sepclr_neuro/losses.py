@@ -1,7 +1,7 @@
 r"""Terms of SepCLR: pure functions of the heads, one equation each.
 
-Every term is computed in float32 at least, outside autocast, from squared distances taken by difference (the matrix
-form of a distance loses all digits near 0), and every log of a mean of exponentials by ``logsumexp`` (the plain form is
+Every term is computed in float32 at least, outside autocast, distances between all pairs in float64 (in float32 their
+matrix form would lose all digits near 0), and every log of a mean of exponentials by ``logsumexp`` (the plain form is
 :math:`\log 0` for points that lie far apart).
 
 Source of all equations: Louiset, Duchesnay, Grigis, Gori, "Separating common from salient patterns with Contrastive
@@ -97,9 +97,15 @@ def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = Fal
 
 
 def log_kernel(x: Tensor, temperature: float = 0.5) -> Tensor:
-    r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N]."""
-    x = precise(x)
-    return -(x[:, None] - x[None]).square().sum(dim=2) / (2 * temperature)
+    r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N].
+
+    By the matrix form :math:`\|x_i\|^2 + \|x_j\|^2 - 2 x_i \cdot x_j` of centred points in float64, which for hundreds of
+    people takes a fifth of the time of differences and is more accurate than these are in float32.
+    """
+    centred = (x - x.detach().mean(dim=0)).double()
+    norms = centred.square().sum(dim=1)
+    squared = (norms[:, None] + norms - 2 * centred @ centred.T).clamp(min=0)
+    return -(squared / (2 * temperature)).to(precise(x).dtype)
 
 
 def uniformity(x: Tensor, temperature: float = 0.5) -> Tensor:
