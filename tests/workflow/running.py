@@ -54,6 +54,6 @@ def snakemake(folder: Path, *arguments: str, status: int = 0) -> str:
 
 def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     """How many jobs of each rule a dry run would start, without the rule ``all``."""
-    text = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments)
+    text = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules")
     found = re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1], re.MULTILINE) if "Job stats:" in text else []
     return {name: int(count) for name, count in found if name not in ("all", "total")}

@@ -1,0 +1,53 @@
+"""The workflow's second target, digits on objects: planned from the examples, run small, rerun only where it changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sepclr_neuro.config import load_config
+from sepclr_neuro.layout import Results
+from sepclr_neuro.registry import METHODS
+from sepclr_neuro.storage import read_tsv
+from tests.workflow.running import REPOSITORY, jobs, snakemake
+
+pytestmark = pytest.mark.timeout(600)
+
+EXAMPLES = sorted((REPOSITORY / "docs" / "examples").glob("digits_*.yaml"))
+PUBLISHED = [name for name in METHODS if name.startswith("sepclr-")] + ["cvae", "convae", "mm-cvae", "sepvae"]
+
+
+def write(folder: Path, **methods: dict[str, object]) -> None:
+    digits = {
+        "images": {"train": 20, "test": 20},
+        "network": {"channels": [8, 16], "patch": 2, "pooling": "mean"},
+        "training": {"epochs": 1, "batch_size": 8},
+        "methods": methods,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump({"digits": digits}, sort_keys=False))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_ask_for_every_published_method(path: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    content["digits"]["images"]["path"] = str(tmp_path / "images.npz")
+    (tmp_path / "images.npz").touch()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    config = load_config(tmp_path / "config.yaml").digits
+    assert len(PUBLISHED) == 18
+    assert {*PUBLISHED, "simclr"} <= set(config.methods)
+    runs = sum(config.repetitions(method) for method in config.methods)
+    assert jobs(tmp_path, "digits") == {"digits": 1, "digits_run": runs}
+
+
+def test_a_small_benchmark_ends_in_its_table_and_is_not_run_twice(tmp_path: Path) -> None:
+    write(tmp_path, **{"sepclr-no-k-jem": {}, "cvae": {}})
+    snakemake(tmp_path, "digits", "--cores", "2")
+    table = read_tsv(Results(tmp_path / "results").table("digits_on_objects", "tsv"))
+    assert table["method"].tolist() == ["sepclr-no-k-jem", "cvae"]
+    assert table["published_digits_common"].tolist() == [94.4, 23.0]
+    assert jobs(tmp_path, "digits") == {}
+    write(tmp_path, **{"sepclr-no-k-jem": {}, "cvae": {"beta": 2.0}})
+    assert jobs(tmp_path, "digits") == {"digits": 1, "digits_run": 1}
