@@ -99,8 +99,8 @@ def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = Fal
 def log_kernel(x: Tensor, temperature: float = 0.5) -> Tensor:
     r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N].
 
-    By the matrix form :math:`\|x_i\|^2 + \|x_j\|^2 - 2 x_i \cdot x_j` of centred points in float64, which for hundreds of
-    people takes a fifth of the time of differences and is more accurate than these are in float32.
+    By the matrix form :math:`\|x_i\|^2 + \|x_j\|^2 - 2 x_i \cdot x_j` of centred points in float64, which for
+    hundreds of people takes a fifth of the time of differences and is more accurate than these are in float32.
     """
     centred = (x - x.detach().mean(dim=0)).double()
     norms = centred.square().sum(dim=1)

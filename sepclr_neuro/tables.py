@@ -12,6 +12,7 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import METRICS, asked_people
+from sepclr_neuro.published import beside_published
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.storage import read_tsv, write_text, write_tsv
 
@@ -178,6 +179,9 @@ def write_tables(config: Config, results: Results) -> None:
     paper = paper_table(config, results)
     write_text(results.table("schizophrenia", "md"), _markdown(paper))
     write_text(results.table("schizophrenia", "tex"), _latex(config, paper))
+    beside = beside_published(read_tsv(results.table("schizophrenia", "tsv")))
+    write_tsv(results.table("beside_published", "tsv"), beside)
+    write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
     write_tsv(results.table("demographics", "tsv"), demographics(config, load_cohort(results)))
 
 
@@ -191,6 +195,34 @@ def _markdown(paper: PaperTable) -> str:
     lines += [line(list(row)) for row in paper.table.itertuples(index=False)]
     lines += ["", *(f"- {_markdown_text(note)}" for note in paper.notes), ""]
     return "\n".join(lines)
+
+
+def _beside_markdown(config: Config, beside: pd.DataFrame) -> str:
+    """One row a method and target, each figure followed by the published one, which is of another cohort."""
+    columns = {(column.target, column.space): column for column in _columns(config)}
+    lines = [
+        "# Beside the published figures",
+        "",
+        f"{SOURCES[config.cohort.source]} In the columns *published* stands what Louiset et al. (ICLR 2024) report for "
+        "**another cohort**, which is no target to be reached: people, sites and scores differ. Mean ± SD over folds.",
+        "",
+        "| Method | Target | common | published | salient | published |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (method, target), part in beside.groupby(["method", "target"], sort=False):
+        rows = {row["space"]: row for row in part.to_dict("records")}
+        cells = []
+        for space in SPACES:
+            row = rows["single" if "single" in rows else space]
+            mark = columns[str(target), space].arrow
+            cells.append(f"{_figure(row['mean'], row['sd'])} {mark}")
+            published = row["published_mean"]
+            cells.append("" if pd.isna(published) else _figure(published, row["published_sd"]))
+        single = " (single space)" if "single" in rows else ""
+        heading = columns[str(target), "common"].heading
+        titles = [_markdown_text(text) for text in (METHODS[str(method)].title + single, heading)]
+        lines.append("| " + " | ".join([*titles, *cells]) + " |")
+    return "\n".join([*lines, ""])
 
 
 def _markdown_text(text: str) -> str:

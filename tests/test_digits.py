@@ -14,13 +14,14 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from sepclr_neuro.config import Config, Images, ImageViews, parse_config
-from sepclr_neuro.digits.benchmark import _PUBLISHED, delta_tot, digits_table, probe_spaces, run_method
+from sepclr_neuro.digits.benchmark import delta_tot, digits_table, probe_spaces, run_method
 from sepclr_neuro.digits.benchmark import write_digits_table as write_table
 from sepclr_neuro.digits.images import ImageSet, load_images
 from sepclr_neuro.digits.views import adjust_colour, crop_and_resize, image_views
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
+from sepclr_neuro.published import published_digits
 from sepclr_neuro.storage import read_json, read_tsv, write_json
 
 # --- images ------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def test_a_perfect_separation_scores_so() -> None:
 
 
 def test_delta_tot_is_the_published_one() -> None:
-    published = pd.read_csv(_PUBLISHED, comment="#").set_index("method")
+    published = published_digits()
     ours = published.apply(lambda row: delta_tot(row.to_dict(), {"digits": 10, "objects": 10}), axis=1)
     difference = (ours - published["delta_tot"]).abs()
     # The row of MM-cVAE is 2.6 off its own columns, as published; others are rounded.

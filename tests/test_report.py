@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 from sepclr_neuro.config import Config, ProbeTarget, parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.published import published_schizophrenia
 from sepclr_neuro.report import figures, write_report
-from sepclr_neuro.report.findings import published_results, results_table, sentences
+from sepclr_neuro.report.findings import results_table, sentences
 from sepclr_neuro.storage import atomic_path, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
 from sepclr_neuro.volumes import as_image
@@ -498,7 +499,7 @@ def test_table_has_the_papers_layout() -> None:
 
 
 def test_published_figures_are_the_papers_and_marked(plain: tuple[Config, Results, str]) -> None:
-    published = published_results().set_index(["method", "target", "space"])
+    published = published_schizophrenia().set_index(["method", "target", "space"])
     assert published.loc[("sepclr-k-jem", "diagnosis", "salient"), "mean"] == 79.90
     assert len(published) == 5 * 6 * 2
     inside = plain[2].split('<div class="published">')[1].split("</div>\n</section>")[0]

@@ -221,3 +221,13 @@ def test_demographics_leave_unknown_sex_out_of_percentages() -> None:
     cohort.loc[0, "sex"] = np.nan
     table = demographics(Config(), cohort).set_index(["group", "site"])
     assert table.loc[("background", "all sites"), "female_percent"] == 50
+
+
+def test_published_figures_stand_beside_and_are_called_another_cohorts(run: tuple[Config, Results]) -> None:
+    write_tables(*run)
+    table = read_tsv(run[1].table("beside_published", "tsv")).set_index(["target", "space"])
+    assert table.loc[("age", "common"), ["mean", "published_mean", "published_sd"]].tolist() == [5.5, 6.64, 0.21]
+    text = run[1].table("beside_published", "md").read_text()
+    assert "| Age (MAE) | 5.50 ± 0.71 ↓ | 6.64 ± 0.21 | 9.25 ± 0.35 ↑ | 7.72 ± 0.45 |" in text
+    assert "**another cohort**" in text
+    assert "SIMULATED" in text

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from sepclr_neuro.digits.views import AsTheyAre, RandomViews
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
+from sepclr_neuro.published import published_digits
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.storage import fingerprint, read_json, write_json, write_text, write_tsv
@@ -34,7 +34,6 @@ __all__ = ["delta_tot", "digits_table", "probe_spaces", "run_method", "write_dig
 FACTORS = ("digits", "objects")
 SPACES = ("salient", "common")
 COLUMNS = ["digits_salient", "digits_common", "objects_salient", "objects_common"]
-_PUBLISHED = Path(__file__).with_name("published.csv")
 _AT_ONCE = 500
 
 
@@ -147,7 +146,7 @@ def digits_table(config: Config, results: Results) -> pd.DataFrame:
 
     A method with one space has its accuracies in the columns of the common space and no delta_tot.
     """
-    published = pd.read_csv(_PUBLISHED, comment="#").set_index("method")
+    published = published_digits()
     rows = []
     for method in config.digits.methods:
         runs = [

@@ -21,9 +21,10 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config import Config, Probes
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.published import published_schizophrenia
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.report import figures
-from sepclr_neuro.report.findings import method_title, published_results, results_table, sentences, target_label
+from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.storage import read_json, read_tsv, sha256, write_text
 from sepclr_neuro.tables import paper_table
 from sepclr_neuro.volumes import VolumeCache
@@ -331,7 +332,7 @@ def _results(config: Config, results: Results, problems: list[str]) -> dict[str,
         "notes": paper_table(config, results).notes,
         "sentences": {method_title(method): lines for method, lines in said.items()},
         "scores_picture": figures.scores_figure(table, scores, targets),
-        "published": results_table(published_results(), Probes().targets),
+        "published": results_table(published_schizophrenia(), Probes().targets),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -13,9 +12,7 @@ from sepclr_neuro.config import ProbeTarget
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.tables import METRIC_LABELS, SPACES, arrow
 
-__all__ = ["ResultsTable", "method_title", "published_results", "results_table", "sentences", "target_label"]
-
-_PUBLISHED = Path(__file__).with_name("published_schizophrenia.csv")
+__all__ = ["ResultsTable", "method_title", "results_table", "sentences", "target_label"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +38,6 @@ def method_title(method: str) -> str:
 def target_label(target: str, targets: Mapping[str, ProbeTarget]) -> str:
     """The target's label from the configuration, or its column's name."""
     return (targets[target].label if target in targets else None) or target
-
-
-def published_results() -> pd.DataFrame:
-    """The paper's table: ``method target metric space mean sd`` (Louiset et al., ICLR 2024), another cohort."""
-    return pd.read_csv(_PUBLISHED)
 
 
 def _cell(row: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""The workflow's second target, digits on objects: planned from the examples, run small, rerun only where it changed."""
+"""The workflow's second target, digits on objects: planned from the examples, run small, rerun where it changed."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ rule probe:
             category="Probes",
         ),
         latex=results.table("schizophrenia", "tex"),
+        beside=[results.table("beside_published", suffix) for suffix in ("tsv", "md")],
     log:
         results.log("probe"),
     benchmark:

@@ -1,0 +1,40 @@
+"""The figures that the paper published, as they are held against those of a run. Louiset et al., ICLR 2024.
+
+They are of another cohort (schizophrenia) and of larger images and networks (digits): beside a run's figures they show
+an order of magnitude, and which space should hold what.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["beside_published", "published_digits", "published_schizophrenia"]
+
+_FOLDER = Path(__file__).parent
+
+
+def published_schizophrenia() -> pd.DataFrame:
+    """The table of probes: ``method target metric space mean sd``; ``bacc`` in percent, MAE in years and points."""
+    return pd.read_csv(_FOLDER / "published_schizophrenia.csv")
+
+
+def published_digits() -> pd.DataFrame:
+    """Digits on objects, by method: ``digits_salient digits_common objects_salient objects_common delta_tot``."""
+    return pd.read_csv(_FOLDER / "published_digits_on_objects.csv", comment="#").set_index("method")
+
+
+def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
+    """Figures of a run with the published ones of the same method, target and space, NaN where there are none.
+
+    Args:
+        summary: the table schizophrenia.tsv.
+
+    Returns:
+        ``method target metric space mean sd published_mean published_sd``, in the order of ``summary``.
+    """
+    keys = ["method", "target", "metric", "space"]
+    names = {"mean": "published_mean", "sd": "published_sd"}
+    ours = summary[[*keys, "mean", "sd"]]
+    return ours.merge(published_schizophrenia().rename(columns=names), how="left", on=keys)
