@@ -1,10 +1,9 @@
-"""Random views of volumes, made in one batch on the device that trains.
+"""Random views of volumes, made on the device that trains.
 
 The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
 `RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`, and the tests compare each with MONAI's result for the same
-parameters. They are arranged for whole batches, since volume by volume they would cost more than the network: crop,
-resize, shift, flip and blur act on each axis alone, so for a volume all of them are one matrix an axis, and only a
-rotation needs a resampling of the grid.
+parameters. One after the other they would cost more than the network; but crop, resize, shift, flip and blur act on
+each axis alone, so for a volume all of them are one matrix an axis, and only a rotation needs a resampling of the grid.
 """
 
 from __future__ import annotations
@@ -55,17 +54,23 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int) -> Tensor:
     box = cutout[:, None] * uniform(*settings.cutout_share, axes)
     corner = (1 - box) * uniform(0, 1, axes)
 
-    view = volumes
     turned = affine & (degrees != 0).any(dim=1)
-    if turned.any():
-        view = view.clone()
-        view[turned.to(device)] = rotate(view[turned.to(device)], degrees[turned])
-    for axis, size in enumerate(view.shape[2:]):
-        view = _along_axis(axis_matrix(size, scale[:, axis], centre[:, axis], sigma).to(device, view.dtype), view, axis)
+    lengths = volumes.shape[2:]
+    matrices = [
+        axis_matrix(length, scale[:, axis], centre[:, axis], sigma).to(volumes) for axis, length in enumerate(lengths)
+    ]
     device_rng = torch.Generator(device).manual_seed(seed)
-    noise = torch.randn(view.shape, generator=device_rng, device=device, dtype=view.dtype)
-    view = view + noise * noise_sd.to(device, view.dtype).view(-1, *[1] * (axes + 1))
-    return view * _outside_boxes(corner, box, view.shape[2:]).to(device, view.dtype)
+    views = torch.empty_like(volumes)
+    # One by one, since a volume that stays in the processor's cache from first to last step is done sooner.
+    for i, view in enumerate(views):
+        source = rotate(volumes[i : i + 1], degrees[i : i + 1])[0] if turned[i] else volumes[i]
+        view.copy_(_along_axes([matrix[i] for matrix in matrices], source))
+        if noise_sd[i] > 0:
+            noise = torch.randn(view.shape, generator=device_rng, device=device, dtype=view.dtype)
+            view.add_(noise, alpha=float(noise_sd[i]))
+        if cutout[i]:
+            view[:, *_box(corner[i], box[i], lengths)] = 0
+    return views
 
 
 def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tensor:
@@ -96,13 +101,13 @@ def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tens
     return blur @ interpolation
 
 
-def _along_axis(matrix: Tensor, volumes: Tensor, axis: int) -> Tensor:
-    """matrix @ each line of the volumes along one spatial axis; [B, n, n] and [B, C, *spatial] -> the same shape."""
-    shape = volumes.shape
-    before = volumes.reshape(shape[0], math.prod(shape[1 : 2 + axis]), shape[2 + axis], -1)
-    if before.shape[-1] == 1:  # the last axis: lines are contiguous, so multiply from the right
-        return torch.matmul(before[..., 0], matrix.transpose(1, 2)).reshape(shape)
-    return torch.matmul(matrix[:, None], before).reshape(shape)
+def _along_axes(matrices: Sequence[Tensor], volume: Tensor) -> Tensor:
+    """Each matrix @ the lines along its spatial axis; [n, n] an axis and [C, *spatial] -> the same shape."""
+    # Each product takes the first axis and puts it back last, so that after all of them the order is the old one.
+    volume = volume.movedim(0, -1)
+    for matrix in matrices:
+        volume = (volume.flatten(1).T @ matrix.T).unflatten(0, volume.shape[1:])
+    return volume
 
 
 def rotate(volumes: Tensor, degrees: Tensor) -> Tensor:
@@ -130,12 +135,7 @@ def rotate(volumes: Tensor, degrees: Tensor) -> Tensor:
     return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _outside_boxes(corner: Tensor, box: Tensor, spatial: Sequence[int]) -> Tensor:
-    """1 outside each volume's box, 0 inside: [B, 1, *spatial]; corner and side are shares of the sides, [B, axes]."""
-    batch, axes = corner.shape
-    inside = torch.ones(batch, 1, *[1] * axes, dtype=torch.bool)
-    for axis, size in enumerate(spatial):
-        position = (torch.arange(size) + 0.5) / size
-        hit = (position >= corner[:, axis, None]) & (position < (corner + box)[:, axis, None])
-        inside = inside & hit.view(batch, 1, *[size if a == axis else 1 for a in range(axes)])
-    return ~inside
+def _box(corner: Tensor, box: Tensor, lengths: Sequence[int]) -> list[slice]:
+    """The voxels an axis whose middles lie in a box; corner and sides are shares of the axes, [axes]."""
+    starts, ends = (torch.ceil(share * torch.tensor(lengths) - 0.5).int().tolist() for share in (corner, corner + box))
+    return [slice(start, end) for start, end in zip(starts, ends, strict=True)]

@@ -78,7 +78,7 @@ class Standardisation:
 
     def apply(self, volumes: torch.Tensor) -> torch.Tensor:
         """Standardises volumes [B, 1, X, Y, Z] on this object's device; voxels outside the mask become 0."""
-        return (volumes - self.mean) / self.sd * self.mask
+        return (volumes - self.mean).div_(self.sd).mul_(self.mask)
 
 
 def _learn(

@@ -45,7 +45,7 @@ class _VolumeViews:
 
     def __call__(self, scans: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         volumes = self.plain(scans)
-        first, second = augment(volumes.repeat(2, *[1] * (volumes.ndim - 1)), self.augmentation, seed).chunk(2)
+        first, second = (augment(volumes, self.augmentation, seed_of(seed, view)) for view in (0, 1))
         return first, second
 
 

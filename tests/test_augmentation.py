@@ -88,11 +88,35 @@ def test_flip_mirrors_the_first_axis_only(volumes: torch.Tensor) -> None:
     torch.testing.assert_close(view, volumes.flip(2))
 
 
+def test_a_view_has_each_axis_by_its_matrix(volumes: torch.Tensor) -> None:
+    """Blur and mirror of volumes whose sides all differ, against MONAI's blur; no axis is taken for another."""
+    settings = OFF | {"blur_probability": 1.0, "blur_sigma_voxels": (0.7, 0.7), "flip_probability": 1.0}
+    coloured = torch.cat([volumes, 2 * volumes.flip(3)], dim=1)
+    expected = torch.stack([torch.as_tensor(GaussianSmooth(0.7)(volume)) for volume in coloured]).flip(2)
+    torch.testing.assert_close(augment(coloured, Augmentation(**settings), seed=0), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_only_the_views_that_are_drawn_are_turned(volumes: torch.Tensor) -> None:
+    many = volumes[:1].repeat(40, 1, 1, 1, 1)
+    before = many.clone()
+    views = augment(many, Augmentation(**(OFF | {"affine_probability": 0.5, "translation_share": 0.0})), seed=0)
+    turned = (views - many).abs().flatten(1).amax(dim=1) > 1e-3
+    assert 10 < turned.sum() < 30
+    torch.testing.assert_close(views[~turned], many[~turned])
+    torch.testing.assert_close(many, before, atol=0, rtol=0)  # what is given stays as it is
+
+
 def test_noise_has_the_sd_that_is_drawn() -> None:
     quiet = torch.zeros(200, 1, 16, 16, 16)
     sd = augment(quiet, Augmentation(**(OFF | {"noise_probability": 1.0, "noise_sd": 0.4})), seed=1).std((1, 2, 3, 4))
     assert sd.max() < 0.42
     assert sd.mean().item() == pytest.approx(0.2, abs=0.03)
+
+
+def test_noise_of_no_two_views_is_the_same() -> None:
+    views = augment(torch.zeros(6, 1, 16, 16, 16), Augmentation(**(OFF | {"noise_probability": 1.0})), seed=1)
+    correlation = torch.corrcoef(views.flatten(1))
+    assert (correlation - torch.eye(6)).abs().max() < 0.1
 
 
 def test_cutout_zeroes_one_box_of_the_right_size() -> None:
