@@ -95,6 +95,7 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
     config, results = _read(path, method)
     with devices.free_gpu():
         devices.use_given_threads()
+        devices.keep_freed_memory()
         from sepclr_neuro.training import train_fold
 
         train_fold(config, results, method, fold)
@@ -108,6 +109,7 @@ def embed(path: ConfigFile, method: Method) -> None:
     config, results = _read(path, method)
     with devices.free_gpu():
         devices.use_given_threads()
+        devices.keep_freed_memory()
         from sepclr_neuro.embedding import write_representations
 
         write_representations(config, results, method)
@@ -132,6 +134,7 @@ def saliency(path: ConfigFile, method: Method) -> None:
     config, results = _read(path, method)
     with devices.free_gpu():
         devices.use_given_threads()
+        devices.keep_freed_memory()
         from sepclr_neuro.saliency import write_saliency
 
         write_saliency(config, results, method)
@@ -159,6 +162,7 @@ def digits(
         raise InputError(f"--method {method}: {path} has it not in digits.methods: {', '.join(config.digits.methods)}")
     with devices.free_gpu():
         devices.use_given_threads()
+        devices.keep_freed_memory()
         from sepclr_neuro.digits.benchmark import run_method
 
         run_method(config, Results(config.output), method, repetition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -94,3 +95,27 @@ def test_torch_takes_the_threads_it_was_given(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     with pytest.raises(InputError, match="expected a whole number above 0, got 'many'"):
         devices.use_given_threads()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc keeps its own rules")
+def test_steps_take_no_new_memory_from_the_system() -> None:
+    code = (
+        "import resource, sys; from sepclr_neuro import devices\n"
+        "if sys.argv[1] == 'keep': devices.keep_freed_memory()\n"
+        "def steps():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(5): [bytearray(24 * 2**20) for _ in range(4)]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "steps(); print(steps())"
+    )
+    page_faults = {
+        how: int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("keep", "return")
+    }
+    assert page_faults["keep"] < page_faults["return"] / 10
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: pytest.fail("no C library is to be opened"))
+    devices.keep_freed_memory()
