@@ -417,6 +417,11 @@ class Report(Section):
     """The HTML report."""
 
     viewers: int = Field(6, ge=0, description="Most interactive viewers to embed; further maps are static pictures.")
+    participant_ids: bool = Field(
+        False,
+        description="Whether the page lists the ids of people who were left out and offers each prediction with its "
+        "scan id. Off, so that it can be sent around.",
+    )
 
 
 # --- the settings of one method ----------------------------------------------------------------------------------

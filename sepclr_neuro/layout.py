@@ -110,5 +110,10 @@ class Results:
         return self.root / "checkpoints" / "digits" / method / f"repetition-{repetition}"
 
     @property
+    def figures(self) -> Path:
+        """The report's charts as files, SVG and PNG."""
+        return self.root / "figures"
+
+    @property
     def report(self) -> Path:
         return self.root / "report" / "index.html"
