@@ -68,7 +68,7 @@ def answers_figure(
 
 
 def line_with_interval(
-    truth: NDArray[np.float64], prediction: NDArray[np.float64], people: NDArray[Any], at: NDArray[np.float64]
+    truth: NDArray[Any], prediction: NDArray[Any], people: NDArray[Any], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Least squares of prediction on truth, with a 95 % interval: a bootstrap over people, all scans of one together.
 

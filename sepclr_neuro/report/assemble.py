@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.results import what_was_found, what_was_trained
 from sepclr_neuro.report.shown import Figures, cell, table_uri
 from sepclr_neuro.storage import write_text
+from sepclr_neuro.volumes import quick_images
 
 __all__ = ["write_report"]
 
@@ -65,12 +65,8 @@ def write_report(config: Config, results: Results) -> None:
     if missing:
         raise InputError(missing)
 
-    # nilearn collects garbage at each access to an image, which takes most of the time unless what exists is left out.
-    gc.freeze()
-    try:
+    with quick_images():
         write_text(results.report, _page(config, results))
-    finally:
-        gc.unfreeze()
 
 
 def _page(config: Config, results: Results) -> str:

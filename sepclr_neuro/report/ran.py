@@ -13,14 +13,17 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sepclr_neuro.config import Config
+from sepclr_neuro.config import Config, Saliency
 from sepclr_neuro.layout import Results
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.report.findings import method_title
 from sepclr_neuro.report.shown import cell
+from sepclr_neuro.saliency import ATTRIBUTIONS
 from sepclr_neuro.storage import read_json, read_tsv, sha256
 
 __all__ = ["left_out", "what_ran"]
+
+PERMUTATIONS = 1000
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -152,7 +155,29 @@ def left_out(config: Config) -> list[str]:
                 f"{method_title(method)} was trained for {training.epochs} epochs instead of {full.training.epochs} "
                 "(training.epochs)."
             )
+    said += _left_out_of_maps(config.saliency)
     absent = [METHODS[name].title for name in METHODS if name not in config.methods]
     if absent:
         said.append(f"{len(config.methods)} of {len(METHODS)} methods were run; not: {'; '.join(absent)} (methods).")
+    return said
+
+
+def _left_out_of_maps(settings: Saliency) -> list[str]:
+    said = []
+    if settings.participants is not None:
+        said.append(f"Maps are of at most {settings.participants} held-out people a fold (saliency.participants).")
+    if "smoothgrad" in settings.attributions and settings.samples < Saliency().samples:
+        said.append(f"SmoothGrad took {settings.samples} samples instead of {Saliency().samples} (saliency.samples).")
+    absent = [title for name, title in ATTRIBUTIONS.items() if name not in settings.attributions]
+    if absent:
+        said.append(f"Maps not made: {', '.join(absent)} (saliency.attributions).")
+    if "salient-norm" not in settings.of:
+        said.append("The distance of the salient head from s' was not mapped (saliency.of).")
+    if settings.permutations < PERMUTATIONS:
+        count = settings.permutations or "no"
+        said.append(f"Group maps have {count} permutations; a paper wants {PERMUTATIONS} (saliency.permutations).")
+    if settings.atlas is None:
+        said.append("There is no table of regions, since no atlas was given (saliency.atlas).")
+    if not settings.sanity_participants:
+        said.append("Maps were not checked with shuffled weights (saliency.sanity_participants).")
     return said
