@@ -167,12 +167,19 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
     write_tables(config, results)
 
     for space in ("common", "salient"):
-        path = results.saliency(METHOD) / f"diagnosis_{space}.nii.gz"
+        path = results.saliency(METHOD) / "smoothgrad" / f"diagnosis_{space}.nii.gz"
         with atomic_path(path) as temporary:
             as_image((place[0] * brain).astype(np.float32), affine).to_filename(temporary)
         Figure(figsize=(4, 2)).savefig(path.with_name(f"diagnosis_{space}.png"))
-    found = {"target": "diagnosis", "space": "salient", "relevance_share": 0.31, "volume_share": 0.1, "ratio": 3.1}
-    write_tsv(results.saliency(METHOD) / "localisation.tsv", pd.DataFrame([found]))
+    key = {"attribution": "smoothgrad", "target": "diagnosis", "space": "salient"}
+    found = {"relevance_share": 0.31, "volume_share": 0.1, "ratio": 3.1, "people": 6}
+    write_tsv(results.saliency(METHOD) / "localisation.tsv", pd.DataFrame([key | found]))
+    checked = {"check": "weights", "layers": 3, "last_layer": "encoder.0", "spearman": 0.0123}
+    write_tsv(results.saliency(METHOD) / "sanity.tsv", pd.DataFrame([key | checked]))
+    cluster = {"contrast": "group", "sign": "negative", "peak_t": -5.55, "region": "Insula"}
+    write_tsv(results.saliency(METHOD) / "clusters.tsv", pd.DataFrame([key | cluster]))
+    write_tsv(results.vbm / "localisation.tsv", pd.DataFrame([{"target": "diagnosis", **found, "ratio": 4.4}]))
+    Figure(figsize=(4, 2)).savefig(results.vbm / "diagnosis.png")
     return results
 
 
@@ -352,6 +359,8 @@ def test_charts_change_their_colours_on_a_dark_page() -> None:
 def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
     assert any("not: SepCLR, no k-JEM; " in said for said in left_out(Config()))
     said = left_out(a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3}))
+    assert "Maps not made: Integrated gradients, Occlusion by region (saliency.attributions)." in said
+    assert "Group maps have 100 permutations; a paper wants 1000 (saliency.permutations)." in said
     assert said[:3] == [
         "Volumes have 64 × 64 × 64 voxels, the paper's 128 × 128 × 128 (volumes.shape).",
         "2 folds instead of 5 (splits.folds).",
@@ -367,13 +376,17 @@ def test_tests_and_intervals_are_shown_where_the_table_has_them(
     config = a_config(tmp_path, report={"viewers": 0})
     results = write_run(config)
     table = read_tsv(results.table("schizophrenia", "tsv"))
-    extra = {"null95": 61.5, "p": 0.021, "q": 0.042, "ci_low": 55.5, "ci_high": 77.5, "n": 12}
+    extra = {"null95": 61.5, "p": 0.021, "q": 0.042, "ci_low": 55.5, "ci_high": 77.5, "n": 12, "pooled": 58.0}
     write_tsv(results.table("schizophrenia", "tsv"), table.assign(**extra))
+    nulls = table.loc[:, ["method", "target", "metric", "space"]]
+    shape = {f"percentile_{k}": 0.45 + 0.001 * k for k in range(101)}
+    write_tsv(results.scores.with_name("nulls.tsv"), nulls.assign(**shape))
     write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame({"space": ["salient"], "value": [31.4]}))
     write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
     page = Page(page_of(config, results))
     words = " ".join(page.text.split())
-    assert "61.5 0.021 0.042 55.5 77.5 12" in words.split("Tests and intervals")[1]
+    assert (results.figures / "nulls.svg").is_file()
+    assert "61.5 0.021 0.042 55.5 77.5 12 58" in words.split("Tests and intervals")[1]
     assert "31.4" in words.split("Site leakage")[-1]
     assert "0.777" in words.split("Method against method")[1]
     sections = [given["id"] for tag, given in page.tags if tag == "section"]
@@ -401,9 +414,9 @@ def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any
     page = Page(text)
     assert banner in page.text.split("Not for clinical use")[0]
     captions = re.findall(r"<(?:fig)?caption>(.*?)<", text)
-    for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ", SepCLR, k-JEM: share"):
+    for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ": relevance share"):
         assert any(caption.startswith(banner + said) for caption in captions), said
-    assert captions.count(f"{banner}: ") == 4, "answers, spaces and two maps"
+    assert captions.count(f"{banner}: ") == 5, "answers, spaces, two maps and the t-map"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
 
@@ -510,7 +523,9 @@ def test_viewers_are_limited_and_pictures_stay(plain: tuple[Config, Results, str
         pages[most] = Page(page_of(config, write_run(config)))
     for most, page in pages.items():
         assert page.count("iframe") == len(page.frames) == min(most, 2)
-        pictures = [given["alt"] for tag, given in page.tags if tag == "img" and given["alt"].endswith("space, slices")]
+        pictures = [
+            given["alt"] for tag, given in page.tags if tag == "img" and given["alt"].endswith("SmoothGrad, slices")
+        ]
         assert len(pictures) == 2
 
 
@@ -518,11 +533,11 @@ def test_viewers_are_limited_and_pictures_stay(plain: tuple[Config, Results, str
 def test_an_empty_map_has_no_viewer(tmp_path: Path) -> None:
     config = a_config(tmp_path, report={"viewers": 1})
     results = write_run(config)
-    path = results.saliency(METHOD) / "diagnosis_salient.nii.gz"
+    path = results.saliency(METHOD) / "smoothgrad" / "diagnosis_salient.nii.gz"
     as_image(np.zeros((GRID,) * 3, dtype=np.float32), np.diag([6.0, 6, 6, 1])).to_filename(path)
     page = Page(page_of(config, results))
     assert [given["title"] for tag, given in page.tags if tag == "iframe"] == [
-        "Diagnosis: SepCLR, k-JEM, common space, interactive"
+        "Diagnosis: SepCLR, k-JEM, common space, SmoothGrad, interactive"
     ]
 
 
@@ -565,6 +580,43 @@ def test_hostile_text_is_inert(hostile_page: Path) -> None:
     for frame in page.frames:
         assert "alert(1)" not in frame.text
         assert "alert(1)" not in html.unescape(text.split("srcdoc=", 1)[1].split("</iframe>", 1)[0])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_maps_stand_beside_the_t_map_and_what_speaks_against_them(tmp_path: Path) -> None:
+    config = a_config(tmp_path, report={"viewers": 1})
+    page = Page(page_of(config, write_run(config)))
+    words = " ".join(page.text.split())
+    truth = words.split("Where the truth is known")[1]
+    assert "SepCLR, k-JEM smoothgrad diagnosis salient 0.31 0.1 3.1 6" in truth
+    assert "Voxel-wise t-map n/a diagnosis n/a 0.31 0.1 4.4 6" in truth
+    assert "group negative -5.55 Insula" in words.split("Clusters")[1]
+    assert "weights 3 encoder.0 0.0123" in words.split("Sanity checks")[-1]
+    assert "1 maps have a viewer, 1 are pictures alone" in words
+    assert any(given.get("alt") == "Diagnosis: Voxel-wise t-map, slices" for _, given in page.tags)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_further_attribution_methods_are_shown_named_and_cited(tmp_path: Path) -> None:
+    attributions = ["smoothgrad", "occlusion", "integrated-gradients"]
+    saliency = {"targets": ["diagnosis"], "attributions": attributions, "of": ["probe", "salient-norm"]}
+    config = a_config(tmp_path, report={"viewers": 6}, saliency=saliency)
+    results = write_run(config)
+    for attribution in attributions[1:]:
+        shutil.copytree(results.saliency(METHOD) / "smoothgrad", results.saliency(METHOD) / attribution)
+    shutil.copy(
+        results.saliency(METHOD) / "smoothgrad" / "diagnosis_salient.nii.gz",
+        results.saliency(METHOD) / "smoothgrad" / "salient-norm_salient.nii.gz",
+    )
+    page = Page(page_of(config, results))
+    assert page.count("iframe") == 3, "of the first attribution method alone"
+    words = " ".join(page.text.split())
+    assert "SepCLR, k-JEM, salient space, Occlusion by region" in words
+    assert "Distance of the salient head from s'" in words
+    assert "Occlusion replaced cubes of 24 mm by the mean of the training controls" in words
+    assert "Sundararajan M" in words
+    said = left_out(config)
+    assert not any("Maps not made" in line or "saliency.of" in line for line in said)
 
 
 # --- what the numbers say ----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
 from sepclr_neuro.volumes import VolumeCache, as_image
 
-__all__ = ["scores_figure", "training_figure", "volume_figure"]
+__all__ = ["nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
 _COLUMNS = 3  # of the scores' panels
 _CHUNK = 8  # volumes read at a time
@@ -131,6 +131,48 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
     names = ", ".join(target_label(target, targets) for target in shown) or "no target"
     return drawn(
         draw, f"Bars of the probes' scores in each space, with chance lines: {names}. Same values as the table."
+    )
+
+
+def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> Picture:
+    """What chance gives beside what was found, a panel a target: the shape is the null, the dot the figure itself.
+
+    Args:
+        nulls: ``method target metric space percentile_0 ... percentile_100``; ``bacc`` as a share.
+        results: ``method target metric space pooled``, the figure of all held-out people together; ``bacc`` in percent.
+        targets: the probes' targets, in the order of the panels.
+    """
+    key = ["method", "target", "metric", "space"]
+    both = nulls.merge(results[[*key, "pooled"]], on=key)
+    percentiles = [name for name in map(str, nulls.columns) if name.startswith("percentile_")]
+    both = both.dropna(subset=["pooled", *percentiles])
+    shown = [target for target in targets if (both["target"] == target).any()]
+    longest = max([1, *both.groupby("target").size()])
+
+    def draw() -> Figure:
+        figure, axes = _panels(max(1, len(shown)), _COLUMNS, 1.0 + 0.3 * longest)
+        for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
+            rows = both[both["target"] == target].reset_index(drop=True)
+            scale = 100 if targets[target].kind == "classification" else 1
+            for place in range(len(rows)):
+                colour = SPACE_COLOURS.get(rows["space"][place], INK)
+                values = scale * rows.loc[place, percentiles].to_numpy(np.float64)
+                if np.ptp(values) > 0:
+                    parts = ax.violinplot(values, [place], orientation="horizontal", widths=0.85, showextrema=False)
+                    for body in parts["bodies"]:  # type: ignore[attr-defined]
+                        body.set(facecolor=colour, alpha=0.35)
+                ax.plot(rows["pooled"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
+            names = [f"{method_title(m)}, {space}" for m, space in zip(rows["method"], rows["space"], strict=True)]
+            ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
+            ax.set_ylim(len(rows) - 0.5, -0.5)
+            ax.set_title(target_label(target, targets), parse_math=False)
+            ax.set_xlabel("balanced accuracy, %" if scale == 100 else "mean absolute error")
+            ax.grid(visible=False, axis="y")
+        return figure
+
+    names = ", ".join(target_label(target, targets) for target in shown) or "no target"
+    return drawn(
+        draw, f"Null distribution of each probe beside its figure: {names}. Same values as the table of tests."
     )
 
 

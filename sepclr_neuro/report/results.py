@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, Probes
 from sepclr_neuro.embedding import read_representations
@@ -41,8 +43,9 @@ def what_was_trained(config: Config, results: Results, problems: list[str], kept
 
 def what_was_found(config: Config, results: Results, problems: list[str], kept: Figures) -> dict[str, Any]:
     """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons."""
-    table = read_tsv(results.table("schizophrenia", "tsv"))
-    scores = read_tsv(results.scores)
+    whole = read_tsv(results.table("schizophrenia", "tsv"))
+    table, scores = _headline(whole), _headline(read_tsv(results.scores))
+    nulls = optional_table(results.scores.with_name("nulls.tsv"))
     targets = config.probes.targets
     for row in scores[scores["value"].isna()].itertuples():
         problems.append(
@@ -54,8 +57,11 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
     said = sentences(table, scores, targets)
     return {
         "results": results_table(table, targets, counts),
-        "results_data": table,
-        "tests": table if set(_TESTS) & set(table) else None,
+        "results_data": whole,
+        "tests": whole if set(_TESTS) & set(whole) else None,
+        "nulls_picture": None
+        if nulls is None or "pooled" not in table
+        else kept.keep("nulls", figures.nulls_figure(_headline(nulls), table, targets)),
         "notes": paper_table(config, results).notes,
         "sentences": {method_title(method): lines for method, lines in said.items()},
         "scores_picture": kept.keep("scores", figures.scores_figure(table, scores, targets)),
@@ -67,10 +73,18 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
     }
 
 
+def _headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the paper's table has: its two metrics, of the standard regime where probes were fitted in two."""
+    rows = table["metric"].isin(["bacc", "mae"])
+    return table[rows & (table["regime"] == "standard")] if "regime" in table else table[rows]
+
+
 def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
     """What probes answered, and both spaces in two dimensions: every fold as a file, the first one on the page."""
     cohort = load_cohort(results).set_index("scan_id")
-    predictions = optional_table(results.predictions, ("scan_id", "truth", "prediction"))
+    predictions = whole = optional_table(results.predictions, ("scan_id", "truth", "prediction"))
+    if predictions is not None and "regime" in predictions:
+        predictions = predictions[predictions["regime"] == "standard"]
     answered, spaces = [], []
     for method in config.methods:
         title = method_title(method)
@@ -92,5 +106,5 @@ def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict
     return {
         "answers": answered,
         "spaces": spaces,
-        "predictions": predictions if config.report.participant_ids else None,
+        "predictions": whole if config.report.participant_ids else None,
     }
