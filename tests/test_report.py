@@ -24,8 +24,8 @@ from sepclr_neuro.config import Config, ProbeTarget, parse_config
 from sepclr_neuro.embedding import Representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.report import answers, embeddings, figures, pictures, write_report
 from sepclr_neuro.published import published_schizophrenia
+from sepclr_neuro.report import answers, embeddings, figures, pictures, write_report
 from sepclr_neuro.report.findings import results_table, sentences
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import left_out
