@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.runfiles import cohort_tables, digits_files, workflow_config, write_run_files
+from sepclr_neuro.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
 
 min_version("9.27")
 

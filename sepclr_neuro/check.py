@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sepclr_neuro.atlases import read_atlas
 from sepclr_neuro.cohort import build_cohort
 from sepclr_neuro.config import Config, Implant, Training
 from sepclr_neuro.errors import InputError
@@ -19,7 +20,7 @@ __all__ = ["check"]
 
 
 def check(config: Config) -> str:
-    """Reads the tables and the headers of all volumes, tries splits, batches and probes' questions, writes nothing.
+    """Reads tables, an atlas and the headers of all volumes, tries splits, batches and questions, writes nothing.
 
     People who are yet to be made are those whom the stage ``dataset`` will make.
 
@@ -51,6 +52,11 @@ def check(config: Config) -> str:
     except InputError as error:
         problems += error.problems
     problems += _impossible(config, people)
+    if config.saliency.atlas is not None:
+        try:
+            read_atlas(config.saliency.atlas)
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise InputError(problems)
     return "\n".join(lines + _plan(config))

@@ -127,6 +127,14 @@ def probe(path: ConfigFile) -> None:
 
 
 @app.command()
+def vbm(path: ConfigFile) -> None:
+    """Make the voxel-wise t-maps that saliency maps are held against."""
+    from sepclr_neuro.vbm import write_vbm
+
+    write_vbm(*_read(path))
+
+
+@app.command()
 def saliency(path: ConfigFile, method: Method) -> None:
     """Map which voxels the probes of a method listen to."""
     from sepclr_neuro import devices

@@ -397,19 +397,67 @@ class Probes(Section):
         return self
 
 
+class Atlas(Section):
+    """Regions of the brain, in MNI space; voxels take the number of the nearest voxel of the atlas."""
+
+    image: Path = Field(description="NIfTI, one whole number a voxel, 0 for none.")
+    labels: Path = Field(description="Table (.tsv or .csv) with the columns `index`, the number, and `name`.")
+
+
+def _different(values: list[str]) -> list[str]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is listed twice")
+    return values
+
+
 class Saliency(Section):
-    """SmoothGrad maps of the probes' decision functions on held-out people."""
+    """Maps of what probes and salient heads listen to, in held-out people, and how far they can be believed."""
 
     targets: list[Name] = Field(["diagnosis", "sans", "saps"], description="Probe targets to map.")
-    samples: int = Field(8, ge=1, description="Noisy copies of each volume.")
+    attributions: Annotated[
+        list[Literal["smoothgrad", "integrated-gradients", "occlusion"]], AfterValidator(_different)
+    ] = Field(
+        ["smoothgrad"],
+        min_length=1,
+        description="How voxels are credited; the first is the one that the report shows first. Each takes its time "
+        "again: integrated gradients `steps` passes a scan, occlusion one a region.",
+    )
+    of: Annotated[list[Literal["probe", "salient-norm"]], AfterValidator(_different)] = Field(
+        ["probe"],
+        min_length=1,
+        description="`probe`: the decision function of each target's probe in each space. `salient-norm`: the squared "
+        "distance of the salient head from s', of methods that have one.",
+    )
+    samples: int = Field(8, ge=1, description="SmoothGrad: noisy copies of each volume.")
     noise_sd: float = Field(
         0.5,
         ge=0,
         description="SD of the noise, in the input's SDs. Our choice: the middle of 10-20 % of the range. With "
         f"`standardisation.intensity: none` in raw units of grey matter (0 to 1), and then {_MOST_RAW_NOISE} at most.",
     )
+    steps: int = Field(16, ge=1, description="Integrated gradients: steps from the mean control to the volume.")
+    atlas: Atlas | None = Field(
+        None, description="Regions of tables and of occlusion. Null: no table of regions, and occlusion of cubes."
+    )
+    occlusion_mm: float = Field(24.0, ge=4, description="Occlusion without an atlas: side of the cubes.")
     participants: int | None = Field(
         None, ge=2, description="Held-out people mapped in a fold, both groups alike, chosen by seed. Null: all."
+    )
+    participant_maps: bool = Field(
+        False, description="Also write each person's maps, named by participant id, into `participant_maps`."
+    )
+    permutations: int = Field(
+        100,
+        ge=0,
+        description="Of the group maps; the smallest p is 1 / (permutations + 1). A paper wants 1000 or more. 0: no "
+        "group maps.",
+    )
+    group_voxel_mm: float = Field(
+        6.0, gt=0, description="Group maps: finer voxels are averaged to blocks of about this size, to bound time."
+    )
+    sanity_participants: int = Field(
+        2, ge=0, description="People of the first fold in whom maps are made anew with shuffled weights. 0: none."
     )
 
 
@@ -417,6 +465,11 @@ class Report(Section):
     """The HTML report."""
 
     viewers: int = Field(6, ge=0, description="Most interactive viewers to embed; further maps are static pictures.")
+    participant_ids: bool = Field(
+        False,
+        description="Whether the page lists the ids of people who were left out and offers each prediction with its "
+        "scan id. Off, so that it can be sent around.",
+    )
 
 
 # --- the settings of one method ----------------------------------------------------------------------------------
@@ -620,6 +673,8 @@ class Config(Section):
                 )
             if target.kind == "regression" and name in ("sex", "site", "diagnosis"):
                 raise ValueError(f"probes.targets.{name}.kind: {name} is text, not numbers; use `classification`")
+        if "salient-norm" in known:
+            raise ValueError("the cohort's column 'salient-norm' has the name of a map; call it something else")
         for name in self.saliency.targets:
             if name not in self.probes.targets:
                 raise ValueError(f"saliency.targets: {name!r} is not probed.{nearest(name, self.probes.targets)}")
@@ -758,6 +813,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "training": ("standardisation", "augmentation", "network", "training", "methods"),
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
+    "vbm": ("cohort", "splits", "probes", "saliency"),
     "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name != "digits"),
     "digits": ("digits",),

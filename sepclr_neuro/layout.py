@@ -95,8 +95,17 @@ class Results:
     def table(self, name: str, suffix: str) -> Path:
         return self.root / "tables" / f"{name}.{suffix}"
 
+    @property
+    def vbm(self) -> Path:
+        """The voxel-wise t-maps beside which maps of methods stand."""
+        return self.root / "vbm"
+
     def saliency(self, method: str) -> Path:
         return self.root / "saliency" / method
+
+    def participant_maps(self, method: str) -> Path:
+        """Maps of single people. Not an output of any rule: Snakemake deletes outputs of a job that it restarts."""
+        return self.root / "participant_maps" / method
 
     # Digits on objects.
     def digits_run(self, method: str, repetition: int | str) -> Path:
@@ -108,6 +117,11 @@ class Results:
     def digits_checkpoints(self, method: str, repetition: int | str) -> Path:
         """Not an output of any rule, as those of volumes."""
         return self.root / "checkpoints" / "digits" / method / f"repetition-{repetition}"
+
+    @property
+    def figures(self) -> Path:
+        """The report's charts as files, SVG and PNG."""
+        return self.root / "figures"
 
     @property
     def report(self) -> Path:

@@ -16,11 +16,11 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import write_text_if_changed
 
-__all__ = ["cohort_tables", "digits_files", "is_running", "workflow_config", "write_run_files"]
+__all__ = ["atlas_files", "cohort_tables", "digits_files", "is_running", "workflow_config", "write_run_files"]
 
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 PER_METHOD = ("training", "embedding", "saliency")
-SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "report")
+SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "vbm", "report")
 
 
 def workflow_config(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> Config:
@@ -97,6 +97,12 @@ def _note_replaced_volumes(results: Results) -> None:
 def cohort_tables(config: Config) -> list[Path]:
     """Tables of the user that the cohort is read from; an edited one makes a new cohort."""
     return [table for study in config.cohort.studies for table in (study.participants, *study.phenotypes)]
+
+
+def atlas_files(config: Config) -> list[Path]:
+    """The atlas that maps are read by; another one makes new tables."""
+    atlas = config.saliency.atlas
+    return [] if atlas is None else [atlas.image, atlas.labels]
 
 
 def digits_files(config: Config) -> list[Path]:

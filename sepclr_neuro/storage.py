@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 __all__ = [
+    "as_tsv",
     "atomic_path",
     "fingerprint",
     "read_json",
@@ -76,9 +77,14 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def as_tsv(table: pd.DataFrame) -> str:
+    """A table as text, as the project writes them everywhere: tabs, ``n/a`` for missing, no index, six digits."""
+    return table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n")
+
+
 def write_tsv(path: str | Path, table: pd.DataFrame) -> None:
-    """Writes a table as the project does everywhere: tabs, UTF-8, ``n/a`` for missing, no index, six digits."""
-    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"))
+    """Writes a table in the form of :func:`as_tsv`, UTF-8, atomically."""
+    write_text(path, as_tsv(table))
 
 
 def read_tsv(path: str | Path, text: tuple[str, ...] = ()) -> pd.DataFrame:

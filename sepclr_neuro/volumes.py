@@ -7,6 +7,7 @@ through :class:`VolumeCache`.
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -17,6 +18,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256 as hash_of
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +47,7 @@ __all__ = [
     "grid_affine",
     "in_parallel",
     "load_volume",
+    "quick_images",
     "write_volumes",
 ]
 
@@ -412,6 +415,19 @@ def as_image(array: NDArray[Any], affine: Affine) -> nibabel.Nifti1Image:
     image.set_sform(affine, code="mni")
     image.header.set_xyzt_units("mm")
     return image
+
+
+@contextmanager
+def quick_images() -> Iterator[None]:
+    """Lets nilearn work at once: it collects garbage at each access to an image, which looks at all that exists.
+
+    What exists when it starts is left out of that. Not to be nested, since the inner end would end the outer one too.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 # --- a cohort's volumes ------------------------------------------------------------------------------------------

@@ -90,6 +90,8 @@ def test_defaults_are_a_whole_configuration() -> None:
             [f"methods.{METHOD}.attributes: the cohort has no column 'san'", "Did you mean 'sans'?"],
         ),
         ({"methods": {"pca": {"training": {}}}}, ["methods.pca.training: unknown key"]),
+        ({"saliency": {"attributions": ["occlusion", "occlusion"]}}, ["saliency.attributions", "is listed twice"]),
+        ({"saliency": {"attributions": ["lrp"]}}, ["saliency.attributions.0", "smoothgrad"]),
         ({"saliency": {"targets": ["diagnosi"]}}, ["saliency.targets: 'diagnosi' is not probed", "'diagnosis'?"]),
         ({"splits": {"stratify_by": ["sit"]}}, ["splits.stratify_by: the cohort has no column 'sit'", "'site'?"]),
         ([1], ["expected keys with values"]),
@@ -214,9 +216,9 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
         before, after = Config(), parse_config(content)
         return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
 
-    assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
-    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "saliency", "report"}
-    assert changed({"splits": {"folds": 3}}) == {"splits", "embedding", "probes", "saliency", "report"}
+    assert changed({"saliency": {"samples": 3}}) == {"vbm", "saliency", "report"}
+    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "vbm", "saliency", "report"}
+    assert changed({"splits": {"folds": 3}}) == {"splits", "embedding", "probes", "vbm", "saliency", "report"}
     assert changed({"title": "Another"}) == {"report"}
     assert changed({"training": {"epochs": 3}}) == {"training", "report"}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import platform
 import re
@@ -19,12 +21,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from sepclr_neuro.config import Config, ProbeTarget, parse_config
+from sepclr_neuro.embedding import Representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.published import published_schizophrenia
-from sepclr_neuro.report import figures, write_report
+from sepclr_neuro.report import answers, embeddings, figures, pictures, write_report
 from sepclr_neuro.report.findings import results_table, sentences
-from sepclr_neuro.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.report.pictures import Picture
+from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.storage import atomic_path, read_tsv, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
 from sepclr_neuro.volumes import as_image
 
@@ -152,17 +157,46 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
         measured = pd.DataFrame({"s": [45.0], "h:m:s": ["0:00:45"], "max_rss": ["-"]})
         write_tsv(results.benchmark("train", METHOD, f"fold-{fold}"), measured)
 
+        spaces = {f"{space}_{k}": rng.normal(size=PEOPLE) for space in ("common", "salient") for k in range(3)}
+        side = np.where(np.arange(PEOPLE) % 2 == fold, "train", "test")
+        representations = pd.DataFrame({"scan_id": ids, "side": side, **spaces})
+        write_tsv(results.representations(METHOD, fold), representations)
+
     write_tsv(results.scores, scores_of(config, better))
+    write_tsv(results.predictions, predictions_of(config, cohort))
     write_tables(config, results)
 
     for space in ("common", "salient"):
-        path = results.saliency(METHOD) / f"diagnosis_{space}.nii.gz"
+        path = results.saliency(METHOD) / "smoothgrad" / f"diagnosis_{space}.nii.gz"
         with atomic_path(path) as temporary:
             as_image((place[0] * brain).astype(np.float32), affine).to_filename(temporary)
         Figure(figsize=(4, 2)).savefig(path.with_name(f"diagnosis_{space}.png"))
-    found = {"target": "diagnosis", "space": "salient", "relevance_share": 0.31, "volume_share": 0.1, "ratio": 3.1}
-    write_tsv(results.saliency(METHOD) / "localisation.tsv", pd.DataFrame([found]))
+    key = {"attribution": "smoothgrad", "target": "diagnosis", "space": "salient"}
+    found = {"relevance_share": 0.31, "volume_share": 0.1, "ratio": 3.1, "people": 6}
+    write_tsv(results.saliency(METHOD) / "localisation.tsv", pd.DataFrame([key | found]))
+    checked = {"check": "weights", "layers": 3, "last_layer": "encoder.0", "spearman": 0.0123}
+    write_tsv(results.saliency(METHOD) / "sanity.tsv", pd.DataFrame([key | checked]))
+    cluster = {"contrast": "group", "sign": "negative", "peak_t": -5.55, "region": "Insula"}
+    write_tsv(results.saliency(METHOD) / "clusters.tsv", pd.DataFrame([key | cluster]))
+    write_tsv(results.vbm / "localisation.tsv", pd.DataFrame([{"target": "diagnosis", **found, "ratio": 4.4}]))
+    Figure(figsize=(4, 2)).savefig(results.vbm / "diagnosis.png")
     return results
+
+
+def predictions_of(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
+    """Guesses about every held-out scan."""
+    rng = np.random.default_rng(1)
+    tables = []
+    for fold in range(FOLDS):
+        for target, question in config.probes.targets.items():
+            for space in ("common", "salient"):
+                test = cohort.iloc[1 - fold :: 2]
+                number = question.kind == "regression"
+                truth = test[target].astype(str)
+                table = {"method": METHOD, "fold": fold, "target": target, "space": space, "scan_id": test["scan_id"]}
+                table |= {"truth": truth, "prediction": rng.permutation(truth)}
+                tables.append(pd.DataFrame(table | {"score": np.nan if number else rng.normal(size=len(test))}))
+    return pd.concat(tables)
 
 
 def page_of(config: Config, results: Results) -> str:
@@ -206,6 +240,19 @@ class Page(HTMLParser):
 
     def count(self, tag: str) -> int:
         return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what a page says: charts take seconds."""
+    for module, name in (
+        (figures, "training_figure"),
+        (figures, "scores_figure"),
+        (figures, "volume_figure"),
+        (answers, "answers_figure"),
+        (embeddings, "embedding_figure"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_: Picture("data:,", "data:,", "none"))
 
 
 @pytest.fixture(scope="module")
@@ -254,10 +301,96 @@ def test_structure_is_whole_and_accessible(plain: tuple[Config, Results, str]) -
     assert ("html", {"lang": "en"}) in page.tags
 
 
+def downloads(page: Page) -> dict[str, str]:
+    """The content of the files that a page holds, by name."""
+    links = [given for tag, given in page.tags if tag == "a" and "download" in given]
+    return {link["download"]: base64.b64decode(link["href"].split("base64,", 1)[1]).decode() for link in links}
+
+
 def test_no_participant_is_named(plain: tuple[Config, Results, str]) -> None:
-    text = plain[2]
-    assert "secret" not in text
-    assert "sub-gone" not in text
+    for text in (plain[2], *downloads(Page(plain[2])).values()):
+        assert "secret" not in text
+        assert "sub-gone" not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ids_are_told_to_whoever_asks(tmp_path: Path) -> None:
+    config = a_config(tmp_path, report={"viewers": 0, "participant_ids": True})
+    results = write_run(config)
+    page = Page(page_of(config, results))
+    assert "sub-gone1" in page.text
+    files = downloads(page)
+    assert files["exclusions.tsv"] == results.exclusions.read_text()
+    assert files["predictions.tsv"] == results.predictions.read_text()
+
+
+def test_every_table_can_be_downloaded_as_it_is_on_disk(plain: tuple[Config, Results, str]) -> None:
+    _, results, text = plain
+    page = Page(text)
+    files = downloads(page)
+    for name in ("schizophrenia", "demographics"):
+        assert files[f"{name}.tsv"] == results.table(name, "tsv").read_text()
+    assert len(files) == page.count("table")
+    assert len(pd.read_csv(io.StringIO(files["published.tsv"]), sep="\t")) == len(published_schizophrenia())
+
+
+def test_charts_are_files_too(plain: tuple[Config, Results, str]) -> None:
+    _, results, text = plain
+    names = {"scores", f"training_{METHOD}", f"answers_{METHOD}"} | {f"spaces_{METHOD}_fold-{k}" for k in range(FOLDS)}
+    written = {path.name for path in results.figures.iterdir()}
+    assert written == {f"{name}.{suffix}" for name in names for suffix in ("svg", "png")} | {"volumes.png"}
+    light = base64.b64encode((results.figures / "scores.svg").read_bytes()).decode()
+    assert f'<img src="data:image/svg+xml;base64,{light}"' in text
+
+
+def test_charts_change_their_colours_on_a_dark_page() -> None:
+    def draw() -> Figure:
+        figure = Figure(figsize=(1, 1))
+        figure.text(0, 0, "x")
+        return figure
+
+    picture = pictures.drawn(draw, "x")
+    light, dark = (base64.b64decode(uri.split(",", 1)[1]).decode() for uri in (picture.light, picture.dark))
+    assert (pictures.INK in light, pictures.INK in dark, "#e6edf3" in dark) == (True, False, True)
+    # Nothing of the dark colours is one that is changed, or a colour would be changed twice.
+    assert not set(pictures._DARK) & set(pictures._DARK.values())
+
+
+def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
+    assert any("not: SepCLR, no k-JEM; " in said for said in left_out(Config()))
+    said = left_out(a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3}))
+    assert "Maps not made: Integrated gradients, Occlusion by region (saliency.attributions)." in said
+    assert "Group maps have 100 permutations; a paper wants 1000 (saliency.permutations)." in said
+    assert said[:3] == [
+        "Volumes have 64 × 64 × 64 voxels, the paper's 128 × 128 × 128 (volumes.shape).",
+        "2 folds instead of 5 (splits.folds).",
+        "SepCLR, k-JEM was trained for 3 epochs instead of 100 (training.epochs).",
+    ]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_tests_and_intervals_are_shown_where_the_table_has_them(
+    plain: tuple[Config, Results, str], tmp_path: Path
+) -> None:
+    assert "Tests and intervals" not in Page(plain[2]).text
+    config = a_config(tmp_path, report={"viewers": 0})
+    results = write_run(config)
+    table = read_tsv(results.table("schizophrenia", "tsv"))
+    extra = {"null95": 61.5, "p": 0.021, "q": 0.042, "ci_low": 55.5, "ci_high": 77.5, "n": 12, "pooled": 58.0}
+    write_tsv(results.table("schizophrenia", "tsv"), table.assign(**extra))
+    nulls = table.loc[:, ["method", "target", "metric", "space"]]
+    shape = {f"percentile_{k}": 0.45 + 0.001 * k for k in range(101)}
+    write_tsv(results.scores.with_name("nulls.tsv"), nulls.assign(**shape))
+    write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame({"space": ["salient"], "value": [31.4]}))
+    write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
+    page = Page(page_of(config, results))
+    words = " ".join(page.text.split())
+    assert (results.figures / "nulls.svg").is_file()
+    assert "61.5 0.021 0.042 55.5 77.5 12 58" in words.split("Tests and intervals")[1]
+    assert "31.4" in words.split("Site leakage")[-1]
+    assert "0.777" in words.split("Method against method")[1]
+    sections = [given["id"] for tag, given in page.tags if tag == "section"]
+    assert sections.index("results") < sections.index("leakage") < sections.index("maps")
 
 
 FILES_COHORT = {
@@ -269,6 +402,7 @@ FILES_COHORT = {
 IMPLANTED_COHORT = {"cohort": {"source": "implanted", "studies": [{"name": "one", "participants": "participants.tsv"}]}}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("changes", "banner"),
     [({}, "SIMULATED cohort"), (IMPLANTED_COHORT, "IMPLANTED effect"), (FILES_COHORT, "Real cohort")],
@@ -280,13 +414,14 @@ def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any
     page = Page(text)
     assert banner in page.text.split("Not for clinical use")[0]
     captions = re.findall(r"<(?:fig)?caption>(.*?)<", text)
-    for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ", SepCLR, k-JEM: share"):
+    for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ": relevance share"):
         assert any(caption.startswith(banner + said) for caption in captions), said
-    assert captions.count(f"{banner}: ") == 2, "maps"
+    assert captions.count(f"{banner}: ") == 5, "answers, spaces, two maps and the t-map"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_ran_is_told(tmp_path: Path) -> None:
     config = a_config(tmp_path, methods={METHOD: {"temperature": 0.7, "training": {"epochs": 3}}}, seed=5)
     results = write_run(config)
@@ -302,13 +437,14 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words
     # 90 s a fold.
-    assert "cuda:0 (aarch64) 32-true 0 3.0 " in words
+    assert "cuda:0 (aarch64) 32-true 0 3 " in words
     made_with = words.split("Report made with")[1]
     for said in (f"Python {platform.python_version()}", "snakemake 9.", "scikit-learn 1.", "nilearn 0."):
         assert said in made_with
     assert "train 2 1.5 " in words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_folders_around_the_run_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "jane.doe" / "trial"
     work.mkdir(parents=True)
@@ -341,6 +477,7 @@ CROPPED = "cropped and padded to 64 × 64 × 64 voxels"
 RESAMPLED = "resampled (trilinear) to 64 × 64 × 64 voxels of 3.0 mm"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("cohort", "volumes", "steps"),
     [
@@ -364,10 +501,8 @@ RESAMPLED = "resampled (trilinear) to 64 × 64 × 64 voxels of 3.0 mm"
     ids=["files", "files-resampled", "implanted-resampled", "implanted", "simulated", "simulated-plain"],
 )
 def test_methods_text_tells_the_steps_in_their_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cohort: dict[str, Any], volumes: dict[str, Any], steps: str
+    tmp_path: Path, cohort: dict[str, Any], volumes: dict[str, Any], steps: str
 ) -> None:
-    for name in ("training_figure", "scores_figure", "volume_figure"):  # slow to draw
-        monkeypatch.setattr(figures, name, lambda *_: figures.Picture("data:,", "data:,", "none"))
     config = a_config(tmp_path, report={"viewers": 0}, volumes=volumes, **cohort)
     words = " ".join(Page(page_of(config, write_run(config))).text.split())
     assert steps in words.split("Methods text")[-1]
@@ -380,6 +515,7 @@ def test_exclusions_are_counted_by_rule(plain: tuple[Config, Results, str]) -> N
     assert "simulated age outside 18 to 65 2" in words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_viewers_are_limited_and_pictures_stay(plain: tuple[Config, Results, str], tmp_path: Path) -> None:
     pages = {1: Page(plain[2])}
     for most in (0, 6):
@@ -387,21 +523,25 @@ def test_viewers_are_limited_and_pictures_stay(plain: tuple[Config, Results, str
         pages[most] = Page(page_of(config, write_run(config)))
     for most, page in pages.items():
         assert page.count("iframe") == len(page.frames) == min(most, 2)
-        pictures = [given["alt"] for tag, given in page.tags if tag == "img" and given["alt"].endswith("space, slices")]
+        pictures = [
+            given["alt"] for tag, given in page.tags if tag == "img" and given["alt"].endswith("SmoothGrad, slices")
+        ]
         assert len(pictures) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_empty_map_has_no_viewer(tmp_path: Path) -> None:
     config = a_config(tmp_path, report={"viewers": 1})
     results = write_run(config)
-    path = results.saliency(METHOD) / "diagnosis_salient.nii.gz"
+    path = results.saliency(METHOD) / "smoothgrad" / "diagnosis_salient.nii.gz"
     as_image(np.zeros((GRID,) * 3, dtype=np.float32), np.diag([6.0, 6, 6, 1])).to_filename(path)
     page = Page(page_of(config, results))
     assert [given["title"] for tag, given in page.tags if tag == "iframe"] == [
-        "Diagnosis: SepCLR, k-JEM, common space, interactive"
+        "Diagnosis: SepCLR, k-JEM, common space, SmoothGrad, interactive"
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_missing_is_left_out_and_said(tmp_path: Path) -> None:
     config = a_config(tmp_path)
     results = write_run(config)
@@ -442,9 +582,47 @@ def test_hostile_text_is_inert(hostile_page: Path) -> None:
         assert "alert(1)" not in html.unescape(text.split("srcdoc=", 1)[1].split("</iframe>", 1)[0])
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_maps_stand_beside_the_t_map_and_what_speaks_against_them(tmp_path: Path) -> None:
+    config = a_config(tmp_path, report={"viewers": 1})
+    page = Page(page_of(config, write_run(config)))
+    words = " ".join(page.text.split())
+    truth = words.split("Where the truth is known")[1]
+    assert "SepCLR, k-JEM smoothgrad diagnosis salient 0.31 0.1 3.1 6" in truth
+    assert "Voxel-wise t-map n/a diagnosis n/a 0.31 0.1 4.4 6" in truth
+    assert "group negative -5.55 Insula" in words.split("Clusters")[1]
+    assert "weights 3 encoder.0 0.0123" in words.split("Sanity checks")[-1]
+    assert "1 maps have a viewer, 1 are pictures alone" in words
+    assert any(given.get("alt") == "Diagnosis: Voxel-wise t-map, slices" for _, given in page.tags)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_further_attribution_methods_are_shown_named_and_cited(tmp_path: Path) -> None:
+    attributions = ["smoothgrad", "occlusion", "integrated-gradients"]
+    saliency = {"targets": ["diagnosis"], "attributions": attributions, "of": ["probe", "salient-norm"]}
+    config = a_config(tmp_path, report={"viewers": 6}, saliency=saliency)
+    results = write_run(config)
+    for attribution in attributions[1:]:
+        shutil.copytree(results.saliency(METHOD) / "smoothgrad", results.saliency(METHOD) / attribution)
+    shutil.copy(
+        results.saliency(METHOD) / "smoothgrad" / "diagnosis_salient.nii.gz",
+        results.saliency(METHOD) / "smoothgrad" / "salient-norm_salient.nii.gz",
+    )
+    page = Page(page_of(config, results))
+    assert page.count("iframe") == 3, "of the first attribution method alone"
+    words = " ".join(page.text.split())
+    assert "SepCLR, k-JEM, salient space, Occlusion by region" in words
+    assert "Distance of the salient head from s'" in words
+    assert "Occlusion replaced cubes of 24 mm by the mean of the training controls" in words
+    assert "Sundararajan M" in words
+    said = left_out(config)
+    assert not any("Maps not made" in line or "saliency.of" in line for line in said)
+
+
 # --- what the numbers say ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_sentences_follow_the_numbers(plain: tuple[Config, Results, str], tmp_path: Path) -> None:
     won = plain[2]
     assert "Diagnosis: salient 81.0 % vs common 46.0 % (chance 50.0 %); salient does better in 2 of 2 folds." in won
@@ -508,6 +686,45 @@ def test_published_figures_are_the_papers_and_marked(plain: tuple[Config, Result
     assert "Chance" not in inside
 
 
+# --- charts -------------------------------------------------------------------------------------------------------
+
+
+def test_the_plane_is_that_of_the_training_people() -> None:
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(40, 3)) * [5, 1, 0.1], rng.normal(size=(10, 3)) * [0.1, 1, 9]
+    side = np.repeat(["train", "test"], [40, 10])
+    one = Representations([str(k) for k in range(50)], side, {"common": np.vstack([train, test])})
+    points, shares = embeddings.plane(one, "common")
+    values, vectors = np.linalg.eigh(np.cov(train.T))
+    expected = (test - train.mean(axis=0)) @ vectors[:, ::-1][:, :2]
+    np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-8)
+    np.testing.assert_allclose(shares, values[::-1][:2] / values.sum())
+
+
+def test_a_space_of_one_dimension_or_without_variance_has_a_plane_too() -> None:
+    side = np.repeat(["train", "test"], [4, 2])
+    for values in (np.arange(6.0)[:, None], np.zeros((6, 3))):
+        points, shares = embeddings.plane(Representations(list("abcdef"), side, {"single": values}), "single")
+        assert points.shape == (2, 2)
+        assert np.isfinite(points).all()
+        assert np.isfinite(shares).all()
+
+
+def test_the_interval_of_a_line_is_a_bootstrap_over_people() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=60)
+    prediction = 0.5 * truth + rng.normal(size=60)
+    people = np.repeat(np.arange(30), 2)
+    at = np.array([-1.0, 2.0])
+    line, low, high = answers.line_with_interval(truth, prediction, people, at)
+    np.testing.assert_allclose(line, np.polyval(np.polyfit(truth, prediction, 1), at))
+    drawn = []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(people == person) for person in rng.integers(0, 30, 30)])
+        drawn.append(np.polyval(np.polyfit(truth[rows], prediction[rows], 1), at))
+    np.testing.assert_allclose([low, high], np.quantile(drawn, [0.025, 0.975], axis=0), atol=0.12)
+
+
 # --- in a real browser -------------------------------------------------------------------------------------------
 
 
@@ -523,20 +740,44 @@ def chromium(page: Path, folder: Path, *options: str) -> subprocess.CompletedPro
     return subprocess.run([*command, *options, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
 
 
-def test_browser_draws_the_page_without_an_error(hostile_page: Path, tmp_path: Path) -> None:
-    # A copy that writes down where its pictures and viewers are; the page itself runs no script.
+def found_in_browser(page: Path, folder: Path, *options: str) -> dict[str, Any]:
+    """What a browser makes of a page: a copy writes down where its pictures and viewers are."""
+    # The page itself runs no script.
     probe = """<script>addEventListener("load", () => {
         const where = (element) => { const r = element.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; };
         document.body.dataset.found = JSON.stringify({
             viewers: [...document.querySelectorAll("iframe")].map(where),
             broken: [...document.images].filter((image) => !image.naturalWidth).length,
             width: document.documentElement.scrollWidth,
+            window: innerWidth,
+            background: getComputedStyle(document.body).backgroundColor,
+            charts: [...document.images].map((image) => image.currentSrc).filter((uri) => uri.includes("svg")),
         });
     });</script></body>"""
-    instrumented = tmp_path / "probe.html"
-    instrumented.write_text(hostile_page.read_text(encoding="utf-8").replace("</body>", probe, 1), encoding="utf-8")
-    dumped = chromium(instrumented, tmp_path, "--dump-dom").stdout
-    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dumped).group(1)))  # type: ignore[union-attr]
+    instrumented = folder / "probe.html"
+    instrumented.write_text(page.read_text(encoding="utf-8").replace("</body>", probe, 1), encoding="utf-8")
+    dumped = chromium(instrumented, folder, "--dump-dom", *options).stdout
+    found: dict[str, Any] = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dumped).group(1)))  # type: ignore[union-attr]
+    return found
+
+
+def test_a_dark_page_has_dark_charts(hostile_page: Path, tmp_path: Path) -> None:
+    light = found_in_browser(hostile_page, tmp_path)
+    dark = found_in_browser(hostile_page, tmp_path, "--blink-settings=preferredColorScheme=0")
+    assert (light["background"], dark["background"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
+    assert len(light["charts"]) == len(dark["charts"]) > 3
+    assert not set(light["charts"]) & set(dark["charts"])
+
+
+def test_a_phone_scrolls_the_page_in_one_direction(hostile_page: Path, tmp_path: Path) -> None:
+    # Chromium has no narrower window than 500.
+    found = found_in_browser(hostile_page, tmp_path, "--window-size=500,9000")
+    assert found["window"] == 500
+    assert found["width"] <= 500
+
+
+def test_browser_draws_the_page_without_an_error(hostile_page: Path, tmp_path: Path) -> None:
+    found = found_in_browser(hostile_page, tmp_path)
     assert found["broken"] == 0
     assert found["width"] <= 1200
     assert len(found["viewers"]) == 1

@@ -48,6 +48,13 @@ class Method(nn.Module, ABC):
     spaces: ClassVar[tuple[str, ...]]
     """Names of the representations: ``("common", "salient")``, or ``("single",)`` for a method with one space."""
 
+    has_salient_norm: ClassVar[bool] = False
+    """Whether there is a salient head that knows a point of no disease, s', which maps can measure a distance from."""
+
+    def salient_norm(self, volumes: Tensor) -> Tensor:
+        """How far each volume's salient head is from s', squared: [B], of volumes [B, C, *spatial]; differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} pins nobody to a point of its salient space")
+
     @abstractmethod
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]. This is what probes read."""

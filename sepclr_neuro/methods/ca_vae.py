@@ -63,6 +63,11 @@ class CVAE(GradientMethod):
         encoders = {"common": self.common_encoder, "salient": self.salient_encoder}
         return {space: encoder(volumes).chunk(2, dim=1)[0] for space, encoder in encoders.items()}
 
+    has_salient_norm: ClassVar[bool] = True
+
+    def salient_norm(self, volumes: Tensor) -> Tensor:
+        return self.salient_encoder(volumes).chunk(2, dim=1)[0].square().sum(dim=1)
+
     def encode(self, batch: Batch) -> Code:
         volumes = batch.views[0]
         c_mean, c_log_variance = precise(self.common_encoder(volumes)).chunk(2, dim=1)

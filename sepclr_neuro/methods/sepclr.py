@@ -97,14 +97,23 @@ class SepCLR(GradientMethod):
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
 
+    has_salient_norm: ClassVar[bool] = True
+
+    def salient_norm(self, volumes: Tensor) -> Tensor:
+        return self._salient_head(self.salient_encoder(volumes)).square().sum(dim=1)
+
+    def _salient_head(self, representation: Tensor) -> Tensor:
+        """What the losses read of the salient space; s' is its origin."""
+        owned, free = precise(representation).tensor_split([len(self.owned)], dim=1)
+        projected = free if self.salient_projector is None else self.salient_projector(free)
+        return torch.cat([owned, projected], dim=1)
+
     def encode(self, batch: Batch) -> Heads:
         both = self.represent(torch.cat(batch.views))
         # Heads in float32: bfloat16 has too few digits for distances between neighbours.
         with torch.autocast(batch.target.device.type, enabled=False):
             common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)
-            owned, free = precise(both["salient"]).tensor_split([len(self.owned)], dim=1)
-            projected = free if self.salient_projector is None else self.salient_projector(free)
-            salient = torch.cat([owned, projected], dim=1).chunk(2)
+            salient = self._salient_head(both["salient"]).chunk(2)
         pinned = [head * batch.target[:, None] for head in salient]
         return Heads(common, salient, pinned)
 

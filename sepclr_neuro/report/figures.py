@@ -1,18 +1,11 @@
-"""Pictures and viewers as text that an HTML page can hold: nothing of them is ever fetched."""
+"""Charts of a run as a whole: the volumes, training, and the probes' scores."""
 
 from __future__ import annotations
 
-import base64
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Mapping
 from math import ceil
-from pathlib import Path
-from typing import Any
 
-import matplotlib
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -26,79 +19,24 @@ from nilearn import plotting
 
 from sepclr_neuro.config import ProbeTarget
 from sepclr_neuro.report.findings import method_title, target_label
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
 from sepclr_neuro.volumes import VolumeCache, as_image
 
-__all__ = ["Picture", "picture_file", "scores_figure", "training_figure", "viewer", "volume_figure"]
+__all__ = ["nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the second of each pair is for a dark page.
-_SPACES = {
-    "common": ("#0072b2", "#56b4e9"),
-    "salient": ("#d55e00", "#e69f00"),
-    "single": ("#6e7781", "#9aa4af"),
-}
-_INK = ("#1f2328", "#e6edf3")
-_FAINT = ("#d0d7de", "#3d444d")
 _COLUMNS = 3  # of the scores' panels
 _CHUNK = 8  # volumes read at a time
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture as data URIs for a light and a dark page, and what it shows in words."""
-
-    light: str
-    dark: str
-    alt: str
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _themed(draw: Callable[[int], Figure], alt: str) -> Picture:
-    """Draws once for a light (0) and once for a dark page (1); equal input gives equal bytes."""
-    uris = []
-    for theme in (0, 1):
-        style: Any = {
-            "axes.edgecolor": _FAINT[theme],
-            "axes.grid": True,
-            "axes.labelcolor": _INK[theme],
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.titlecolor": _INK[theme],
-            "axes.titlesize": 10,
-            "font.size": 9,
-            "grid.color": _FAINT[theme],
-            "grid.linewidth": 0.5,
-            "svg.hashsalt": "sepclr_neuro",
-            "text.color": _INK[theme],
-            "xtick.color": _INK[theme],
-            "ytick.color": _INK[theme],
-        }
-        with matplotlib.rc_context(style):
-            figure = draw(theme)
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-        uris.append(_data_uri(buffer.getvalue(), "svg+xml"))
-    return Picture(uris[0], uris[1], alt)
 
 
 def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = ceil(count / columns)
     width = min(3.4, 10.4 / columns)
-    engine = ConstrainedLayoutEngine(h_pad=0.1)
-    figure = Figure(figsize=(width * columns, height * rows), layout=engine)
+    figure = Figure(figsize=(width * columns, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.1))
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in axes[count:]:
         unused.set_axis_off()
     return figure, axes[:count]
-
-
-def picture_file(path: Path, alt: str) -> Picture:
-    """A PNG file as it is, for both themes."""
-    uri = _data_uri(path.read_bytes(), "png")
-    return Picture(uri, uri, alt)
 
 
 def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Picture:
@@ -112,12 +50,12 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
     terms.sort(key=lambda term: term != "loss")
     mean = pd.concat(histories.values()).groupby("epoch")[terms].mean()
 
-    def draw(theme: int) -> Figure:
+    def draw() -> Figure:
         figure, axes = _panels(len(terms), 4, 1.9)
         for ax, term in zip(axes, terms, strict=True):
             for history in histories.values():
-                ax.plot(history["epoch"], history[term], color=_SPACES["single"][theme], linewidth=0.8, alpha=0.7)
-            ax.plot(mean.index, mean[term], color=_SPACES["common"][theme], linewidth=1.8)
+                ax.plot(history["epoch"], history[term], color=SPACE_COLOURS["single"], linewidth=0.8, alpha=0.7)
+            ax.plot(mean.index, mean[term], color=SPACE_COLOURS["common"], linewidth=1.8)
             ax.set_title(term.replace("_", " "), parse_math=False)
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for ax in axes[-4:]:
@@ -130,22 +68,26 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
         f"Training curves of {method_title(method)}: {len(terms)} curves over {len(mean)} epochs, {folds}. "
         f"The mean loss goes from {first:.4g} to {last:.4g}."
     )
-    return _themed(draw, alt)
+    return drawn(draw, alt)
 
 
 def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> Picture:
     """Common beside salient, a panel a target: bars are means, dots are folds, a dashed line is chance.
 
+    Where the table tells them, a line is the interval of all held-out people together, and a tick ends the null.
+
     Args:
-        results: ``method target metric space mean chance``; ``bacc`` in percent.
+        results: ``method target metric space mean chance`` and, if known, ``null95 ci_low ci_high``; ``bacc`` in
+            percent.
         scores: ``method fold target space value``; ``bacc`` as a share.
         targets: the probes' targets, in the order of the panels.
     """
     shown = [target for target in targets if results.loc[results["target"] == target, "mean"].notna().any()]
     methods = list(dict.fromkeys(results["method"]))
-    present = [space for space in _SPACES if (results["space"] == space).any()]
+    present = [space for space in SPACE_COLOURS if (results["space"] == space).any()]
+    interval, null = {"ci_low", "ci_high"} <= set(results), "null95" in results
 
-    def draw(theme: int) -> Figure:
+    def draw() -> Figure:
         figure, axes = _panels(max(1, len(shown)), _COLUMNS, 1.3 + 0.42 * len(methods))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             scale = 100 if targets[target].kind == "classification" else 1
@@ -157,12 +99,17 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
                 height = 0.72 / max(1, len(spaces))
                 for offset, space in enumerate(spaces):
                     y = position + (offset - (len(spaces) - 1) / 2) * height
-                    colour = _SPACES[space][theme]
+                    colour = SPACE_COLOURS[space]
                     ax.barh(y, rows.loc[rows["space"] == space, "mean"], height * 0.9, color=colour, alpha=0.75)
                     values = folds.loc[folds["space"] == space, "value"].to_numpy() * scale
-                    ax.plot(values, np.full(len(values), y), "o", color=_INK[theme], markersize=2.5, alpha=0.8)
+                    ax.plot(values, np.full(len(values), y), "o", color=INK, markersize=2.5, alpha=0.8)
+                    row = rows[rows["space"] == space].iloc[0]
+                    if interval:
+                        ax.hlines(y, row["ci_low"], row["ci_high"], color=INK, linewidth=1)
+                    if null:
+                        ax.vlines(row["null95"], y - height / 2, y + height / 2, color=INK, linewidth=2)
             chance = results.loc[results["target"] == target, "chance"].mean()
-            ax.axvline(chance, color=_INK[theme], linestyle="--", linewidth=1)
+            ax.axvline(chance, color=INK, linestyle="--", linewidth=1)
             ax.set_title(target_label(target, targets), parse_math=False)
             ax.set_xlabel(unit)
             names = [method_title(method) if number % _COLUMNS == 0 else "" for method in methods]
@@ -170,14 +117,62 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
             ax.set_ylim(len(methods) - 0.5, -0.5)
             ax.tick_params(axis="y", length=0)
             ax.grid(visible=False, axis="y")
-        handles: list[Artist] = [Patch(color=_SPACES[space][theme], alpha=0.75, label=space) for space in present]
-        handles.append(Line2D([], [], color=_INK[theme], linestyle="--", linewidth=1, label="chance"))
+        handles: list[Artist] = [Patch(color=SPACE_COLOURS[space], alpha=0.75, label=space) for space in present]
+        handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1, label="chance"))
+        if interval:
+            handles.append(Line2D([], [], color=INK, linewidth=1, label="95 % interval"))
+        if null:
+            handles.append(
+                Line2D([], [], color=INK, marker="|", linestyle="", markeredgewidth=2, label="end of the null")
+            )
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
         return figure
 
     names = ", ".join(target_label(target, targets) for target in shown) or "no target"
-    return _themed(
+    return drawn(
         draw, f"Bars of the probes' scores in each space, with chance lines: {names}. Same values as the table."
+    )
+
+
+def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> Picture:
+    """What chance gives beside what was found, a panel a target: the shape is the null, the dot the figure itself.
+
+    Args:
+        nulls: ``method target metric space percentile_0 ... percentile_100``; ``bacc`` as a share.
+        results: ``method target metric space pooled``, the figure of all held-out people together; ``bacc`` in percent.
+        targets: the probes' targets, in the order of the panels.
+    """
+    key = ["method", "target", "metric", "space"]
+    both = nulls.merge(results[[*key, "pooled"]], on=key)
+    percentiles = [name for name in map(str, nulls.columns) if name.startswith("percentile_")]
+    both = both.dropna(subset=["pooled", *percentiles])
+    shown = [target for target in targets if (both["target"] == target).any()]
+    longest = max([1, *both.groupby("target").size()])
+
+    def draw() -> Figure:
+        figure, axes = _panels(max(1, len(shown)), _COLUMNS, 1.0 + 0.3 * longest)
+        for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
+            rows = both[both["target"] == target].reset_index(drop=True)
+            scale = 100 if targets[target].kind == "classification" else 1
+            for place in range(len(rows)):
+                colour = SPACE_COLOURS.get(rows["space"][place], INK)
+                values = scale * rows.loc[place, percentiles].to_numpy(np.float64)
+                if np.ptp(values) > 0:
+                    parts = ax.violinplot(values, [place], orientation="horizontal", widths=0.85, showextrema=False)
+                    for body in parts["bodies"]:  # type: ignore[attr-defined]
+                        body.set(facecolor=colour, alpha=0.35)
+                ax.plot(rows["pooled"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
+            names = [f"{method_title(m)}, {space}" for m, space in zip(rows["method"], rows["space"], strict=True)]
+            ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
+            ax.set_ylim(len(rows) - 0.5, -0.5)
+            ax.set_title(target_label(target, targets), parse_math=False)
+            ax.set_xlabel("balanced accuracy, %" if scale == 100 else "mean absolute error")
+            ax.grid(visible=False, axis="y")
+        return figure
+
+    names = ", ".join(target_label(target, targets) for target in shown) or "no target"
+    return drawn(
+        draw, f"Null distribution of each probe beside its figure: {names}. Same values as the table of tests."
     )
 
 
@@ -213,31 +208,6 @@ def volume_figure(cache: VolumeCache) -> Picture:
         figure.text(0.01, bottom + 0.25, "Mean" if bottom else "SD", color="white", fontsize=13, va="center")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="black")
-    uri = _data_uri(buffer.getvalue(), "png")
+    uri = data_uri(buffer.getvalue(), "image/png")
     alt = f"Axial slices of the mean of {count} grey-matter volumes and, below, of their standard deviation."
-    return Picture(uri, uri, alt)
-
-
-def viewer(path: Path, description: str) -> str:
-    """An interactive viewer of a map's strongest tenth on the MNI template, as a frame that needs no network.
-
-    Args:
-        path: a NIfTI map.
-        description: what a screen reader says; the viewer itself is given no text, since nilearn does not escape it.
-
-    Returns:
-        HTML, or an empty string for a map without any value to show.
-    """
-    image = nib.nifti1.load(path)
-    values = image.get_fdata(dtype=np.float32)
-    strength = np.abs(values[values != 0])
-    if not strength.size:
-        return ""
-    # In parts of what ends the picture's colour bar: the viewer prints few digits, and the values are small.
-    limit, shown = np.quantile(strength, 0.999), np.quantile(strength, 0.9)
-    relative = as_image(values / limit, image.affine)
-    view = plotting.view_img(relative, threshold=shown / limit, vmax=1, cmap="RdBu_r", black_bg=True, title=None)
-    view.html = view.html.replace("<head>", "<head><style>body{margin:0;background:#000}</style>", 1)
-    frame = view.get_iframe()
-    size = f'style="aspect-ratio: {view.width} / {view.height}" title="{escape(description, quote=True)}"'
-    return frame.replace("<iframe ", f'<iframe class="viewer" {size} ', 1)
+    return Picture(uri, uri, alt, {"png": buffer.getvalue()})

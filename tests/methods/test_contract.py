@@ -59,6 +59,22 @@ def test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(na
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
+def test_a_salient_head_has_a_distance_from_its_point_of_no_disease(name: str, shape: tuple) -> None:
+    method = learnt(name, shape)
+    x = people(shape, 3).requires_grad_()
+    if not method.has_salient_norm:
+        with pytest.raises(NotImplementedError):
+            method.salient_norm(x)
+        return
+    distance = method.salient_norm(x)
+    assert distance.shape == (3,)
+    assert (distance >= 0).all()
+    (gradient,) = torch.autograd.grad(distance.sum(), x)
+    assert gradient.any()
+    assert "salient" in method.spaces
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
 def test_every_space_can_be_mapped_back_to_voxels(name: str, shape: tuple) -> None:
     method = learnt(name, shape)
     for space in method.spaces:

@@ -16,7 +16,19 @@ from tests.workflow.running import REPOSITORY, small_config, snakemake, snakemak
 pytestmark = pytest.mark.timeout(2400)
 
 METHOD = "sepclr-k-jem"
-RULES = ["dataset", "cohort", "volumes", "splits", "standardise", "train", "embed", "probe", "saliency", "report"]
+RULES = [
+    "dataset",
+    "cohort",
+    "volumes",
+    "splits",
+    "standardise",
+    "train",
+    "embed",
+    "probe",
+    "vbm",
+    "saliency",
+    "report",
+]
 # What a user changes for a cluster of one small node without accounting.
 ON_ONE_NODE = [
     "--workflow-profile",

@@ -24,7 +24,19 @@ from tests.workflow.running import REPOSITORY, jobs, small_config, snakemake, sn
 pytestmark = pytest.mark.timeout(2400)
 
 METHOD = "sepclr-k-jem"
-RULES = ["dataset", "cohort", "volumes", "splits", "standardise", "train", "embed", "probe", "saliency", "report"]
+RULES = [
+    "dataset",
+    "cohort",
+    "volumes",
+    "splits",
+    "standardise",
+    "train",
+    "embed",
+    "probe",
+    "vbm",
+    "saliency",
+    "report",
+]
 PROFILES = sorted(path.parent for path in (REPOSITORY / "workflow" / "profiles").glob("*/profile.yaml"))
 # Two trainings at a time, each on one core.
 RUN = ("--cores", "2", "--set-threads", "train=1")
@@ -139,9 +151,16 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
     table = read_tsv(results.table("schizophrenia", "tsv"))
     assert set(table["target"]) == {"age", "sex", "site", "sans", "saps", "diagnosis"}
     assert set(table["space"]) == {"common", "salient"}
-    assert {path.name for path in results.saliency(METHOD).glob("*.nii.gz")} == {
-        f"{target}_{space}.nii.gz" for target in ("diagnosis", "sans", "saps") for space in ("common", "salient")
-    }
+    folder = results.saliency(METHOD)
+    maps = {(target, space) for target in ("diagnosis", "sans", "saps") for space in ("common", "salient")}
+    assert {f"{target}_{space}.svg" for target, space in maps} <= {path.name for path in folder.glob("*/*.svg")}
+    assert len(list(folder.glob("smoothgrad/*-t.nii.gz"))) >= 6, "group maps"
+    assert {path.name for path in results.vbm.glob("*.nii.gz")} == {"diagnosis.nii.gz", "sans.nii.gz", "saps.nii.gz"}
+    assert (results.figures / "scores.svg").is_file()
+    localised = read_tsv(folder / "localisation.tsv")
+    assert set(zip(localised["target"], localised["space"], strict=True)) == maps
+    assert localised["people"].min() > 0
+    assert not read_tsv(folder / "sanity.tsv").empty
 
 
 def test_a_run_keeps_what_was_said_and_what_it_took(finished: Path) -> None:
@@ -162,7 +181,7 @@ def test_an_edited_method_is_trained_anew_and_nothing_before_it(copy: Path) -> N
 
 def test_an_edited_question_trains_nothing(copy: Path) -> None:
     small_config(copy, saliency={"samples": 2, "participants": 2})
-    assert jobs(copy) == {"saliency": 1, "report": 1}
+    assert jobs(copy) == {"vbm": 1, "saliency": 1, "report": 1}
 
 
 def test_an_edit_that_is_taken_back_runs_nothing(copy: Path) -> None:

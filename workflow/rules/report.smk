@@ -8,9 +8,12 @@ rule report:
         volumes=[results.index, results.grid],
         models=expand(rules.train.output, method=settings.methods, fold=folds),
         probes=rules.probe.output,
+        representations=expand(rules.embed.output, method=settings.methods),
+        vbm=rules.vbm.output,
         maps=expand(results.saliency("{method}"), method=settings.methods),
     output:
         report(results.report, caption="../report/report.rst", category="Report"),
+        directory(results.figures),
     log:
         results.log("report"),
     benchmark:

@@ -1,20 +1,52 @@
-"""Which voxels the probes listen to: a map a target and space, in a folder a method."""
+"""Which voxels the probes listen to, a folder a method, and what a voxel-wise linear model sees in the same people."""
+
+
+rule vbm:
+    input:
+        run=results.run_file("vbm"),
+        cohort=results.cohort,
+        index=results.index,
+        grid=results.grid,
+        splits=results.splits,
+        standardisation=expand(rules.standardise.output, fold=folds),
+    output:
+        report(
+            directory(results.vbm),
+            patterns=["{target}.png"],
+            caption="../report/vbm.rst",
+            category="Maps",
+        ),
+    log:
+        results.log("vbm"),
+    benchmark:
+        results.benchmark("vbm")
+    conda:
+        environment
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    shell:
+        "logged {log:q} sepclr-neuro vbm {input.run:q}"
 
 
 rule saliency:
     input:
         run=results.run_file("saliency", "{method}"),
+        atlas=atlas_files(settings),
         cohort=results.cohort,
         index=results.index,
         grid=results.grid,
         splits=results.splits,
         standardisation=expand(rules.standardise.output, fold=folds),
         models=expand(rules.train.output, fold=folds, allow_missing=True),
+        representations=rules.embed.output,
         coefficients=results.coefficients,
+        vbm=rules.vbm.output,
     output:
         report(
             directory(results.saliency("{method}")),
-            patterns=["{target}_{space}.png"],
+            patterns=["{attribution}/{target}_{space}.png"],
             caption="../report/maps.rst",
             category="Maps",
         ),

@@ -1,0 +1,146 @@
+"""Charts of what probes answered about held-out people: numbers against the truth, two classes, many classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from sepclr_neuro.config import ProbeTarget
+from sepclr_neuro.report.embeddings import CLASS_STYLES
+from sepclr_neuro.report.findings import target_label
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, drawn
+
+__all__ = ["answers_figure", "line_with_interval"]
+
+DRAWS = 500  # of the bootstrap
+_CLASSES = 8  # most classes of a table that is drawn with its figures
+_LABEL = 10  # characters of a class
+
+
+def answers_figure(
+    predictions: pd.DataFrame, cohort: pd.DataFrame, targets: Mapping[str, ProbeTarget], title: str
+) -> Picture:
+    """A row a space, a column a target: what a method's probes said of held-out people, all folds together.
+
+    Numbers: truth against prediction, with the line of perfect answers and a fitted line with its interval. Two
+    classes: the probes' scores by true class, folds apart, since encoders of different folds share no scale. More
+    classes: the share of each true class that was taken for each.
+
+    Args:
+        predictions: ``fold target space scan_id truth prediction score`` of one method.
+        cohort: rows of ``cohort.tsv``, indexed by scan id.
+        targets: the probes' targets, in the order of the columns; those without predictions are left out.
+        title: of the method, for the description.
+    """
+    shown = {name: target for name, target in targets.items() if (predictions["target"] == name).any()}
+    spaces = list(dict.fromkeys(predictions["space"]))
+
+    def draw() -> Figure:
+        size = (2.0 * max(1, len(shown)) + 0.4, 2.1 * max(1, len(spaces)) + 0.3)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04))
+        axes = figure.subplots(max(1, len(spaces)), max(1, len(shown)), squeeze=False)
+        for column, (name, target) in enumerate(shown.items()):
+            for row, space in enumerate(spaces):
+                ax = axes[row][column]
+                ax.tick_params(labelsize=7)
+                chosen = predictions[(predictions["target"] == name) & (predictions["space"] == space)]
+                if target.kind == "regression":
+                    people = cohort["participant_id"].reindex(chosen["scan_id"]).to_numpy()
+                    _numbers(ax, chosen, people, SPACE_COLOURS.get(space, INK))
+                elif chosen["score"].notna().any():
+                    _two_classes(ax, chosen)
+                else:
+                    _many_classes(ax, chosen)
+                if column == 0:
+                    ax.set_ylabel(f"{space}\n{ax.get_ylabel()}")
+            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+        return figure
+
+    labels = ", ".join(target_label(name, targets) for name in shown) or "no target"
+    return drawn(draw, f"{title}: answers of the probes about held-out people, by space: {labels}.")
+
+
+def line_with_interval(
+    truth: NDArray[Any], prediction: NDArray[Any], people: NDArray[Any], at: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares of prediction on truth, with a 95 % interval: a bootstrap over people, all scans of one together.
+
+    Args:
+        truth: [N].
+        prediction: [N].
+        people: [N], the participant of each.
+        at: [M], where the line is wanted.
+
+    Returns:
+        the line, its lower and its upper end, each [M].
+    """
+    _, person = np.unique(people.astype(str), return_inverse=True)
+    count = int(person.max()) + 1
+    counts = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+    weights = np.vstack([np.ones(len(truth)), counts[:, person]])
+    total = weights.sum(axis=1)
+    x, y = weights @ truth / total, weights @ prediction / total
+    spread = weights @ truth**2 / total - x**2
+    # A draw of people who are all alike has no slope.
+    slope = np.divide(weights @ (truth * prediction) / total - x * y, spread, where=spread > 1e-12, out=0 * spread)
+    lines = y[:, None] + slope[:, None] * (at - x[:, None])
+    low, high = np.quantile(lines[1:], [0.025, 0.975], axis=0)
+    return lines[0], low, high
+
+
+def _numbers(ax: Axes, chosen: pd.DataFrame, people: NDArray[Any], colour: str) -> None:
+    truth, prediction = (chosen[c].astype(float).to_numpy(np.float64) for c in ("truth", "prediction"))
+    ax.scatter(truth, prediction, s=7, c=colour, alpha=0.5, linewidths=0)
+    ends = (truth.min(), truth.max())
+    ax.plot(ends, ends, color=INK, linestyle="--", linewidth=0.8)
+    if ends[1] > ends[0]:
+        at = np.linspace(*ends, 40)
+        line, low, high = line_with_interval(truth, prediction, people, at)
+        ax.fill_between(at, low, high, color=colour, alpha=0.25, linewidth=0)
+        ax.plot(at, line, color=colour, linewidth=1.5)
+    ax.set_xlabel("truth", fontsize=8)
+    ax.set_ylabel("prediction", fontsize=8)
+
+
+def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
+    classes, folds = sorted(chosen["truth"].unique()), sorted(chosen["fold"].unique())
+    # By score, so that the class that a high score means comes last.
+    classes.sort(key=lambda label: (chosen.loc[chosen["prediction"] == label, "score"] > 0).mean())
+    for number, label in enumerate(classes):
+        colour, marker = CLASS_STYLES[number]
+        rows = chosen[chosen["truth"] == label]
+        side = 0.18 if number else -0.18
+        place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
+        spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
+        named = label[:_LABEL].replace("$", r"\$").lstrip("_")
+        ax.scatter(place + spread, rows["score"], s=6, c=colour, marker=marker, alpha=0.6, linewidths=0, label=named)
+    ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
+    ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
+    ax.set_xlabel("fold", fontsize=8)
+    ax.set_ylabel("log-odds", fontsize=8)
+    ax.grid(visible=False, axis="x")
+    ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, loc="best")
+
+
+def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
+    table = pd.crosstab(chosen["truth"], chosen["prediction"], normalize="index")
+    classes = sorted({*table.index, *table.columns})
+    shares = 100 * table.reindex(index=classes, columns=classes).fillna(0).to_numpy()
+    ax.imshow(shares, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    if len(classes) <= _CLASSES:
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "black" if share > 55 else "white"
+            ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    labels = [label[:_LABEL].replace("$", r"\$") for label in classes]
+    ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=6.5)
+    ax.set_yticks(range(len(classes)), labels, fontsize=6.5)
+    ax.grid(visible=False)
+    ax.set_xlabel("prediction, % of a true class", fontsize=8)
+    ax.set_ylabel("truth", fontsize=8)

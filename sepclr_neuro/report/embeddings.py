@@ -1,0 +1,139 @@
+"""Charts of both spaces in two dimensions: held-out people of one fold, coloured by what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from sepclr_neuro.config import ProbeTarget
+from sepclr_neuro.embedding import Representations
+from sepclr_neuro.report.findings import target_label
+from sepclr_neuro.report.pictures import INK, Picture, drawn
+
+__all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
+
+# Paul Tol's bright colours, which colour-blind readers tell apart, each with a marker of its own.
+CLASS_STYLES = list(
+    zip(("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"), "o^sDvPX", strict=True)
+)
+_LEGEND = 6  # classes that a legend names
+_LABEL = 16  # characters of a class
+
+
+def plane(representations: Representations, space: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The plane of most variance of the *training* people, which held-out people are then put into.
+
+    Returns:
+        coordinates of the held-out scans, [N test, 2], and the share of the training people's variance that each of
+        the two axes has, [2]; an axis that a space lacks is 0.
+    """
+    values = representations.spaces[space]
+    train, test = (values[representations.side == side] for side in ("train", "test"))
+    centre = train.mean(axis=0)
+    _, spread, axes = np.linalg.svd(train - centre, full_matrices=False)
+    axes, variance = axes[:2], spread**2
+    coordinates, shares = np.zeros((len(test), 2)), np.zeros(2)
+    coordinates[:, : len(axes)] = (test - centre) @ axes.T
+    # A space in which all people are at one point has no variance to share.
+    shares[: len(axes)] = variance[: len(axes)] / (variance.sum() or 1)
+    return coordinates, shares
+
+
+def embedding_figure(
+    representations: Representations, cohort: pd.DataFrame, targets: Mapping[str, ProbeTarget], title: str
+) -> Picture:
+    """A row a space, a column a target: each point is a held-out scan, grey where the value is not known.
+
+    One fold alone, since each fold has another encoder, whose axes mean nothing in the others.
+
+    Args:
+        representations: of the fold.
+        cohort: rows of ``cohort.tsv``, indexed by scan id.
+        targets: probe targets; their columns are what points are coloured by.
+        title: of the fold and method, for the description.
+    """
+    people = cohort.loc[np.array(representations.scan_ids)[representations.side == "test"]]
+    planes = {space: plane(representations, space) for space in representations.spaces}
+
+    def draw() -> Figure:
+        rows, columns = len(planes), len(targets)
+        size = (1.85 * columns + 0.4, 1.85 * rows + 0.75)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for column, (name, target) in enumerate(targets.items()):
+            for row, (space, (points, shares)) in enumerate(planes.items()):
+                ax = axes[row][column]
+                ax.set_xticks([])
+                ax.set_yticks([])
+                ax.set_xlabel(f"{100 * shares[0]:.0f} % of variance", fontsize=7)
+                first = f"{space}\n" if column == 0 else ""
+                ax.set_ylabel(f"{first}{100 * shares[1]:.0f} %", fontsize=9 if column == 0 else 7)
+                if target.kind == "classification":
+                    # The sides, as the probe of the diagnosis has it.
+                    values = people["group" if name == "diagnosis" else name]
+                    _classes(ax, points, values, legend=row == rows - 1)
+                else:
+                    _numbers(figure, ax, points, people[name], bar=[axes[r][column] for r in range(rows)][row:])
+            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+        return figure
+
+    labels = ", ".join(target_label(name, targets) for name in targets)
+    return drawn(
+        draw,
+        f"{title}: {len(people)} held-out scans in the plane of most variance of the "
+        f"{' and the '.join(planes)} space, coloured by {labels}.",
+    )
+
+
+def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: bool) -> None:
+    known = sorted(values.dropna().unique(), key=str)
+    for number, value in enumerate(known):
+        colour, marker = CLASS_STYLES[number % len(CLASS_STYLES)]
+        chosen = points[(values == value).to_numpy()]
+        # A legend leaves out what begins with an underscore.
+        label = str(value)[:_LABEL].replace("$", r"\$").lstrip("_") if number < _LEGEND else None
+        ax.scatter(chosen[:, 0], chosen[:, 1], s=11, c=colour, marker=marker, alpha=0.85, linewidths=0, label=label)
+    _unknown(ax, points[values.isna().to_numpy()])
+    if legend and known:
+        further = f"and {len(known) - _LEGEND} more" if len(known) > _LEGEND else None
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=2,
+            fontsize=7,
+            frameon=False,
+            handletextpad=0.1,
+            columnspacing=0.6,
+            title=further,
+            title_fontsize=7,
+        )
+
+
+def _numbers(figure: Figure, ax: Axes, points: NDArray[np.float64], values: pd.Series, bar: list[Axes]) -> None:
+    known = values.notna().to_numpy()
+    _unknown(ax, points[~known])
+    low, high = (values.min(), values.max()) if known.any() else (0.0, 1.0)
+    drawn_points = ax.scatter(
+        points[known, 0],
+        points[known, 1],
+        s=11,
+        c=values[known],
+        cmap="viridis",
+        vmin=low,
+        vmax=high,
+        linewidths=0.2,
+        edgecolors=INK,
+    )
+    if len(bar) == 1:
+        scale = figure.colorbar(drawn_points, ax=ax, location="bottom", shrink=0.9, aspect=14, pad=0.03)
+        scale.ax.tick_params(labelsize=7)
+
+
+def _unknown(ax: Axes, points: NDArray[np.float64]) -> None:
+    ax.scatter(points[:, 0], points[:, 1], s=5, c="#c0c0c0", alpha=0.6, linewidths=0)

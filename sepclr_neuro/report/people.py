@@ -1,0 +1,69 @@
+"""Who is in the cohort, who is not and why, and what the volumes look like."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from sepclr_neuro.cohort import load_cohort
+from sepclr_neuro.config import Config
+from sepclr_neuro.layout import Results
+from sepclr_neuro.report import figures
+from sepclr_neuro.report.shown import Figures, optional_table
+from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.volumes import VolumeCache
+
+__all__ = ["who_and_volumes"]
+
+
+def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
+    """The flow of people into the cohort, demographics, and the mean and SD of all volumes."""
+    cohort = load_cohort(results)
+    exclusions = read_tsv(results.exclusions, text=("participant_id", "study", "rule"))
+    flow = read_tsv(results.flow, text=("step", "rule"))
+    by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
+    cache = VolumeCache(results)
+    demographics = optional_table(results.table("demographics", "tsv"), ("group", "site"))
+    return {
+        "people": cohort["participant_id"].nunique(),
+        "scans": len(cohort),
+        "sites": cohort["site"].nunique(),
+        "groups": cohort.drop_duplicates("participant_id")["group"].value_counts().to_dict(),
+        "flow": flow.loc[flow["step"] != "count", ["rule", "removed", "remaining"]],
+        "counted": flow.loc[flow["step"] == "count", ["rule", "remaining"]].set_axis(["among them", "scans"], axis=1),
+        # Whoever asks for the ids gets the whole list.
+        "exclusions": exclusions if config.report.participant_ids else by_rule,
+        "demographics": demographics,
+        "demographics_shown": None if demographics is None else _paired(demographics),
+        "volumes": {
+            "picture": kept.keep("volumes", figures.volume_figure(cache)),
+            "count": len(cache.scan_ids),
+            "shape": " × ".join(str(size) for size in cache.shape),
+            "voxel": " × ".join(f"{size:.3g}" for size in (cache.affine[:3, :3] ** 2).sum(axis=0) ** 0.5),
+        },
+    }
+
+
+def _paired(table: pd.DataFrame) -> pd.DataFrame:
+    """Puts ``x_mean`` and ``x_sd`` into one column of text, and ``x_min`` and ``x_max``, so that it fits a page."""
+    shown = pd.DataFrame(index=table.index)
+    for column in table.columns:
+        stem, _, kind = column.rpartition("_")
+        if kind == "mean" and f"{stem}_sd" in table:
+            pairs = zip(table[column], table[f"{stem}_sd"], strict=True)
+            shown[f"{stem}, mean ± SD"] = [_joined("{:.1f} ± {:.1f}", *pair) for pair in pairs]
+        elif kind == "min" and f"{stem}_max" in table:
+            pairs = zip(table[column], table[f"{stem}_max"], strict=True)
+            shown[f"{stem}, range"] = [_joined("{:.0f}–{:.0f}", *pair) for pair in pairs]
+        elif kind == "percent":
+            shown[f"{stem}, %"] = [_joined("{:.1f}", value) for value in table[column]]
+        elif not (kind in ("sd", "max") and f"{stem}_{'mean' if kind == 'sd' else 'min'}" in table):
+            shown[column] = table[column]
+    return shown
+
+
+def _joined(form: str, first: float, *others: float) -> str:
+    """Numbers in a form; a missing SD of one person reads n/a."""
+    return "n/a" if math.isnan(first) else form.format(first, *others).replace("nan", "n/a")

@@ -1,0 +1,110 @@
+"""What was found: training curves, the table of the paper's layout, the probes' answers, both spaces, site leakage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sepclr_neuro.cohort import load_cohort
+from sepclr_neuro.config import Config, Probes
+from sepclr_neuro.embedding import read_representations
+from sepclr_neuro.layout import Results
+from sepclr_neuro.published import published_schizophrenia
+from sepclr_neuro.report import answers, embeddings, figures
+from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
+from sepclr_neuro.report.shown import Figures, optional_table
+from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.tables import paper_table
+
+__all__ = ["what_was_found", "what_was_trained"]
+
+
+_TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
+
+
+def what_was_trained(config: Config, results: Results, problems: list[str], kept: Figures) -> list[dict[str, Any]]:
+    """A chart of training curves for each method that has them."""
+    curves = []
+    for method in config.methods:
+        histories = {}
+        for fold in range(config.splits.count):
+            history = optional_table(results.model_folder(method, fold) / "history.tsv", ())
+            if history is None:
+                continue
+            histories[fold] = history
+            if history["loss"].isna().any():
+                problems.append(f"{method_title(method)}, fold {fold}: the loss is not a number in some epochs.")
+        if histories:
+            picture = kept.keep(f"training_{method}", figures.training_figure(histories, method))
+            curves.append({"method": method_title(method), "picture": picture})
+    return curves
+
+
+def what_was_found(config: Config, results: Results, problems: list[str], kept: Figures) -> dict[str, Any]:
+    """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons."""
+    whole = read_tsv(results.table("schizophrenia", "tsv"))
+    table, scores = _headline(whole), _headline(read_tsv(results.scores))
+    nulls = optional_table(results.scores.with_name("nulls.tsv"))
+    targets = config.probes.targets
+    for row in scores[scores["value"].isna()].itertuples():
+        problems.append(
+            f"{method_title(str(row.method))}, fold {row.fold}: {target_label(str(row.target), targets)} "
+            f"could not be scored in the {row.space} space."
+        )
+    tested = scores.drop_duplicates(["fold", "target"]).groupby("target")["n_test"].sum() / config.splits.repeats
+    counts = {str(target): round(count) for target, count in tested.items()}
+    said = sentences(table, scores, targets)
+    return {
+        "results": results_table(table, targets, counts),
+        "results_data": whole,
+        "tests": whole if set(_TESTS) & set(whole) else None,
+        "nulls_picture": None
+        if nulls is None or "pooled" not in table
+        else kept.keep("nulls", figures.nulls_figure(_headline(nulls), table, targets)),
+        "notes": paper_table(config, results).notes,
+        "sentences": {method_title(method): lines for method, lines in said.items()},
+        "scores_picture": kept.keep("scores", figures.scores_figure(table, scores, targets)),
+        "published": results_table(published_schizophrenia(), Probes().targets),
+        "published_data": published_schizophrenia(),
+        "comparisons": optional_table(results.table("comparisons", "tsv")),
+        "site_leakage": optional_table(results.table("site_leakage", "tsv")),
+        **_answers_and_spaces(config, results, kept),
+    }
+
+
+def _headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the paper's table has: its two metrics, of the standard regime where probes were fitted in two."""
+    rows = table["metric"].isin(["bacc", "mae"])
+    return table[rows & (table["regime"] == "standard")] if "regime" in table else table[rows]
+
+
+def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
+    """What probes answered, and both spaces in two dimensions: every fold as a file, the first one on the page."""
+    cohort = load_cohort(results).set_index("scan_id")
+    predictions = whole = optional_table(results.predictions, ("scan_id", "truth", "prediction"))
+    if predictions is not None and "regime" in predictions:
+        predictions = predictions[predictions["regime"] == "standard"]
+    answered, spaces = [], []
+    for method in config.methods:
+        title = method_title(method)
+        if predictions is not None and (predictions["method"] == method).any():
+            of_method = predictions[predictions["method"] == method]
+            picture = answers.answers_figure(of_method, cohort, config.probes.targets, title)
+            answered.append({"method": title, "picture": kept.keep(f"answers_{method}", picture)})
+        drawn = []
+        for fold in range(config.splits.count):
+            needed = (results.representations(method, fold), results.model_folder(method, fold) / "model.json")
+            if not all(path.is_file() for path in needed):
+                continue
+            representations = read_representations(results, method, fold)
+            described = f"{title}, fold {fold}"
+            picture = embeddings.embedding_figure(representations, cohort, config.probes.targets, described)
+            drawn.append({"fold": fold, "picture": kept.keep(f"spaces_{method}_fold-{fold}", picture)})
+        if drawn:
+            spaces.append({"method": title, "shown": drawn[0], "others": len(drawn) - 1})
+    return {
+        "answers": answered,
+        "spaces": spaces,
+        "predictions": whole if config.report.participant_ids else None,
+    }
