@@ -106,14 +106,14 @@ def group_map(
         seed: of the permutations.
 
     Returns:
-        None where people are too few for the design, or a group is missing.
+        None where people are too few for the design, a group is missing, or no voxel is seen by all folds.
     """
     design = nuisance.reset_index(drop=True)
     if group is not None:
         design.insert(0, "group", group)
     design.insert(0, "intercept", 1.0)
     freedom = len(maps) - design.shape[1]
-    if freedom < 2 or np.linalg.matrix_rank(design.to_numpy()) < design.shape[1]:
+    if not grid.brain.any() or freedom < 2 or np.linalg.matrix_rank(design.to_numpy()) < design.shape[1]:
         return None
     with warnings.catch_warnings():
         # About data types and names of columns, none of which is the reader's to change.

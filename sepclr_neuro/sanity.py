@@ -93,7 +93,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
     """
     settings = mapper.config.saliency
     limit = settings.sanity_participants
-    if not limit or not mapper.decisions:
+    if not limit or mapper.everybody.empty:
         return pd.DataFrame(columns=SANITY)
     chosen = mapped_people(mapper.everybody, limit, seed_of(mapper.config.seed, mapper.fold))
     people = list(dict.fromkeys(chosen["participant_id"]))

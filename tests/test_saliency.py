@@ -91,6 +91,16 @@ def test_group_maps_regions_and_likeness_are_written(tmp_path: Path, monkeypatch
     assert alike.loc["salient", "spearman_absolute"] == pytest.approx(1, abs=1e-3)
 
 
+def test_too_few_people_for_a_group_map_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path, monkeypatch, targets=["sans"], permutations=5, participants=2)
+    run.write()
+    assert "sans, salient space: no group map of the mean, since people are too few" in capsys.readouterr().err
+    assert run.table("clusters").empty
+    assert not list((run.results.saliency(METHOD) / "smoothgrad").glob("*-t.nii.gz"))
+
+
 def test_the_pointing_game_is_of_single_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path, monkeypatch, targets=["sans"], noise_sd=0.0)
     run.method = Quadratic()

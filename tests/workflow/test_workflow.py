@@ -154,7 +154,6 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
     folder = results.saliency(METHOD)
     maps = {(target, space) for target in ("diagnosis", "sans", "saps") for space in ("common", "salient")}
     assert {f"{target}_{space}.svg" for target, space in maps} <= {path.name for path in folder.glob("*/*.svg")}
-    assert len(list(folder.glob("smoothgrad/*-t.nii.gz"))) >= 6, "group maps"
     assert {path.name for path in results.vbm.glob("*.nii.gz")} == {"diagnosis.nii.gz", "sans.nii.gz", "saps.nii.gz"}
     assert (results.figures / "scores.svg").is_file()
     localised = read_tsv(folder / "localisation.tsv")
