@@ -387,6 +387,18 @@ class Probes(Section):
     """Linear probes: fitted on a fold's training people, scored on its held-out people."""
 
     targets: dict[Name, ProbeTarget] = Field(_DEFAULT_TARGETS, min_length=1, description="Cohort columns to probe.")
+    paper_regime: bool = Field(
+        True,
+        description="Also probe as the paper's released scripts do: scikit-learn's defaults on unscaled "
+        "representations, and of patients alone except for the diagnosis.",
+    )
+    confounds: list[Name] = Field(
+        ["age", "sex", "site"],
+        description="Columns that a probe without any image reads, and beside which a space must add something. "
+        "Reviewers expect `tiv` too, where the cohort has it. A target is not its own confound.",
+    )
+    permutations: int = Field(1000, ge=99, description="Of held-out labels, for the null of each figure.")
+    bootstraps: int = Field(1000, ge=99, description="Samples of people, for the interval of each figure.")
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -659,12 +671,15 @@ class Config(Section):
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:
         if self.cohort.source == "simulated":
-            scores = ["sans", "saps"]
+            scores = ["sans", "saps", "tiv"]
         else:
             scores = [*self.cohort.scores, *self.cohort.columns.others]
             if self.cohort.source == "implanted":
                 scores += ["sans", "saps"]
         known = ["age", "sex", "site", "diagnosis", *scores]
+        for name in self.probes.confounds:
+            if name not in known:
+                raise ValueError(f"probes.confounds: the cohort has no column {name!r}.{nearest(name, known)}")
         for name, target in self.probes.targets.items():
             if name not in known:
                 raise ValueError(

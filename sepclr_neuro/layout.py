@@ -89,6 +89,21 @@ class Results:
         return self.root / "probes" / "predictions.tsv"
 
     @property
+    def verdicts(self) -> Path:
+        """What each figure is worth, beside chance."""
+        return self.root / "probes" / "verdicts.tsv"
+
+    @property
+    def nulls(self) -> Path:
+        """Percentiles of each figure's permutation null."""
+        return self.root / "probes" / "nulls.tsv"
+
+    @property
+    def increments(self) -> Path:
+        """What a space adds to confounds, fold by fold."""
+        return self.root / "probes" / "increments.tsv"
+
+    @property
     def coefficients(self) -> Path:
         return self.root / "probes" / "coefficients.json"
 

@@ -22,11 +22,23 @@ _QUANTILES = 4
 
 @dataclass(frozen=True)
 class Fold:
-    """Scan ids of one split; nobody has scans on both sides."""
+    """Scan ids of one split; nobody has scans on two sides.
+
+    Attributes:
+        train: whom models learn from.
+        test: who is held out.
+        probe: training people whom models do not see, so that probes can be fitted on them; may be empty.
+    """
 
     fold: int
     train: tuple[str, ...]
     test: tuple[str, ...]
+    probe: tuple[str, ...] = ()
+
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """Whom probes are fitted on."""
+        return self.probe or self.train
 
 
 def make_splits(cohort: pd.DataFrame, settings: settings_of.Splits, seed: int) -> pd.DataFrame:

@@ -152,6 +152,8 @@ def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Gener
 def resampled_counts(people: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """How often each row is in each of ``count`` bootstrap samples of people, [count, N]."""
     names, person = np.unique(people, return_inverse=True)
+    if not len(names):
+        return np.zeros((count, 0), dtype=np.int64)
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)[:, person]
 
 
