@@ -65,6 +65,16 @@ class Results:
     def splits(self) -> Path:
         return self.root / "splits" / "splits.tsv"
 
+    @property
+    def published_splits(self) -> Path:
+        """The splits as a paper can publish them."""
+        return self.root / "splits" / "published.tsv"
+
+    @property
+    def id_key(self) -> Path:
+        """What participants are hashed with. Not an output of any rule: it must outlive them."""
+        return self.root / "splits" / "id_key.txt"
+
     def standardisation(self, fold: int | str) -> Path:
         return self.root / "standardisation" / f"fold-{fold}.safetensors"
 

@@ -75,7 +75,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
     splits = []
     for fold in range(folds):
         side = np.where(fold_of == fold, "test", "train")
-        splits.append(cohort[["scan_id", "participant_id"]].assign(fold=fold, side=side))
+        splits.append(cohort[["scan_id", "participant_id"]].assign(fold=fold, unit=cohort["participant_id"], side=side))
         table = cohort[["scan_id"]].assign(side=side)
         for space, values in (("common", common), ("salient", salient)):
             noisy = values + 0.1 * noise.normal(size=values.shape)
@@ -83,7 +83,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
         write_tsv(results.representations(METHOD, fold), table)
         trained_on = cohort.loc[side == "train", "scan_id"].tolist()
         write_json(results.model_folder(METHOD, fold) / "model.json", {"train_scan_ids": trained_on})
-    write_tsv(results.splits, pd.concat(splits)[["fold", "scan_id", "participant_id", "side"]])
+    write_tsv(results.splits, pd.concat(splits))
     return config, results
 
 
