@@ -339,6 +339,11 @@ class Splits(Section):
             raise ValueError(f"`scheme: {self.scheme}` draws nothing at random: remove `repeats`")
         return self
 
+    @property
+    def first_repeat(self) -> range:
+        """Folds in which nobody is held out twice, unless a fixed list holds people out several times."""
+        return range(self.folds if self.scheme == "k-fold" else self.count)
+
 
 # --- training ----------------------------------------------------------------------------------------------------
 
@@ -477,6 +482,23 @@ class Probes(Section):
             if labels.count(label) > 1:
                 raise ValueError(f"two targets are called {label!r} in tables; give one of them another `label`")
         return self
+
+
+class SiteLeakage(Section):
+    """How much of the site each space tells, and how far the spaces depend on each other."""
+
+    voxel_components: int | None = Field(
+        32,
+        ge=1,
+        description="Principal components of training people's voxels that the site is read from too, for comparison. "
+        "Null: not, which saves reading all volumes once a fold.",
+    )
+    combat: bool = Field(
+        False,
+        description="Also read site and diagnosis after ComBat, fitted on training people, which needs the extra "
+        "`combat` of this package. It is not told the diagnosis; where sites differ in their share of patients, it "
+        "therefore removes disease with site (Nieto et al. 2024, arXiv 2410.19643).",
+    )
 
 
 class Atlas(Section):
@@ -722,6 +744,7 @@ class Config(Section):
         {"sepclr-k-jem": {}}, min_length=1, description="Methods to train, with the settings that differ."
     )
     probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
+    site_leakage: SiteLeakage = Field(SiteLeakage(), description="How much of the site each space tells.")
     saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
     report: Report = Field(Report(), description="What the HTML report holds.")
     digits: Digits = Field(Digits(), description="The paper's other benchmark, which `snakemake digits` runs.")
@@ -730,6 +753,15 @@ class Config(Section):
     @classmethod
     def _bare_names(cls, methods: Any) -> Any:
         return _with_empty_settings(methods)
+
+    @model_validator(mode="after")
+    def _combat_knows_every_site(self) -> Self:
+        if self.site_leakage.combat and self.splits.scheme in ("leave-site-out", "external-sites"):
+            raise ValueError(
+                f"site_leakage.combat: with `splits.scheme: {self.splits.scheme}` held-out sites are new, and ComBat "
+                "cannot harmonise a site that it was not fitted on; set it to false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _methods_are_valid(self) -> Self:
@@ -770,9 +802,10 @@ class Config(Section):
                     raise ValueError(
                         f"methods.{method}.attributes: the cohort has no column {name!r}.{nearest(name, known)}"
                     )
-        for key, names in (("stratify_by", self.splits.stratify_by), ("group_by", [self.splits.group_by])):
+        together = [] if self.splits.group_by is None else [self.splits.group_by]
+        for key, names in (("stratify_by", self.splits.stratify_by), ("group_by", together)):
             for name in names:
-                if name is not None and name not in known:
+                if name not in known:
                     raise ValueError(f"splits.{key}: the cohort has no column {name!r}.{nearest(name, known)}")
         return self
 
@@ -900,6 +933,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
     "vbm": ("cohort", "splits", "probes", "saliency"),
+    "site-leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
     "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name != "digits"),
     "digits": ("digits",),
@@ -940,7 +974,7 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
                     content[key] = section.model_dump(mode="json")
         else:
             content["methods"] = {method: {}}
-    elif stage in ("probes", "saliency"):
+    elif stage in ("probes", "site-leakage", "saliency"):
         content["methods"] = {name: {} for name in config.methods}
     return content
 

@@ -16,6 +16,7 @@ from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, ProbeTarget
@@ -47,12 +48,13 @@ __all__ = [
     "write_probes",
 ]
 
-# Both grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
+# All grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
 LOGISTIC_C = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
 RIDGE_ALPHA = [1e4, 1e3, 1e2, 10.0, 1.0]
+SVM_C = [0.1, 1.0, 10.0]
 INNER_FOLDS = 5
 
-Regime = Literal["standard", "paper"]
+Regime = Literal["standard", "paper", "nonlinear"]
 # Of each kind of probe; the first is the paper's, and chooses the penalty.
 METRICS = {"classification": ("bacc", "auc"), "regression": ("mae", "r2")}
 PROBE = ["regime", "method", "target", "metric", "space"]
@@ -215,15 +217,17 @@ class Answer:
 
 
 class _Chosen:
-    """Scaler and linear model, the strength of whose penalty inner folds chose: all of it from training people."""
+    """Scaler and model, the strength of whose penalty inner folds chose: all of it from training people."""
 
     def __init__(self, question: Question, people: np.ndarray) -> None:
         self.people, self.metric = people, METRIC[question.metrics[0]]
-        self.candidates: list[Any] = (
-            [LogisticRegression(C=c, class_weight="balanced", max_iter=1000) for c in LOGISTIC_C]
-            if question.kind == "classification"
-            else [Ridge(alpha) for alpha in RIDGE_ALPHA]
-        )
+        self.candidates: list[Any]
+        if question.regime == "nonlinear":
+            self.candidates = [SVC(C=c, class_weight="balanced") for c in SVM_C]
+        elif question.kind == "classification":
+            self.candidates = [LogisticRegression(C=c, class_weight="balanced", max_iter=1000) for c in LOGISTIC_C]
+        else:
+            self.candidates = [Ridge(alpha) for alpha in RIDGE_ALPHA]
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> None:
         sums = np.zeros(len(self.candidates))
@@ -254,13 +258,13 @@ def fit_probe(
     train: pd.DataFrame,
     test: pd.DataFrame,
     person: Mapping[str, str],
-    estimator: Any = None,
 ) -> Answer | None:
     """Fits a probe on training scans and scores it on held-out ones; all of them must have a value.
 
     In the standard regime, classification is a logistic regression with balanced class weights, regression is ridge;
     both on standardised dimensions, with the strength of the penalty chosen by inner cross-validation of the metric
-    that is reported. In the paper's regime both are scikit-learn's defaults on the dimensions as they are.
+    that is reported. In the paper's regime both are scikit-learn's defaults on the dimensions as they are. The
+    nonlinear one, for classes, is a support vector machine with a Gaussian kernel in place of logistic regression.
     Balanced accuracy is over the classes present among held-out people, and needs two; a class that the training side
     lacks counts as never found. Chance is 1 / (number of training classes), or the error of the training median.
 
@@ -268,7 +272,6 @@ def fit_probe(
         train: [N, d], representations, one row a scan, indexed by scan id.
         test: [M, d], likewise.
         person: the participant of each training scan.
-        estimator: an unfitted scikit-learn classifier in place of the regime's; None for the regime's.
 
     Returns:
         None where there is nothing to learn (fewer than two people with a value, or for a classification fewer than
@@ -287,11 +290,9 @@ def fit_probe(
         y = truth.astype(np.float64)
     # Double precision: solvers stop earlier and less alike in single.
     x, x_test = train.to_numpy(np.float64), test.to_numpy(np.float64)
-    fitted = estimator
-    if fitted is None and question.regime == "paper":
+    fitted: Any = _Chosen(question, people)
+    if question.regime == "paper":
         fitted = LogisticRegression() if question.kind == "classification" else Ridge()
-    elif fitted is None:
-        fitted = _Chosen(question, people)
     # Checked when representations are read, and thousands of times again otherwise.
     with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         # scikit-learn's default of 100 iterations is part of the paper's regime, reached or not.
@@ -324,7 +325,7 @@ def fit_probe(
         values["chance"] = {"bacc": 1 / len(classes), "auc": 0.5}
         prediction = np.array(question.classes)[told["test"]["prediction"]]
     weights, intercept = None, float("nan")
-    if isinstance(fitted, _Chosen) and len(question.classes) <= 2:
+    if question.regime == "standard" and len(question.classes) <= 2:
         weights, intercept = fitted.raw()
     return Answer(
         values["test"], values["chance"], values["train"], prediction, told["test"]["score"], weights, intercept
@@ -339,7 +340,6 @@ class Fit:
     question: Question
     features: pd.DataFrame
     fold: Fold
-    estimator: Any = None
 
     @property
     def train(self) -> list[str]:
@@ -354,7 +354,7 @@ class Fit:
     def answer(self, person: Mapping[str, str]) -> Answer | None:
         """See :func:`fit_probe`."""
         train, test = self.features.loc[self.train], self.features.loc[self.test]
-        return fit_probe(self.question, train, test, person, self.estimator)
+        return fit_probe(self.question, train, test, person)
 
 
 def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:

@@ -1,4 +1,4 @@
-"""What the representations of all methods tell about held-out people: probes and tables, in one job."""
+"""What the representations of all methods tell about held-out people: probes and tables, and how much is the site."""
 
 
 rule probe:
@@ -43,3 +43,29 @@ rule probe:
         runtime=240,
     shell:
         "logged {log:q} sepclr-neuro probe {input.run:q}"
+
+
+rule site_leakage:
+    input:
+        run=results.run_file("site-leakage"),
+        cohort=results.cohort,
+        index=results.index,
+        grid=results.grid,
+        splits=results.splits,
+        standardisation=expand(rules.standardise.output, fold=folds),
+        models=rules.probe.input.models,
+        representations=rules.probe.input.representations,
+    output:
+        results.table("site_leakage", "tsv"),
+    log:
+        results.log("site_leakage"),
+    benchmark:
+        results.benchmark("site_leakage")
+    conda:
+        environment
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=480,
+    shell:
+        "logged {log:q} sepclr-neuro site-leakage {input.run:q}"
