@@ -74,6 +74,6 @@ rule all:
     default_target: True
     input:
         rules.probe.output,
-        rules.site_leakage.output,
+        rules.leakage.output,
         expand(results.saliency("{method}"), method=settings.methods),
         rules.report.output,

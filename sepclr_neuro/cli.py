@@ -135,7 +135,7 @@ def vbm(path: ConfigFile) -> None:
 
 
 @app.command()
-def site_leakage(path: ConfigFile) -> None:
+def leakage(path: ConfigFile) -> None:
     """Read the site from every space and from voxels, and test how the two spaces depend on each other."""
     from sepclr_neuro import devices
 

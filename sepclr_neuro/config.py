@@ -933,7 +933,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
     "vbm": ("cohort", "splits", "probes", "saliency"),
-    "site-leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
+    "leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
     "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name != "digits"),
     "digits": ("digits",),
@@ -974,7 +974,7 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
                     content[key] = section.model_dump(mode="json")
         else:
             content["methods"] = {method: {}}
-    elif stage in ("probes", "site-leakage", "saliency"):
+    elif stage in ("probes", "leakage", "saliency"):
         content["methods"] = {name: {} for name in config.methods}
     return content
 

@@ -45,9 +45,9 @@ rule probe:
         "logged {log:q} sepclr-neuro probe {input.run:q}"
 
 
-rule site_leakage:
+rule leakage:
     input:
-        run=results.run_file("site-leakage"),
+        run=results.run_file("leakage"),
         cohort=results.cohort,
         index=results.index,
         grid=results.grid,
@@ -58,9 +58,9 @@ rule site_leakage:
     output:
         results.table("site_leakage", "tsv"),
     log:
-        results.log("site_leakage"),
+        results.log("leakage"),
     benchmark:
-        results.benchmark("site_leakage")
+        results.benchmark("leakage")
     conda:
         environment
     threads: 8
@@ -68,4 +68,4 @@ rule site_leakage:
         mem_mb=16000,
         runtime=480,
     shell:
-        "logged {log:q} sepclr-neuro site-leakage {input.run:q}"
+        "logged {log:q} sepclr-neuro leakage {input.run:q}"
