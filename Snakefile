@@ -74,5 +74,6 @@ rule all:
     default_target: True
     input:
         rules.probe.output,
+        rules.leakage.output,
         expand(results.saliency("{method}"), method=settings.methods),
         rules.report.output,

@@ -135,6 +135,18 @@ def vbm(path: ConfigFile) -> None:
 
 
 @app.command()
+def leakage(path: ConfigFile) -> None:
+    """Read the site from every space and from voxels, and test how the two spaces depend on each other."""
+    from sepclr_neuro import devices
+
+    config, results = _read(path)
+    devices.use_given_threads()
+    from sepclr_neuro.site_leakage import write_site_leakage
+
+    write_site_leakage(config, results)
+
+
+@app.command()
 def saliency(path: ConfigFile, method: Method) -> None:
     """Map which voxels the probes of a method listen to."""
     from sepclr_neuro import devices

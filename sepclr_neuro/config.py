@@ -258,16 +258,91 @@ class Standardisation(Section):
 
 
 class Splits(Section):
-    """Repeated stratified k-fold, people kept together."""
+    """Who trains and who is held out; people are never divided between the two."""
 
-    folds: int = Field(5, ge=2, description="The authors' practice: five splits.")
-    repeats: int = Field(1, ge=1, description="How often all folds are drawn afresh.")
-    stratify_by: list[Name] = Field(["diagnosis", "site"], description="Columns balanced over folds.")
+    scheme: Literal["k-fold", "leave-site-out", "external-sites", "file"] = Field(
+        "k-fold",
+        description="`k-fold`: repeated and stratified. `leave-site-out`: each of `sites` held out in turn. "
+        "`external-sites`: all of `sites` held out together, once. `file`: a fixed list.",
+    )
+    folds: int = Field(5, ge=2, description="Of `k-fold`. The authors' practice: five splits.")
+    repeats: int = Field(1, ge=1, description="Of `k-fold`: how often all folds are drawn afresh.")
+    stratify_by: list[Name] = Field(["diagnosis", "site"], description="Of `k-fold`: columns balanced over folds.")
+    sites: list[str] = Field(
+        [],
+        description="Sites to be held out, by their names in the cohort. Sites that are not listed always train.",
+    )
+    file: Path | None = Field(
+        None, description="Of `file`: a table (.tsv) `fold participant_id side`, sides train and test, folds from 0."
+    )
+    file_folds: int | None = Field(None, ge=1, description="Of `file`: how many folds it has.")
+    group_by: Name | None = Field(
+        None,
+        description="A column of the cohort, e.g. a family: people with the same value are on one side, as all scans "
+        "of a person are anyway. A missing value: on one's own.",
+    )
+    probe_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the training people who are kept from the encoders, for probes to be fitted on: "
+        "representations of people whom an encoder was trained on are partly memorised. 0: probes share them.",
+    )
+    hash_ids: bool = Field(
+        False,
+        description="Replace participants in splits/published.tsv by keyed hashes; the key is made once and kept in "
+        "splits/id_key.txt, which is not to be published.",
+    )
 
     @property
     def count(self) -> int:
-        """Number of train-test splits over all repeats; folds are numbered from 0 to ``count - 1``."""
-        return self.folds * self.repeats
+        """Number of train-test splits; folds are numbered from 0 to ``count - 1``."""
+        if self.scheme == "leave-site-out":
+            return len(self.sites)
+        if self.scheme == "external-sites":
+            return 1
+        return self.folds * self.repeats if self.scheme == "k-fold" else self.file_folds or 0
+
+    def describe(self) -> str:
+        """How people were split, in sentences for a methods section."""
+        if self.scheme == "k-fold":
+            repeated = f", repeated {self.repeats} times" if self.repeats > 1 else ""
+            how = f"by {self.folds}-fold cross-validation{repeated}, stratified by {' and '.join(self.stratify_by)}"
+        elif self.scheme == "leave-site-out":
+            how = f"by site: each of {', '.join(self.sites)} was held out in turn"
+        elif self.scheme == "external-sites":
+            how = f"by site: {', '.join(self.sites)} served as external test data"
+        else:
+            how = f"as a fixed list says ({self.count} {'split' if self.count == 1 else 'splits'})"
+        together = "" if self.group_by is None else f" and all people with the same {self.group_by}"
+        apart = (
+            f" Of the training people, {100 * self.probe_fraction:g} % were kept from the encoders; probes were fitted "
+            "on them alone."
+            if self.probe_fraction
+            else ""
+        )
+        return f"People were split {how}, all scans of a person{together} on one side.{apart}"
+
+    @model_validator(mode="after")
+    def _scheme_has_what_it_needs(self) -> Self:
+        by_site = self.scheme in ("leave-site-out", "external-sites")
+        if by_site and not self.sites:
+            raise ValueError(f"`scheme: {self.scheme}` needs `sites`, the names of those to be held out")
+        if not by_site and self.sites:
+            raise ValueError(f"`sites` are not used by `scheme: {self.scheme}`; remove them, or change the scheme")
+        for name in self.sites:
+            if self.sites.count(name) > 1:
+                raise ValueError(f"`sites`: {name!r} is listed twice")
+        if (self.scheme == "file") != (self.file is not None) or (self.scheme == "file") != bool(self.file_folds):
+            raise ValueError("`scheme: file` needs both `file` and `file_folds`, and no other scheme uses them")
+        if self.scheme != "k-fold" and self.repeats > 1:
+            raise ValueError(f"`scheme: {self.scheme}` draws nothing at random: remove `repeats`")
+        return self
+
+    @property
+    def first_repeat(self) -> range:
+        """Folds in which nobody is held out twice, unless a fixed list holds people out several times."""
+        return range(self.folds if self.scheme == "k-fold" else self.count)
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -387,6 +462,18 @@ class Probes(Section):
     """Linear probes: fitted on a fold's training people, scored on its held-out people."""
 
     targets: dict[Name, ProbeTarget] = Field(_DEFAULT_TARGETS, min_length=1, description="Cohort columns to probe.")
+    paper_regime: bool = Field(
+        True,
+        description="Also probe as the paper's released scripts do: scikit-learn's defaults on unscaled "
+        "representations, and of patients alone except for the diagnosis.",
+    )
+    confounds: list[Name] = Field(
+        ["age", "sex", "site"],
+        description="Columns that a probe without any image reads, and beside which a space must add something. "
+        "Reviewers expect `tiv` too, where the cohort has it. A target is not its own confound.",
+    )
+    permutations: int = Field(1000, ge=99, description="Of held-out labels, for the null of each figure.")
+    bootstraps: int = Field(1000, ge=99, description="Samples of people, for the interval of each figure.")
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -395,6 +482,23 @@ class Probes(Section):
             if labels.count(label) > 1:
                 raise ValueError(f"two targets are called {label!r} in tables; give one of them another `label`")
         return self
+
+
+class SiteLeakage(Section):
+    """How much of the site each space tells, and how far the spaces depend on each other."""
+
+    voxel_components: int | None = Field(
+        32,
+        ge=1,
+        description="Principal components of training people's voxels that the site is read from too, for comparison. "
+        "Null: not, which saves reading all volumes once a fold.",
+    )
+    combat: bool = Field(
+        False,
+        description="Also read site and diagnosis after ComBat, fitted on training people, which needs the extra "
+        "`combat` of this package. It is not told the diagnosis; where sites differ in their share of patients, it "
+        "therefore removes disease with site (Nieto et al. 2024, arXiv 2410.19643).",
+    )
 
 
 class Atlas(Section):
@@ -640,6 +744,7 @@ class Config(Section):
         {"sepclr-k-jem": {}}, min_length=1, description="Methods to train, with the settings that differ."
     )
     probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
+    site_leakage: SiteLeakage = Field(SiteLeakage(), description="How much of the site each space tells.")
     saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
     report: Report = Field(Report(), description="What the HTML report holds.")
     digits: Digits = Field(Digits(), description="The paper's other benchmark, which `snakemake digits` runs.")
@@ -648,6 +753,15 @@ class Config(Section):
     @classmethod
     def _bare_names(cls, methods: Any) -> Any:
         return _with_empty_settings(methods)
+
+    @model_validator(mode="after")
+    def _combat_knows_every_site(self) -> Self:
+        if self.site_leakage.combat and self.splits.scheme in ("leave-site-out", "external-sites"):
+            raise ValueError(
+                f"site_leakage.combat: with `splits.scheme: {self.splits.scheme}` held-out sites are new, and ComBat "
+                "cannot harmonise a site that it was not fitted on; set it to false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _methods_are_valid(self) -> Self:
@@ -659,12 +773,15 @@ class Config(Section):
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:
         if self.cohort.source == "simulated":
-            scores = ["sans", "saps"]
+            scores = ["sans", "saps", "tiv"]
         else:
             scores = [*self.cohort.scores, *self.cohort.columns.others]
             if self.cohort.source == "implanted":
                 scores += ["sans", "saps"]
         known = ["age", "sex", "site", "diagnosis", *scores]
+        for name in self.probes.confounds:
+            if name not in known:
+                raise ValueError(f"probes.confounds: the cohort has no column {name!r}.{nearest(name, known)}")
         for name, target in self.probes.targets.items():
             if name not in known:
                 raise ValueError(
@@ -685,9 +802,11 @@ class Config(Section):
                     raise ValueError(
                         f"methods.{method}.attributes: the cohort has no column {name!r}.{nearest(name, known)}"
                     )
-        for name in self.splits.stratify_by:
-            if name not in known:
-                raise ValueError(f"splits.stratify_by: the cohort has no column {name!r}.{nearest(name, known)}")
+        together = [] if self.splits.group_by is None else [self.splits.group_by]
+        for key, names in (("stratify_by", self.splits.stratify_by), ("group_by", together)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"splits.{key}: the cohort has no column {name!r}.{nearest(name, known)}")
         return self
 
     @model_validator(mode="after")
@@ -814,6 +933,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
     "vbm": ("cohort", "splits", "probes", "saliency"),
+    "leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
     "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name != "digits"),
     "digits": ("digits",),
@@ -854,7 +974,7 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
                     content[key] = section.model_dump(mode="json")
         else:
             content["methods"] = {method: {}}
-    elif stage in ("probes", "saliency"):
+    elif stage in ("probes", "leakage", "saliency"):
         content["methods"] = {name: {} for name in config.methods}
     return content
 

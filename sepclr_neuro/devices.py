@@ -20,22 +20,29 @@ from pathlib import Path
 
 from sepclr_neuro.errors import InputError
 
-__all__ = ["free_gpu", "keep_freed_memory", "use_given_threads"]
+__all__ = ["free_gpu", "given_threads", "keep_freed_memory", "use_given_threads"]
 
 WAIT_SECONDS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def use_given_threads() -> None:
-    """Tells torch how many threads it may use, by OMP_NUM_THREADS, which Snakemake sets to a rule's ``threads``."""
+def given_threads() -> int | None:
+    """How many threads a command may use, by OMP_NUM_THREADS, which Snakemake sets to a rule's ``threads``."""
     given = os.environ.get("OMP_NUM_THREADS")
     if given is None:
-        return
+        return None
     if not given.isdecimal() or int(given) == 0:
         raise InputError(f"OMP_NUM_THREADS: expected a whole number above 0, got {given!r}; unset it or correct it")
-    import torch
+    return int(given)
 
-    torch.set_num_threads(int(given))
+
+def use_given_threads() -> None:
+    """Tells torch how many threads it may use."""
+    given = given_threads()
+    if given is not None:
+        import torch
+
+        torch.set_num_threads(given)
 
 
 def keep_freed_memory() -> None:

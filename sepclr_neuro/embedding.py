@@ -29,7 +29,7 @@ class Representations:
 
     Attributes:
         scan_ids: N scans.
-        side: N times ``train`` or ``test``.
+        side: N times ``train``, ``probe`` or ``test``.
         spaces: by name, arrays [N, d].
     """
 
@@ -39,7 +39,11 @@ class Representations:
 
 
 def write_representations(config: Config, results: Results, method: str) -> None:
-    """Represents every scan by the encoder of each fold, training and held-out scans marked."""
+    """Represents every scan by the encoder of each fold, the side of each marked.
+
+    Raises:
+        InputError: if the encoder or the standardisation learned from a scan that is not a training scan.
+    """
     cache = VolumeCache(results)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
@@ -48,9 +52,11 @@ def write_representations(config: Config, results: Results, method: str) -> None
         standardisation = Standardisation.load(results, fold).to(device)
         model.method.to(device)
         split = read_fold(results, fold)
-        model.refuse_trained_on(split.test)
-        standardisation.refuse_learned_from(split.test)
-        scans = [*split.train, *split.test]
+        sides = {"train": split.train, "probe": split.probe, "test": split.test}
+        for unseen in (split.probe, split.test):
+            model.refuse_trained_on(unseen)
+            standardisation.refuse_learned_from(unseen)
+        scans = [scan for members in sides.values() for scan in members]
         parts: dict[str, list[np.ndarray]] = {space: [] for space in model.spaces}
         with torch.no_grad():
             for start in range(0, len(scans), batch):
@@ -60,7 +66,7 @@ def write_representations(config: Config, results: Results, method: str) -> None
         columns = {
             f"{space}_{k}": column for space in model.spaces for k, column in enumerate(np.concatenate(parts[space]).T)
         }
-        side = ["train"] * len(split.train) + ["test"] * len(split.test)
+        side = [name for name, members in sides.items() for _ in members]
         write_tsv(results.representations(method, fold), pd.DataFrame({"scan_id": scans, "side": side, **columns}))
 
 
@@ -68,11 +74,11 @@ def read_representations(results: Results, method: str, fold: int) -> Representa
     """Reads one fold's table.
 
     Raises:
-        InputError: if a scan that it calls held-out was trained on by the encoder.
+        InputError: if a scan that is not a training scan was trained on by the encoder.
     """
     table = read_tsv(results.representations(method, fold), text=("scan_id", "side"))
     trained_on = set(read_json(results.model_folder(method, fold) / "model.json")["train_scan_ids"])
-    leaked = table.loc[(table["side"] == "test") & table["scan_id"].isin(trained_on), "scan_id"]
+    leaked = table.loc[(table["side"] != "train") & table["scan_id"].isin(trained_on), "scan_id"]
     if len(leaked):
         raise InputError(
             f"leak: {results.representations(method, fold)} calls {leaked.iloc[0]} held-out, but the encoder was "

@@ -65,6 +65,16 @@ class Results:
     def splits(self) -> Path:
         return self.root / "splits" / "splits.tsv"
 
+    @property
+    def published_splits(self) -> Path:
+        """The splits as a paper can publish them."""
+        return self.root / "splits" / "published.tsv"
+
+    @property
+    def id_key(self) -> Path:
+        """What participants are hashed with. Not an output of any rule: it must outlive them."""
+        return self.root / "splits" / "id_key.txt"
+
     def standardisation(self, fold: int | str) -> Path:
         return self.root / "standardisation" / f"fold-{fold}.safetensors"
 
@@ -87,6 +97,21 @@ class Results:
     @property
     def predictions(self) -> Path:
         return self.root / "probes" / "predictions.tsv"
+
+    @property
+    def verdicts(self) -> Path:
+        """What each figure is worth, beside chance."""
+        return self.root / "probes" / "verdicts.tsv"
+
+    @property
+    def nulls(self) -> Path:
+        """Percentiles of each figure's permutation null."""
+        return self.root / "probes" / "nulls.tsv"
+
+    @property
+    def increments(self) -> Path:
+        """What a space adds to confounds, fold by fold."""
+        return self.root / "probes" / "increments.tsv"
 
     @property
     def coefficients(self) -> Path:

@@ -1,52 +1,74 @@
-"""Linear probes: what each space holds, asked of held-out people."""
+"""Linear probes: what each space holds, asked of held-out people, and what each figure is worth beside chance."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import os
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
+from sklearn import config_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import make_scorer, mean_absolute_error
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, ProbeTarget
+from sepclr_neuro.devices import given_threads
 from sepclr_neuro.embedding import Representations, read_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
+from sepclr_neuro.statistics import METRICS as METRIC
+from sepclr_neuro.statistics import Labels, Verdict
 from sepclr_neuro.storage import read_json, write_json, write_tsv
 
 __all__ = [
     "Answer",
+    "Fit",
     "Question",
     "asked_people",
-    "balanced_accuracy",
+    "confound_features",
+    "draw_labels",
+    "fit_in_parallel",
     "fit_probe",
     "inner_folds",
+    "judge",
     "questions",
+    "read_spaces",
     "refuse_leaks",
+    "told",
     "write_probes",
 ]
 
-# Both grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
+# All grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
 LOGISTIC_C = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
 RIDGE_ALPHA = [1e4, 1e3, 1e2, 10.0, 1.0]
+SVM_C = [0.1, 1.0, 10.0]
 INNER_FOLDS = 5
 
-SCORES = ["method", "fold", "target", "metric", "space", "value", "chance", "n_train", "n_test"]
-PREDICTIONS = ["method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
-METRICS = {"classification": "bacc", "regression": "mae"}
+Regime = Literal["standard", "paper", "nonlinear"]
+# Of each kind of probe; the first is the paper's, and chooses the penalty.
+METRICS = {"classification": ("bacc", "auc"), "regression": ("mae", "r2")}
+PROBE = ["regime", "method", "target", "metric", "space"]
+SCORES = [
+    *("regime", "method", "fold", "target", "metric", "space", "value", "chance", "train_value"),
+    *("n_train", "n_test"),
+]
+PREDICTIONS = ["regime", "method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
+VERDICTS = [*PROBE, "pooled", "null95", "p", "ci_low", "ci_high", "n", "missing"]
+INCREMENTS = ["method", "fold", "target", "metric", "space", "confounds", "combined", "increment", "n_train", "n_test"]
+PERCENTILES = list(range(101))
 
 
-def balanced_accuracy(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """The mean, over the classes present in ``truth`` [N], of the share of their members that is found; 0 to 1."""
-    return float(np.mean([np.mean(prediction[truth == label] == label) for label in np.unique(truth)]))
+# --- questions ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -59,10 +81,21 @@ class Question:
     """By scan id: the class as text, or the number."""
     classes: tuple[str, ...]
     """All classes; of two, the second is the positive one. Empty for regression."""
+    regime: Regime = "standard"
+    missing: int = 0
+    """People who are asked about and have no value."""
 
     @property
-    def metric(self) -> str:
-        return METRICS[self.kind]
+    def metrics(self) -> tuple[str, ...]:
+        """Area under the curve is for two classes."""
+        return METRICS[self.kind][:1] if len(self.classes) > 2 else METRICS[self.kind]
+
+    def numbers(self, scans: Iterable[str]) -> np.ndarray:
+        """The answers as numbers, classes as their positions: [N] for N scans."""
+        truth = self.truth[list(scans)]
+        if self.kind == "regression":
+            return truth.to_numpy(np.float64)
+        return np.array([self.classes.index(label) for label in truth], dtype=np.int64)
 
 
 def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
@@ -70,22 +103,25 @@ def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
     return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
 
 
-def questions(config: Config, cohort: pd.DataFrame) -> list[Question]:
+def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard") -> list[Question]:
     """All questions that ``config.probes.targets`` asks, in that order.
 
     Diagnosis, asked of all people, means the side a person is on: the diagnoses of a side count as one class, named
-    after them. The target group is the positive class.
+    after them. The target group is the positive class. The paper's regime asks everything else of the target group.
 
     Raises:
-        InputError: where a column's values do not suit the kind of probe.
+        InputError: where a column's values do not suit the kind of probe, or a confound has missing values.
     """
     found, problems = [], []
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
+        sides_only = name == "diagnosis" and target.people == "all" and target.kind == "classification"
+        if regime == "paper" and not sides_only and target.people == "all":
+            people = people[people["group"] == "target"]
         truth = people.set_index("scan_id")[name].dropna()
         classes: tuple[str, ...] = ()
         numeric = pd.api.types.is_numeric_dtype(truth)
-        if name == "diagnosis" and target.people == "all" and target.kind == "classification":
+        if sides_only:
             classes = ("+".join(config.cohort.background), "+".join(config.cohort.target))
             sides = dict(zip(("background", "target"), classes, strict=True))
             truth = people.set_index("scan_id")["group"].map(sides)
@@ -102,10 +138,40 @@ def questions(config: Config, cohort: pd.DataFrame) -> list[Question]:
                 f"probes.targets.{name}.kind: a regression needs numbers, but the column holds text such as "
                 f"{truth.iloc[0]!r}; use `kind: classification`."
             )
-        found.append(Question(name, target.kind, truth, classes))
+        person = people.set_index("scan_id")["participant_id"]
+        missing = person.nunique() - person[truth.index].nunique()
+        found.append(Question(name, target.kind, truth, classes, regime, missing))
+    for name in config.probes.confounds:
+        without = cohort.loc[cohort[name].isna(), "participant_id"].tolist()
+        if without:
+            problems.append(
+                f"probes.confounds: {name} is missing for {len(without)} scans (participant {without[0]} first); "
+                f"leave such people out by `cohort.include`, or take {name} out of the confounds."
+            )
     if problems:
         raise InputError(problems)
     return found
+
+
+def confound_features(cohort: pd.DataFrame, names: Sequence[str], train: Collection[str]) -> pd.DataFrame:
+    """Confounds as a probe reads them, [N, k] by scan id: numbers as they are, a column for each training class.
+
+    Args:
+        names: columns of the cohort, without missing values.
+        train: scans of which the classes are taken; a class that they lack is 0 in every column.
+    """
+    table = cohort.set_index("scan_id")
+    features = pd.DataFrame(index=table.index)
+    for name in names:
+        if pd.api.types.is_numeric_dtype(table[name]):
+            features[name] = table[name]
+        else:
+            for label in sorted(table.loc[list(train), name].unique()):
+                features[f"{name}={label}"] = (table[name] == label).astype(float)
+    return features
+
+
+# --- one probe ---------------------------------------------------------------------------------------------------
 
 
 def inner_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -128,26 +194,79 @@ def inner_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray,
 
 @dataclass(frozen=True)
 class Answer:
-    """A fitted probe on held-out people. The metric's natural unit: balanced accuracy 0 to 1, or the score's own."""
+    """A fitted probe on held-out people. Figures by metric, in its natural unit; NaN where held-out people have none.
 
-    value: float
-    chance: float
+    Attributes:
+        values: of held-out people.
+        chance: of a classifier that guesses, or of always predicting the training median.
+        train_values: of the people that the probe was fitted on.
+        prediction: [N test], class or number.
+        score: [N test], log-odds of the positive of two classes, otherwise NaN.
+        weights: [d], acting on the representation as it is: the scaler is folded in. None for more than two classes
+            and outside the standard regime.
+        intercept: beside them.
+    """
+
+    values: dict[str, float]
+    chance: dict[str, float]
+    train_values: dict[str, float]
     prediction: np.ndarray
-    """[N test]: class or number."""
     score: np.ndarray
-    """[N test]: log-odds of the positive of two classes, otherwise NaN."""
     weights: np.ndarray | None = None
-    """[d], acting on the representation as it is: the scaler is folded in. None for more than two classes."""
     intercept: float = float("nan")
 
 
-def fit_probe(question: Question, train: pd.DataFrame, test: pd.DataFrame, person: Mapping[str, str]) -> Answer | None:
+class _Chosen:
+    """Scaler and model, the strength of whose penalty inner folds chose: all of it from training people."""
+
+    def __init__(self, question: Question, people: np.ndarray) -> None:
+        self.people, self.metric = people, METRIC[question.metrics[0]]
+        self.candidates: list[Any]
+        if question.regime == "nonlinear":
+            self.candidates = [SVC(C=c, class_weight="balanced") for c in SVM_C]
+        elif question.kind == "classification":
+            self.candidates = [LogisticRegression(C=c, class_weight="balanced", max_iter=1000) for c in LOGISTIC_C]
+        else:
+            self.candidates = [Ridge(alpha) for alpha in RIDGE_ALPHA]
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
+        sums = np.zeros(len(self.candidates))
+        for train, test in inner_folds(y, self.people):
+            scaler = StandardScaler().fit(x[train])
+            z, z_test = scaler.transform(x[train]), scaler.transform(x[test])
+            for number, candidate in enumerate(self.candidates):
+                sums[number] += self.metric.value(y[test], candidate.fit(z, y[train]).predict(z_test))
+        # Among equals the first and so the simplest one.
+        self.model = self.candidates[int(sums.argmax() if self.metric.higher_is_better else sums.argmin())]
+        self.scaler = StandardScaler().fit(x)
+        self.model.fit(self.scaler.transform(x), y)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.model.predict(self.scaler.transform(x))
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        return self.model.decision_function(self.scaler.transform(x))
+
+    def raw(self) -> tuple[np.ndarray, float]:
+        """Weights [d] and intercept on dimensions as they are."""
+        weights = np.ravel(self.model.coef_) / self.scaler.scale_
+        return weights, float(np.ravel(self.model.intercept_)[0] - self.scaler.mean_ @ weights)
+
+
+def fit_probe(
+    question: Question,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    person: Mapping[str, str],
+) -> Answer | None:
     """Fits a probe on training scans and scores it on held-out ones; all of them must have a value.
 
-    Classification is a logistic regression with balanced class weights, regression is ridge; both on standardised
-    dimensions, with the strength of the penalty chosen by inner cross-validation of the metric that is reported.
-    Balanced accuracy is over the classes present among held-out people; a class that the training side lacks counts
-    as never found. Chance is 1 / (number of training classes), or the error of the training median.
+    In the standard regime, classification is a logistic regression with balanced class weights, regression is ridge;
+    both on standardised dimensions, with the strength of the penalty chosen by inner cross-validation of the metric
+    that is reported. In the paper's regime both are scikit-learn's defaults on the dimensions as they are. The
+    nonlinear one, for classes, is a support vector machine with a Gaussian kernel in place of logistic regression.
+    Balanced accuracy is over the classes present among held-out people, and needs two; a class that the training side
+    lacks counts as never found. Chance is 1 / (number of training classes), or the error of the training median.
 
     Args:
         train: [N, d], representations, one row a scan, indexed by scan id.
@@ -156,48 +275,103 @@ def fit_probe(question: Question, train: pd.DataFrame, test: pd.DataFrame, perso
 
     Returns:
         None where there is nothing to learn (fewer than two people with a value, or for a classification fewer than
-        two classes of at least two people) or nobody to score.
+        two classes of at least two people) or nobody to score (for a classification, nobody of a training class).
     """
     truth, test_truth = question.truth[train.index].to_numpy(), question.truth[test.index].to_numpy()
     people = np.array([person[scan] for scan in train.index])
     if len(test) == 0 or len(set(people)) < 2:
         return None
-    if question.kind == "regression":
-        y, grid = truth.astype(np.float64), {"ridge__alpha": RIDGE_ALPHA}
-        scorer = make_scorer(mean_absolute_error, greater_is_better=False)
-        model = Ridge()
-    else:
-        classes = [label for label in question.classes if label in truth]
-        if sum(len(set(people[truth == label])) > 1 for label in classes) < 2:
+    classes = [label for label in question.classes if label in truth]
+    if question.kind == "classification":
+        if sum(len(set(people[truth == label])) > 1 for label in classes) < 2 or not set(classes) & set(test_truth):
             return None
-        y, grid = np.array([classes.index(label) for label in truth]), {"logisticregression__C": LOGISTIC_C}
-        scorer = make_scorer(balanced_accuracy)
-        model = LogisticRegression(class_weight="balanced", max_iter=1000)
-    search = GridSearchCV(make_pipeline(StandardScaler(), model), grid, scoring=scorer, cv=inner_folds(y, people))
+        y = np.array([classes.index(label) for label in truth])
+    else:
+        y = truth.astype(np.float64)
     # Double precision: solvers stop earlier and less alike in single.
     x, x_test = train.to_numpy(np.float64), test.to_numpy(np.float64)
-    scaler, fitted = search.fit(x, y).best_estimator_
+    fitted: Any = _Chosen(question, people)
+    if question.regime == "paper":
+        fitted = LogisticRegression() if question.kind == "classification" else Ridge()
+    # Checked when representations are read, and thousands of times again otherwise.
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
+        # scikit-learn's default of 100 iterations is part of the paper's regime, reached or not.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted.fit(x, y)
 
-    prediction = search.predict(x_test)
-    score = np.full(len(test), np.nan)
+    told: dict[str, dict[str, np.ndarray]] = {}
+    for side, rows in (("train", x), ("test", x_test)):
+        prediction = fitted.predict(rows)
+        score = np.full(len(rows), np.nan)
+        if question.kind == "classification":
+            # A fold may lack a class, so that its own numbers are not the question's.
+            prediction = np.array([question.classes.index(label) for label in classes])[prediction]
+            if len(question.classes) == 2:
+                score = fitted.decision_function(rows)
+        told[side] = {"prediction": prediction, "score": score}
+    baseline = np.full(len(test), np.median(y)) if question.kind == "regression" else np.empty(0)
+    numbers = {"train": question.numbers(train.index), "test": question.numbers(test.index)}
+    values: dict[str, dict[str, float]] = {"train": {}, "test": {}, "chance": {}}
+    for name in question.metrics:
+        metric = METRIC[name]
+        for side, found in told.items():
+            scorable = question.kind == "regression" or len(np.unique(numbers[side])) > 1
+            value = metric.value(numbers[side], found["score" if metric.of_score else "prediction"])
+            values[side][name] = float(value) if scorable else float("nan")
     if question.kind == "regression":
-        value = mean_absolute_error(test_truth, prediction)
-        chance = mean_absolute_error(test_truth, np.full(len(test), np.median(y)))
+        values["chance"] = {"mae": float(METRIC["mae"].value(numbers["test"], baseline)), "r2": 0.0}
+        prediction = told["test"]["prediction"]
     else:
-        prediction = np.array(classes)[prediction]
-        value, chance = balanced_accuracy(test_truth, prediction), 1 / len(classes)
-        if len(question.classes) > 2:
-            return Answer(value, chance, prediction, score)
-        score = search.decision_function(x_test)
-    weights = np.ravel(fitted.coef_) / scaler.scale_
-    intercept = float(np.ravel(fitted.intercept_)[0] - scaler.mean_ @ weights)
-    return Answer(value, chance, prediction, score, weights, intercept)
+        values["chance"] = {"bacc": 1 / len(classes), "auc": 0.5}
+        prediction = np.array(question.classes)[told["test"]["prediction"]]
+    weights, intercept = None, float("nan")
+    if question.regime == "standard" and len(question.classes) <= 2:
+        weights, intercept = fitted.raw()
+    return Answer(
+        values["test"], values["chance"], values["train"], prediction, told["test"]["score"], weights, intercept
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One probe to be fitted: a question, asked of features [N, d] (by scan id) of the people of a fold."""
+
+    key: dict[str, Any]
+    question: Question
+    features: pd.DataFrame
+    fold: Fold
+
+    @property
+    def train(self) -> list[str]:
+        """Scans with a value to fit on."""
+        return [scan for scan in self.fold.probed if scan in self.question.truth.index]
+
+    @property
+    def test(self) -> list[str]:
+        """Held-out scans with a value."""
+        return [scan for scan in self.fold.test if scan in self.question.truth.index]
+
+    def answer(self, person: Mapping[str, str]) -> Answer | None:
+        """See :func:`fit_probe`."""
+        train, test = self.features.loc[self.train], self.features.loc[self.test]
+        return fit_probe(self.question, train, test, person)
+
+
+def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:
+    """Fits probes side by side, a process a given thread; the answers are in the order of the probes."""
+    workers = min(given_threads() or len(os.sched_getaffinity(0)), len(fits) // 8 + 1)
+    return Parallel(n_jobs=workers)(delayed(fit.answer)(person) for fit in fits)
+
+
+# --- leaks -------------------------------------------------------------------------------------------------------
 
 
 def refuse_leaks(
     method: str, fold: Fold, representations: Representations, trained_on: Collection[str], person: Mapping[str, str]
 ) -> None:
     """Raises unless the sides are the fold's and no held-out person trained the model, in this scan or another.
+
+    People who are kept from the model so that probes can be fitted on them count as held out.
 
     Args:
         trained_on: scan ids that the model was trained on.
@@ -207,7 +381,7 @@ def refuse_leaks(
         InputError: naming each scan.
     """
     where = f"{method}, fold {fold.fold}"
-    planned = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.test, "test")
+    planned = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.probe, "probe") | dict.fromkeys(fold.test, "test")
     seen = dict(zip(representations.scan_ids, representations.side.tolist(), strict=True))
     problems = [
         f"{where}: scan {scan!r} is on side {planned.get(scan, 'none')} in splits.tsv, but on side "
@@ -218,60 +392,19 @@ def refuse_leaks(
     trained_people = {person.get(scan, scan) for scan in trained_on}
     problems += [
         f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again."
-        for scan in sorted(fold.test)
+        for scan in sorted([*fold.probe, *fold.test])
         if person.get(scan, scan) in trained_people
     ]
     if problems:
         raise InputError(problems)
 
 
-def write_probes(config: Config, results: Results) -> None:
-    """Probes every method, fold, target and space; writes scores.tsv, predictions.tsv and coefficients.json.
-
-    Values and chance are in natural units: ``bacc`` from 0 to 1, ``mae`` in the target's unit. A target that cannot be
-    probed in a fold has ``n/a`` for both. ``n_train`` and ``n_test`` count scans with a value. Columns and keys:
-    docs/architecture.md; ``classes`` is empty for regression, and [negative, positive] otherwise.
+def read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The representations [N, d] of a fold by space, indexed by scan id, refused where they leak or are not finite.
 
     Raises:
-        InputError: if a target does not suit its column, if a held-out person was trained on, or if a representation
-            is not finite.
+        InputError: if a held-out person was trained on, or a representation is not finite.
     """
-    cohort = load_cohort(results)
-    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    asked = questions(config, cohort)
-    # All are read before any is probed: what is wrong in the last fold is told within seconds.
-    folds = [read_fold(results, number) for number in range(config.splits.count)]
-    read = [(method, fold, _read_spaces(results, method, fold, person)) for method in config.methods for fold in folds]
-    scores: list[dict[str, Any]] = []
-    predictions = [pd.DataFrame(columns=PREDICTIONS)]
-    coefficients: list[dict[str, Any]] = []
-    for method, fold, spaces in read:
-        for question in asked:
-            train = [scan for scan in fold.train if scan in question.truth.index]
-            test = [scan for scan in fold.test if scan in question.truth.index]
-            for space, values in spaces.items():
-                key = {"method": method, "fold": fold.fold, "target": question.target, "space": space}
-                answer = fit_probe(question, values.loc[train], values.loc[test], person)
-                figures = {"value": answer and answer.value, "chance": answer and answer.chance}
-                scores.append(
-                    key | {"metric": question.metric} | figures | {"n_train": len(train), "n_test": len(test)}
-                )
-                if answer is None:
-                    continue
-                truth = [_text(value) for value in question.truth[test]]
-                prediction = [_text(value) for value in answer.prediction]
-                told = {"scan_id": test, "truth": truth, "prediction": prediction, "score": answer.score}
-                predictions.append(pd.DataFrame(key | told))
-                if answer.weights is not None:
-                    function = {"weights": answer.weights.tolist(), "intercept": answer.intercept}
-                    coefficients.append(key | function | {"classes": list(question.classes)})
-    write_tsv(results.scores, pd.DataFrame(scores)[SCORES])
-    write_tsv(results.predictions, pd.concat(predictions))
-    write_json(results.coefficients, coefficients)
-
-
-def _read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """The representations [N, d] of a fold by space, indexed by scan id, refused where they leak or are not finite."""
     representations = read_representations(results, method, fold.fold)
     metadata = read_json(results.model_folder(method, fold.fold) / "model.json")
     refuse_leaks(method, fold, representations, metadata["train_scan_ids"], person)
@@ -284,6 +417,201 @@ def _read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str,
     return {
         space: pd.DataFrame(values, index=representations.scan_ids) for space, values in representations.spaces.items()
     }
+
+
+# --- all probes --------------------------------------------------------------------------------------------------
+
+
+def write_probes(config: Config, results: Results) -> None:
+    """Probes every method, fold, target and space, and judges every figure.
+
+    Values and chance are in natural units: ``bacc`` from 0 to 1, ``mae`` in the target's unit. A target that cannot be
+    probed in a fold has ``n/a`` for both. ``n_train`` and ``n_test`` count scans with a value. Files, columns and
+    keys: docs/architecture.md and docs/evaluation.md; ``classes`` of a coefficient is empty for regression, and
+    [negative, positive] otherwise.
+
+    Raises:
+        InputError: if a target does not suit its column, a confound has missing values, a held-out person was trained
+            on, or a representation is not finite.
+    """
+    cohort = load_cohort(results)
+    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
+    asked = questions(config, cohort)
+    if config.probes.paper_regime:
+        asked += questions(config, cohort, "paper")
+    # All are read before any is probed: what is wrong in the last fold is told within seconds.
+    folds = [read_fold(results, number) for number in range(config.splits.count)]
+    read = [(method, fold, read_spaces(results, method, fold, person)) for method in config.methods for fold in folds]
+    probes = [
+        Fit(
+            {
+                "regime": question.regime,
+                "method": method,
+                "fold": fold.fold,
+                "target": question.target,
+                "space": space,
+            },
+            question,
+            values,
+            fold,
+        )
+        for method, fold, spaces in read
+        for question in asked
+        for space, values in spaces.items()
+    ]
+    answers = fit_in_parallel(probes, person)
+    found = _Found()
+    for fit, answer in zip(probes, answers, strict=True):
+        found.add(fit, answer)
+    write_tsv(results.scores, pd.DataFrame(found.scores)[SCORES])
+    write_tsv(results.predictions, pd.concat(found.predictions)[PREDICTIONS])
+    write_json(results.coefficients, found.coefficients)
+    verdicts, nulls = _judge(config, cohort, asked, found)
+    write_tsv(results.verdicts, verdicts)
+    write_tsv(results.nulls, nulls)
+    write_tsv(results.increments, _increments(config, cohort, probes, answers, person))
+
+
+@dataclass
+class _Found:
+    """Rows of the files, and what was told about held-out scans in numbers, by regime, target, method and space."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    predictions: list[pd.DataFrame] = field(default_factory=lambda: [pd.DataFrame(columns=PREDICTIONS)])
+    coefficients: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[tuple[str, ...], list[pd.DataFrame]] = field(default_factory=dict)
+
+    def add(self, fit: Fit, answer: Answer | None) -> None:
+        question, test = fit.question, fit.test
+        counts = {"n_train": len(fit.train), "n_test": len(test)}
+        for name in question.metrics:
+            figures = dict.fromkeys(("value", "chance", "train_value"), float("nan"))
+            if answer is not None:
+                figures = {
+                    "value": answer.values[name],
+                    "chance": answer.chance[name],
+                    "train_value": answer.train_values[name],
+                }
+            self.scores.append(fit.key | {"metric": name} | figures | counts)
+        key = (question.regime, question.target, fit.key["method"], fit.key["space"])
+        self.told.setdefault(key, [])
+        if answer is None:
+            return
+        self.predictions.append(
+            pd.DataFrame(
+                fit.key
+                | {
+                    "scan_id": test,
+                    "truth": [_text(value) for value in question.truth[test]],
+                    "prediction": [_text(value) for value in answer.prediction],
+                    "score": answer.score,
+                }
+            )
+        )
+        self.told[key].append(told(fit, answer))
+        if answer.weights is not None:
+            function = {"weights": answer.weights.tolist(), "intercept": answer.intercept}
+            key_of_probe = {name: value for name, value in fit.key.items() if name != "regime"}
+            self.coefficients.append(key_of_probe | function | {"classes": list(question.classes)})
+
+
+def told(fit: Fit, answer: Answer) -> pd.DataFrame:
+    """What was told about held-out scans: ``scan_id fold prediction score``; classes as their positions."""
+    prediction = answer.prediction
+    if fit.question.kind == "classification":
+        prediction = np.array([fit.question.classes.index(label) for label in prediction])
+    return pd.DataFrame({"scan_id": fit.test, "fold": fit.fold.fold, "prediction": prediction, "score": answer.score})
+
+
+def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within: str | None) -> Labels:
+    """Permutations and bootstrap samples of a question's people, the same whatever else is asked.
+
+    Args:
+        within: the column of the cohort whose classes labels are exchanged in; None for all people alike.
+    """
+    scans = question.truth.index
+    table = cohort.set_index("scan_id").loc[scans]
+    strata = table[within].astype(str).to_numpy() if within else np.zeros(len(scans))
+    return Labels.draw(
+        question.numbers(scans),
+        table["participant_id"].to_numpy(str),
+        strata,
+        question.kind == "classification",
+        config.probes.permutations,
+        config.probes.bootstraps,
+        seed_of(config.seed, crc32(question.target.encode())),
+    )
+
+
+def judge(labels: Labels, question: Question, told: Sequence[pd.DataFrame]) -> dict[str, Verdict]:
+    """What each metric of a probe is worth.
+
+    Args:
+        told: from :func:`told`, of each fold that has an answer.
+    """
+    nothing = pd.DataFrame({"scan_id": [], "fold": [], "prediction": [], "score": []})
+    table = pd.concat(told) if told else nothing
+    scan = question.truth.index.get_indexer(pd.Index(table["scan_id"]))
+    fold = table["fold"].to_numpy(int)
+    return {
+        name: labels.judge(name, scan, table["score" if METRIC[name].of_score else "prediction"].to_numpy(float), fold)
+        for name in question.metrics
+    }
+
+
+def _judge(
+    config: Config, cohort: pd.DataFrame, asked: Sequence[Question], found: _Found
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables verdicts.tsv and nulls.tsv."""
+    rows, nulls = [], []
+    for question in asked:
+        # Whoever predicts the site could do so by the diagnosis, and the other way round.
+        labels = draw_labels(config, cohort, question, "group" if question.target == "site" else "site")
+        for (regime, target, method, space), told in found.told.items():
+            if (regime, target) != (question.regime, question.target):
+                continue
+            for name, verdict in judge(labels, question, told).items():
+                key = dict(zip(PROBE, (regime, method, target, name, space), strict=True))
+                figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
+                rows.append(key | figures | {"missing": question.missing})
+                known = verdict.null[~np.isnan(verdict.null)]
+                shape = np.percentile(known, PERCENTILES) if len(known) else np.full(len(PERCENTILES), np.nan)
+                nulls.append(key | {f"percentile_{share}": value for share, value in enumerate(shape)})
+    return pd.DataFrame(rows)[VERDICTS], pd.DataFrame(nulls)
+
+
+def _increments(
+    config: Config,
+    cohort: pd.DataFrame,
+    probes: Sequence[Fit],
+    answers: Sequence[Answer | None],
+    person: Mapping[str, str],
+) -> pd.DataFrame:
+    """The table increments.tsv: a probe of confounds alone, one of them and the space, and what the space adds."""
+    fits: list[Fit] = []
+    for probe, answer in zip(probes, answers, strict=True):
+        names = [name for name in config.probes.confounds if name != probe.question.target]
+        if answer is None or probe.question.regime != "standard" or not names:
+            continue
+        confounds = confound_features(cohort, names, probe.fold.probed)
+        alone = Fit(probe.key, probe.question, confounds, probe.fold)
+        combined = pd.concat([confounds, probe.features], axis=1)
+        fits += [alone, Fit(probe.key, probe.question, combined, probe.fold)]
+    rows = []
+    # What is read from confounds alone is the same for every method and space.
+    distinct = {(fit.question.target, fit.fold.fold): fit for fit in fits[::2]}
+    alone_answers = dict(zip(distinct, fit_in_parallel(list(distinct.values()), person), strict=True))
+    for fit, combined_answer in zip(fits[1::2], fit_in_parallel(fits[1::2], person), strict=True):
+        alone_answer = alone_answers[fit.question.target, fit.fold.fold]
+        name = fit.question.metrics[0]
+        before, after = (each.values[name] if each else float("nan") for each in (alone_answer, combined_answer))
+        rows.append(
+            {column: fit.key[column] for column in ("method", "fold", "target", "space")}
+            | {"metric": name, "confounds": before, "combined": after}
+            | {"increment": (after - before) * (1 if METRIC[name].higher_is_better else -1)}
+            | {"n_train": len(fit.train), "n_test": len(fit.test)}
+        )
+    return pd.DataFrame(rows, columns=INCREMENTS)
 
 
 def _text(value: Any) -> str:

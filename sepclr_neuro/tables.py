@@ -1,22 +1,36 @@
-"""The paper's table of probes, as data, Markdown and LaTeX, and who is in the cohort."""
+"""The paper's table of probes, as data, Markdown and LaTeX; comparisons; and who is in the cohort."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import METRICS, asked_people
+from sepclr_neuro.probes import METRICS, PROBE, Regime, asked_people
 from sepclr_neuro.published import beside_published
 from sepclr_neuro.registry import METHODS
+from sepclr_neuro.statistics import METRICS as METRIC
+from sepclr_neuro.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.storage import read_tsv, write_text, write_tsv
 
-__all__ = ["PaperTable", "arrow", "demographics", "paper_table", "summarise", "write_tables"]
+__all__ = [
+    "PaperTable",
+    "arrow",
+    "compare",
+    "demographics",
+    "headline",
+    "paper_table",
+    "summarise",
+    "summarise_increments",
+    "write_tables",
+]
 
 SPACES = ("common", "salient")
 METRIC_LABELS = {"bacc": "balanced accuracy, %", "mae": "MAE"}
@@ -27,6 +41,18 @@ SOURCES = {
     "files": "Real cohort.",
 }
 ALL_SITES = "all sites"
+SUMMARY = [
+    *("method", "target", "metric", "space", "mean", "sd", "folds", "chance", "null95", "p", "q"),
+    *("ci_low", "ci_high", "n", "missing", "pooled", "train", "gap"),
+]
+TESTED = ["sd", "folds", "t", "p", "q", "ci_low", "ci_high"]
+COMPARISONS = ["target", "metric", "method", "space", "other_method", "other_space", "difference", *TESTED]
+CONFOUNDS = ["method", "target", "metric", "space", "confounds", "combined", "increment", *TESTED]
+REGIMES: dict[Regime, str] = {
+    "standard": "Linear probes of held-out people",
+    "paper": "Linear probes of held-out people as the paper's released scripts fit them (scikit-learn's defaults on "
+    "unscaled representations, of the target group alone except for the diagnosis)",
+}
 
 
 class Column(NamedTuple):
@@ -61,38 +87,116 @@ def arrow(metric: str, expected_in: str, space: str) -> str:
     return "↑" if (metric == "bacc") == (expected_in == space) else "↓"
 
 
-def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and SD (n - 1) over the folds that have a value, and the mean chance; ``bacc`` in percent.
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the paper's table has: balanced accuracy and MAE, of the standard regime where both are there."""
+    rows = table["metric"].isin([metrics[0] for metrics in METRICS.values()])
+    if "regime" in table:
+        rows &= table["regime"] == "standard"
+    return table[rows]
+
+
+def summarise(scores: pd.DataFrame, verdicts: pd.DataFrame, regime: Regime = "standard") -> pd.DataFrame:
+    """Each figure of a regime over folds, beside chance. ``bacc`` and ``auc`` in percent.
+
+    Args:
+        scores: the table scores.tsv.
+        verdicts: the table verdicts.tsv.
+
+    Returns:
+        ``method target metric space mean sd folds chance null95 p q ci_low ci_high n missing pooled train gap``, in
+        the order of ``scores``: mean and SD (n - 1) over the folds that have a value; q within the figures of the
+        paper's table, and within the others (AUC, R²) apart; ``train`` is the mean over folds of the people that the
+        probe was fitted on, ``gap`` how much better that is. docs/evaluation.md explains each.
+    """
+    scores = scores[scores["regime"] == regime]
+    by = scores.groupby(PROBE, sort=False)
+    table = by.agg(
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        folds=("value", "count"),
+        chance=("chance", "mean"),
+        train=("train_value", "mean"),
+    ).reset_index()
+    table = table.merge(verdicts, how="left", on=PROBE)
+    higher = table["metric"].map({name: metric.higher_is_better for name, metric in METRIC.items()})
+    table["gap"] = (table["train"] - table["mean"]) * np.where(higher, 1, -1)
+    first = {metrics[0] for metrics in METRICS.values()}
+    table["q"] = false_discovery_rate(table["p"].to_numpy(float), table["metric"].isin(first).to_numpy())
+    scale = table["metric"].map({name: metric.scale for name, metric in METRIC.items()})
+    for column in ("mean", "sd", "chance", "null95", "ci_low", "ci_high", "pooled", "train", "gap"):
+        table[column] *= scale
+    return table[SUMMARY]
+
+
+def compare(scores: pd.DataFrame) -> pd.DataFrame:
+    """Method against method in one space, and space against space in one method, by the corrected resampled t-test.
+
+    A method with one space is held against either space of the others. Differences are of the paper's figures,
+    ``bacc`` in percent, and above 0 where the first one reads the target better.
 
     Args:
         scores: the table scores.tsv.
 
     Returns:
-        ``method target metric space mean sd folds chance``, in the order of ``scores``.
+        ``target metric method space other_method other_space difference sd folds t p q ci_low ci_high``.
     """
-    scale = scores["metric"].map({"bacc": 100.0, "mae": 1.0})
-    scores = scores.assign(value=scores["value"] * scale, chance=scores["chance"] * scale)
-    by = scores.groupby(["method", "target", "metric", "space"], sort=False)
-    return by.agg(
-        mean=("value", "mean"), sd=("value", "std"), folds=("value", "count"), chance=("chance", "mean")
-    ).reset_index()
+    scores = headline(scores)
+    rows = []
+    for (target, name), part in scores.groupby(["target", "metric"], sort=False):
+        values = part.set_index("fold").groupby(["method", "space"], sort=False)["value"]
+        ratio = float((part["n_test"] / part["n_train"]).mean())
+        sign = METRIC[str(name)].scale * (1 if METRIC[str(name)].higher_is_better else -1)
+        for (one, values_of_one), (other, values_of_other) in combinations(list(values), 2):
+            same_method, spaces = one[0] == other[0], {one[1], other[1]}
+            if not same_method and spaces == {"common", "salient"}:
+                continue
+            found = corrected_t_test((sign * (values_of_one - values_of_other)).to_numpy(float), ratio)
+            who = dict(zip(["method", "space", "other_method", "other_space"], [*one, *other], strict=True))
+            figures = {"difference": found.mean} | found._asdict()
+            rows.append({"target": target, "metric": name} | who | figures)
+    table = pd.DataFrame(rows, columns=[column for column in COMPARISONS if column != "q"])
+    table["q"] = false_discovery_rate(table["p"].to_numpy(float), np.zeros(len(table)))
+    return table[COMPARISONS]
+
+
+def summarise_increments(increments: pd.DataFrame) -> pd.DataFrame:
+    """What confounds alone tell, what they and a space tell together, and what the space adds; ``bacc`` in percent.
+
+    Args:
+        increments: the table increments.tsv.
+
+    Returns:
+        ``method target metric space confounds combined increment sd folds t p q ci_low ci_high``: means over folds;
+        the increment is above 0 where the space helps, tested by the corrected resampled t-test.
+    """
+    rows = []
+    for key, part in increments.groupby(["method", "target", "metric", "space"], sort=False):
+        scale = METRIC[str(key[2])].scale
+        ratio = float((part["n_test"] / part["n_train"]).mean())
+        found = corrected_t_test(scale * part["increment"].to_numpy(float), ratio)
+        who = dict(zip(["method", "target", "metric", "space"], key, strict=True))
+        means = {name: scale * part[name].mean() for name in ("confounds", "combined")}
+        rows.append(who | means | {"increment": found.mean} | found._asdict())
+    table = pd.DataFrame(rows, columns=[column for column in CONFOUNDS if column != "q"])
+    table["q"] = false_discovery_rate(table["p"].to_numpy(float), np.zeros(len(table)))
+    return table[CONFOUNDS]
 
 
 def _columns(config: Config) -> list[Column]:
     columns = []
     for name, target in config.probes.targets.items():
-        metric = METRICS[target.kind]
+        metric = METRICS[target.kind][0]
         heading = f"{target.label or name} ({METRIC_LABELS[metric]})"
         columns += [Column(name, heading, space, arrow(metric, target.expected_in, space)) for space in SPACES]
     return columns
 
 
-def paper_table(config: Config, results: Results) -> PaperTable:
+def paper_table(config: Config, results: Results, regime: Regime = "standard") -> PaperTable:
     """The layout of the paper: methods by target and space, mean ± SD over folds, arrows, and a row of chance.
 
     A method with one space has its figure in both columns of a target, and says so beside its name.
     """
-    summary = summarise(read_tsv(results.scores))
+    summary = headline(summarise(read_tsv(results.scores), read_tsv(results.verdicts), regime))
     columns = _columns(config)
     cells = [_figure(mean, sd) for mean, sd in zip(summary["mean"], summary["sd"], strict=True)]
     figures = dict(zip(zip(summary["method"], summary["target"], summary["space"], strict=True), cells, strict=True))
@@ -108,7 +212,7 @@ def paper_table(config: Config, results: Results) -> PaperTable:
     rows.append({"Method": "Chance"} | {column.name: _figure(chance[column.target]) for column in columns})
     folds = config.splits.count
     caption = (
-        f"Linear probes of held-out people, mean ± SD over {folds} folds. An arrow says which way is better. "
+        f"{REGIMES[regime]}, mean ± SD over {folds} folds. An arrow says which way is better. "
         f"{SOURCES[config.cohort.source]}"
     )
     return PaperTable(pd.DataFrame(rows), caption, _notes(config, load_cohort(results), summary, single))
@@ -125,7 +229,8 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
         "Chance is 100 / (number of classes) for balanced accuracy; for MAE it is the error of always predicting the "
         "median of the training people.",
         "An MAE worse than predicting the median is overfitting of the probe, not separation.",
-        "The SD is over folds, which share training people: it is no confidence interval.",
+        "The SD is over folds, which share training people: it is no confidence interval. Intervals, p and q are in "
+        "the tables' .tsv files.",
     ]
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
@@ -174,26 +279,34 @@ def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_tables(config: Config, results: Results) -> None:
-    """Writes tables/schizophrenia.tsv, .md and .tex, and tables/demographics.tsv."""
-    write_tsv(results.table("schizophrenia", "tsv"), summarise(read_tsv(results.scores)))
-    paper = paper_table(config, results)
-    write_text(results.table("schizophrenia", "md"), _markdown(paper))
-    write_text(results.table("schizophrenia", "tex"), _latex(config, paper))
-    beside = beside_published(read_tsv(results.table("schizophrenia", "tsv")))
+    """Writes tables/schizophrenia.tsv, .md and .tex (both regimes in the latter two), schizophrenia_paper.tsv of the
+    paper's regime, comparisons.tsv, confounds.tsv and demographics.tsv."""
+    scores, verdicts = read_tsv(results.scores), read_tsv(results.verdicts)
+    write_tsv(results.table("schizophrenia", "tsv"), summarise(scores, verdicts))
+    # Empty without that regime, so that the files of a run do not depend on its settings.
+    write_tsv(results.table("schizophrenia_paper", "tsv"), summarise(scores, verdicts, "paper"))
+    regimes: list[Regime] = ["standard", "paper"] if config.probes.paper_regime else ["standard"]
+    papers = [paper_table(config, results, regime) for regime in regimes]
+    write_text(results.table("schizophrenia", "md"), _markdown(papers))
+    write_text(results.table("schizophrenia", "tex"), "\n".join(_latex(config, paper) for paper in papers))
+    write_tsv(results.table("comparisons", "tsv"), compare(scores))
+    write_tsv(results.table("confounds", "tsv"), summarise_increments(read_tsv(results.increments)))
+    beside = beside_published(headline(read_tsv(results.table("schizophrenia", "tsv"))))
     write_tsv(results.table("beside_published", "tsv"), beside)
     write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
     write_tsv(results.table("demographics", "tsv"), demographics(config, load_cohort(results)))
 
 
-def _markdown(paper: PaperTable) -> str:
+def _markdown(papers: list[PaperTable]) -> str:
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(_markdown_text(cell) for cell in cells) + " |"
 
-    head = list(paper.table.columns)
-    lines = ["# What the common and the salient space hold", "", _markdown_text(paper.caption), ""]
-    lines += [line(head), "|" + "---|" * len(head)]
-    lines += [line(list(row)) for row in paper.table.itertuples(index=False)]
-    lines += ["", *(f"- {_markdown_text(note)}" for note in paper.notes), ""]
+    lines = ["# What the common and the salient space hold", ""]
+    for paper in papers:
+        head = list(paper.table.columns)
+        lines += [_markdown_text(paper.caption), "", line(head), "|" + "---|" * len(head)]
+        lines += [line(list(row)) for row in paper.table.itertuples(index=False)]
+        lines += ["", *(f"- {_markdown_text(note)}" for note in paper.notes), ""]
     return "\n".join(lines)
 
 

@@ -99,12 +99,8 @@ class Run:
         self.test = [[scan for scan, of in zip(scans, fold, strict=True) if of == k] for k in range(FOLDS)]
         self.train = [[scan for scan in scans if scan not in test] for test in self.test]
         write_tsv(self.results.cohort, self.cohort)
-        sides = [
-            pd.DataFrame(
-                {"fold": k, "scan_id": scans, "participant_id": people, "side": np.where(fold == k, "test", "train")}
-            )
-            for k in range(FOLDS)
-        ]
+        who = {"scan_id": scans, "participant_id": people, "unit": people}
+        sides = [pd.DataFrame({"fold": k, **who, "side": np.where(fold == k, "test", "train")}) for k in range(FOLDS)]
         write_tsv(self.results.splits, pd.concat(sides))
         index = pd.DataFrame({"scan_id": scans, "row": number, "sha256": scans, "source": scans})
         write_tsv(self.results.index, index)

@@ -31,6 +31,7 @@ COMMANDS = [
     "embed",
     "probe",
     "vbm",
+    "leakage",
     "saliency",
     "report",
     "digits",

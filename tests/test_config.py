@@ -217,8 +217,10 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
         return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
 
     assert changed({"saliency": {"samples": 3}}) == {"vbm", "saliency", "report"}
-    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "vbm", "saliency", "report"}
-    assert changed({"splits": {"folds": 3}}) == {"splits", "embedding", "probes", "vbm", "saliency", "report"}
+    of_probes = {"probes", "leakage", "vbm", "saliency", "report"}
+    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == of_probes
+    assert changed({"splits": {"folds": 3}}) == of_probes | {"splits", "embedding"}
+    assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
     assert changed({"title": "Another"}) == {"report"}
     assert changed({"training": {"epochs": 3}}) == {"training", "report"}
 

@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config import Config, ProbeTarget
 from sepclr_neuro.embedding import Representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import (
+    LOGISTIC_C,
     RIDGE_ALPHA,
     Question,
-    balanced_accuracy,
+    confound_features,
     fit_probe,
     inner_folds,
     questions,
@@ -23,6 +28,7 @@ from sepclr_neuro.probes import (
     write_probes,
 )
 from sepclr_neuro.splits import Fold
+from sepclr_neuro.statistics import balanced_accuracy
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
 from tests.oracles import probe_scores as oracle
 
@@ -58,7 +64,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
     config = Config(output=folder, splits={"folds": folds})
     results = Results(folder)
     write_tsv(results.cohort, cohort)
-    write_tsv(results.index, cohort[["scan_id"]])
+    write_tsv(results.index, cohort[["scan_id"]].assign(sha256=[f"{number:064d}" for number in range(len(cohort))]))
     n = len(cohort)
     fold_of = np.arange(n) // 6 % folds
     noise = np.random.default_rng(0)
@@ -69,7 +75,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
     splits = []
     for fold in range(folds):
         side = np.where(fold_of == fold, "test", "train")
-        splits.append(cohort[["scan_id", "participant_id"]].assign(fold=fold, side=side))
+        splits.append(cohort[["scan_id", "participant_id"]].assign(fold=fold, unit=cohort["participant_id"], side=side))
         table = cohort[["scan_id"]].assign(side=side)
         for space, values in (("common", common), ("salient", salient)):
             noisy = values + 0.1 * noise.normal(size=values.shape)
@@ -77,7 +83,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
         write_tsv(results.representations(METHOD, fold), table)
         trained_on = cohort.loc[side == "train", "scan_id"].tolist()
         write_json(results.model_folder(METHOD, fold) / "model.json", {"train_scan_ids": trained_on})
-    write_tsv(results.splits, pd.concat(splits)[["fold", "scan_id", "participant_id", "side"]])
+    write_tsv(results.splits, pd.concat(splits))
     return config, results
 
 
@@ -88,8 +94,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
     return config, results
 
 
-def read_scores(results: Results) -> pd.DataFrame:
-    return read_tsv(results.scores).set_index(["fold", "target", "space"])
+def read_scores(results: Results, regime: str = "standard") -> pd.DataFrame:
+    """The paper's figures of a regime."""
+    scores = read_tsv(results.scores)
+    kept = (scores["regime"] == regime) & scores["metric"].isin(["bacc", "mae"])
+    return scores[kept].set_index(["fold", "target", "space"])
+
+
+def read_predictions(results: Results, regime: str = "standard") -> pd.DataFrame:
+    predictions = read_tsv(results.predictions, text=("truth", "prediction"))
+    return predictions[predictions["regime"] == regime]
 
 
 def test_each_space_answers_what_it_holds(run: tuple[Config, Results]) -> None:
@@ -107,7 +121,7 @@ def test_each_space_answers_what_it_holds(run: tuple[Config, Results]) -> None:
 def test_scores_equal_the_oracle(run: tuple[Config, Results]) -> None:
     scores = read_scores(run[1])
     cohort = make_cohort().set_index("scan_id")
-    predictions = read_tsv(run[1].predictions, text=("truth", "prediction"))
+    predictions = read_predictions(run[1])
     split = read_tsv(run[1].splits)
     for (fold, target, space), rows in predictions.groupby(["fold", "target", "space"]):
         row = scores.loc[(fold, target, space)]
@@ -125,7 +139,7 @@ def test_scores_equal_the_oracle(run: tuple[Config, Results]) -> None:
 
 
 def test_held_out_people_alone_are_predicted(run: tuple[Config, Results]) -> None:
-    predictions, split = read_tsv(run[1].predictions), read_tsv(run[1].splits)
+    predictions, split = read_predictions(run[1]), read_tsv(run[1].splits)
     for fold in (0, 1):
         held_out = split.loc[(split["fold"] == fold) & (split["side"] == "test"), "scan_id"]
         asked = predictions[(predictions["fold"] == fold) & (predictions["target"] == "age")]
@@ -136,7 +150,7 @@ def test_missing_scores_are_left_out_never_zero(run: tuple[Config, Results]) -> 
     cohort = make_cohort()
     missing = set(cohort.loc[(cohort["group"] == "target") & cohort["sans"].isna(), "scan_id"])
     controls = set(cohort.loc[cohort["group"] == "background", "scan_id"])
-    predictions = read_tsv(run[1].predictions)
+    predictions = read_predictions(run[1])
     asked = set(predictions.loc[predictions["target"] == "sans", "scan_id"])
     assert missing
     assert asked == set(cohort["scan_id"]) - missing - controls
@@ -148,7 +162,7 @@ def test_coefficients_act_on_the_raw_representation(run: tuple[Config, Results])
     """weights · r + intercept is the prediction of a regression and the log-odds of two classes."""
     coefficients = read_json(run[1].coefficients)
     assert {entry["target"] for entry in coefficients} == {"age", "sex", "sans", "saps", "diagnosis"}
-    predictions = read_tsv(run[1].predictions, text=("truth", "prediction"))
+    predictions = read_predictions(run[1])
     for entry in coefficients:
         keys = ["method", "fold", "target", "space"]
         rows = predictions[(predictions[keys] == [entry[key] for key in keys]).all(axis=1)]
@@ -166,7 +180,7 @@ def test_coefficients_act_on_the_raw_representation(run: tuple[Config, Results])
 def test_the_target_group_is_positive(run: tuple[Config, Results]) -> None:
     entries = [entry for entry in read_json(run[1].coefficients) if entry["target"] == "diagnosis"]
     assert all(entry["classes"] == ["control", "schizophrenia"] for entry in entries)
-    predictions = read_tsv(run[1].predictions)
+    predictions = read_predictions(run[1])
     rows = predictions[(predictions["target"] == "diagnosis") & (predictions["space"] == "salient")]
     assert (rows.loc[rows["truth"] == "schizophrenia", "score"] > 0).all()
 
@@ -215,7 +229,7 @@ def test_permuted_labels_are_near_chance() -> None:
     truth = np.repeat(["a", "b"], 400)
     x = (truth == "b")[:, None] + 0.1 * rng.normal(size=(800, 2))
     answer = ask(list(rng.permutation(truth)), x[rng.permutation(800)], train=400, kind="classification")
-    assert abs(answer.value - 0.5) < 0.1
+    assert abs(answer.values["bacc"] - 0.5) < 0.1
 
 
 def test_unequal_classes_weigh_the_same() -> None:
@@ -235,16 +249,16 @@ def test_a_class_unseen_in_training_counts_as_never_found() -> None:
     truth = ["a", "b"] * 5 + ["a", "b", "new", "new"]
     x = np.array([[float(label == "b")] for label in truth])
     answer = ask(truth, x, train=10, kind="classification")
-    assert answer.value == pytest.approx(2 / 3)
-    assert answer.chance == 0.5
+    assert answer.values["bacc"] == pytest.approx(2 / 3)
+    assert answer.chance["bacc"] == 0.5
 
 
 def test_a_class_of_one_person_stays_a_class() -> None:
     truth = ["a", "b"] * 6 + ["rare"] + ["a", "b"]
     x = np.array([[float(label == "b"), float(label == "rare")] for label in truth])
     answer = ask(truth, x, train=13, kind="classification")
-    assert answer.value == 1
-    assert answer.chance == pytest.approx(1 / 3)
+    assert answer.values["bacc"] == 1
+    assert answer.chance["bacc"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +289,169 @@ def test_inner_folds_keep_people_together_and_classes_on_both_sides() -> None:
         assert set(truth[train]) == {0, 1, 2}
 
 
+# --- what figures are worth --------------------------------------------------------------------------------------
+
+
+def read_verdicts(results: Results, regime: str = "standard") -> pd.DataFrame:
+    verdicts = read_tsv(results.verdicts)
+    return verdicts[verdicts["regime"] == regime].set_index(["target", "metric", "space"])
+
+
+def test_what_a_space_holds_is_beyond_chance_and_what_it_does_not_hold_is_not(run: tuple[Config, Results]) -> None:
+    verdicts = read_verdicts(run[1])
+    for target, metric, space in (
+        ("sex", "bacc", "common"),
+        ("sex", "auc", "common"),
+        ("site", "bacc", "common"),
+        ("age", "mae", "common"),
+        ("age", "r2", "common"),
+        ("saps", "mae", "salient"),
+        ("diagnosis", "bacc", "salient"),
+        ("diagnosis", "auc", "salient"),
+    ):
+        assert verdicts.loc[(target, metric, space), "p"] == pytest.approx(1 / 1001, rel=1e-4)
+    for target, metric, space in (
+        ("sex", "bacc", "salient"),
+        ("diagnosis", "bacc", "common"),
+        ("saps", "r2", "common"),
+    ):
+        assert verdicts.loc[(target, metric, space), "p"] > 0.05
+    for target, counts in (("sans", [27, 3]), ("saps", [30, 0]), ("age", [60, 0])):
+        assert (verdicts.xs(target, level="target")[["n", "missing"]] == counts).all(axis=None)
+
+
+def test_a_null_is_that_of_the_mean_over_folds_with_labels_permuted_within_site(run: tuple[Config, Results]) -> None:
+    """Written once more as a loop over permutations of the predictions file."""
+    cohort = make_cohort().set_index("scan_id")
+    predictions = read_predictions(run[1])
+    rows = predictions[(predictions["target"] == "diagnosis") & (predictions["space"] == "common")]
+    rng = np.random.default_rng(1)
+    means = []
+    for _ in range(1000):
+        shuffled = cohort["diagnosis"].copy()
+        for _, members in cohort.groupby("site"):
+            shuffled[members.index] = rng.permutation(members["diagnosis"])
+        folds = [
+            oracle.balanced_accuracy(shuffled[part["scan_id"]], part["prediction"]) for _, part in rows.groupby("fold")
+        ]
+        means.append(np.mean(folds))
+    nulls = read_tsv(run[1].nulls).set_index(["regime", "target", "metric", "space"])
+    null = nulls.loc[("standard", "diagnosis", "bacc", "common")]
+    assert null[["percentile_5", "percentile_50", "percentile_95"]].tolist() == pytest.approx(
+        np.percentile(means, [5, 50, 95]), abs=0.02
+    )
+    verdict = read_verdicts(run[1]).loc[("diagnosis", "bacc", "common")]
+    assert verdict["null95"] == pytest.approx(np.quantile(means, 0.95), abs=0.02)
+    observed = read_scores(run[1])["value"].xs("diagnosis", level="target").xs("common", level="space").mean()
+    assert verdict["p"] == pytest.approx((np.sum(np.array(means) >= observed - 1e-9) + 1) / 1001, abs=0.04)
+
+
+def test_site_is_permuted_within_diagnosis(tmp_path: Path) -> None:
+    """Site is the diagnosis here: a space that holds the diagnosis tells nothing of the site beyond it."""
+    cohort = make_cohort()
+    cohort["site"] = np.where(cohort["group"] == "target", "rome", "oslo")
+    config, results = write_run(tmp_path, cohort)
+    write_probes(only(config, "site", "diagnosis"), results)
+    verdicts = read_verdicts(results)
+    assert verdicts.loc[("site", "bacc", "salient"), "p"] == 1
+    assert verdicts.loc[("diagnosis", "bacc", "salient"), "p"] == 1
+
+
+def test_the_papers_regime_is_scikit_learns_default_on_raw_dimensions_of_patients(run: tuple[Config, Results]) -> None:
+    cohort, split = make_cohort().set_index("scan_id"), read_tsv(run[1].splits)
+    predictions = read_predictions(run[1], "paper")
+    table = read_tsv(run[1].representations(METHOD, 0)).set_index("scan_id")
+    common = table[[name for name in table if name.startswith("common")]]
+    train = split.loc[(split["fold"] == 0) & (split["side"] == "train"), "scan_id"]
+    for target, model in (("sex", LogisticRegression()), ("age", Ridge()), ("diagnosis", LogisticRegression())):
+        asked = cohort if target == "diagnosis" else cohort[cohort["group"] == "target"]
+        fitted = [scan for scan in train if scan in asked.index]
+        model.fit(common.loc[fitted], cohort.loc[fitted, target])
+        rows = predictions[(predictions[["fold", "target", "space"]] == [0, target, "common"]).all(axis=1)]
+        assert set(rows["scan_id"]) <= set(asked.index) - set(train)
+        expected = model.predict(common.loc[rows["scan_id"]])
+        if target == "age":
+            assert rows["prediction"].astype(float).to_numpy() == pytest.approx(expected, rel=1e-4)
+        else:
+            assert rows["prediction"].tolist() == list(expected)
+    assert {entry["target"] for entry in read_json(run[1].coefficients)} == {"age", "sex", "sans", "saps", "diagnosis"}
+    assert len(read_json(run[1].coefficients)) == 2 * 2 * 5
+
+
+def test_the_penalty_is_the_one_that_scikit_learns_grid_search_chooses() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal([5, -3, 0, 1], [10, 0.1, 1, 2], size=(90, 4))
+    truth = np.where(x[:, 2] + 0.8 * rng.normal(size=90) > 0, "b", "a")
+    answer = ask(list(truth), x, train=60, kind="classification")
+    y, people = (truth[:60] == "b").astype(int), np.array([f"s{k}" for k in range(60)])
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)),
+        {"logisticregression__C": LOGISTIC_C},
+        scoring="balanced_accuracy",
+        cv=inner_folds(y, people),
+    ).fit(x[:60], y)
+    assert answer.score == pytest.approx(search.decision_function(x[60:]), abs=1e-6)
+
+
+def test_a_probe_does_better_on_those_whom_it_was_fitted_on() -> None:
+    rng = np.random.default_rng(6)
+    truth = list(rng.permutation(np.repeat(["a", "b"], 30)))
+    answer = ask(truth, rng.normal(size=(60, 25)), train=40, kind="classification")
+    assert answer.train_values["bacc"] > 0.7 > answer.values["bacc"]
+    assert answer.train_values["auc"] > 0.7
+
+
+def test_one_class_among_held_out_people_has_no_figure_but_predictions() -> None:
+    truth = ["a", "b"] * 6 + ["a", "a"]
+    answer = ask(truth, np.array([[float(label == "b")] for label in truth]), train=12, kind="classification")
+    assert np.isnan([answer.values["bacc"], answer.values["auc"]]).all()
+    assert answer.prediction.tolist() == ["a", "a"]
+
+
+def test_nobody_of_a_training_class_is_held_out() -> None:
+    """A site that is held out as a whole cannot be told."""
+    truth = ["a", "b"] * 6 + ["c", "d"]
+    assert ask(truth, np.zeros((14, 1)), train=12, kind="classification") is None
+
+
+def test_what_a_space_adds_to_confounds(run: tuple[Config, Results]) -> None:
+    increments = read_tsv(run[1].increments).set_index(["target", "space", "fold"])
+    assert set(increments["metric"]) == {"bacc", "mae"}
+    assert increments.loc[("diagnosis", "salient", 0), "increment"] > 0.3
+    assert increments.loc[("saps", "salient", 0), "increment"] > 5
+    for target in ("diagnosis", "saps"):
+        part = increments.loc[target]
+        assert part["confounds"].groupby("fold").nunique().tolist() == [1, 1]
+        sign = 1 if target == "diagnosis" else -1
+        gain = sign * (part["combined"] - part["confounds"])
+        assert part["increment"].to_numpy() == pytest.approx(gain.to_numpy(), abs=1e-4)
+
+
+def test_confounds_are_numbers_and_a_column_for_each_training_class() -> None:
+    cohort = make_cohort(6)
+    features = confound_features(cohort, ["age", "site"], cohort.loc[[0, 1, 3], "scan_id"])
+    assert features.columns.tolist() == ["age", "site=oslo", "site=prague"]
+    assert features.loc["sub-002"].tolist() == [34.0, 0.0, 0.0]
+    assert features.loc["sub-001"].tolist() == [27.0, 0.0, 1.0]
+
+
+def test_a_missing_confound_is_refused() -> None:
+    cohort = make_cohort(8)
+    cohort.loc[3, "age"] = np.nan
+    with pytest.raises(InputError, match=r"probes.confounds: age is missing for 1 scans \(participant sub-003 first\)"):
+        questions(Config(), cohort)
+
+
+def test_processes_change_nothing(run: tuple[Config, Results], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    config, results = write_run(tmp_path, make_cohort())
+    write_probes(only(config, "saps", "diagnosis"), results)
+    for name in ("scores", "verdicts", "nulls", "increments"):
+        both = [read_tsv(getattr(each, name)) for each in (run[1], results)]
+        both = [table[table["target"].isin(["diagnosis", "saps"])].reset_index(drop=True) for table in both]
+        pd.testing.assert_frame_equal(*both)
+
+
 # --- hostile cohorts ---------------------------------------------------------------------------------------------
 
 
@@ -284,9 +461,9 @@ def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
     scores = read_tsv(results.scores)
     assert scores[["value", "chance"]].isna().all(axis=None)
     assert (scores[["n_train", "n_test"]] == 0).all(axis=None)
-    assert len(scores) == 4
+    assert len(scores) == 2 * 2 * 2 * 2
     assert read_json(results.coefficients) == []
-    columns = ["method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
+    columns = ["regime", "method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
     assert list(read_tsv(results.predictions)) == columns
 
 

@@ -35,10 +35,12 @@ def make_results(folder: Path, seed: int = 0, held_out_offset: float = 0.0) -> t
     results.volumes.parent.mkdir(parents=True)
     np.save(results.volumes, volumes)
     scan_ids = TRAIN + TEST
-    write_tsv(results.index, pd.DataFrame({"scan_id": scan_ids, "row": range(12), "sha256": "0", "source": "a.nii"}))
+    index = {"scan_id": scan_ids, "row": range(12), "sha256": scan_ids, "source": "a.nii"}
+    write_tsv(results.index, pd.DataFrame(index))
     write_json(results.grid, {"shape": SHAPE, "affine": np.eye(4).tolist()})
     sides = ["train"] * 9 + ["test"] * 3
-    write_tsv(results.splits, pd.DataFrame({"fold": 0, "scan_id": scan_ids, "participant_id": scan_ids, "side": sides}))
+    who = {"scan_id": scan_ids, "participant_id": scan_ids, "unit": scan_ids}
+    write_tsv(results.splits, pd.DataFrame({"fold": 0, **who, "side": sides}))
     return results, volumes[:9].astype(np.float64)
 
 

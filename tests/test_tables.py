@@ -12,8 +12,11 @@ from pydantic import ValidationError
 
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
+from sepclr_neuro.probes import PROBE
+from sepclr_neuro.statistics import corrected_t_test
 from sepclr_neuro.storage import read_tsv, write_tsv
-from sepclr_neuro.tables import arrow, demographics, paper_table, summarise, write_tables
+from sepclr_neuro.tables import arrow, compare, demographics, headline, paper_table, summarise, write_tables
+from tests.oracles import statistics as oracle
 
 METHOD = "sepclr-k-jem"
 VALUES = {
@@ -40,7 +43,7 @@ def make_config(folder: Path, **labels: str) -> Config:
         title="A & B_1 <trial>",
         output=folder,
         splits={"folds": 2},
-        probes={"targets": targets},
+        probes={"targets": targets, "paper_regime": False},
         saliency={"targets": ["sans"]},
     )
 
@@ -66,8 +69,22 @@ def make_scores() -> pd.DataFrame:
     for (target, metric, space), values in VALUES.items():
         for fold, value in enumerate(values):
             chance = np.nan if np.isnan(value) else CHANCE[target]
-            rows.append([METHOD, fold, target, metric, space, value, chance, 3, 3])
-    columns = ["method", "fold", "target", "metric", "space", "value", "chance", "n_train", "n_test"]
+            better = value + (0.1 if metric == "bacc" else -1.0)
+            rows.append(["standard", METHOD, fold, target, metric, space, value, chance, better, 4, 2])
+    columns = ["regime", "method", "fold", "target", "metric", "space", "value", "chance", "train_value"]
+    return pd.DataFrame(rows, columns=[*columns, "n_train", "n_test"])
+
+
+def make_verdicts(scores: pd.DataFrame) -> pd.DataFrame:
+    """One a probe, in natural units; p rises by 0.01 from probe to probe."""
+    verdicts = scores.drop_duplicates(PROBE)[PROBE].reset_index(drop=True)
+    figures = {"pooled": 0.5, "null95": 0.6, "ci_low": 0.4, "ci_high": 0.7, "n": 6, "missing": 1}
+    return verdicts.assign(p=0.01 * (1 + verdicts.index), **figures)
+
+
+def make_increments() -> pd.DataFrame:
+    rows = [[METHOD, fold, "age", "mae", "common", 8.0, 6.0 - fold, 2.0 + fold, 4, 2] for fold in (0, 1)]
+    columns = ["method", "fold", "target", "metric", "space", "confounds", "combined", "increment", "n_train", "n_test"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -75,6 +92,8 @@ def write_run(folder: Path, scores: pd.DataFrame, **labels: str) -> tuple[Config
     results = Results(folder)
     write_tsv(results.cohort, make_cohort())
     write_tsv(results.scores, scores)
+    write_tsv(results.verdicts, make_verdicts(scores))
+    write_tsv(results.increments, make_increments())
     return make_config(folder, **labels), results
 
 
@@ -86,7 +105,8 @@ def run(tmp_path: Path) -> tuple[Config, Results]:
 def test_summary_is_mean_and_sd_over_folds_with_bacc_in_percent(run: tuple[Config, Results]) -> None:
     write_tables(*run)
     table = read_tsv(run[1].table("schizophrenia", "tsv"))
-    assert " ".join(table.columns) == "method target metric space mean sd folds chance"
+    first = "method target metric space mean sd folds chance null95 p q ci_low ci_high n"
+    assert " ".join(table.columns) == f"{first} missing pooled train gap"
     table = table.set_index(["target", "space"])
     for (target, metric, space), values in VALUES.items():
         row = table.loc[(target, space)]
@@ -100,8 +120,60 @@ def test_summary_is_mean_and_sd_over_folds_with_bacc_in_percent(run: tuple[Confi
     assert table.loc[("age", "common"), "chance"] == 8
 
 
+def test_the_summary_says_what_each_figure_is_worth() -> None:
+    scores, verdicts = make_scores(), make_verdicts(make_scores())
+    auc = [frame.assign(metric="auc") for frame in (scores[scores["metric"] == "bacc"], verdicts[2:4])]
+    paper = scores.assign(regime="paper", value=scores["value"] / 2)
+    table = summarise(pd.concat([scores, auc[0], paper]), pd.concat([verdicts, auc[1]]))
+    assert len(table) == len(VALUES) + 2
+    table = table.set_index(["target", "metric", "space"])
+    first = headline(table.reset_index())
+    assert list(zip(first["target"], first["metric"], first["space"], strict=True)) == list(VALUES)
+    assert first["q"].tolist() == pytest.approx(oracle.benjamini_hochberg([0.01, 0.02, 0.03, 0.04, 0.05, 0.06]))
+    assert table.loc[("diagnosis", "auc", "common"), "q"] == pytest.approx(0.04)
+    diagnosis, age = table.loc[("diagnosis", "bacc", "common")], table.loc[("age", "mae", "common")]
+    assert diagnosis[["null95", "ci_low", "ci_high", "pooled"]].tolist() == pytest.approx([60, 40, 70, 50])
+    assert age[["null95", "ci_low", "ci_high", "pooled"]].tolist() == pytest.approx([0.6, 0.4, 0.7, 0.5])
+    assert diagnosis[["mean", "train", "gap"]].tolist() == pytest.approx([55, 65, 10])
+    assert age[["mean", "train", "gap"]].tolist() == pytest.approx([5.5, 4.5, 1])
+    assert (diagnosis["n"], diagnosis["missing"]) == (6, 1)
+    assert summarise(pd.concat([scores, paper]), verdicts, "paper").loc[0, "mean"] == pytest.approx(2.75)
+
+
+def test_comparisons_are_corrected_resampled_t_tests() -> None:
+    scores = make_scores()
+    other = scores.assign(method="pca")
+    other.loc[(other["target"] == "age"), "value"] += [0.5, 1.5, 0.1, 0.2]
+    table = compare(pd.concat([scores, other, scores.assign(metric="auc"), scores.assign(regime="paper")]))
+    key = ["target", "method", "space", "other_method", "other_space"]
+    assert set(map(tuple, table.loc[table["target"] == "age", key].to_numpy())) == {
+        ("age", METHOD, "common", METHOD, "salient"),
+        ("age", METHOD, "common", "pca", "common"),
+        ("age", METHOD, "salient", "pca", "salient"),
+        ("age", "pca", "common", "pca", "salient"),
+    }
+    row = table.set_index(key).loc[("age", METHOD, "common", "pca", "common")]
+    assert row["difference"] == pytest.approx(1.0)  # an error that is lower by one year is better by one
+    assert row["t"] == pytest.approx(oracle.corrected_t([0.5, 1.5], 2, 4))
+    assert row["p"] == pytest.approx(corrected_t_test(np.array([0.5, 1.5]), 0.5).p)
+    bacc = table.set_index(key).loc[("diagnosis", METHOD, "common", METHOD, "salient")]
+    assert bacc["difference"] == pytest.approx(55 - 81.25)
+    single = compare(pd.concat([scores, scores[scores["space"] == "common"].assign(method="pca", space="single")]))
+    assert {("common", "single"), ("salient", "single")} <= set(
+        zip(single["space"], single["other_space"], strict=True)
+    )
+
+
+def test_increments_are_means_over_folds(run: tuple[Config, Results]) -> None:
+    write_tables(*run)
+    (row,) = read_tsv(run[1].table("confounds", "tsv")).to_dict("records")
+    assert (row["confounds"], row["combined"], row["increment"], row["folds"]) == (8, 5.5, 2.5, 2)
+    assert row["t"] == pytest.approx(oracle.corrected_t([2.0, 3.0], 2, 4), rel=1e-5)
+    assert row["q"] == row["p"]
+
+
 def test_summary_keeps_the_order_of_the_scores() -> None:
-    summary = summarise(make_scores()[::-1])
+    summary = summarise(make_scores()[::-1], make_verdicts(make_scores()))
     assert list(zip(summary["target"], summary["metric"], summary["space"], strict=True)) == list(VALUES)[::-1]
 
 

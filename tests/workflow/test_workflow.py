@@ -34,6 +34,7 @@ RULES = [
     "embed",
     "probe",
     "vbm",
+    "leakage",
     "saliency",
     "report",
 ]
@@ -175,7 +176,7 @@ def test_a_second_call_does_nothing(finished: Path) -> None:
 
 def test_an_edited_method_is_trained_anew_and_nothing_before_it(copy: Path) -> None:
     small_config(copy, methods={METHOD: {"common_dim": 4, "salient_dim": 6, "projector_width": 8}})
-    assert jobs(copy) == {"train": 2, "embed": 1, "probe": 1, "saliency": 1, "report": 1}
+    assert jobs(copy) == {"train": 2, "embed": 1, "probe": 1, "leakage": 1, "saliency": 1, "report": 1}
 
 
 def test_an_edited_question_trains_nothing(copy: Path) -> None:

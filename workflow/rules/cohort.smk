@@ -79,8 +79,10 @@ rule splits:
         run=results.run_file("splits"),
         cohort=results.cohort,
         index=results.index,
+        fixed_list=settings.splits.file or [],
     output:
         results.splits,
+        results.published_splits,
     log:
         results.log("splits"),
     benchmark:

@@ -1,4 +1,4 @@
-"""What the representations of all methods tell about held-out people: probes and tables, in one job."""
+"""What the representations of all methods tell about held-out people: probes and tables, and how much is the site."""
 
 
 rule probe:
@@ -16,8 +16,14 @@ rule probe:
         scores=results.scores,
         predictions=results.predictions,
         coefficients=results.coefficients,
+        verdicts=results.verdicts,
+        nulls=results.nulls,
+        increments=results.increments,
+        comparisons=results.table("comparisons", "tsv"),
+        confounds=results.table("confounds", "tsv"),
         demographics=results.table("demographics", "tsv"),
         data=results.table("schizophrenia", "tsv"),
+        paper=results.table("schizophrenia_paper", "tsv"),
         table=report(
             results.table("schizophrenia", "md"),
             caption="../report/table.rst",
@@ -37,3 +43,29 @@ rule probe:
         runtime=240,
     shell:
         "logged {log:q} sepclr-neuro probe {input.run:q}"
+
+
+rule leakage:
+    input:
+        run=results.run_file("leakage"),
+        cohort=results.cohort,
+        index=results.index,
+        grid=results.grid,
+        splits=results.splits,
+        standardisation=expand(rules.standardise.output, fold=folds),
+        models=rules.probe.input.models,
+        representations=rules.probe.input.representations,
+    output:
+        results.table("site_leakage", "tsv"),
+    log:
+        results.log("leakage"),
+    benchmark:
+        results.benchmark("leakage")
+    conda:
+        environment
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=480,
+    shell:
+        "logged {log:q} sepclr-neuro leakage {input.run:q}"

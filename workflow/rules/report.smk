@@ -10,6 +10,7 @@ rule report:
         probes=rules.probe.output,
         representations=expand(rules.embed.output, method=settings.methods),
         vbm=rules.vbm.output,
+        leakage=rules.leakage.output,
         maps=expand(results.saliency("{method}"), method=settings.methods),
     output:
         report(results.report, caption="../report/report.rst", category="Report"),
