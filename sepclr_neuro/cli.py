@@ -6,7 +6,7 @@ import errno
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from sepclr_neuro.config import Config, json_schema, load_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.registry import METHODS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["app", "main"]
 
@@ -40,11 +43,21 @@ def _read(path: Path, method: str | None = None) -> tuple[Config, Results]:
 
 
 @app.command()
-def check(path: ConfigFile) -> None:
-    """Look at a configuration and its data: problems, counts, what would run. Writes nothing."""
+def check(
+    path: ConfigFile,
+    tsv: Annotated[Path | None, typer.Option(help="Write errors and warnings to this table too.")] = None,
+    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not read the volumes' voxels.")] = False,
+) -> None:
+    """Look at a configuration and its data: errors, warnings, counts, what would run. Status 2 on errors."""
     from sepclr_neuro.check import check
+    from sepclr_neuro.storage import write_tsv
 
-    print(check(load_config(path)))
+    found = check(load_config(path), headers_only=headers_only)
+    print(found.text())
+    if tsv is not None:
+        write_tsv(tsv, found.table())
+    if found.errors:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -60,7 +73,14 @@ def cohort(path: ConfigFile) -> None:
     """Join the participants and phenotype tables to one validated cohort."""
     from sepclr_neuro.cohort import write_cohort
 
-    write_cohort(*_read(path))
+    config, results = _read(path)
+
+    def look(people: pd.DataFrame) -> dict[str, str]:
+        from sepclr_neuro.volumes import faulty_volumes
+
+        return faulty_volumes(people, config.volumes)[0]
+
+    write_cohort(config, results, look)
 
 
 @app.command()

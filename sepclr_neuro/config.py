@@ -175,6 +175,11 @@ class Cohort(Section):
     target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
     scores: dict[Name, Score] = Field({}, description="Symptom scores, `name: where it is`.")
     include: Inclusion = Field(Inclusion(), description="Who is kept.")
+    on_error: Literal["stop", "exclude"] = Field(
+        "stop",
+        description="What a wrong cell or a bad volume of single people does: stop the run, or exclude them, with the "
+        "reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -202,6 +207,8 @@ class Cohort(Section):
                 raise ValueError(f"{name!r} is a column that the cohort has anyway; choose another name")
             if name in self.scores and name in self.columns.others:
                 raise ValueError(f"{name!r} is in `scores` and in `columns.others`; a name has one meaning")
+        if self.source != "files" and self.on_error == "exclude":
+            raise ValueError(f"`on_error: exclude` is for `source: files`, not {self.source}; correct what is wrong")
         if self.source != "files" and self.scores:
             raise ValueError(f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`")
         if self.source == "simulated" and (self.values or self.columns != Columns()):
@@ -781,6 +788,8 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
     It is a valid configuration by itself: what the stage does not read is left out or asks nothing.
     """
     sections = STAGES[stage]
+    if stage == "cohort" and config.cohort.on_error == "exclude":
+        sections = (*sections, "volumes")  # which people have a bad volume depends on what is asked of volumes
     content = config.model_dump(mode="json", include={"output", "seed", *sections})
     for read, others in _ASKS_NOTHING.items():
         if read in sections:

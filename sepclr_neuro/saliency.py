@@ -184,6 +184,7 @@ def _fold_maps(config: Config, results: Results, method: str, fold: int, model: 
         sha256(results.model_folder(method, fold) / "model.safetensors"),
         sha256(results.standardisation(fold)),
         sha256(results.index),
+        read_json(results.grid),
         __version__,
     )
     title = f"saliency of {method}, fold {fold}"

@@ -88,7 +88,7 @@ def _learn(
     mean = np.zeros(cache.shape)
     squares = np.zeros(cache.shape)
     for count, row in enumerate(cache.rows(scan_ids), start=1):
-        volume = cache.array[row].astype(np.float64)
+        volume = cache.read([row])[0, 0].numpy().astype(np.float64)
         difference = volume - mean
         mean += difference / count
         squares += difference * (volume - mean)

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from typer.testing import CliRunner
@@ -155,7 +156,7 @@ def test_methods_and_schema_and_version() -> None:
     ("arguments", "functions", "expected"),
     [
         (["dataset"], ["simulation.write_dataset"], ()),
-        (["cohort"], ["cohort.write_cohort"], ()),
+        (["cohort"], ["cohort.write_cohort"], (ANY,)),
         (["volumes"], ["volumes.write_volumes"], ()),
         (["splits"], ["splits.write_splits"], ()),
         (["standardise", "--fold", "2"], ["standardisation.write_standardisation"], (2,)),

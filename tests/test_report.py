@@ -26,7 +26,7 @@ from sepclr_neuro.report import figures, write_report
 from sepclr_neuro.report.findings import results_table, sentences
 from sepclr_neuro.storage import atomic_path, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
-from sepclr_neuro.volumes import as_image
+from sepclr_neuro.volumes import as_image, voxels_sha256
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
@@ -122,11 +122,12 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
     affine[:3, 3] = -3 * GRID
     place = np.stack(np.meshgrid(*[np.linspace(-1, 1, GRID)] * 3, indexing="ij"))
     brain = (place**2 / np.array([0.7, 0.9, 0.7]).reshape(3, 1, 1, 1) ** 2).sum(axis=0) < 0.7
-    volumes = brain * rng.uniform(0.3, 0.9, (PEOPLE, GRID, GRID, GRID))
+    volumes = (brain * rng.uniform(0.3, 0.9, (PEOPLE, GRID, GRID, GRID))).astype(np.float16)
     results.volumes.parent.mkdir(parents=True, exist_ok=True)
-    np.save(results.volumes, volumes.astype(np.float16))
+    np.save(results.volumes, volumes)
     index = {"scan_id": ids, "row": range(PEOPLE), "sha256": "0" * 64, "source": cohort["volume"]}
-    write_tsv(results.index, pd.DataFrame(index))
+    checksums = [voxels_sha256(volume) for volume in volumes]
+    write_tsv(results.index, pd.DataFrame(index).assign(voxels_sha256=checksums))
     write_json(results.grid, {"shape": [GRID] * 3, "affine": affine.tolist()})
 
     for fold in range(FOLDS):

@@ -22,7 +22,7 @@ from sepclr_neuro.models import TrainedModel
 from sepclr_neuro.saliency import Decision, find_peaks, localisation, mapped_people, mosaic, smoothgrad, write_saliency
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_text, write_tsv
-from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine
+from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine, voxels_sha256
 
 METHOD = "sepclr-k-jem"
 SHAPE = (16, 16, 16)
@@ -125,12 +125,12 @@ class Run:
             for k in range(FOLDS)
         ]
         write_tsv(self.results.splits, pd.concat(sides))
-        index = pd.DataFrame({"scan_id": scans, "row": number, "sha256": scans, "source": scans})
-        write_tsv(self.results.index, index)
         write_json(self.results.grid, {"shape": SHAPE, "affine": AFFINE.tolist()})
-        voxels = np.random.default_rng(0).uniform(0.0, 0.9, (len(scans), *SHAPE))
+        voxels = np.random.default_rng(0).uniform(0.0, 0.9, (len(scans), *SHAPE)).astype(np.float16)
         voxels[:, :4] = 0
-        np.save(self.results.volumes, voxels.astype(np.float16))
+        index = pd.DataFrame({"scan_id": scans, "row": number, "sha256": scans, "source": scans})
+        write_tsv(self.results.index, index.assign(voxels_sha256=[voxels_sha256(volume) for volume in voxels]))
+        np.save(self.results.volumes, voxels)
         for k in range(FOLDS):
             write_standardisation(self.config, self.results, k)
             write_text(self.results.model_folder(METHOD, k) / "model.safetensors", f"weights of fold {k}")
@@ -366,7 +366,7 @@ def test_started_again_it_goes_on_with_the_fold_that_was_not_done(
     assert np.array_equal(run.map("sans", "salient"), undisturbed.map("sans", "salient"))
 
 
-@pytest.mark.parametrize("change", ["model", "coefficients", "standardisation", "samples"])
+@pytest.mark.parametrize("change", ["model", "coefficients", "standardisation", "samples", "grid"])
 def test_maps_of_other_inputs_are_not_kept(run: Run, change: str) -> None:
     run.write()
     run.method.batches.clear()
@@ -382,10 +382,12 @@ def test_maps_of_other_inputs_are_not_kept(run: Run, change: str) -> None:
             update={"standardisation": run.config.standardisation.model_copy(update={"mask_threshold": 0.5})}
         )
         write_standardisation(other, run.results, 1)
+    elif change == "grid":
+        write_json(run.results.grid, {"shape": SHAPE, "affine": grid_affine(SHAPE, 11.0).tolist()})
     else:
         run.config = run.config.model_copy(update={"saliency": run.config.saliency.model_copy(update={"samples": 1})})
     run.write()
-    folds = FOLDS if change == "samples" else 1
+    folds = FOLDS if change in ("samples", "grid") else 1
     assert len(run.method.batches) == sum(len(test) for test in run.test[-folds:])
 
 
