@@ -29,7 +29,7 @@ from sepclr_neuro.config import Cohort, Columns, Config, Score, Study
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
 from sepclr_neuro.participants import Problems, StudyTables, id_keys, is_number, read_study
-from sepclr_neuro.storage import read_json, read_tsv, write_tsv
+from sepclr_neuro.storage import is_formula, read_json, read_tsv, write_tsv
 
 __all__ = ["ERROR", "CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
 
@@ -247,13 +247,17 @@ def _label(tables: StudyTables, column: str, name: str, settings: Cohort, proble
                     f"`cohort.values.{name}`; add it.{nearest(code, meanings)}"
                 )
         labels = labels.map({code: meaning for code, meaning in meanings.items() if meaning != "n/a"}).astype("str")
-    for label in labels.dropna().unique():
-        if not label.isprintable() or (label[:1] in "=+-@" and not is_number(label)):
-            problems.append(
-                f"{tables.where(column)}: {label!r} ({tables.who(labels == label)}) holds control characters or would "
-                f"run as a formula in a spreadsheet; give it another name in `cohort.values.{name}`"
-            )
+    _refuse_formulas(tables, column, labels, f"give it another name in `cohort.values.{name}`", problems)
     return labels
+
+
+def _refuse_formulas(tables: StudyTables, column: str, texts: pd.Series, advice: str, problems: Problems) -> None:
+    for text in texts.dropna().unique():
+        if not text.isprintable() or is_formula(text):
+            problems.append(
+                f"{tables.where(column)}: {text!r} ({tables.who(texts == text)}) holds control characters or would run "
+                f"as a formula in a spreadsheet; {advice}"
+            )
 
 
 def _groups(diagnoses: pd.Series, settings: Cohort) -> pd.Series:
@@ -401,6 +405,8 @@ def _rules(
     for number, rule in enumerate(include.quality):
         key = f"cohort.include.quality.{number}.column"
         values = tables.text(rule.column, key, problems)
+        if rule.column in tables.rows:
+            _refuse_formulas(tables, rule.column, values, "correct it in the table", problems)
         good = values.notna()
         demands = []
         if rule.keep is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -717,10 +718,27 @@ def parse_config(content: Any, source: str = "the configuration") -> Config:
     """
     if not isinstance(content, dict):
         raise InputError(f"{source}: expected keys with values, as in the project's config.yaml")
+    unprintable = [f"{source}: {path}: holds control characters; remove them" for path in _unprintable(content)]
+    if unprintable:
+        raise InputError(unprintable)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
         raise InputError([f"{source}: {sentence}" for sentence in _explain(error, Config)]) from error
+
+
+def _unprintable(value: Any, path: str = "") -> Iterator[str]:
+    """Key paths of text that no path, name or title may hold, such as NUL."""
+    if isinstance(value, str) and not value.isprintable():
+        yield path
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            name = f"{path}.{key}".lstrip(".") if str(key).isprintable() else f"{path}.{key!r}".lstrip(".")
+            yield from _unprintable(str(key), name)
+            yield from _unprintable(inner, name)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unprintable(inner, f"{path}.{number}")
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

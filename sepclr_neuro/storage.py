@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,12 @@ from typing import Any
 
 import pandas as pd
 
+from sepclr_neuro.errors import InputError
+
 __all__ = [
     "atomic_path",
     "fingerprint",
+    "is_formula",
     "read_json",
     "read_tsv",
     "sha256",
@@ -77,8 +81,30 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_tsv(path: str | Path, table: pd.DataFrame) -> None:
-    """Writes a table as the project does everywhere: tabs, UTF-8, ``n/a`` for missing, no index, six digits."""
+    """Writes a table as the project does everywhere: tabs, UTF-8, ``n/a`` for missing, no index, six digits.
+
+    Raises:
+        InputError: if a text would run as a formula in a spreadsheet.
+    """
+    texts = table.select_dtypes(["str", "object"])
+    for text in [
+        *map(str, table.columns),
+        *(text for column in texts for text in texts[column] if isinstance(text, str)),
+    ]:
+        if is_formula(text):
+            raise InputError(f"{path}: {text!r} would run as a formula in a spreadsheet; rename it where it comes from")
     write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n"))
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet would compute text instead of showing it.
+
+    >>> [is_formula(text) for text in ("=1+1", "@SUM(A1)", "-2+3", "-2.5", "+1e3", "-", "a=1")]
+    [True, True, True, False, False, False, False]
+    """
+    if text[:1] in ("+", "-"):
+        return not re.fullmatch(r"[+-]?[\d.]*(e[+-]?\d+)?", text, re.ASCII | re.IGNORECASE)
+    return text.startswith(("=", "@", "\t", "\r"))
 
 
 def read_tsv(path: str | Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
