@@ -29,7 +29,7 @@ from sepclr_neuro.config import Cohort, Columns, Config, Score, Study
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
 from sepclr_neuro.participants import Problems, StudyTables, id_keys, is_number, read_study
-from sepclr_neuro.storage import is_formula, read_json, read_tsv, write_tsv
+from sepclr_neuro.storage import is_formula, read_tsv, write_tsv
 
 __all__ = ["ERROR", "CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
 
@@ -375,7 +375,7 @@ def _is_global(tables: StudyTables, item: str, problems: Problems) -> bool:
     if "global" in item.casefold() or not sidecar.is_file():
         return "global" in item.casefold()
     try:
-        described = read_json(sidecar)
+        described = json.loads(sidecar.read_bytes())
     except ValueError as error:
         problem = f"{sidecar}: is not valid JSON ({error}); correct it, since it says what the items are"
         if problem not in problems:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from sepclr_neuro.config import Columns, Study
 from sepclr_neuro.errors import InputError, nearest
+from sepclr_neuro.storage import read_bytes
 
 __all__ = ["Problems", "StudyTables", "id_keys", "is_number", "read_study"]
 
@@ -208,7 +209,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: expected a table whose name ends in .tsv (tabs) or .csv (commas)")
     separator, separator_name = SEPARATORS[path.suffix.lower()]
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path in `cohort.studies`") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:

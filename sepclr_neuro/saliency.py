@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from nilearn import plotting
 from nilearn.datasets import load_mni152_template
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from scipy import ndimage
 
 from sepclr_neuro import __version__
@@ -35,7 +36,7 @@ from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_tsv
+from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_bytes, write_tsv
 from sepclr_neuro.volumes import VolumeCache, as_image
 
 __all__ = ["Decision", "find_peaks", "localisation", "mapped_people", "mosaic", "smoothgrad", "write_saliency"]
@@ -188,11 +189,10 @@ def _fold_maps(config: Config, results: Results, method: str, fold: int, model: 
         __version__,
     )
     title = f"saliency of {method}, fold {fold}"
-    if path.is_file():
-        with safe_open(path, "pt") as file:
-            if file.metadata()["fingerprint"] == identity:
-                _say(f"{title}: kept from an earlier start")
-                return {pair: file.get_tensor("/".join(pair)) for pair in decisions}
+    kept = _kept(path, identity)
+    if kept is not None:
+        _say(f"{title}: kept from an earlier start")
+        return {pair: kept["/".join(pair)] for pair in decisions}
 
     cache = VolumeCache(results)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -215,9 +215,24 @@ def _fold_maps(config: Config, results: Results, method: str, fold: int, model: 
             maps[pair] += gradient / (persons.nunique() * (persons == persons[scan_id]).sum())
         if number * 5 // len(scans) > (number - 1) * 5 // len(scans):
             _say(f"{title}: {number} of {len(scans)} held-out scans")
-    with atomic_path(path) as temporary:
-        save_file({"/".join(pair): value for pair, value in maps.items()}, temporary, {"fingerprint": identity})
+    content = {"/".join(pair): value for pair, value in maps.items()}
+    write_bytes(path, save(content, {"fingerprint": identity, "sha256": _checksum(content)}))
     return maps
+
+
+def _kept(path: Path, identity: str) -> dict[str, torch.Tensor] | None:
+    """The maps of an earlier start; None if there are none, of other inputs, or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError):
+        return None
+    return content if said.get("fingerprint") == identity and said.get("sha256") == _checksum(content) else None
+
+
+def _checksum(content: dict[str, torch.Tensor]) -> str:
+    return hashlib.sha256(save(content)).hexdigest()
 
 
 def _say(message: str) -> None:

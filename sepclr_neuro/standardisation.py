@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from sepclr_neuro import config as settings_of
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.splits import read_fold
-from sepclr_neuro.storage import atomic_path, read_json, sha256, write_json
+from sepclr_neuro.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.volumes import VolumeCache
 
 __all__ = ["Standardisation", "write_standardisation"]
@@ -130,8 +130,7 @@ def write_standardisation(config: Config, results: Results, fold: int) -> None:
     scan_ids = read_fold(results, fold).train
     learned = _learn(VolumeCache(results), scan_ids, config.standardisation)
     path = results.standardisation(fold)
-    with atomic_path(path) as temporary:
-        save_file({name: torch.from_numpy(values) for name, values in learned.items()}, temporary)
+    write_bytes(path, save({name: torch.from_numpy(values) for name, values in learned.items()}))
     metadata = {
         "fold": fold,
         "n": len(scan_ids),

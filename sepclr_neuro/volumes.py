@@ -36,7 +36,7 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
+from sepclr_neuro.storage import atomic_path, exclusive, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
 
 __all__ = [
     "BRAIN_BOX_MM",
@@ -547,9 +547,14 @@ def write_volumes(config: Config, results: Results) -> None:
     at the end or, on an error, not at all.
 
     Raises:
-        InputError: with every problem of every volume, two scans with the same file or the same voxels, or too
-            little space on the disk.
+        InputError: with every problem of every volume, two scans with the same file or the same voxels, too little
+            space on the disk, or if another process is writing them.
     """
+    with exclusive(results.volumes.with_suffix(".lock")):
+        _write_volumes(config, results)
+
+
+def _write_volumes(config: Config, results: Results) -> None:
     cohort, settings = load_cohort(results), config.volumes
     problems = check_volumes(cohort, settings)
     if problems:

@@ -135,8 +135,10 @@ def without_privileges() -> Iterator[Path]:
                 os.seteuid(0)
 
 
-def drop_privileges() -> None:
+def drop_privileges(owned: Path | None = None) -> None:
     if os.geteuid() == 0:
+        for path in (owned, *owned.rglob("*")) if owned is not None else ():
+            os.chown(path, 65534, 65534)
         os.seteuid(65534)
 
 
@@ -260,7 +262,7 @@ def test_a_file_without_permission(what: str, command: Any) -> None:
         closed = folder / ("participants.tsv" if what == "table" else "sub-02.nii.gz")
         assert command("cohort", config)[0] == 0
         closed.chmod(0)
-        drop_privileges()
+        drop_privileges(folder)
         status, said = command("cohort" if what == "table" else "volumes", config)
     assert status == 2
     assert f"{closed}: cannot be read (Permission denied)" in said

@@ -35,6 +35,7 @@ COMMANDS = [
     "report",
     "digits",
     "digits_table",
+    "verify",
     "schema",
     "methods",
 ]
@@ -180,6 +181,7 @@ def test_a_command_calls_its_stage(
     def note(name: str) -> Any:
         return lambda *given: calls.append((name, given))
 
+    monkeypatch.chdir(tmp_path)
     for name in functions:
         monkeypatch.setattr(f"sepclr_neuro.{name}", note(name))
     (tmp_path / "my.yaml").write_text("output: elsewhere\nseed: 4\n")
