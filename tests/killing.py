@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sepclr_neuro import training, volumes
+from sepclr_neuro import fitting, training, volumes
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
 
@@ -40,7 +40,7 @@ def _kill() -> None:
 def _arm(point: Point) -> None:
     """Patches this process so that it dies at the point."""
     calls = 0
-    replace, start = os.replace, training._Loop.on_train_epoch_start
+    replace, start = os.replace, fitting._Loop.on_train_epoch_start
 
     def counted_replace(source: Any, target: Any) -> None:
         nonlocal calls
@@ -61,7 +61,7 @@ def _arm(point: Point) -> None:
         start(loop)
 
     if point.place == "epoch":
-        training._Loop.on_train_epoch_start = counted_start  # type: ignore[method-assign]
+        fitting._Loop.on_train_epoch_start = counted_start  # type: ignore[method-assign]
     else:
         os.replace = counted_replace
 
