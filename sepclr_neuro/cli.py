@@ -265,9 +265,9 @@ def main() -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch's errors of processors and older GPUs are plain RuntimeErrors."""
+    """torch tells by words alone that a processor's memory is full."""
     words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "not enough memory" in words
+    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
 
 
 def _refused(error: OSError) -> str:

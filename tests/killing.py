@@ -18,11 +18,11 @@ from sepclr_neuro import fitting, training, volumes
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
 
-__all__ = ["Point", "run", "train", "write_volumes"]
+__all__ = ["CONTEXT", "Point", "run", "train", "write_volumes"]
 
 # Children are forked from a process that has imported everything and started nothing: a kill costs no import.
-_CONTEXT: Any = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.killing"])
+CONTEXT: Any = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.killing"])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _work(job: Callable[..., None], arguments: tuple[Any, ...], point: Point | N
 
 def run(job: Callable[..., None], *arguments: Any, point: Point | None = None, seconds: float | None = None) -> bool:
     """Runs a job in a process of its own, killed at a point or after some seconds; whether it ended by itself."""
-    process = _CONTEXT.Process(target=_work, args=(job, arguments, point))
+    process = CONTEXT.Process(target=_work, args=(job, arguments, point))
     process.start()
     process.join(seconds)
     if process.is_alive():

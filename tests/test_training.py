@@ -119,18 +119,6 @@ def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch:
     assert not torch.equal(after_estimator[1], after_encoders[1])
 
 
-def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(trained, tmp_path: Path, capsys) -> None:
-    config, results = small_run(tmp_path)
-    train_fold(config, results, METHOD, 0)
-    (newest,) = sorted(results.checkpoints(METHOD, 0).glob("*.ckpt"))[-1:]
-    newest.write_bytes(newest.read_bytes()[:1000])
-    train_fold(config, results, METHOD, 0)
-    said = capsys.readouterr().err
-    assert f"{newest.name} cannot be read" in said
-    assert "resumes after epoch 2" in said
-    assert_equal_to_the_bit(weights(trained[1]), weights(results))
-
-
 def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> None:
     config, results = small_run(tmp_path)
     train_fold(config, results, METHOD, 0)
