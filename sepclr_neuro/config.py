@@ -36,6 +36,15 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _without_braces(path: Path) -> Path:
+    if {"{", "}"} & {*str(path)}:
+        raise ValueError(
+            f"the path {path} holds braces, which Snakemake takes for wildcards; rename the folder or file"
+        )
+    return path
+
+
+PlainPath = Annotated[Path, AfterValidator(_without_braces)]
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
@@ -50,8 +59,8 @@ class Study(Section):
     """One source of people: a participants table, its phenotype tables and its volumes."""
 
     name: Name = Field(description="A short name, used in messages.")
-    participants: Path = Field(description="participants.tsv (or .csv), one row a participant or a session.")
-    phenotypes: list[Path] = Field([], description="Tables joined to it on participant (and session).")
+    participants: PlainPath = Field(description="participants.tsv (or .csv), one row a participant or a session.")
+    phenotypes: list[PlainPath] = Field([], description="Tables joined to it on participant (and session).")
     constants: dict[str, str] = Field(
         {}, description="Columns that this study's tables lack, one value for all, e.g. `site: prague`."
     )
@@ -581,7 +590,7 @@ class Config(Section):
     """A whole run."""
 
     title: str = Field("sepclr_neuro", description="Heading of the report.")
-    output: Path = Field(Path("results"), description="Folder of everything that the run writes.")
+    output: PlainPath = Field(Path("results"), description="Folder of everything that the run writes.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything that is drawn at random.")
     cohort: Cohort = Field(Cohort(simulation=Simulation()), description="Where people come from and who is kept.")
     volumes: Volumes = Field(Volumes(), description="The grid that networks see.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from sepclr_neuro import config as settings_of
@@ -56,8 +57,11 @@ class Standardisation:
         metadata = read_json(path.with_suffix(".json"))
         if sha256(path) != metadata["sha256"]:
             raise InputError(f"{path}: is damaged or not that of its .json; run the stage `standardise` again")
-        tensors = load_file(path)
-        return cls(tensors["mean"], tensors["sd"], tensors["mask"], tuple(metadata["train_scan_ids"]))
+        try:
+            tensors = load_file(path)
+            return cls(tensors["mean"], tensors["sd"], tensors["mask"], tuple(metadata["train_scan_ids"]))
+        except (KeyError, SafetensorError) as error:
+            raise InputError(f"{path}: is no standardisation ({error}); run the stage `standardise` again") from error
 
     def refuse_learned_from(self, scan_ids: Collection[str]) -> None:
         """Guards every claim about held-out people.

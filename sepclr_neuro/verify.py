@@ -62,15 +62,21 @@ def verify(results: Results) -> Verification:
 
     other_code = []
     for stage, path in receipts.items():
-        content = read_json(path)
-        if content["made_by"]["code_sha256"] != code_sha256():
+        try:
+            content = read_json(path)
+            written, read = dict(content["written"]), dict(content["read"])
+            same_code = content["made_by"]["code_sha256"] == code_sha256()
+        except (InputError, KeyError, TypeError, ValueError):
+            found.damaged.append(f"{path}: is no receipt; run {stage} again")
+            continue
+        if not same_code:
             other_code.append(stage)
-        for name, checksum in content["written"].items():
+        for name, checksum in written.items():
             if now(name) is None:
                 found.damaged.append(f"{name}: is missing; {stage} wrote it")
             elif now(name) != checksum:
                 found.damaged.append(f"{name}: changed since {stage} wrote it")
-        for name, checksum in content["read"].items():
+        for name, checksum in read.items():
             if now(name) != checksum:
                 what = "is gone" if now(name) is None else "has changed"
                 found.stale.append(f"{stage}: was made from {name}, which {what} since")
