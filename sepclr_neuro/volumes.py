@@ -73,6 +73,7 @@ _MOST_OUTSIDE = 0.01
 # of the MNI152 template's (x, y, z): more than the share above.
 _LEAST_OF_BOX = 0.85
 _SMALL_NEGATIVE = -1e-3
+_LEAST_ERROR = 30  # nibabel's scale: 10 for a wrong bitpix, 30 for an unknown sform code, 40 for an unknown data type
 _MEAN_TIV_ML = 1500.0
 
 
@@ -156,7 +157,9 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
 
     image_class = _nifti_class(path, raw)
     try:
-        header = image_class.header_class.from_fileobj(io.BytesIO(raw))
+        header = image_class.header_class.from_fileobj(io.BytesIO(raw), check=False)
+        # From this level on nibabel would repair a header in its own way, and read other voxels or another place.
+        header.check_fix(error_level=_LEAST_ERROR)
         stored = tuple(int(size) for size in header.get_data_shape())
         dtype = header.get_data_dtype()
     except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError, ValueError) as error:

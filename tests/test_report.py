@@ -139,6 +139,7 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
             "settings": {},
             "seed": 0,
             "versions": {"torch": "2.13.0", "numpy": "2.4.1"},
+            "made_by": {"code_sha256": "c0de" * 16, "hardware": {"processor": "an abacus"}},
             "device": "cuda:0",
             "processor": "aarch64",
             "precision": "32-true",
