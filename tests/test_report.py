@@ -300,6 +300,8 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
     assert "splits.repeats" not in words.split("The whole configuration")[0]
     assert "torch" in words
     assert "2.13.0" in words
+    assert "its code c0dec0dec0de" in words
+    assert "processor an abacus" in words
     for path in (results.cohort, results.index):
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words

@@ -217,8 +217,9 @@ def _run(config: Config, results: Results, problems: list[str]) -> dict[str, Any
             }
         )
         for model in found:
-            made_by = model["made_by"]
-            made = {"its code": made_by["code_sha256"][:12], "processor": made_by["hardware"]["processor"]}
+            made = {}
+            if made_by := model.get("made_by"):
+                made = {"its code": made_by["code_sha256"][:12], "processor": made_by["hardware"]["processor"]}
             for name, number in (model["versions"] | made).items():
                 versions.setdefault(name, set()).add(str(number))
     tools = ("snakemake", "scikit-learn", "nilearn")
