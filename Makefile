@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lock clean
+.PHONY: help install demo test lint audit lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ lint: $(READY) ## style, types, layers, workflow
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+
+audit: $(READY) ## is what is installed what was locked, and nothing known to be malicious? needs no network
+	$(BIN)/python envs/audit.py
 
 # Versions of everything in pyproject.toml with its extra `dev`, with hashes; torch and what only its CUDA builds need
 # are left out (see above). Delete the lock first to move all versions, otherwise only those that must move do.

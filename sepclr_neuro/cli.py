@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +17,9 @@ from sepclr_neuro.config import Config, json_schema, load_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.registry import METHODS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["app", "main"]
 
@@ -32,19 +37,36 @@ Fold = Annotated[int, typer.Option(min=0, help="Number of the fold, from 0.", sh
 Method = Annotated[str, typer.Option(help="Name of the method, as in the configuration.", show_default=False)]
 
 
-def _read(path: Path, method: str | None = None) -> tuple[Config, Results]:
+@contextmanager
+def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Iterator[tuple[Config, Results]]:
+    """What a stage is told and where it writes; its receipt, by name and ``parts``, once it has succeeded."""
+    from sepclr_neuro.provenance import receipt
+
     config = load_config(path)
     if method is not None and method not in config.methods:
         raise InputError(f"--method {method}: {path} has no such method; it has {', '.join(config.methods)}")
-    return config, Results(config.output)
+    results = Results(config.output)
+    with receipt(results, name, *parts) as record:
+        record.read.add(path)
+        yield config, results
 
 
 @app.command()
-def check(path: ConfigFile) -> None:
-    """Look at a configuration and its data: problems, counts, what would run. Writes nothing."""
+def check(
+    path: ConfigFile,
+    tsv: Annotated[Path | None, typer.Option(help="Write errors and warnings to this table too.")] = None,
+    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not read the volumes' voxels.")] = False,
+) -> None:
+    """Look at a configuration and its data: errors, warnings, counts, what would run. Status 2 on errors."""
     from sepclr_neuro.check import check
+    from sepclr_neuro.storage import write_tsv
 
-    print(check(load_config(path)))
+    found = check(load_config(path), headers_only=headers_only)
+    print(found.text())
+    if tsv is not None:
+        write_tsv(tsv, found.table())
+    if found.errors:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -52,7 +74,8 @@ def dataset(path: ConfigFile) -> None:
     """Make a simulated cohort, or implant an effect into real volumes."""
     from sepclr_neuro.simulation import write_dataset
 
-    write_dataset(*_read(path))
+    with _stage("dataset", path) as told:
+        write_dataset(*told)
 
 
 @app.command()
@@ -60,7 +83,14 @@ def cohort(path: ConfigFile) -> None:
     """Join the participants and phenotype tables to one validated cohort."""
     from sepclr_neuro.cohort import write_cohort
 
-    write_cohort(*_read(path))
+    with _stage("cohort", path) as (config, results):
+
+        def look(people: pd.DataFrame) -> dict[str, str]:
+            from sepclr_neuro.volumes import faulty_volumes
+
+            return faulty_volumes(people, config.volumes)[0]
+
+        write_cohort(config, results, look)
 
 
 @app.command()
@@ -68,7 +98,8 @@ def volumes(path: ConfigFile) -> None:
     """Check all volumes and bring them to one grid."""
     from sepclr_neuro.volumes import write_volumes
 
-    write_volumes(*_read(path))
+    with _stage("volumes", path) as told:
+        write_volumes(*told)
 
 
 @app.command()
@@ -76,7 +107,8 @@ def splits(path: ConfigFile) -> None:
     """Divide people into folds."""
     from sepclr_neuro.splits import write_splits
 
-    write_splits(*_read(path))
+    with _stage("splits", path) as told:
+        write_splits(*told)
 
 
 @app.command()
@@ -84,7 +116,8 @@ def standardise(path: ConfigFile, fold: Fold) -> None:
     """Learn mean, SD and brain mask from the training people of a fold."""
     from sepclr_neuro.standardisation import write_standardisation
 
-    write_standardisation(*_read(path), fold)
+    with _stage("standardise", path, f"fold-{fold}") as told:
+        write_standardisation(*told, fold)
 
 
 @app.command()
@@ -92,13 +125,12 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
     """Train one method on one fold; a second call goes on where the first was stopped."""
     from sepclr_neuro import devices
 
-    config, results = _read(path, method)
-    with devices.free_gpu():
+    with _stage("train", path, method, f"fold-{fold}", method=method) as told, devices.free_gpu():
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.training import train_fold
 
-        train_fold(config, results, method, fold)
+        train_fold(*told, method, fold)
 
 
 @app.command()
@@ -106,13 +138,12 @@ def embed(path: ConfigFile, method: Method) -> None:
     """Compute everybody's representation by every fold's model of a method."""
     from sepclr_neuro import devices
 
-    config, results = _read(path, method)
-    with devices.free_gpu():
+    with _stage("embed", path, method, method=method) as told, devices.free_gpu():
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.embedding import write_representations
 
-        write_representations(config, results, method)
+        write_representations(*told, method)
 
 
 @app.command()
@@ -121,9 +152,9 @@ def probe(path: ConfigFile) -> None:
     from sepclr_neuro.probes import write_probes
     from sepclr_neuro.tables import write_tables
 
-    config, results = _read(path)
-    write_probes(config, results)
-    write_tables(config, results)
+    with _stage("probe", path) as told:
+        write_probes(*told)
+        write_tables(*told)
 
 
 @app.command()
@@ -131,7 +162,8 @@ def vbm(path: ConfigFile) -> None:
     """Make the voxel-wise t-maps that saliency maps are held against."""
     from sepclr_neuro.vbm import write_vbm
 
-    write_vbm(*_read(path))
+    with _stage("vbm", path) as told:
+        write_vbm(*told)
 
 
 @app.command()
@@ -139,11 +171,11 @@ def leakage(path: ConfigFile) -> None:
     """Read the site from every space and from voxels, and test how the two spaces depend on each other."""
     from sepclr_neuro import devices
 
-    config, results = _read(path)
-    devices.use_given_threads()
-    from sepclr_neuro.site_leakage import write_site_leakage
+    with _stage("leakage", path) as told:
+        devices.use_given_threads()
+        from sepclr_neuro.site_leakage import write_site_leakage
 
-    write_site_leakage(config, results)
+        write_site_leakage(*told)
 
 
 @app.command()
@@ -151,13 +183,12 @@ def saliency(path: ConfigFile, method: Method) -> None:
     """Map which voxels the probes of a method listen to."""
     from sepclr_neuro import devices
 
-    config, results = _read(path, method)
-    with devices.free_gpu():
+    with _stage("saliency", path, method, method=method) as told, devices.free_gpu():
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.saliency import write_saliency
 
-        write_saliency(config, results, method)
+        write_saliency(*told, method)
 
 
 @app.command()
@@ -165,7 +196,19 @@ def report(path: ConfigFile) -> None:
     """Write the HTML report."""
     from sepclr_neuro.report import write_report
 
-    write_report(*_read(path))
+    with _stage("report", path) as told:
+        write_report(*told)
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder.")]) -> None:
+    """Compare all checksums of a results folder: what is damaged, what is stale. Status 2 if anything is."""
+    from sepclr_neuro.verify import verify
+
+    found = verify(Results(folder))
+    print(found.text())
+    if found.damaged or found.stale:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -177,15 +220,15 @@ def digits(
     """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
     from sepclr_neuro import devices
 
-    config = load_config(path)
-    if method not in config.digits.methods:
-        raise InputError(f"--method {method}: {path} has it not in digits.methods: {', '.join(config.digits.methods)}")
-    with devices.free_gpu():
+    with _stage("digits", path, method, f"repetition-{repetition}") as (config, results), devices.free_gpu():
+        if method not in config.digits.methods:
+            known = ", ".join(config.digits.methods)
+            raise InputError(f"--method {method}: {path} has it not in digits.methods: {known}")
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.digits.benchmark import run_method
 
-        run_method(config, Results(config.output), method, repetition)
+        run_method(config, results, method, repetition)
 
 
 @app.command()
@@ -193,7 +236,8 @@ def digits_table(path: ConfigFile) -> None:
     """Make the table of digits on objects."""
     from sepclr_neuro.digits.benchmark import write_digits_table
 
-    write_digits_table(*_read(path))
+    with _stage("digits-table", path) as told:
+        write_digits_table(*told)
 
 
 @app.command()
@@ -233,13 +277,29 @@ def main() -> None:
     except OSError as error:
         print(f"sepclr-neuro: {_refused(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        print(
+            f"sepclr-neuro: out of memory ({str(error).strip().partition(chr(10))[0]}); lower training.batch_size, "
+            "network.channels or volumes.shape (with a larger volumes.resample_mm), run fewer jobs at once "
+            "(`snakemake --cores`), or take a machine with more memory",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch tells by words alone that a processor's memory is full."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
 
 
 def _refused(error: OSError) -> str:
     """What the operating system refused, where it says so, and what to do."""
     what = error.strerror or str(error) or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "free some space, or set `output` of the configuration to a disk with more, and run again"
     else:
         advice = "see that this path exists and may be read and written, or set `output` to another folder"

@@ -9,7 +9,8 @@ Decisions:
 - Missing is ``n/a`` (BIDS) or an empty cell, and nothing else: ``NA`` may well be a site.
 - A score with any missing item is missing; it is never filled in and never 0. Its patient stays in the cohort.
 - A missing value of a required fact, quality measure, session or volume leaves a scan out under a rule of its own,
-  while a *wrong* value is an error: leaving people out is the configuration's decision, never this module's.
+  while a *wrong* value is an error, unless ``on_error: exclude`` says to leave such people out, with the reason:
+  leaving people out is the configuration's decision, never this module's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import difflib
 import glob
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,18 +28,21 @@ import pandas as pd
 from sepclr_neuro.config import Cohort, Columns, Config, Score, Study
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
-from sepclr_neuro.participants import StudyTables, id_keys, is_number, read_study
-from sepclr_neuro.storage import read_json, read_tsv, write_tsv
+from sepclr_neuro.participants import Problems, StudyTables, id_keys, is_number, read_study
+from sepclr_neuro.storage import is_formula, read_tsv, write_tsv
 
-__all__ = ["CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
+__all__ = ["ERROR", "CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
 
-Problems = list[str]
+Look = Callable[[pd.DataFrame], dict[str, str]]
+"""From rows of ``cohort.tsv`` to what is wrong with a scan's volume, by ``scan_id``."""
 
 LABELS = ("scan_id", "participant_id", "session_id", "diagnosis", "group", "sex", "site", "volume")
 # Likeness (difflib) from which an unknown diagnosis is taken for a misspelling: it is 0.93 for `controls`, 0.57 for
 # `schizoaffective` against `schizophrenia`.
 MISSPELLING = 0.8
 # SANS has 25 items and SAPS 34, each 0 to 5.
+# The rule of exclusions.tsv of those whom `on_error: exclude` leaves out.
+ERROR = "error in the data"
 DATASET_SCORES = {"sans": Score(column="sans", range=(0, 125)), "saps": Score(column="saps", range=(0, 170))}
 
 
@@ -60,13 +64,16 @@ class CohortTables:
     flow: pd.DataFrame
 
 
-def write_cohort(config: Config, results: Results) -> None:
+def write_cohort(config: Config, results: Results, look: Look | None = None) -> None:
     """Writes ``cohort.tsv``, ``exclusions.tsv`` and ``flow.tsv``, or nothing if anything is wrong.
+
+    Args:
+        look: reads volumes; asked with ``on_error: exclude`` only.
 
     Raises:
         InputError: with every problem of the tables.
     """
-    tables = build_cohort(config.cohort, None if config.cohort.source == "files" else results.dataset)
+    tables = build_cohort(config.cohort, None if config.cohort.source == "files" else results.dataset, look)
     # Six digits, as in all tables, would change numbers that were given with more.
     numbers = tables.cohort.select_dtypes("float")
     digits = numbers.apply(lambda column: column.map("{:.15g}".format, na_action="ignore").astype("str"))
@@ -92,13 +99,14 @@ def dataset_volume(dataset: Path, participant_id: str, scan_id: str) -> Path:
     return dataset / participant_id / "anat" / f"{scan_id}_mwp1.nii.gz"
 
 
-def build_cohort(settings: Cohort, dataset: Path | None) -> CohortTables:
+def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = None) -> CohortTables:
     """Reads, joins, checks and filters the tables of a cohort.
 
     Args:
         settings: the section ``cohort`` of the configuration.
         dataset: the folder of the simulated or implanted data set; None for ``source: files``. With ``source:
             implanted``, None gives the people to implant into, without diagnosis, group and scores.
+        look: reads the volumes of those who would stay in; asked with ``on_error: exclude`` only.
 
     Raises:
         InputError: with every problem of the tables.
@@ -110,7 +118,7 @@ def build_cohort(settings: Cohort, dataset: Path | None) -> CohortTables:
             raise ValueError("a simulated cohort needs its data set")
         settings = _simulated(settings, dataset)
 
-    problems: Problems = []
+    problems = Problems(settings.on_error == "exclude")
     parts: list[_People] = []
     for study in settings.studies:
         try:
@@ -118,13 +126,21 @@ def build_cohort(settings: Cohort, dataset: Path | None) -> CohortTables:
         except InputError as error:
             problems += error.problems
         else:
-            parts.append(_people(tables, settings, problems))
+            of_study = Problems(problems.exclude)
+            parts.append(_people(tables, settings, of_study))
+            problems += of_study
     if parts:
         facts = pd.concat([part.facts for part in parts], ignore_index=True)
         _check_across_studies(facts, settings, problems)
+        _leave_out(facts, problems)
         _check_items(parts, problems)
     if problems:
         raise InputError(problems)
+    if look is not None and problems.exclude:
+        wrong = look(facts[facts["rule"].isna()])
+        for row in facts.index[facts["rule"].isna() & facts["scan_id"].isin(wrong)]:
+            problems.of_person(row, wrong[facts.loc[row, "scan_id"]])
+        _leave_out(facts, problems)
 
     out = facts["rule"].notna()
     kept, excluded = facts[~out], facts[out]
@@ -135,7 +151,7 @@ def build_cohort(settings: Cohort, dataset: Path | None) -> CohortTables:
             cohort = _with_implant(cohort, settings, dataset)
     exclusions = excluded[["participant_id", "session_id", "study", "rule", "value"]]
     exclusions = pd.concat([exclusions, *(part.tables.orphans for part in parts)], ignore_index=True)
-    flow = _flow(parts, cohort, settings)
+    flow = _flow(parts, facts, cohort, settings)
     _check_groups(cohort, flow)
     cohort = _typed(cohort[_column_order(cohort)].sort_values("scan_id", ignore_index=True))
     exclusions = exclusions.sort_values(["participant_id", "session_id"], ignore_index=True)
@@ -151,14 +167,14 @@ class _People:
 
     Attributes:
         facts: a row a scan: the columns of ``cohort.tsv``, ``study``, and ``rule`` and ``value`` of who is left out.
-        removed: how many scans each rule left out, in the order that rules are asked.
+        rules: by which a scan may be left out, in the order that they are asked.
         counts: those of the tables, and what was found on the way.
         items: the summed columns of each score that anybody here has.
     """
 
     tables: StudyTables
     facts: pd.DataFrame
-    removed: dict[str, int]
+    rules: list[str]
     counts: list[tuple[str, int]]
     items: dict[str, frozenset[str]]
 
@@ -191,28 +207,31 @@ def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _Peopl
             items[name] = summed
         if score.items is not None:
             counts.append((f"without {name} although some items are given, in {tables.study.name}", int(partial.sum())))
-        misplaced = facts[name].notna() & facts["diagnosis"].notna() & (facts["group"] != "target")
-        if score.people == "target" and misplaced.any():
-            first = facts[misplaced].iloc[0]
-            problems.append(
-                f"{tables.study.participants}: {tables.who(misplaced)} ({first['diagnosis']}) has a {name} of "
-                f"{first[name]:g}, which only the target group should have; check the diagnosis, or set "
-                f"`cohort.scores.{name}.people: all`"
-            )
+        if score.people == "target":
+            _refuse_misplaced(tables, facts, name, problems)
     for name, column in columns.others.items():
         facts[name] = _label(tables, column, name, settings, problems)
 
     facts["rule"] = facts["value"] = tables.missing()
-    removed = {"not in the participants table": len(tables.orphans)}
+    _leave_out(facts, problems)
+    rules = [ERROR] if problems.exclude else []
     for rule, leaves_out, values in _rules(tables, facts, settings, problems):
         new = leaves_out & facts["rule"].isna()
         facts.loc[new, "rule"] = rule
         facts.loc[new, "value"] = values[new]
-        removed[rule] = int(new.sum())
+        rules.append(rule)
     facts["volume"], unnamed = _volumes(tables, facts["rule"].isna(), problems)
+    _leave_out(facts, problems)
     if unnamed is not None:
         counts.append((f"volumes on disk that no row of {tables.study.name} names", unnamed))
-    return _People(tables, facts, removed, counts, items)
+    return _People(tables, facts, rules, counts, items)
+
+
+def _leave_out(facts: pd.DataFrame, problems: Problems) -> None:
+    """Leaves out who has something wrong and is not left out already."""
+    new = facts.index[facts["rule"].isna()].intersection(list(problems.people))
+    facts.loc[new, "rule"] = ERROR
+    facts.loc[new, "value"] = [problems.people[row] for row in new]
 
 
 def _label(tables: StudyTables, column: str, name: str, settings: Cohort, problems: Problems) -> pd.Series:
@@ -228,13 +247,17 @@ def _label(tables: StudyTables, column: str, name: str, settings: Cohort, proble
                     f"`cohort.values.{name}`; add it.{nearest(code, meanings)}"
                 )
         labels = labels.map({code: meaning for code, meaning in meanings.items() if meaning != "n/a"}).astype("str")
-    for label in labels.dropna().unique():
-        if not label.isprintable() or (label[:1] in "=+-@" and not is_number(label)):
-            problems.append(
-                f"{tables.where(column)}: {label!r} ({tables.who(labels == label)}) holds control characters or would "
-                f"run as a formula in a spreadsheet; give it another name in `cohort.values.{name}`"
-            )
+    _refuse_formulas(tables, column, labels, f"give it another name in `cohort.values.{name}`", problems)
     return labels
+
+
+def _refuse_formulas(tables: StudyTables, column: str, texts: pd.Series, advice: str, problems: Problems) -> None:
+    for text in texts.dropna().unique():
+        if not text.isprintable() or is_formula(text):
+            problems.append(
+                f"{tables.where(column)}: {text!r} ({tables.who(texts == text)}) holds control characters or would run "
+                f"as a formula in a spreadsheet; {advice}"
+            )
 
 
 def _groups(diagnoses: pd.Series, settings: Cohort) -> pd.Series:
@@ -263,12 +286,14 @@ def _ages(tables: StudyTables, problems: Problems) -> pd.Series:
     column = tables.columns.age
     ages = tables.numbers(column, "cohort.columns.age", problems)
     wrong = ages.notna() & ~ages.between(0, 120, inclusive="neither")
-    if wrong.any():
-        hint = "; these look like months, which must be divided by 12" if ages.median() > 120 else ""
-        problems.append(
-            f"{tables.where(column)}: {tables.who(wrong)} has the age {ages[wrong].iloc[0]:g}, expected years above 0 "
+    hint = "; these look like months, which must be divided by 12" if ages.median() > 120 else ""
+    problems.of_people(
+        wrong,
+        lambda rows: (
+            f"{tables.where(column)}: {tables.who(rows)} has the age {ages[rows].iloc[0]:g}, expected years above 0 "
             f"and below 120{hint}"
-        )
+        ),
+    )
     return ages
 
 
@@ -281,21 +306,40 @@ def _score(
     names = [score.column] if score.column is not None else _items(tables, score, key, problems)
     values = pd.DataFrame({item: tables.numbers(item, key, problems) for item in names}, tables.rows.index)
     for item in names if score.items is not None and lowest >= 0 else ():
-        negative = values[item] < 0
-        if negative.any():
-            problems.append(
-                f"{tables.where(item)}: {tables.who(negative)} has {values.loc[negative, item].iloc[0]:g}, but the "
-                f"items of a {name} of at least {lowest:g} are not negative; a code for missing must be written n/a"
-            )
+        _refuse_negative(tables, values[item], f"{name} of at least {lowest:g}", problems)
     # A sum over no columns would be 0 for everybody.
     total = values.sum(axis=1, skipna=False) if names else tables.missing().astype("float64")
     wrong = total.notna() & ~total.between(lowest, highest)
-    if wrong.any():
-        problems.append(
-            f"{tables.study.participants}: {tables.who(wrong)} has a {name} of {total[wrong].iloc[0]:g}, outside "
+    problems.of_people(
+        wrong,
+        lambda rows: (
+            f"{tables.study.participants}: {tables.who(rows)} has a {name} of {total[rows].iloc[0]:g}, outside "
             f"{lowest:g} to {highest:g} (`{key}.range`)"
-        )
+        ),
+    )
     return total, values.notna().any(axis=1) & total.isna(), frozenset(names)
+
+
+def _refuse_negative(tables: StudyTables, item: pd.Series, score: str, problems: Problems) -> None:
+    problems.of_people(
+        item < 0,
+        lambda rows: (
+            f"{tables.where(str(item.name))}: {tables.who(rows)} has {item[rows].iloc[0]:g}, but the items of a "
+            f"{score} are not negative; a code for missing must be written n/a"
+        ),
+    )
+
+
+def _refuse_misplaced(tables: StudyTables, facts: pd.DataFrame, score: str, problems: Problems) -> None:
+    """A control has no symptoms to score."""
+    problems.of_people(
+        facts[score].notna() & facts["diagnosis"].notna() & (facts["group"] != "target"),
+        lambda rows: (
+            f"{tables.study.participants}: {tables.who(rows)} ({facts.loc[rows, 'diagnosis'].iloc[0]}) has a {score} "
+            f"of {facts.loc[rows, score].iloc[0]:g}, which only the target group should have; check the diagnosis, or "
+            f"set `cohort.scores.{score}.people: all`"
+        ),
+    )
 
 
 def _items(tables: StudyTables, score: Score, key: str, problems: Problems) -> list[str]:
@@ -331,7 +375,7 @@ def _is_global(tables: StudyTables, item: str, problems: Problems) -> bool:
     if "global" in item.casefold() or not sidecar.is_file():
         return "global" in item.casefold()
     try:
-        described = read_json(sidecar)
+        described = json.loads(sidecar.read_bytes())
     except ValueError as error:
         problem = f"{sidecar}: is not valid JSON ({error}); correct it, since it says what the items are"
         if problem not in problems:
@@ -361,6 +405,8 @@ def _rules(
     for number, rule in enumerate(include.quality):
         key = f"cohort.include.quality.{number}.column"
         values = tables.text(rule.column, key, problems)
+        if rule.column in tables.rows:
+            _refuse_formulas(tables, rule.column, values, "correct it in the table", problems)
         good = values.notna()
         demands = []
         if rule.keep is not None:
@@ -411,7 +457,7 @@ def _volumes(tables: StudyTables, kept: pd.Series, problems: Problems) -> tuple[
         return set(glob.glob("".join(filled), root_dir=root))
 
     named: set[str] = set()
-    owners: dict[Path, str] = {}
+    owners: dict[Path, int] = {}
     for position, values in enumerate(rows.to_dict("records")):
         participant = values[tables.columns.participant_id]
         who = f"{study.participants}: participant {participant}"
@@ -421,20 +467,26 @@ def _volumes(tables: StudyTables, kept: pd.Series, problems: Problems) -> tuple[
         if not kept.iloc[position]:
             continue
         if empty:
-            problems.append(f"{who} has no {empty[0]}, which the path of volumes, {pattern}, needs")
+            problems.of_person(position, f"{who} has no {empty[0]}, which the path of volumes, {pattern}, needs")
             continue
         if len(matches) != 1:
             asked = "".join(values[part[1:-1]] if part[:1] == "{" else part for part in parts)
             number = f"{len(matches)} ({', '.join(sorted(matches)[:3])})" if matches else "none"
-            problems.append(f"{who}: expected one volume called {asked} in {root}, found {number}")
+            problems.of_person(position, f"{who}: expected one volume called {asked} in {root}, found {number}")
             continue
         path = root / matches.pop()
         real = path.resolve()
         if not real.is_relative_to(root.resolve()):
-            problems.append(f"{who}: {path} leads out of {root}, to {real}; set `volumes_root` to a folder of both")
+            problems.of_person(
+                position, f"{who}: {path} leads out of {root}, to {real}; set `volumes_root` to a folder of both"
+            )
         if real in owners:
-            problems.append(f"{who} has the volume of participant {owners[real]}, {path}; each scan needs its own")
-        owners[real] = participant
+            owner = rows[tables.columns.participant_id].iloc[owners[real]]
+            shared = f"{who} has the volume of participant {owner}, {path}; each scan needs its own"
+            problems.of_person(position, shared)
+            if problems.exclude:  # nobody knows whose it is
+                problems.of_person(owners[real], shared)
+        owners.setdefault(real, position)
         found.iloc[position] = str(path)
     return found, None if study.volumes is None else len(files(dict.fromkeys(needed, "*")) - named)
 
@@ -449,7 +501,9 @@ def _check_across_studies(facts: pd.DataFrame, settings: Cohort, problems: Probl
         for name, place in (("study", "studies"), ("sex", "sexes"), ("diagnosis", "diagnoses")):
             different = person[name].dropna().unique()
             if len(different) > 1:
-                problems.append(f"participant {participant} has several {place}: {', '.join(different)}; expected one")
+                sentence = f"participant {participant} has several {place}: {', '.join(different)}; expected one"
+                for row in person.index if problems.exclude else person.index[:1]:
+                    problems.of_person(row, sentence)
     scans = facts.loc[facts["rule"] != "session missing", "scan_id"]
     for scan in scans[scans.duplicated()].unique():
         if facts.loc[facts["scan_id"] == scan, "participant_id"].nunique() > 1:
@@ -479,15 +533,16 @@ def _check_items(parts: Sequence[_People], problems: Problems) -> None:
                 )
 
 
-def _flow(parts: Sequence[_People], cohort: pd.DataFrame, settings: Cohort) -> pd.DataFrame:
+def _flow(parts: Sequence[_People], facts: pd.DataFrame, cohort: pd.DataFrame, settings: Cohort) -> pd.DataFrame:
     """Who was there, who was left out by which rule, and what is known of those who stay in."""
     listed = {part.tables.study.name: len(part.facts) + len(part.tables.orphans) for part in parts}
     remaining = sum(listed.values())
     flow: list[tuple[str, str, int, int]] = [("start", "listed in the tables", 0, remaining)]
     flow += [("count", f"listed in the tables of {name}", 0, number) for name, number in listed.items()]
     flow += [("count", text, 0, number) for part in parts for text, number in part.counts]
-    for rule in parts[0].removed:
-        number = sum(part.removed[rule] for part in parts)
+    removed = {"not in the participants table": sum(len(part.tables.orphans) for part in parts)}
+    removed |= {rule: int((facts["rule"] == rule).sum()) for rule in parts[0].rules}
+    for rule, number in removed.items():
         remaining -= number
         flow.append(("exclude", rule, number, remaining))
     if settings.columns.session_id is not None:
@@ -547,7 +602,7 @@ def _with_implant(people: pd.DataFrame, settings: Cohort, dataset: Path) -> pd.D
     columns = Columns(session_id="session_id" if settings.columns.session_id else None)
     study = Study(name="implanted", participants=dataset / "participants.tsv")
     tables = read_study(study, columns)
-    problems: Problems = []
+    problems = Problems()
     drawn = pd.DataFrame({"diagnosis": tables.text("diagnosis", "the implanted diagnosis", problems)})
     for name, score in DATASET_SCORES.items():
         drawn[name], _, _ = _score(tables, name, score, problems)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -36,6 +36,15 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _without_braces(path: Path) -> Path:
+    if {"{", "}"} & {*str(path)}:
+        raise ValueError(
+            f"the path {path} holds braces, which Snakemake takes for wildcards; rename the folder or file"
+        )
+    return path
+
+
+PlainPath = Annotated[Path, AfterValidator(_without_braces)]
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
@@ -50,8 +59,8 @@ class Study(Section):
     """One source of people: a participants table, its phenotype tables and its volumes."""
 
     name: Name = Field(description="A short name, used in messages.")
-    participants: Path = Field(description="participants.tsv (or .csv), one row a participant or a session.")
-    phenotypes: list[Path] = Field([], description="Tables joined to it on participant (and session).")
+    participants: PlainPath = Field(description="participants.tsv (or .csv), one row a participant or a session.")
+    phenotypes: list[PlainPath] = Field([], description="Tables joined to it on participant (and session).")
     constants: dict[str, str] = Field(
         {}, description="Columns that this study's tables lack, one value for all, e.g. `site: prague`."
     )
@@ -175,6 +184,11 @@ class Cohort(Section):
     target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
     scores: dict[Name, Score] = Field({}, description="Symptom scores, `name: where it is`.")
     include: Inclusion = Field(Inclusion(), description="Who is kept.")
+    on_error: Literal["stop", "exclude"] = Field(
+        "stop",
+        description="What a wrong cell or a bad volume of single people does: stop the run, or exclude them, with the "
+        "reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -202,6 +216,8 @@ class Cohort(Section):
                 raise ValueError(f"{name!r} is a column that the cohort has anyway; choose another name")
             if name in self.scores and name in self.columns.others:
                 raise ValueError(f"{name!r} is in `scores` and in `columns.others`; a name has one meaning")
+        if self.source != "files" and self.on_error == "exclude":
+            raise ValueError(f"`on_error: exclude` is for `source: files`, not {self.source}; correct what is wrong")
         if self.source != "files" and self.scores:
             raise ValueError(f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`")
         if self.source == "simulated" and (self.values or self.columns != Columns()):
@@ -731,7 +747,7 @@ class Config(Section):
     """A whole run."""
 
     title: str = Field("sepclr_neuro", description="Heading of the report.")
-    output: Path = Field(Path("results"), description="Folder of everything that the run writes.")
+    output: PlainPath = Field(Path("results"), description="Folder of everything that the run writes.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything that is drawn at random.")
     cohort: Cohort = Field(Cohort(simulation=Simulation()), description="Where people come from and who is kept.")
     volumes: Volumes = Field(Volumes(), description="The grid that networks see.")
@@ -884,10 +900,27 @@ def parse_config(content: Any, source: str = "the configuration") -> Config:
     """
     if not isinstance(content, dict):
         raise InputError(f"{source}: expected keys with values, as in the project's config.yaml")
+    unprintable = [f"{source}: {path}: holds control characters; remove them" for path in _unprintable(content)]
+    if unprintable:
+        raise InputError(unprintable)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
         raise InputError([f"{source}: {sentence}" for sentence in _explain(error, Config)]) from error
+
+
+def _unprintable(value: Any, path: str = "") -> Iterator[str]:
+    """Key paths of text that no path, name or title may hold, such as NUL."""
+    if isinstance(value, str) and not value.isprintable():
+        yield path
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            name = f"{path}.{key}".lstrip(".") if str(key).isprintable() else f"{path}.{key!r}".lstrip(".")
+            yield from _unprintable(str(key), name)
+            yield from _unprintable(inner, name)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unprintable(inner, f"{path}.{number}")
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -957,6 +990,8 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
     It is a valid configuration by itself: what the stage does not read is left out or asks nothing.
     """
     sections = STAGES[stage]
+    if stage == "cohort" and config.cohort.on_error == "exclude":
+        sections = (*sections, "volumes")  # which people have a bad volume depends on what is asked of volumes
     content = config.model_dump(mode="json", include={"output", "seed", *sections})
     for read, others in _ASKS_NOTHING.items():
         if read in sections:

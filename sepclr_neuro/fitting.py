@@ -12,11 +12,12 @@ import signal
 import sys
 import time
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import lightning.pytorch as lightning
 import pandas as pd
@@ -31,7 +32,7 @@ from sepclr_neuro.config import Training
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
 from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of, set_apart
-from sepclr_neuro.storage import atomic_path, read_json, write_json, write_tsv
+from sepclr_neuro.storage import atomic_path, exclusive, write_json, write_tsv
 
 __all__ = ["Scans", "Views", "fit", "say"]
 
@@ -78,7 +79,7 @@ class Views(Protocol):
 
 
 class _Batches(Dataset[dict[str, Any]]):
-    """The batches of one epoch: scans [B, C, *spatial], what is known of them, and a seed for the views."""
+    """The batches of one epoch: people, their scans [B, C, *spatial], what is known of them, a seed for the views."""
 
     def __init__(self, scans: Scans, batch_size: int, *seeds: int) -> None:
         self.scans, self.seeds = scans, seeds
@@ -92,6 +93,7 @@ class _Batches(Dataset[dict[str, Any]]):
             raise IndexError(step)
         scans = self.scans.part(self.batches[step])
         return {
+            "participants": scans.participants,
             "scans": scans.read(scans.rows),
             "target": torch.tensor(scans.target),
             "attributes": {name: torch.tensor(values) for name, values in scans.attributes.items()},
@@ -138,17 +140,19 @@ class _Data(lightning.LightningDataModule):
 class _Loop(lightning.LightningModule):
     """Two views made on the device, outside autocast; then the method's losses; then Adam."""
 
-    def __init__(self, method: GradientMethod, views: Views, training: Training) -> None:
+    def __init__(self, method: GradientMethod, views: Views, training: Training, folder: Path) -> None:
         super().__init__()
-        self.method, self.views, self.training_settings = method, views, training
+        self.method, self.views, self.training_settings, self.folder = method, views, training, folder
         self.history: list[dict[str, float]] = []
         self.automatic_optimization = False
         self._sums: dict[str, Tensor] = {}
+        self._participants: list[str] = []
         self._started = time.monotonic()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         seed = int(batch["seed"])
         views = self.views(batch["scans"], seed)
+        self._participants = batch["participants"]
         # What the method draws is another stream than the views, and as stateless.
         torch.manual_seed(seed_of(seed, 2))
         return Batch(views, batch["target"], batch["attributes"])
@@ -162,12 +166,29 @@ class _Loop(lightning.LightningModule):
                 self._step_of_estimator(estimator, encoded, batch)
         with self.toggled_optimizer(encoders):
             losses = method.losses(encoded, batch)
+            if not torch.isfinite(losses["loss"]):
+                self._refuse(batch, losses, step)
             encoders.zero_grad()
             self.manual_backward(losses["loss"])
             self.clip_gradients(encoders, self.training_settings.gradient_clip, "norm")
             encoders.step()
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
+
+    def _refuse(self, batch: Batch, losses: dict[str, Tensor], step: int) -> NoReturn:
+        """Ends a training whose loss is NaN or infinite, before it reaches the weights, and keeps what it was."""
+        epoch, path = self.current_epoch + 1, self.folder / "not-finite.tsv"
+        terms = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
+        table = pd.DataFrame({"participant_id": self._participants, "target": batch.target.tolist()})
+        for number, view in enumerate(batch.views, start=1):
+            voxels = view.flatten(1).float()
+            table[f"view_{number}_min"], table[f"view_{number}_max"] = voxels.amin(1).tolist(), voxels.amax(1).tolist()
+        write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=terms))
+        raise InputError(
+            f"training: epoch {epoch} of {self.trainer.max_epochs}, step {step + 1}: the loss is not finite ({terms}). "
+            f"Lower training.learning_rate, or set training.gradient_clip. In the batch, which {path} describes: "
+            f"{', '.join(self._participants)}"
+        )
 
     def _step_of_estimator(self, optimizer: Any, encoded: Any, batch: Batch) -> None:
         with self.toggled_optimizer(optimizer):
@@ -195,10 +216,11 @@ class _Loop(lightning.LightningModule):
         row = {"epoch": self.current_epoch + 1} | {name: float(value) / steps for name, value in self._sums.items()}
         if "validation_loss" in self.trainer.callback_metrics:
             row["validation_loss"] = float(self.trainer.callback_metrics["validation_loss"])
-        if not all(math.isfinite(value) for value in row.values()):
+        sound = all(bool(torch.isfinite(weights).all()) for weights in self.method.state_dict().values())
+        if not sound or not all(math.isfinite(value) for value in row.values()):
             raise InputError(
-                f"training: the loss is not finite in epoch {row['epoch']} of {self.trainer.max_epochs}; "
-                "lower training.learning_rate, or set training.gradient_clip"
+                f"training: a term, the validation loss or a weight is not finite in epoch {row['epoch']} of "
+                f"{self.trainer.max_epochs}; lower training.learning_rate, or set training.gradient_clip"
             )
         self.history.append(row | {"seconds": round(time.monotonic() - self._started, 3)})
 
@@ -230,8 +252,12 @@ class _AtomicCheckpoints(TorchCheckpointIO):
     """Lightning's own writer moves files between folders, which a kill can cut in half."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch ends its archive on the way out of an error and raises another one over it.
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 class _EveryEpoch(Checkpoint):
@@ -278,20 +304,38 @@ def _checkpoints(folder: Path) -> list[Path]:
 def _resume_point(folder: Path, name: str, title: str) -> Path | None:
     """The newest checkpoint that can be read, of the same settings and data; any other is cleared away, and said."""
     identity = folder / "fingerprint.json"
-    if _checkpoints(folder) and not (identity.is_file() and read_json(identity) == name):
+    if _checkpoints(folder) and not (identity.is_file() and identity.read_text(encoding="utf-8").strip('"\n') == name):
         say(f"{title}: settings, data or code changed since the last checkpoint; training starts afresh")
         shutil.rmtree(folder)
     write_json(identity, name)
     for path in _checkpoints(folder):
         try:
-            epoch = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"] + 1
-        except Exception as error:  # whatever a damaged file makes torch raise
-            say(f"{title}: {path.name} cannot be read ({type(error).__name__}); trying the one before")
+            epoch = _read_checkpoint(path)["epoch"] + 1
+        except InputError as error:
+            say(f"{title}: {error}; trying the one before")
             path.unlink()
             continue
         say(f"{title}: resumes after epoch {epoch}")
         return path
     return None
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint without running anything in it, every byte held against its archive's checksums.
+
+    Raises:
+        InputError: if it is damaged, or holds anything but tensors, numbers and text.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not look at the checksums
+        if damaged is not None:
+            raise ValueError(f"wrong checksum of {damaged}")
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes zipfile and torch raise
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path.name} cannot be read ({type(error).__name__}: {reason})") from error
+    return content
 
 
 def _precision(training: Training) -> str:
@@ -335,13 +379,15 @@ def fit(
         One row an epoch (the mean of each loss term, seconds), and the precision and device that it ran with.
 
     Raises:
-        InputError: if the batches cannot be filled, or the loss is not finite.
+        InputError: if the batches cannot be filled, the loss of a batch is not finite, or another process is at the
+            same training.
     """
     if isinstance(method, ClosedFormMethod):
         return _solve(method, scans, views)
     if isinstance(method, GradientMethod):
         data = _Data(scans, training, seeds)
-        return _descend(method, data, views, folder, _resume_point(folder, identity, title), title)
+        with exclusive(folder.with_suffix(".lock")):
+            return _descend(method, data, views, folder, _resume_point(folder, identity, title), title)
     raise TypeError(f"{type(method).__name__} is neither a GradientMethod nor a ClosedFormMethod")
 
 
@@ -366,7 +412,7 @@ def _descend(
     axes = data.scans.read(data.scans.rows[:1]).ndim - 2
     memory_format = torch.channels_last_3d if axes == 3 else torch.channels_last
     method = method.to(memory_format=memory_format)  # type: ignore[call-overload]
-    loop = _Loop(method, views, training)
+    loop = _Loop(method, views, training, folder)
     callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)]
     best = None
     if training.patience is not None:
@@ -402,8 +448,10 @@ def _descend(
             say(f"{title}: stopped by a signal; the same command goes on from the last epoch")
             raise SystemExit(128 + signal.SIGTERM) from None
     if best is not None:
-        weights = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
-        loop.load_state_dict(weights)
+        try:
+            loop.load_state_dict(_read_checkpoint(folder / "best.ckpt")["state_dict"])
+        except InputError as error:
+            raise InputError(f"{title}: {error}; delete {folder} and run again") from error
     return loop.history, {"precision": precision, "device": str(trainer.strategy.root_device)}
 
 
@@ -414,6 +462,6 @@ def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:
     """
     if checkpoint is None:
         return False
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = _read_checkpoint(checkpoint)
     loop.on_load_checkpoint(state)
     return any(name.startswith("EarlyStopping") and each["stopped_epoch"] for name, each in state["callbacks"].items())

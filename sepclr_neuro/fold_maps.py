@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from sepclr_neuro import __version__
@@ -29,7 +30,7 @@ from sepclr_neuro.probes import asked_people
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import atomic_path, fingerprint, read_json, sha256
+from sepclr_neuro.storage import fingerprint, read_json, sha256, write_bytes
 from sepclr_neuro.volumes import VolumeCache
 
 __all__ = ["FoldMapper", "FoldMaps", "Pair", "mapped_people", "say"]
@@ -225,21 +226,17 @@ class FoldMapper:
         path = self.results.checkpoints(self.method, self.fold) / f"saliency-{attribution}.safetensors"
         title = f"saliency of {self.method}, fold {self.fold}, {attribution}"
         identity = self._identity(attribution, grid, regions)
-        if path.is_file():
-            with safe_open(path, "pt") as file:
-                if file.metadata()["fingerprint"] == identity:
-                    say(f"{title}: kept from an earlier start")
-                    return FoldMaps(
-                        *(
-                            {pair: file.get_tensor("/".join((part, *pair))) for pair in self.decisions}
-                            for part in ("mean", "peaks", "people")
-                        )
-                    )
+        kept = _kept(path, identity)
+        if kept is not None:
+            say(f"{title}: kept from an earlier start")
+            parts_of_kept = ("mean", "peaks", "people")
+            return FoldMaps(
+                *({pair: kept["/".join((part, *pair))] for pair in self.decisions} for part in parts_of_kept)
+            )
         found = self._compute(attribution, grid, regions, title)
         parts = {"mean": found.mean, "peaks": found.peaks, "people": found.people}
         tensors = {"/".join((part, *pair)): value for part, by_pair in parts.items() for pair, value in by_pair.items()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, {"fingerprint": identity})
+        write_bytes(path, save(tensors, {"fingerprint": identity, "sha256": _checksum(tensors)}))
         return found
 
     def _compute(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None, title: str) -> FoldMaps:
@@ -284,8 +281,24 @@ class FoldMapper:
             sha256(self.results.model_folder(self.method, self.fold) / "model.safetensors"),
             sha256(self.results.standardisation(self.fold)),
             sha256(self.results.index),
+            read_json(self.results.grid),
             __version__,
         )
+
+
+def _kept(path: Path, identity: str) -> dict[str, Tensor] | None:
+    """The maps of an earlier start; None if there are none, of other inputs, or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError):
+        return None
+    return content if said.get("fingerprint") == identity and said.get("sha256") == _checksum(content) else None
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    return hashlib.sha256(save(tensors)).hexdigest()
 
 
 def _digest(array: NDArray[Any]) -> str:

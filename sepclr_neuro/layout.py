@@ -26,6 +26,10 @@ class Results:
         """Seconds and memory of a job, as Snakemake measures them."""
         return self.root.joinpath("benchmarks", stage, *parts).with_suffix(".tsv")
 
+    def receipt(self, *parts: str) -> Path:
+        """What a stage read and wrote, with checksums."""
+        return self.root.joinpath("receipts", *parts).with_suffix(".json")
+
     # A simulated or implanted cohort.
     @property
     def dataset(self) -> Path:

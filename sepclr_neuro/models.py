@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sepclr_neuro.config import Config, parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.registry import METHODS
-from sepclr_neuro.storage import atomic_path, read_json, sha256, write_json, write_tsv
+from sepclr_neuro.storage import read_json, sha256, write_bytes, write_json, write_tsv
 
 __all__ = ["TrainedModel", "build_method", "load_model", "write_model"]
 
@@ -60,16 +61,20 @@ def load_model(folder: Path) -> TrainedModel:
     """Reads a trained model, after checking its checksum.
 
     Raises:
-        InputError: if it is absent or its weights are not those that were written.
+        InputError: if it is absent, its weights are not those that were written, or model.json is not about them.
     """
-    if not (folder / "model.json").is_file():
+    if not (folder / "model.json").is_file() or not (folder / "model.safetensors").is_file():
         raise InputError(f"{folder}: no trained model here; run the workflow again to train it")
     metadata = read_json(folder / "model.json")
-    if sha256(folder / "model.safetensors") != metadata["sha256"]:
-        raise InputError(f"{folder / 'model.safetensors'}: changed since it was written; delete it and run again")
-    config = parse_config(metadata["settings"], str(folder / "model.json"))
-    method = build_method(config, metadata["method"], metadata["input_shape"])
-    method.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        if sha256(folder / "model.safetensors") != metadata["sha256"]:
+            raise InputError(f"{folder / 'model.safetensors'}: changed since it was written; delete it and run again")
+        config = parse_config(metadata["settings"], str(folder / "model.json"))
+        method = build_method(config, metadata["method"], metadata["input_shape"])
+        method.load_state_dict(load_file(folder / "model.safetensors"))
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}: is no model of this project ({reason}); delete it and run again") from error
     return TrainedModel(method.eval(), metadata)
 
 
@@ -82,7 +87,6 @@ def build_method(config: Config, name: str, input_shape: list[int]) -> Method:
 def write_model(folder: Path, method: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:
     """Writes model.safetensors, history.tsv and, last, model.json, without which a model does not count as written."""
     weights = {key: value.detach().cpu().contiguous() for key, value in method.state_dict().items()}
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+    write_bytes(folder / "model.safetensors", save(weights))
     write_tsv(folder / "history.tsv", history)
     write_json(folder / "model.json", metadata | {"sha256": sha256(folder / "model.safetensors")})

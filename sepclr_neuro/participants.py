@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,44 @@ import pandas as pd
 
 from sepclr_neuro.config import Columns, Study
 from sepclr_neuro.errors import InputError, nearest
+from sepclr_neuro.storage import read_bytes
 
-__all__ = ["StudyTables", "id_keys", "is_number", "read_study"]
+__all__ = ["Problems", "StudyTables", "id_keys", "is_number", "read_study"]
 
 SEPARATORS = {".tsv": ("\t", "tabs"), ".csv": (",", "commas")}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # The name of a column that no table can have.
 KEY = "\0key"
+
+
+class Problems(list[str]):
+    """What is wrong, a sentence each, and whom ``cohort.on_error: exclude`` leaves out instead.
+
+    Only what single people's cells or files have wrong can be left out with them. What concerns a table, a code's
+    meaning or the configuration stays a sentence that stops the run: it would silently take whole groups away.
+
+    Attributes:
+        people: why a row is left out, by its label in the table at hand.
+    """
+
+    def __init__(self, exclude: bool = False) -> None:
+        super().__init__()
+        self.exclude = exclude
+        self.people: dict[int, str] = {}
+
+    def of_people(self, rows: pd.Series, sentence: Callable[[pd.Series], str]) -> None:
+        """Notes what is wrong with the rows of a mask; ``sentence`` says it of a mask that is not empty."""
+        if not self.exclude and rows.any():
+            self.append(sentence(rows))
+        for row in rows.index[rows] if self.exclude else ():
+            self.of_person(row, sentence(pd.Series(rows.index == row, rows.index)))
+
+    def of_person(self, row: int, sentence: str) -> None:
+        """Notes what is wrong with one row."""
+        if self.exclude:
+            self.people.setdefault(row, sentence)
+        else:
+            self.append(sentence)
 
 
 @dataclass(frozen=True)
@@ -58,7 +90,7 @@ class StudyTables:
         """A column of missing text."""
         return pd.Series(math.nan, index=self.rows.index, dtype="str")
 
-    def text(self, name: str, key: str, problems: list[str]) -> pd.Series:
+    def text(self, name: str, key: str, problems: Problems) -> pd.Series:
         """A column; a problem that names ``key`` of the configuration, and all missing, where the tables lack it."""
         if name in self.rows.columns:
             return self.rows[name]
@@ -69,16 +101,21 @@ class StudyTables:
         )
         return self.missing()
 
-    def numbers(self, name: str, key: str, problems: list[str]) -> pd.Series:
+    def numbers(self, name: str, key: str, problems: Problems) -> pd.Series:
         """A column as float, missing NaN; a problem for each value that is not a finite number."""
         texts = self.text(name, key, problems)
         wrong = texts.notna() & ~texts.fillna("0").map(is_number)
-        for value in texts[wrong].unique():
+
+        def sentence(rows: pd.Series) -> str:
+            value = texts[rows].iloc[0]
             hint = "; decimals are written with a point" if "," in value else ""
-            problems.append(
-                f"{self.where(name)}: {value!r} ({self.who(texts == value)}) is not a finite number{hint}; "
-                "missing is an empty cell or n/a"
+            return (
+                f"{self.where(name)}: {value!r} ({self.who(rows)}) is not a finite number{hint}; missing is an empty "
+                "cell or n/a"
             )
+
+        for value in texts[wrong].unique():
+            problems.of_people(texts == value, sentence)
         return texts.mask(wrong).astype("float64")
 
 
@@ -172,7 +209,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: expected a table whose name ends in .tsv (tabs) or .csv (commas)")
     separator, separator_name = SEPARATORS[path.suffix.lower()]
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path in `cohort.studies`") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:

@@ -28,7 +28,7 @@ from sepclr_neuro.cohort import build_cohort, dataset_volume
 from sepclr_neuro.config import Cohort, Config, Implant, Simulation, Volumes
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import atomic_path, write_json, write_text, write_tsv
+from sepclr_neuro.storage import atomic_path, exclusive, write_json, write_text, write_tsv
 from sepclr_neuro.volumes import BRAIN_BOX_MM, as_image, check_volumes, grid_affine, in_parallel, load_volume
 
 __all__ = [
@@ -347,12 +347,12 @@ def write_dataset(config: Config, results: Results) -> None:
     the groups apart.
 
     Raises:
-        InputError: if a real volume cannot be used.
+        InputError: if a real volume cannot be used, or another process is writing the data set.
     """
-    if config.cohort.source == "implanted":
-        _write_implanted(config, results)
-    elif config.cohort.source == "simulated":
-        _write_simulated(config, results)
+    writers = {"implanted": _write_implanted, "simulated": _write_simulated}
+    if config.cohort.source in writers:
+        with exclusive(results.dataset.with_suffix(".lock")):
+            writers[config.cohort.source](config, results)
     else:
         raise InputError(f"cohort.source: {config.cohort.source!r} needs no data set; say 'simulated' or 'implanted'")
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from sepclr_neuro import config as settings_of
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.splits import read_fold
-from sepclr_neuro.storage import atomic_path, read_json, sha256, write_json
+from sepclr_neuro.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.volumes import VolumeCache
 
 __all__ = ["Standardisation", "write_standardisation"]
@@ -56,8 +57,11 @@ class Standardisation:
         metadata = read_json(path.with_suffix(".json"))
         if sha256(path) != metadata["sha256"]:
             raise InputError(f"{path}: is damaged or not that of its .json; run the stage `standardise` again")
-        tensors = load_file(path)
-        return cls(tensors["mean"], tensors["sd"], tensors["mask"], tuple(metadata["train_scan_ids"]))
+        try:
+            tensors = load_file(path)
+            return cls(tensors["mean"], tensors["sd"], tensors["mask"], tuple(metadata["train_scan_ids"]))
+        except (KeyError, SafetensorError) as error:
+            raise InputError(f"{path}: is no standardisation ({error}); run the stage `standardise` again") from error
 
     def refuse_learned_from(self, scan_ids: Collection[str]) -> None:
         """Guards every claim about held-out people.
@@ -88,7 +92,7 @@ def _learn(
     mean = np.zeros(cache.shape)
     squares = np.zeros(cache.shape)
     for count, row in enumerate(cache.rows(scan_ids), start=1):
-        volume = cache.array[row].astype(np.float64)
+        volume = cache.read([row])[0, 0].numpy().astype(np.float64)
         difference = volume - mean
         mean += difference / count
         squares += difference * (volume - mean)
@@ -130,8 +134,7 @@ def write_standardisation(config: Config, results: Results, fold: int) -> None:
     scan_ids = read_fold(results, fold).train
     learned = _learn(VolumeCache(results), scan_ids, config.standardisation)
     path = results.standardisation(fold)
-    with atomic_path(path) as temporary:
-        save_file({name: torch.from_numpy(values) for name, values in learned.items()}, temporary)
+    write_bytes(path, save({name: torch.from_numpy(values) for name, values in learned.items()}))
     metadata = {
         "fold": fold,
         "n": len(scan_ids),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import build_method, write_model
+from sepclr_neuro.provenance import file_name, made_by
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.standardisation import Standardisation
@@ -91,6 +93,8 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             "settings": settings,
             **how,
             "processor": platform.machine(),
+            "made_by": made_by(),
+            "inputs": {file_name(path, results): sha256(path) for path in _inputs(results, fold)},
             "epochs": len(history),
             "seconds": round(sum(row["seconds"] for row in history), 1),
             "versions": {"sepclr_neuro": __version__}
@@ -99,6 +103,11 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
         },
     )
     say(f"{title}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _inputs(results: Results, fold: int) -> list[Path]:
+    """The files behind a model; ``index.tsv`` holds the checksum of every volume."""
+    return [results.cohort, results.index, results.grid, results.splits, results.standardisation(fold)]
 
 
 def _identity(results: Results, cache: VolumeCache, people: Scans, fold: int) -> list[Any]:

@@ -128,5 +128,5 @@ def _fold_t(
     if len(design) <= design.shape[1] + 1 or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
     rows = cache.rows(columns.index)
-    chunks = (cache.array[rows[start : start + CHUNK]][:, mask] for start in range(0, len(rows), CHUNK))
+    chunks = (cache.read(rows[start : start + CHUNK])[:, 0].numpy()[:, mask] for start in range(0, len(rows), CHUNK))
     return t_values(chunks, design), len(rows)

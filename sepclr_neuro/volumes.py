@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256 as hash_of
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,17 +38,19 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import atomic_path, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
+from sepclr_neuro.storage import atomic_path, exclusive, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
 
 __all__ = [
     "BRAIN_BOX_MM",
     "VolumeCache",
     "as_image",
     "check_volumes",
+    "faulty_volumes",
     "grid_affine",
     "in_parallel",
     "load_volume",
     "quick_images",
+    "voxels_sha256",
     "write_volumes",
 ]
 
@@ -73,6 +76,7 @@ _MOST_OUTSIDE = 0.01
 # of the MNI152 template's (x, y, z): more than the share above.
 _LEAST_OF_BOX = 0.85
 _SMALL_NEGATIVE = -1e-3
+_LEAST_ERROR = 30  # nibabel's scale: 10 for a wrong bitpix, 30 for an unknown sform code, 40 for an unknown data type
 _MEAN_TIV_ML = 1500.0
 
 
@@ -156,7 +160,9 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
 
     image_class = _nifti_class(path, raw)
     try:
-        header = image_class.header_class.from_fileobj(io.BytesIO(raw))
+        header = image_class.header_class.from_fileobj(io.BytesIO(raw), check=False)
+        # From this level on nibabel would repair a header in its own way, and read other voxels or another place.
+        header.check_fix(error_level=_LEAST_ERROR)
         stored = tuple(int(size) for size in header.get_data_shape())
         dtype = header.get_data_dtype()
     except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError, ValueError) as error:
@@ -272,6 +278,12 @@ def _read(path: Path, settings: settings_of.Volumes) -> tuple[NDArray[np.float32
     orientation = io_orientation(affine)
     data = np.ascontiguousarray(apply_orientation(stored, orientation), dtype=np.float32)
     return np.maximum(data, 0), affine @ inv_ornt_aff(orientation, shape)
+
+
+def _read_checked(path: Path, settings: settings_of.Volumes) -> tuple[NDArray[np.float32], Affine]:
+    data, affine = _read(path, settings)
+    _check_inside(path, data, affine, settings)
+    return data, affine
 
 
 def _read_nifti(path: Path, image_class: Any) -> NDArray[np.float32]:
@@ -400,8 +412,7 @@ def load_volume(
     """
     path = Path(path)
     _canonical_header(path, settings)
-    data, affine = _read(path, settings)
-    _check_inside(path, data, affine, settings)
+    data, affine = _read_checked(path, settings)
     try:
         return _bring_to_grid(data, affine, settings, tiv), _final_affine(affine, settings)
     except InputError as error:
@@ -440,21 +451,52 @@ def check_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[s
         cohort: rows of ``cohort.tsv``.
         settings: the section ``volumes``.
     """
+    by_scan, of_all = _header_faults(cohort, settings)
+    return [f"{scan_id}: {fault}" for scan_id, fault in by_scan.items()] + of_all
+
+
+def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, str], list[str]]:
+    """As :func:`check_volumes`, with every voxel read: what is wrong with a scan's volume, and with all together.
+
+    Returns:
+        by ``scan_id`` the first thing that is wrong with its volume; problems of grids and settings.
+    """
+    faults, of_all = _header_faults(cohort, settings)
+    scans = [(scan_id, path) for scan_id, path, _ in _scans(cohort, settings) if path and scan_id not in faults]
+    if of_all:
+        return faults, of_all
+
+    def look(scan: tuple[str, Path]) -> tuple[str, str]:
+        try:
+            return hash_of(_read_checked(scan[1], settings)[0].data).hexdigest(), ""
+        except InputError as error:
+            return "", str(error)
+
+    looked = {scan_id: found for (scan_id, _), found in zip(scans, in_parallel(look, scans, "volumes"), strict=True)}
+    faults |= {scan_id: fault for scan_id, (_, fault) in looked.items() if fault}
+    digests = {scan_id: digest for scan_id, (digest, _) in looked.items() if digest}
+    for one, other, sentence in _twins(list(digests), list(digests.values()), "their voxels are identical"):
+        faults |= {one: sentence, other: sentence}  # nobody knows whose it is
+    return faults, of_all
+
+
+def _header_faults(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, str], list[str]]:
     column = settings.tiv_column
     if column is not None and column not in cohort:
-        return [f"volumes.tiv_column: the cohort has no column {column!r}; add it under cohort.columns.others"]
+        return {}, [f"volumes.tiv_column: the cohort has no column {column!r}; add it under cohort.columns.others"]
+    faults: dict[str, str] = {}
     problems = []
     grids: list[tuple[str, Affine, list[str]]] = []
     for scan_id, path, tiv in _scans(cohort, settings):
         if path is None:
-            problems.append(f"{scan_id}: has no volume; set cohort.studies[].volumes or cohort.columns.volume")
+            faults[scan_id] = "has no volume; set cohort.studies[].volumes or cohort.columns.volume"
             continue
         try:
             if column is not None:
                 _checked_tiv(tiv)
             stored, affine = _canonical_header(path, settings)
         except InputError as error:
-            problems += [f"{scan_id}: {problem}" for problem in error.problems]
+            faults[scan_id] = str(error)
             continue
         final = _final_affine(affine, settings)
         for _, known, members in grids:
@@ -469,7 +511,7 @@ def check_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[s
             f"{path_text} has {_describe(final)}, but {grids[0][0]} has {_describe(grids[0][1])}; volumes on another "
             f"grid than the latter: {len(members)}. Set volumes.resample_mm, which brings all to one grid"
         )
-    return problems
+    return faults, problems
 
 
 def _scans(cohort: pd.DataFrame, settings: settings_of.Volumes) -> Iterator[tuple[str, Path | None, float | None]]:
@@ -520,12 +562,18 @@ def write_volumes(config: Config, results: Results) -> None:
 
     float16 keeps 11 significant bits: a voxel is off by at most 5e-4 of its value. A volume whose file and settings
     did not change is copied from the array of an earlier run (``rows.json`` beside it says what each of its rows
-    is); if none changed, the array is left alone. All files are replaced at the end or, on an error, not at all.
+    is), unless its checksum says that it was damaged; if none changed, the array is left alone. All files are replaced
+    at the end or, on an error, not at all.
 
     Raises:
-        InputError: with every problem of every volume, two scans with the same file or the same voxels, or too
-            little space on the disk.
+        InputError: with every problem of every volume, two scans with the same file or the same voxels, too little
+            space on the disk, or if another process is writing them.
     """
+    with exclusive(results.volumes.with_suffix(".lock")):
+        _write_volumes(config, results)
+
+
+def _write_volumes(config: Config, results: Results) -> None:
     cohort, settings = load_cohort(results), config.volumes
     problems = check_volumes(cohort, settings)
     if problems:
@@ -546,30 +594,58 @@ def write_volumes(config: Config, results: Results) -> None:
     state = results.volumes.with_name("rows.json")
     earlier, rows = _earlier(results, state, settings)
     if earlier is None or list(rows) != keys:
-        voxels = _build(results, state, scans, keys, settings, earlier, rows)
+        built = _build(results, state, scans, keys, settings, earlier, rows)
     else:
-        voxels = [digest for _, digest in rows.values()]
+        built = list(rows.values())
     index = pd.DataFrame(
-        {"scan_id": scan_ids, "row": range(len(scans)), "sha256": checksums, "source": [str(path) for path in paths]}
+        {
+            "scan_id": scan_ids,
+            "row": range(len(scans)),
+            "sha256": checksums,
+            "source": [str(path) for path in paths],
+            "voxels_sha256": [row.cached for row in built],
+        }
     )
     write_tsv(results.index, index)
     grid = {"shape": list(settings.shape), "affine": _final_affine(affine, settings).tolist()}
     write_json(results.grid, grid | {"settings": fingerprint(_PREPROCESSING_VERSION, settings.model_dump(mode="json"))})
     # Last, so that it never describes another array than the one that is there.
-    write_json(state, [{"key": key, "voxels": digest} for key, digest in zip(keys, voxels, strict=True)])
+    write_json(
+        state, [{"key": key, "read": row.read, "cached": row.cached} for key, row in zip(keys, built, strict=True)]
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the array: its number, and the checksums of the voxels that were read and of those that it holds."""
+
+    number: int
+    read: str
+    cached: str
 
 
 def _earlier(
     results: Results, state: Path, settings: settings_of.Volumes
-) -> tuple[NDArray[np.float16] | None, dict[str, tuple[int, str]]]:
-    """The array of an earlier run and, by key, its rows with the digest of their voxels; None where unusable."""
-    if not state.is_file() or not results.volumes.is_file():
+) -> tuple[NDArray[np.float16] | None, dict[str, _Row]]:
+    """The array of an earlier run and, by key, those of its rows that are as they were written; None if unusable."""
+    try:
+        entries = read_json(state)
+        array = np.load(results.volumes, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
         return None, {}
-    entries = read_json(state)
-    array = np.load(results.volumes, mmap_mode="r", allow_pickle=False)
-    if array.shape != (len(entries), *settings.shape):
+    if array.shape != (len(entries), *settings.shape) or not all({"key", "read", "cached"} <= {*e} for e in entries):
         return None, {}
-    return array, {entry["key"]: (row, entry["voxels"]) for row, entry in enumerate(entries)}
+    digests = in_parallel(lambda row: voxels_sha256(array[row]), range(len(entries)), "volumes of an earlier run")
+    return array, {
+        entry["key"]: _Row(number, entry["read"], entry["cached"])
+        for number, (entry, digest) in enumerate(zip(entries, digests, strict=True))
+        if digest == entry["cached"]
+    }
+
+
+def voxels_sha256(row: NDArray[np.float16]) -> str:
+    """The checksum of a row of the array, [X, Y, Z]."""
+    return hash_of(np.ascontiguousarray(row, dtype="<f2").data).hexdigest()
 
 
 def _build(
@@ -579,9 +655,9 @@ def _build(
     keys: list[str],
     settings: settings_of.Volumes,
     earlier: NDArray[np.float16] | None,
-    rows: dict[str, tuple[int, str]],
-) -> list[str]:
-    """Writes ``volumes.npy``; returns each row's digest of the voxels that were read."""
+    rows: dict[str, _Row],
+) -> list[_Row]:
+    """Writes ``volumes.npy``."""
     shape = (len(scans), *settings.shape)
     _check_space(results.volumes, int(np.prod(shape)) * 2)
     with atomic_path(results.volumes) as temporary:
@@ -590,42 +666,47 @@ def _build(
             np.lib.format.write_array_header_1_0(file, header)
             start, lock = file.tell(), threading.Lock()
 
-            def fill(row: int) -> tuple[str, list[str]]:
+            def fill(row: int) -> tuple[_Row, list[str]]:
                 scan_id, path, tiv = scans[row]
                 if earlier is not None and keys[row] in rows:
-                    old, digest = rows[keys[row]]
-                    values = np.asarray(earlier[old])
+                    old = rows[keys[row]]
+                    digest, values = old.read, np.asarray(earlier[old.number])
                 else:
                     try:
-                        data, affine = _read(path, settings)
-                        _check_inside(path, data, affine, settings)
+                        data, affine = _read_checked(path, settings)
                     except InputError as error:
-                        return "", [f"{scan_id}: {problem}" for problem in error.problems]
+                        return _Row(row, "", ""), [f"{scan_id}: {problem}" for problem in error.problems]
                     digest = hash_of(data.data).hexdigest()
                     values = _bring_to_grid(data, affine, settings, tiv).astype("<f2")
                 # Written, not mapped: on a full disk a mapped page ends the program without a word.
                 with lock:
                     file.seek(start + row * values.nbytes)
                     file.write(values.tobytes())
-                return digest, []
+                return _Row(row, digest, voxels_sha256(values)), []
 
             outcome = in_parallel(fill, range(len(scans)), "volumes")
         problems = [problem for _, found in outcome for problem in found]
         if problems:
             raise InputError(problems)
-        digests = [digest for digest, _ in outcome]
-        _refuse_twins([scan_id for scan_id, _, _ in scans], digests, "their voxels are identical")
+        built = [row for row, _ in outcome]
+        _refuse_twins([scan_id for scan_id, _, _ in scans], [row.read for row in built], "their voxels are identical")
         for stale in (state, results.index, results.grid):
             stale.unlink(missing_ok=True)
-    return digests
+    return built
+
+
+def _twins(scan_ids: Sequence[str], digests: Sequence[str], what: str) -> list[tuple[str, str, str]]:
+    """Scans with the same volume: one, the other, and the sentence about them."""
+    first: dict[str, str] = {}
+    return [
+        (first[digest], scan_id, f"{first[digest]} and {scan_id} have the same volume ({what}); remove or replace one")
+        for scan_id, digest in zip(scan_ids, digests, strict=True)
+        if first.setdefault(digest, scan_id) != scan_id
+    ]
 
 
 def _refuse_twins(scan_ids: Sequence[str], digests: Sequence[str], what: str) -> None:
-    first: dict[str, str] = {}
-    problems = []
-    for scan_id, digest in zip(scan_ids, digests, strict=True):
-        if first.setdefault(digest, scan_id) != scan_id:
-            problems.append(f"{first[digest]} and {scan_id} have the same volume ({what}); remove or replace one")
+    problems = [sentence for _, _, sentence in _twins(scan_ids, digests, what)]
     if problems:
         raise InputError(problems)
 
@@ -648,7 +729,7 @@ class VolumeCache:
         affine: float64 (4, 4), voxel indices to MNI mm, the same for all.
         shape: (X, Y, Z).
         scan_ids: of row 0, 1, ...
-        checksums: SHA-256 of the file behind each row.
+        checksums: SHA-256 of the voxels of each row, checked when a row is first read.
 
     Raises:
         InputError: if the cache is absent, or its files do not belong together.
@@ -660,7 +741,7 @@ class VolumeCache:
         for path in (results.volumes, results.index, results.grid):
             if not path.is_file():
                 raise InputError(f"{path}: is missing; {advice}")
-        index, grid = read_tsv(results.index, text=("scan_id", "sha256", "source")), read_json(results.grid)
+        index, grid = read_tsv(results.index, text=("scan_id", "source", "voxels_sha256")), read_json(results.grid)
         try:
             self.array: NDArray[np.float16] = np.load(results.volumes, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
@@ -668,7 +749,10 @@ class VolumeCache:
         self.shape: tuple[int, int, int] = tuple(grid["shape"])
         self.affine: Affine = np.array(grid["affine"], dtype=np.float64)
         self.scan_ids: list[str] = index["scan_id"].tolist()
-        self.checksums: list[str] = index["sha256"].tolist()
+        if "voxels_sha256" not in index:
+            raise InputError(f"{results.index}: has no checksums of voxels; {advice}")
+        self.checksums: list[str] = index["voxels_sha256"].tolist()
+        self._checked: set[int] = set()
         if self.array.shape != (len(index), *self.shape) or index["row"].tolist() != list(range(len(index))):
             raise InputError(
                 f"{results.volumes}: holds {self.array.shape}, but {results.index.name} and {results.grid.name} "
@@ -689,5 +773,16 @@ class VolumeCache:
         return [self._row[scan_id] for scan_id in scan_ids]
 
     def read(self, rows: Sequence[int]) -> torch.Tensor:
-        """Volumes, float32 [B, 1, X, Y, Z], copied from the disk."""
+        """Volumes, float32 [B, 1, X, Y, Z], copied from the disk.
+
+        Raises:
+            InputError: if a row is not what was written.
+        """
+        for row in set(rows) - self._checked:
+            if voxels_sha256(self.array[row]) != self.checksums[row]:
+                raise InputError(
+                    f"{self._results.volumes}: the voxels of {self.scan_ids[row]} are not those that were written; run "
+                    "the stage `volumes` again, which repairs them"
+                )
+            self._checked.add(row)
         return torch.from_numpy(self.array[list(rows)].astype(np.float32)).unsqueeze(1)

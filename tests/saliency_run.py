@@ -19,7 +19,7 @@ from sepclr_neuro.models import TrainedModel
 from sepclr_neuro.saliency import write_saliency
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.storage import read_tsv, write_json, write_text, write_tsv
-from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine
+from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine, voxels_sha256
 
 METHOD = "sepclr-k-jem"
 SHAPE = (16, 16, 16)
@@ -102,12 +102,12 @@ class Run:
         who = {"scan_id": scans, "participant_id": people, "unit": people}
         sides = [pd.DataFrame({"fold": k, **who, "side": np.where(fold == k, "test", "train")}) for k in range(FOLDS)]
         write_tsv(self.results.splits, pd.concat(sides))
-        index = pd.DataFrame({"scan_id": scans, "row": number, "sha256": scans, "source": scans})
-        write_tsv(self.results.index, index)
         write_json(self.results.grid, {"shape": SHAPE, "affine": AFFINE.tolist()})
-        voxels = np.random.default_rng(0).uniform(0.0, 0.9, (len(scans), *SHAPE))
+        voxels = np.random.default_rng(0).uniform(0.0, 0.9, (len(scans), *SHAPE)).astype(np.float16)
         voxels[:, :4] = 0
-        np.save(self.results.volumes, voxels.astype(np.float16))
+        index = pd.DataFrame({"scan_id": scans, "row": number, "sha256": scans, "source": scans})
+        write_tsv(self.results.index, index.assign(voxels_sha256=[voxels_sha256(volume) for volume in voxels]))
+        np.save(self.results.volumes, voxels)
         for k in range(FOLDS):
             write_standardisation(self.config, self.results, k)
             write_text(self.results.model_folder(METHOD, k) / "model.safetensors", f"weights of fold {k}")

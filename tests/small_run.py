@@ -12,6 +12,7 @@ from sepclr_neuro.layout import Results
 from sepclr_neuro.splits import write_splits
 from sepclr_neuro.standardisation import write_standardisation
 from sepclr_neuro.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.volumes import voxels_sha256
 
 SHAPE = (32, 32, 32)
 
@@ -51,10 +52,12 @@ def small_run(folder: Path, people: int = 16, **sections: object) -> tuple[Confi
     )
     volumes = rng.uniform(0.2, 0.8, (people, *SHAPE))
     volumes[patient, 8:20, 8:20, 8:20] += 0.3
+    volumes = volumes.astype(np.float16)
     with atomic_path(results.volumes) as temporary, temporary.open("wb") as file:
-        np.save(file, volumes.astype(np.float16))
+        np.save(file, volumes)
     index = pd.DataFrame({"scan_id": ids, "row": range(people), "sha256": [f"{i:064d}" for i in range(people)]})
-    write_tsv(results.index, index.assign(source="made for a test"))
+    index = index.assign(source="made for a test", voxels_sha256=[voxels_sha256(volume) for volume in volumes])
+    write_tsv(results.index, index)
     affine = np.diag([6.0, 6.0, 6.0, 1.0])
     affine[:3, 3] = -96
     write_json(results.grid, {"shape": list(SHAPE), "affine": affine.tolist()})

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from typer.testing import CliRunner
 
-from sepclr_neuro.check import check
-from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro import cli
+from sepclr_neuro.check import Findings
+from sepclr_neuro.check import check as look
+from sepclr_neuro.config import Config, parse_config, stage_config
 from sepclr_neuro.errors import InputError
-from sepclr_neuro.storage import atomic_path
-from sepclr_neuro.volumes import as_image, grid_affine
+from sepclr_neuro.layout import Results
+from sepclr_neuro.storage import atomic_path, read_tsv
+from sepclr_neuro.volumes import as_image, grid_affine, write_volumes
 
 
 def configuration(**sections: Any) -> Config:
@@ -23,6 +30,19 @@ def configuration(**sections: Any) -> Config:
         "cohort": {"source": "simulated", "simulation": {"participants": 12}},
     }
     return parse_config(small | sections)
+
+
+def check(config: Config) -> str:
+    """What a look tells of a cohort without errors."""
+    found = look(config)
+    assert found.errors == []
+    return found.text()
+
+
+def errors(config: Config) -> list[str]:
+    found = look(config)
+    assert "folds: 2" not in found.lines  # no plan of what cannot run
+    return found.errors
 
 
 @pytest.fixture
@@ -72,9 +92,7 @@ def test_people_to_implant_into_need_no_diagnosis(study: dict[str, Any]) -> None
 def test_damaged_volumes_and_impossible_batches_are_told_together(study: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "p03.nii.gz").write_text("<html>")
     (tmp_path / "p04.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError) as caught:
-        check(configuration(cohort=study, training={"batch_size": 16}, **TARGETS))
-    problems = caught.value.problems
+    problems = errors(configuration(cohort=study, training={"batch_size": 16}, **TARGETS))
     assert len(problems) == 4
     assert problems[0].startswith("p03: ")
     assert problems[1].startswith("p04: ")
@@ -91,8 +109,7 @@ def test_an_atlas_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_more_folds_than_people_are_refused() -> None:
-    with pytest.raises(InputError, match="fold"):
-        check(configuration(splits={"folds": 10}))
+    assert "fold" in errors(configuration(splits={"folds": 10}))[0]
 
 
 def test_a_probe_that_does_not_suit_its_column_is_refused(study: dict[str, Any], tmp_path: Path) -> None:
@@ -102,18 +119,14 @@ def test_a_probe_that_does_not_suit_its_column_is_refused(study: dict[str, Any],
     targets = {"targets": {"scanner": {"kind": "regression", "expected_in": "common"}}}
     columns = {"others": {"scanner": "scanner"}}
     for source in ("files", "implanted"):
-        with pytest.raises(InputError, match=r"probes\.targets\.scanner\.kind: .*holds text such as 'Trio'"):
-            check(
-                configuration(
-                    cohort=study | {"source": source, "columns": columns}, probes=targets, saliency={"targets": []}
-                )
-            )
+        cohort = study | {"source": source, "columns": columns}
+        (problem,) = errors(configuration(cohort=cohort, probes=targets, saliency={"targets": []}))
+        assert problem.startswith("probes.targets.scanner.kind: ")
+        assert "holds text such as 'Trio'" in problem
 
 
 def test_a_grid_or_a_column_that_simulated_volumes_lack_is_refused() -> None:
-    with pytest.raises(InputError) as caught:
-        check(configuration(volumes={"shape": [64, 64, 64], "resample_mm": 1.5, "tiv_column": "TIV"}))
-    problems = caught.value.problems
+    problems = errors(configuration(volumes={"shape": [64, 64, 64], "resample_mm": 1.5, "tiv_column": "TIV"}))
     assert len(problems) == 2
     assert problems[0].startswith("volumes.resample_mm: ")
     assert problems[1].startswith("volumes.tiv_column: a simulated cohort has no column 'TIV'")
@@ -130,12 +143,134 @@ def test_a_grid_or_a_column_that_simulated_volumes_lack_is_refused() -> None:
 def test_people_whose_loss_is_watched_are_not_trained_on(training: dict[str, Any], message: str) -> None:
     simulation = {"source": "simulated", "simulation": {"participants": 32}}
     assert check(configuration(cohort=simulation, training={"batch_size": 12}))
-    with pytest.raises(InputError) as caught:
-        check(configuration(cohort=simulation, training=training))
-    assert message in caught.value.problems[0]
+    assert message in errors(configuration(cohort=simulation, training=training))[0]
 
 
 def test_simulated_people_are_those_that_will_be_made() -> None:
     rare = {"source": "simulated", "simulation": {"participants": 12, "patient_fraction": 0.05}}
-    with pytest.raises(InputError, match="2 folds need 2 people of each group, target has 0"):
-        check(configuration(cohort=rare))
+    assert "2 folds need 2 people of each group, target has 0" in errors(configuration(cohort=rare))[0]
+
+
+# --- one report of everything --------------------------------------------------------------------------------------
+
+
+def edit(folder: Path, line: int, old: str, new: str) -> None:
+    """Changes one line of the participants table; line 1 is p00."""
+    table = folder / "participants.tsv"
+    lines = table.read_text().splitlines()
+    assert old in lines[line]
+    lines[line] = lines[line].replace(old, new)
+    table.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def faulty(study: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Of twelve people one has no age, one no volume, one a damaged volume; one site has one person."""
+    edit(tmp_path, 1, "\t20\t", "\tabc\t")
+    edit(tmp_path, 12, "prague", "brno")
+    (tmp_path / "p03.nii.gz").unlink()
+    whole = (tmp_path / "p04.nii.gz").read_bytes()
+    (tmp_path / "p04.nii.gz").write_bytes(whole[:-8] + b"\0\0\0\0" + whole[-4:])
+    return study
+
+
+def test_tables_and_voxels_are_told_together_and_apart_from_warnings(faulty: dict[str, Any]) -> None:
+    found = look(configuration(cohort=faulty, **TARGETS))
+    assert [("'abc'" in error, "found none" in error, "CRC" in error) for error in found.errors] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    assert found.warnings == ["site 'brno': has one participant"]
+    assert "1 warning:\n  - site 'brno'" in found.text()
+    assert "3 errors:\n" in found.text()
+    assert found.table()["severity"].tolist() == ["error"] * 3 + ["warning"]
+    assert len(look(configuration(cohort=faulty, **TARGETS), headers_only=True).errors) == 2
+
+
+def test_tables_that_cannot_be_read_end_the_look(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_bytes(b"\xff\xfe\0")
+    found = look(configuration(cohort=study, **TARGETS))
+    assert found == Findings(["configuration: valid"], found.errors, [])
+    assert "UTF-16" in found.errors[0]
+
+
+@pytest.mark.parametrize("people", ["one group", "too few"])
+def test_sites_that_tell_groups_apart_are_warned_of(study: dict[str, Any], tmp_path: Path, people: str) -> None:
+    for line in (2, 4) if people == "one group" else (1, 2):
+        edit(tmp_path, line, "prague", "brno")
+    (warning,) = look(
+        configuration(cohort=study, splits={"folds": 3 if people == "too few" else 2}, **TARGETS)
+    ).warnings
+    expected = "all its people are in the target group" if people == "one group" else "2 people, fewer than there are"
+    assert warning.startswith("site 'brno': ")
+    assert expected in warning
+
+
+def test_uncompressed_volumes_are_warned_of(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p00.nii").write_bytes(gzip.decompress((tmp_path / "p00.nii.gz").read_bytes()))
+    (tmp_path / "p00.nii.gz").unlink()
+    study["studies"][0]["volumes"] = "{participant_id}.nii*"
+    (warning,) = look(configuration(cohort=study, **TARGETS)).warnings
+    assert "p00.nii and 0 more are not compressed" in warning
+
+
+def test_the_command_prints_and_writes_a_table_with_status_2(faulty: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(configuration(cohort=faulty, **TARGETS).model_dump(mode="json")))
+    result = CliRunner().invoke(cli.app, ["check", str(path), "--tsv", str(tmp_path / "problems.tsv")])
+    assert result.exit_code == 2
+    assert "3 errors:" in result.output
+    assert read_tsv(tmp_path / "problems.tsv")["severity"].value_counts().to_dict() == {"error": 3, "warning": 1}
+    assert CliRunner().invoke(cli.app, ["cohort", str(path)]).exit_code != 0
+    assert not (tmp_path / "results").exists()
+
+
+# --- leaving people out --------------------------------------------------------------------------------------------
+
+
+def test_people_with_errors_are_left_out_where_the_configuration_says_so(
+    faulty: dict[str, Any], tmp_path: Path
+) -> None:
+    edit(tmp_path, 7, "control", "bipolar")
+    shutil.copy(tmp_path / "p08.nii.gz", tmp_path / "p09.nii.gz")  # a twin: nobody knows whose it is
+    cohort, methods = faulty | {"on_error": "exclude"}, {"pca": {}}
+    config = configuration(cohort=cohort, methods=methods, output=str(tmp_path / "results"), **TARGETS)
+    found = look(config)
+    assert found.errors == []
+    assert len([line for line in found.warnings if line.startswith("left out: ")]) == 5
+
+    results = Results(config.output)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(stage_config(config, "cohort")))
+    assert CliRunner().invoke(cli.app, ["cohort", str(tmp_path / "config.yaml")]).exit_code == 0
+    excluded = read_tsv(results.exclusions, text=("participant_id", "value")).set_index("participant_id")
+    wrong = excluded.loc[excluded["rule"] == "error in the data", "value"]
+    assert wrong.index.tolist() == ["p00", "p03", "p04", "p08", "p09"]
+    for reason, expected in zip(wrong, ["'abc'", "found none", "CRC", "same volume", "same volume"], strict=True):
+        assert expected in reason
+    assert excluded.loc["p06", "rule"] == "diagnosis neither background nor target"
+    flow = read_tsv(results.flow)
+    steps = flow[flow["step"] == "exclude"].set_index("rule")
+    assert steps.loc["error in the data", "removed"] == 5
+    assert steps["remaining"].iloc[-1] == len(read_tsv(results.cohort)) == 6
+    write_volumes(config, results)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("female", "f", "'f' (participant p00) must be said to mean"),
+        ("control", "controls", "is 'controls' (participant p00) meant to be 'control'?"),
+        ("p00", "p01", "all about participant p01"),
+    ],
+)
+def test_what_concerns_a_code_or_a_table_always_stops(
+    study: dict[str, Any], tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    edit(tmp_path, 1, old, new)
+    assert message in errors(configuration(cohort=study | {"on_error": "exclude"}, **TARGETS))[0]
+
+
+def test_leaving_out_is_for_files() -> None:
+    with pytest.raises(InputError, match="`on_error: exclude` is for `source: files`"):
+        configuration(cohort={"source": "simulated", "on_error": "exclude"})

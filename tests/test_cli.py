@@ -11,8 +11,11 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from sepclr_neuro import __version__, cli
@@ -36,6 +39,7 @@ COMMANDS = [
     "report",
     "digits",
     "digits_table",
+    "verify",
     "schema",
     "methods",
 ]
@@ -111,6 +115,29 @@ def test_what_the_system_refuses_is_a_message_and_status_2(
     assert all(part in line for part in expected)
 
 
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda: torch.empty(2**50),
+        lambda: np.empty(2**50),
+        lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB")),
+    ],
+    ids=["torch", "numpy", "GPU"],
+)
+def test_out_of_memory_says_what_to_lower(
+    fill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.yaml").write_text(f"output: {tmp_path}/results")
+    monkeypatch.setattr("sepclr_neuro.splits.write_splits", lambda *_: list(fill()))
+    monkeypatch.setattr(sys, "argv", ["sepclr-neuro", "splits", str(tmp_path / "my.yaml")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sepclr-neuro: out of memory (")
+    assert "lower training.batch_size" in line
+
+
 def test_a_method_that_the_configuration_lacks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text("{}")
@@ -157,7 +184,7 @@ def test_methods_and_schema_and_version() -> None:
     ("arguments", "functions", "expected"),
     [
         (["dataset"], ["simulation.write_dataset"], ()),
-        (["cohort"], ["cohort.write_cohort"], ()),
+        (["cohort"], ["cohort.write_cohort"], (ANY,)),
         (["volumes"], ["volumes.write_volumes"], ()),
         (["splits"], ["splits.write_splits"], ()),
         (["standardise", "--fold", "2"], ["standardisation.write_standardisation"], (2,)),
@@ -182,6 +209,7 @@ def test_a_command_calls_its_stage(
     def note(name: str) -> Any:
         return lambda *given: calls.append((name, given))
 
+    monkeypatch.chdir(tmp_path)
     for name in functions:
         monkeypatch.setattr(f"sepclr_neuro.{name}", note(name))
     (tmp_path / "my.yaml").write_text("output: elsewhere\nseed: 4\n")

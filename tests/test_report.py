@@ -32,7 +32,7 @@ from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import left_out
 from sepclr_neuro.storage import atomic_path, read_tsv, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
-from sepclr_neuro.volumes import as_image
+from sepclr_neuro.volumes import as_image, voxels_sha256
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
@@ -131,11 +131,12 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
     affine[:3, 3] = -3 * GRID
     place = np.stack(np.meshgrid(*[np.linspace(-1, 1, GRID)] * 3, indexing="ij"))
     brain = (place**2 / np.array([0.7, 0.9, 0.7]).reshape(3, 1, 1, 1) ** 2).sum(axis=0) < 0.7
-    volumes = brain * rng.uniform(0.3, 0.9, (PEOPLE, GRID, GRID, GRID))
+    volumes = (brain * rng.uniform(0.3, 0.9, (PEOPLE, GRID, GRID, GRID))).astype(np.float16)
     results.volumes.parent.mkdir(parents=True, exist_ok=True)
-    np.save(results.volumes, volumes.astype(np.float16))
+    np.save(results.volumes, volumes)
     index = {"scan_id": ids, "row": range(PEOPLE), "sha256": "0" * 64, "source": cohort["volume"]}
-    write_tsv(results.index, pd.DataFrame(index))
+    checksums = [voxels_sha256(volume) for volume in volumes]
+    write_tsv(results.index, pd.DataFrame(index).assign(voxels_sha256=checksums))
     write_json(results.grid, {"shape": [GRID] * 3, "affine": affine.tolist()})
 
     for fold in range(FOLDS):
@@ -147,6 +148,7 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
             "settings": {},
             "seed": 0,
             "versions": {"torch": "2.13.0", "numpy": "2.4.1"},
+            "made_by": {"code_sha256": "c0de" * 16, "hardware": {"processor": "an abacus"}},
             "device": "cuda:0",
             "processor": "aarch64",
             "precision": "32-true",
@@ -442,6 +444,8 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
     assert "splits.repeats" not in words.split("The whole configuration")[0]
     assert "torch" in words
     assert "2.13.0" in words
+    assert "its code c0dec0dec0de" in words
+    assert "processor an abacus" in words
     for path in (results.cohort, results.index):
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words

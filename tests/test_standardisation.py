@@ -17,6 +17,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.storage import write_json, write_tsv
+from sepclr_neuro.volumes import voxels_sha256
 
 SHAPE = (6, 5, 4)
 TRAIN = [f"s{number:02d}" for number in range(9)]
@@ -35,8 +36,8 @@ def make_results(folder: Path, seed: int = 0, held_out_offset: float = 0.0) -> t
     results.volumes.parent.mkdir(parents=True)
     np.save(results.volumes, volumes)
     scan_ids = TRAIN + TEST
-    index = {"scan_id": scan_ids, "row": range(12), "sha256": scan_ids, "source": "a.nii"}
-    write_tsv(results.index, pd.DataFrame(index))
+    index = pd.DataFrame({"scan_id": scan_ids, "row": range(12), "sha256": scan_ids, "source": "a.nii"})
+    write_tsv(results.index, index.assign(voxels_sha256=[voxels_sha256(volume) for volume in volumes]))
     write_json(results.grid, {"shape": SHAPE, "affine": np.eye(4).tolist()})
     sides = ["train"] * 9 + ["test"] * 3
     who = {"scan_id": scan_ids, "participant_id": scan_ids, "unit": scan_ids}

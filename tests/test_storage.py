@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sepclr_neuro import storage
+from sepclr_neuro.errors import InputError
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -62,6 +63,15 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
     assert back["site"].isna().tolist() == [False, True, False]
     assert back["site"][2] == "null"
     np.testing.assert_array_equal(back["age"], [20.5, np.nan, 40.0])
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "-cmd|x", "+x", "\t=1"])
+def test_a_table_holds_no_formula(text: str, tmp_path: Path) -> None:
+    for table in (pd.DataFrame({"site": ["prague", text]}), pd.DataFrame({text: [1.0]})):
+        with pytest.raises(InputError, match="would run as a formula in a spreadsheet"):
+            storage.write_tsv(tmp_path / "t.tsv", table)
+    assert list(tmp_path.iterdir()) == []
+    storage.write_tsv(tmp_path / "t.tsv", pd.DataFrame({"site": ["-1", "-", "a=b"], "value": [-1.0, 2.0, 3.0]}))
 
 
 def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -86,40 +80,6 @@ def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("method", "training"),
-    [(METHOD, {}), ("sepclr-tc", {"schedule": "cosine", "gradient_clip": 1.0})],
-    ids=["one optimiser", "an estimator, a schedule, clipping"],
-)
-def test_killed_and_resumed_is_equal_to_undisturbed(method: str, training: dict[str, object], tmp_path: Path) -> None:
-    """SIGKILL once the first checkpoint is there; the same call ends in the same bits."""
-    sections = {
-        "training": {"epochs": 3, "batch_size": 4, **training},
-        "methods": {method: {"common_dim": 4, "salient_dim": 4, "projector_width": 8}},
-    }
-    train_fold(*small_run(tmp_path / "undisturbed", **sections), method, 0)
-    config, results = small_run(tmp_path / "killed", **sections)
-    code = (
-        "import json, sys; from pathlib import Path; from tests.small_run import small_run; "
-        "from sepclr_neuro.training import train_fold; "
-        "train_fold(*small_run(Path(sys.argv[1]), **json.loads(sys.argv[2])), sys.argv[3], 0)"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "killed"), json.dumps(sections), method],
-    )
-    checkpoint = results.checkpoints(method, 0) / "epoch-00001.ckpt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    assert checkpoint.exists()
-    assert not (results.model_folder(method, 0) / "model.json").exists()
-    train_fold(config, results, method, 0)
-    undisturbed = load_file(tmp_path / "undisturbed" / "models" / method / "fold-0" / "model.safetensors")
-    assert_equal_to_the_bit(undisturbed, load_file(results.model_folder(method, 0) / "model.safetensors"))
-
-
 def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoders' step leaves the estimator as it is, and the estimator's steps the encoders."""
     from sepclr_neuro.methods.sepclr import SepCLR
@@ -157,18 +117,6 @@ def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch:
     assert torch.equal(first[1], after_estimator[1])
     assert torch.equal(after_estimator[0], after_encoders[0])
     assert not torch.equal(after_estimator[1], after_encoders[1])
-
-
-def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(trained, tmp_path: Path, capsys) -> None:
-    config, results = small_run(tmp_path)
-    train_fold(config, results, METHOD, 0)
-    (newest,) = sorted(results.checkpoints(METHOD, 0).glob("*.ckpt"))[-1:]
-    newest.write_bytes(newest.read_bytes()[:1000])
-    train_fold(config, results, METHOD, 0)
-    said = capsys.readouterr().err
-    assert f"{newest.name} cannot be read" in said
-    assert "resumes after epoch 2" in said
-    assert_equal_to_the_bit(weights(trained[1]), weights(results))
 
 
 def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> None:

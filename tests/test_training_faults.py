@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -10,16 +13,22 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from sepclr_neuro import cli
 from sepclr_neuro.embedding import write_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.storage import exclusive, read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.training import train_fold
+from sepclr_neuro.volumes import write_volumes
+from tests.killing import CONTEXT
 from tests.small_run import small_run
+from tests.test_volumes import make_cohort
 
 METHOD = "sepclr-k-jem"
 ONE_EPOCH = {"epochs": 1, "batch_size": 4}
@@ -84,11 +93,135 @@ def test_a_training_that_stopped_early_stays_so(tmp_path: Path) -> None:
     assert equal(before, weights(results))
 
 
-def test_a_loss_without_a_value_stops_and_writes_no_model(tmp_path: Path) -> None:
+def test_a_loss_without_a_value_stops_and_keeps_who_was_in_the_batch(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training={"epochs": 5, "batch_size": 4, "learning_rate": 1e30})
-    with pytest.raises(InputError, match=r"loss is not finite in epoch \d of 5; lower training\.learning_rate"):
+    with pytest.raises(InputError, match=r"epoch \d of 5, step \d: the loss is not finite \(.*loss") as caught:
         train_fold(config, results, METHOD, 0)
     assert not (results.model_folder(METHOD, 0) / "model.json").exists()
+    path = results.checkpoints(METHOD, 0) / "not-finite.tsv"
+    batch = read_tsv(path, text=("participant_id",))
+    assert str(caught.value).endswith(f"which {path} describes: {', '.join(batch['participant_id'])}")
+    assert len(batch) == 4
+    assert set(batch["participant_id"]) <= set(read_fold(results, 0).train)
+    assert batch["target"].tolist() == [False, False, True, True]
+    assert batch[["view_1_min", "view_2_max"]].notna().all(axis=None)
+
+
+def test_weights_that_the_last_step_spoiled_make_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss was still finite."""
+    config, results = small_run(tmp_path, training=ONE_EPOCH)
+    step = torch.optim.Adam.step
+
+    def spoil(adam: torch.optim.Adam, **given: object) -> object:
+        found = step(adam, **given)  # type: ignore[arg-type]
+        if next(iter(adam.state.values()))["step"] == steps:
+            adam.param_groups[0]["params"][0].data[0] = float("inf")
+        return found
+
+    steps = 2
+    monkeypatch.setattr(torch.optim.Adam, "step", spoil)
+    with pytest.raises(InputError, match="a weight is not finite in epoch 1 of 1"):
+        train_fold(config, results, METHOD, 0)
+
+
+# --- two at once, damaged checkpoints, a full disk ------------------------------------------------------------------
+
+
+def test_two_trainings_of_the_same_at_once_are_refused(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, training=ONE_EPOCH)
+    with (
+        exclusive(results.checkpoints(METHOD, 0).with_suffix(".lock")),
+        pytest.raises(InputError, match=rf"fold-0: another process \({os.getpid()}\) is making it at this moment"),
+    ):
+        train_fold(config, results, METHOD, 0)
+    train_fold(config, results, METHOD, 0)
+    with exclusive(results.volumes.with_suffix(".lock")), pytest.raises(InputError, match="volumes: another process"):
+        write_volumes(config, results)
+
+
+class Evil:
+    """A pickle that would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def _damage(path: Path, damage: str, marker: Path) -> None:
+    whole = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "a flipped bit":
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    elif damage == "a pickle":
+        path.write_bytes(pickle.dumps(Evil(marker)))
+    else:
+        torch.save({"epoch": 2, "state_dict": Evil(marker)}, path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "a flipped bit", "a pickle", "torch's pickle"])
+def test_a_damaged_or_hostile_checkpoint_falls_back_to_the_one_before(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, results = small_run(tmp_path / "run", training={"epochs": 2, "batch_size": 4})
+    train_fold(config, results, METHOD, 0)
+    before = weights(results)
+    _damage(results.checkpoints(METHOD, 0) / "epoch-00002.ckpt", damage, tmp_path / "marker")
+    train_fold(config, results, METHOD, 0)
+    said = capsys.readouterr().err
+    assert "epoch-00002.ckpt cannot be read" in said
+    assert "resumes after epoch 1" in said
+    assert equal(before, weights(results))
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_damaged_best_epoch_is_told(tmp_path: Path) -> None:
+    settings = {"epochs": 2, "batch_size": 4, "validation_fraction": 0.4, "patience": 5}
+    config, results = small_run(tmp_path, training=settings)
+    train_fold(config, results, METHOD, 0)
+    _damage(results.checkpoints(METHOD, 0) / "best.ckpt", "a flipped bit", tmp_path / "marker")
+    with pytest.raises(InputError, match=r"best\.ckpt cannot be read .* delete .*fold-0 and run again"):
+        train_fold(config, results, METHOD, 0)
+
+
+def command_on_a_full_disk(said: Path, *arguments: str) -> None:
+    """The command line in a process whose files may not grow over 20 kB, as on a disk that is full."""
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    sys.argv = ["sepclr-neuro", *arguments]
+    cli.main()
+
+
+@pytest.mark.parametrize("stage", ["volumes", "standardise", "train"])
+def test_a_full_disk_is_one_message_and_the_same_command_goes_on(stage: str, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path / "run", training=ONE_EPOCH)
+    if stage == "volumes":
+        write_tsv(results.cohort, make_cohort(tmp_path))
+        results.volumes.unlink()
+    if stage == "standardise":
+        results.standardisation(0).unlink()
+    path, said = tmp_path / "config.yaml", tmp_path / "said"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    given = {"volumes": [], "standardise": ["--fold", "0"], "train": ["--method", METHOD, "--fold", "0"]}[stage]
+    child = CONTEXT.Process(target=command_on_a_full_disk, args=(said, stage, str(path), *given))
+    child.start()
+    child.join(120)
+    assert child.exitcode == 2, said.read_text()
+    *_, last = said.read_text().splitlines()
+    assert "Traceback" not in said.read_text()
+    assert last.startswith(f"sepclr-neuro: {tmp_path / 'run'}")
+    assert "the system refused: File too large; free some space" in last
+    assert list(tmp_path.rglob(".writing-*")) == []
+    assert not results.receipt(stage).exists()
+
+    assert CliRunner().invoke(cli.app, [stage, str(path), *given]).exit_code == 0
 
 
 def test_the_loss_so_far_can_be_read_while_training(tmp_path: Path) -> None:

@@ -278,6 +278,9 @@ HEADER_FAULTS = {
     "absurd size": (_put(42, "3h", 30000, 30000, 30000), "claims 30000 x 30000 x 30000 voxels"),
     "negative size": (_put(42, "3h", -3, 5, 5), "-3"),
     "unknown type": (_put(70, "h", 77), "header is not valid"),
+    "unknown sform code": (_put(254, "h", 6), "sform_code 6 not valid"),
+    "shifted voxels": (_put(108, "f", 352.5), "vox offset .* not divisible by 16"),
+    "negative voxel size": (_put(80, "f", -6.0), "pixdim.* should be positive"),
     "no codes": (lambda path: _with_header(path, _no_codes), "neither sform nor qform is set"),
     "singular affine": (_without_qform((0.0, 0.0, 0.0, 0.0)), "singular or not finite"),
     "NaN affine": (_without_qform((float("nan"), 0.0, 0.0, 0.0)), "singular or not finite"),
@@ -401,7 +404,7 @@ def test_the_cache_holds_what_was_loaded(tmp_path: Path) -> None:
 def test_the_index_names_each_source(tmp_path: Path) -> None:
     results = run(tmp_path, make_cohort(tmp_path))
     index = read_tsv(results.index, text=("scan_id", "sha256", "source"))
-    assert index.columns.tolist() == ["scan_id", "row", "sha256", "source"]
+    assert index.columns.tolist() == ["scan_id", "row", "sha256", "source", "voxels_sha256"]
     assert index["sha256"].nunique() == 4
     assert index["source"].str.endswith("02.nii.gz").tolist() == [False, False, True, False]
     assert read_json(results.grid)["shape"] == [32, 32, 32]
@@ -439,11 +442,37 @@ def test_tiv_is_part_of_what_a_row_is(tmp_path: Path, read_files: list[str]) -> 
     np.testing.assert_allclose(scaled[2], plain[2] * 1.5, rtol=2e-3)
 
 
+def test_another_tiv_is_another_row_to_whoever_reads_it(tmp_path: Path) -> None:
+    """The file is the same and so is the grid: checkpoints and maps must know the voxels themselves."""
+    settings = Volumes(shape=(32, 32, 32), tiv_column="tiv")
+    cohort = make_cohort(tmp_path)
+    before = VolumeCache(run(tmp_path, cohort, settings)).checksums
+    cohort.loc[2, "tiv"] = 1000.0
+    after = VolumeCache(run(tmp_path, cohort, settings)).checksums
+    assert [one != other for one, other in zip(before, after, strict=True)] == [False, False, True, False]
+
+
 def test_an_unchanged_cohort_leaves_the_array_alone(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path)
     before = run(tmp_path, cohort).volumes.stat()
     after = run(tmp_path, cohort.assign(age=31.0)).volumes.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_flipped_bit_in_the_cache_is_noticed_and_repaired(tmp_path: Path, read_files: list[str]) -> None:
+    cohort = make_cohort(tmp_path)
+    results = run(tmp_path, cohort)
+    whole = results.volumes.read_bytes()
+    place = len(whole) - 3 * 32**3 * 2 + 32**3  # in the middle of row 1
+    results.volumes.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    cache = VolumeCache(results)
+    cache.read([0, 2, 3])
+    with pytest.raises(InputError, match="the voxels of 01 are not those that were written; run the stage `volumes`"):
+        cache.read([1])
+    read_files.clear()
+    run(tmp_path, cohort)
+    assert read_files == ["01.nii.gz"]
+    assert results.volumes.read_bytes() == whole
 
 
 def test_without_its_state_file_the_array_is_built_anew(tmp_path: Path, read_files: list[str]) -> None:
@@ -582,7 +611,9 @@ def test_opening_the_cache_reads_no_voxel(tmp_path: Path) -> None:
         except OSError:
             pytest.skip("the file system has no room for a file with a hole")
     ids = [str(number) for number in range(count)]
-    write_tsv(results.index, pd.DataFrame({"scan_id": ids, "row": range(count), "sha256": "0", "source": "a"}))
+    empty = volumes.voxels_sha256(np.zeros((256, 256, 128), dtype=np.float16))
+    index = pd.DataFrame({"scan_id": ids, "row": range(count), "sha256": "0", "source": "a", "voxels_sha256": empty})
+    write_tsv(results.index, index)
     write_json(results.grid, read_json(results.grid) | {"shape": [256, 256, 128]})
     cache = VolumeCache(results)
     assert cache.array.shape == (count, 256, 256, 128)

@@ -185,7 +185,7 @@ def volume_figure(cache: VolumeCache) -> Picture:
     squares = np.zeros(cache.shape)
     count = len(cache.scan_ids)
     for start in range(0, count, _CHUNK):
-        chunk = np.asarray(cache.array[start : start + _CHUNK], dtype=np.float32)
+        chunk = cache.read(range(start, min(start + _CHUNK, count)))[:, 0].numpy()
         total += chunk.sum(axis=0, dtype=np.float64)
         squares += np.square(chunk).sum(axis=0, dtype=np.float64)
     mean = total / count

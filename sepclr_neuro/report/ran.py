@@ -112,7 +112,10 @@ def what_ran(config: Config, results: Results, problems: list[str]) -> dict[str,
             }
         )
         for model in found:
-            for name, number in model["versions"].items():
+            made = {}
+            if made_by := model.get("made_by"):
+                made = {"its code": made_by["code_sha256"][:12], "processor": made_by["hardware"]["processor"]}
+            for name, number in (model["versions"] | made).items():
                 versions.setdefault(name, set()).add(str(number))
     tools = ("snakemake", "scikit-learn", "nilearn")
     return {
