@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -11,12 +13,18 @@ from scipy.stats import t as student
 
 from sepclr_neuro import group_maps
 from sepclr_neuro.group_maps import CoarseGrid, GroupMap, cluster_table, group_map
-from sepclr_neuro.volumes import grid_affine
+from sepclr_neuro.volumes import grid_affine, quick_images
 from tests.oracles.linear_model import t_of_column
 
 SHAPE = (16, 16, 16)
 AFFINE = grid_affine(SHAPE, 3.0)
 PEOPLE = 20
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    with quick_images():
+        yield
 
 
 def a_grid(voxel_mm: float = 3.0) -> CoarseGrid:

@@ -379,6 +379,22 @@ def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
     ]
 
 
+LEAKAGE = {
+    "method": METHOD,
+    "space": "salient",
+    "people": "background",
+    "harmonised": "no",
+    "target": "site",
+    "probe": "linear",
+    "mean": 31.4,
+    "chance": 25.0,
+    "null95": 30.0,
+    "p": 0.04,
+    "ci_low": 26.0,
+    "ci_high": 36.0,
+}
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_tests_and_intervals_are_shown_where_the_table_has_them(
     plain: tuple[Config, Results, str], tmp_path: Path
@@ -392,11 +408,11 @@ def test_tests_and_intervals_are_shown_where_the_table_has_them(
     nulls = table.loc[:, ["method", "target", "metric", "space"]]
     shape = {f"percentile_{k}": 0.45 + 0.001 * k for k in range(101)}
     write_tsv(results.scores.with_name("nulls.tsv"), nulls.assign(**shape))
-    write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame({"space": ["salient"], "value": [31.4]}))
+    write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame([LEAKAGE]))
     write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
     page = Page(page_of(config, results))
     words = " ".join(page.text.split())
-    assert (results.figures / "nulls.svg").is_file()
+    assert {"nulls.svg", "site_leakage.svg"} <= {path.name for path in results.figures.iterdir()}
     assert "61.5 0.021 0.042 55.5 77.5 12 58" in words.split("Tests and intervals")[1]
     assert "31.4" in words.split("Site leakage")[-1]
     assert "0.777" in words.split("Method against method")[1]

@@ -22,7 +22,7 @@ from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
 from sepclr_neuro.volumes import VolumeCache, as_image
 
-__all__ = ["nulls_figure", "scores_figure", "training_figure", "volume_figure"]
+__all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
 _COLUMNS = 3  # of the scores' panels
 _CHUNK = 8  # volumes read at a time
@@ -174,6 +174,41 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
     return drawn(
         draw, f"Null distribution of each probe beside its figure: {names}. Same values as the table of tests."
     )
+
+
+def leakage_figure(leakage: pd.DataFrame) -> Picture:
+    """How well the site is read from each space, a panel a group of people: dots, intervals, and the end of the null.
+
+    Args:
+        leakage: ``method space people harmonised target probe mean null95 ci_low ci_high chance``, in percent; rows of
+            other targets than the site, and of harmonised features, are left out.
+    """
+    site = leakage[(leakage["target"] == "site") & (leakage["harmonised"] == "no")]
+    groups = list(dict.fromkeys(site["people"]))
+    longest = max([1, *site.groupby("people").size()])
+    titles = {"all": "all people", "background": "within controls", "target": "within patients"}
+
+    def draw() -> Figure:
+        figure, axes = _panels(max(1, len(groups)), _COLUMNS, 0.8 + 0.17 * longest)
+        for number, (ax, group) in enumerate(zip(axes, groups, strict=False)):
+            rows = site[site["people"] == group].reset_index(drop=True)
+            for place in range(len(rows)):
+                colour = SPACE_COLOURS.get(rows["space"][place], INK)
+                ax.hlines(place, rows["ci_low"][place], rows["ci_high"][place], color=colour, linewidth=1.5)
+                marker = "o" if rows["probe"][place] == "linear" else "D"
+                ax.plot(rows["mean"][place], place, marker, color=colour, markersize=4.5)
+                ax.plot(rows["null95"][place], place, "|", color=INK, markersize=7, markeredgewidth=1.5)
+            ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
+            who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
+            names = [f"{method_title(method)}, {space}, {probe}" for method, space, probe in who]
+            ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
+            ax.set_ylim(len(rows) - 0.5, -0.5)
+            ax.set_title(titles.get(group, group), parse_math=False)
+            ax.set_xlabel("balanced accuracy, %")
+            ax.grid(visible=False, axis="y")
+        return figure
+
+    return drawn(draw, "How well probes read the site from each space, beside chance and the end of the null.")
 
 
 def volume_figure(cache: VolumeCache) -> Picture:

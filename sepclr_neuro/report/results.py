@@ -68,7 +68,7 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
         "published": results_table(published_schizophrenia(), Probes().targets),
         "published_data": published_schizophrenia(),
         "comparisons": optional_table(results.table("comparisons", "tsv")),
-        "site_leakage": optional_table(results.table("site_leakage", "tsv")),
+        **_leakage(results, kept),
         **_answers_and_spaces(config, results, kept),
     }
 
@@ -77,6 +77,12 @@ def _headline(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that the paper's table has: its two metrics, of the standard regime where probes were fitted in two."""
     rows = table["metric"].isin(["bacc", "mae"])
     return table[rows & (table["regime"] == "standard")] if "regime" in table else table[rows]
+
+
+def _leakage(results: Results, kept: Figures) -> dict[str, Any]:
+    table = optional_table(results.table("site_leakage", "tsv"))
+    picture = None if table is None else kept.keep("site_leakage", figures.leakage_figure(table))
+    return {"site_leakage": table, "leakage_picture": picture}
 
 
 def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
