@@ -132,7 +132,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
 
 
 def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
-    """Probes of the fold's training people whose labels belong to somebody else."""
+    """Probes of those whom the fold's probes are fitted on, their labels somebody else's."""
     cohort = mapper.cohort
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     representations = read_representations(mapper.results, mapper.method, mapper.fold)
@@ -142,7 +142,8 @@ def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
         pairs = [pair for pair in mapper.decisions if pair[0] == question.target]
         if not pairs:
             continue
-        scans = [s for s, side in zip(representations.scan_ids, representations.side, strict=True) if side == "train"]
+        fitted_on = "probe" if "probe" in representations.side else "train"
+        scans = [s for s, side in zip(representations.scan_ids, representations.side, strict=True) if side == fitted_on]
         scans = [scan for scan in scans if scan in question.truth.index]
         labels = pd.Series(random.permutation(question.truth[scans].to_numpy()), index=scans)
         shuffled = replace(question, truth=labels)
