@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -57,7 +57,7 @@ def layers_by_depth(method: nn.Module, represent: Callable[[Tensor], Tensor], vo
     return [name for name in reversed(names) if name in used]
 
 
-def shuffled_layers(method: nn.Module, layers: list[str], seed: int) -> Iterator[str]:
+def shuffled_layers(method: nn.Module, layers: Sequence[str], seed: int) -> Iterator[str]:
     """Shuffles the entries of each weight of one layer after the other, and gives the layer's name each time.
 
     Earlier ones stay shuffled; when the iteration ends, all weights are what they were. Shuffling keeps the size of the
@@ -119,9 +119,11 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
             rows.append(known | alike | {"people": len(people)})
 
     volume, method = mapper.volume(chosen.index[0]), mapper.model.method
-    for space in dict.fromkeys(space for _, space in mapper.decisions):
-        pairs = [pair for pair in as_it_is if pair[1] == space]
-        layers = layers_by_depth(method, mapper.scores(pairs), volume) if pairs else []
+    # A projector is behind the norm of the head, but not behind a probe of the same space.
+    by_layers: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in as_it_is:
+        by_layers.setdefault(tuple(layers_by_depth(method, mapper.scores([pair]), volume)), []).append(pair)
+    for layers, pairs in by_layers.items():
         every = ceil(len(layers) / STAGES)
         for number, layer in enumerate(shuffled_layers(method, layers, seed_of(mapper.config.seed)), start=1):
             if number % every == 0 or number == len(layers):
@@ -132,7 +134,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
 
 
 def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
-    """Probes of the fold's training people whose labels belong to somebody else."""
+    """Probes of those whom the fold's probes are fitted on, their labels somebody else's."""
     cohort = mapper.cohort
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     representations = read_representations(mapper.results, mapper.method, mapper.fold)
@@ -142,7 +144,8 @@ def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
         pairs = [pair for pair in mapper.decisions if pair[0] == question.target]
         if not pairs:
             continue
-        scans = [s for s, side in zip(representations.scan_ids, representations.side, strict=True) if side == "train"]
+        fitted_on = "probe" if "probe" in representations.side else "train"
+        scans = [s for s, side in zip(representations.scan_ids, representations.side, strict=True) if side == fitted_on]
         scans = [scan for scan in scans if scan in question.truth.index]
         labels = pd.Series(random.permutation(question.truth[scans].to_numpy()), index=scans)
         shuffled = replace(question, truth=labels)

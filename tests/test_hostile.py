@@ -14,9 +14,9 @@ import yaml
 
 from sepclr_neuro.config import load_config, parse_config
 from sepclr_neuro.errors import InputError
+from sepclr_neuro.fold_maps import _kept
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import load_model
-from sepclr_neuro.saliency import _kept
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import read_json, read_tsv, sha256, write_json
 from sepclr_neuro.training import train_fold

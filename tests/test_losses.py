@@ -52,8 +52,9 @@ def test_far_points_stay_finite(term: str) -> None:
 
 def test_near_points_keep_their_digits() -> None:
     """The matrix form |a|² + |b|² - 2ab has an error of 1e-4 here, larger than the distance."""
-    x = torch.tensor([[30.0, 40.0], [30.0, 40.001]])
-    assert losses.log_kernel(x, 0.5)[0, 1].item() == pytest.approx(-1e-6, rel=0.01)
+    x = torch.tensor([[30.0, 40.0], [30.0, 40.001], [0.0, 0.0], [0.0, 0.0]])
+    exact = -((x[0].double() - x[1].double()) ** 2).sum().item()
+    assert losses.log_kernel(x, 0.5)[0, 1].item() == pytest.approx(exact, rel=1e-5)
 
 
 def test_autocast_does_not_reach_the_distances() -> None:

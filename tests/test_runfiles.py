@@ -45,6 +45,8 @@ def test_every_stage_has_a_run_file_that_can_be_read(results: Results) -> None:
     assert set(contents(results)) == {
         *(f"{stage}.json" for stage in runfiles.SHARED),
         *(f"{stage}-{METHOD}.json" for stage in runfiles.PER_METHOD),
+        "digits.json",
+        *(f"digits-{method}.json" for method in Config().digits.methods),
     }
     for path in (results.root / "run").iterdir():
         assert load_config(path).output == Path("results")

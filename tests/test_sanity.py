@@ -87,7 +87,9 @@ def test_maps_of_a_network_change_with_its_weights_and_its_probes_labels(mapper:
     assert set(zip(of_weights["target"], of_weights["space"], strict=True)) == set(mapper.decisions)
     deepest = of_weights.groupby(["target", "space"])["layers"].max()
     assert deepest.min() >= 5
-    assert (of_weights["spearman"].abs() < 0.6).all()
+    assert (of_weights["spearman"].abs() < 0.9).all(), "a map stayed when weights behind it were shuffled"
+    wholly = of_weights.loc[of_weights.groupby(["target", "space"])["layers"].idxmax()]
+    assert (wholly["spearman"].abs() < 0.3).all()
     norm = of_weights[of_weights["target"] == "salient-norm"]
     assert norm.iloc[-1]["last_layer"].startswith("salient_encoder")
     assert norm["last_layer"].str.startswith(("salient_encoder", "salient_projector")).all()

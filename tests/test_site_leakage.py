@@ -17,6 +17,7 @@ from sepclr_neuro.site_leakage import harmonise, voxel_components, write_site_le
 from sepclr_neuro.splits import Fold, read_fold, write_splits
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.storage import atomic_path, read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.volumes import voxels_sha256
 
 METHODS = ["sepclr-k-jem", "supervised"]
 SHAPE = (4, 5, 6)
@@ -60,13 +61,14 @@ def write_run(folder: Path, cohort: pd.DataFrame, **site_leakage: object) -> tup
     results = Results(folder)
     rng = np.random.default_rng(0)
     write_tsv(results.cohort, cohort)
-    index = cohort[["scan_id"]].assign(row=range(len(cohort)), sha256=cohort["scan_id"], source="made for a test")
-    write_tsv(results.index, index)
     write_json(results.grid, {"shape": SHAPE, "affine": np.eye(4).tolist()})
     volumes = rng.uniform(0.3, 0.9, (len(cohort), *SHAPE))
     volumes[cohort["site"] == "oslo", :2] += 0.4
+    volumes = volumes.astype(np.float16)
     with atomic_path(results.volumes) as temporary, temporary.open("wb") as file:
-        np.save(file, volumes.astype(np.float16))
+        np.save(file, volumes)
+    index = cohort[["scan_id"]].assign(row=range(len(cohort)), sha256=cohort["scan_id"], source="made for a test")
+    write_tsv(results.index, index.assign(voxels_sha256=[voxels_sha256(volume) for volume in volumes]))
     write_splits(config, results)
     sites = np.stack([cohort["site"] == site for site in ("oslo", "prague", "rome")], axis=1).astype(float)
     angle = rng.uniform(0, 2 * np.pi, len(cohort))

@@ -30,10 +30,12 @@ def command(*arguments: str | Path) -> str:
 def whole_run(folder: Path) -> tuple[Config, Results]:
     """All stages from standardisation to tables, by their commands."""
     config, results = small_run(folder / "results", people=24, training={"epochs": 1, "batch_size": 4})
-    source = folder / "volume.nii.gz"
-    source.write_bytes(b"stands for all volumes")
     index = read_tsv(results.index, text=("scan_id", "voxels_sha256"))
-    write_tsv(results.index, index.assign(source=str(source), sha256=sha256(source)))
+    sources = [folder / f"{scan_id}.nii.gz" for scan_id in index["scan_id"]]
+    for source in sources:
+        source.write_bytes(f"stands for {source.name}".encode())
+    index["source"], index["sha256"] = [str(source) for source in sources], [sha256(source) for source in sources]
+    write_tsv(results.index, index)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     for fold in ("0", "1"):
@@ -138,7 +140,7 @@ def test_volumes_are_held_against_their_checksums(finished: Path, results: Resul
     content = bytearray(results.volumes.read_bytes())
     content[-1] ^= 1
     results.volumes.write_bytes(content)
-    source = finished / "volume.nii.gz"
+    source = finished / "sub-00.nii.gz"
     before = source.read_bytes()
     source.write_bytes(b"replaced")
     try:
@@ -147,7 +149,7 @@ def test_volumes_are_held_against_their_checksums(finished: Path, results: Resul
         source.write_bytes(before)
     assert len(found.damaged) == 1
     assert "the voxels of sub-23 are not those that were written" in found.damaged[0]
-    assert len(found.stale) == 24
+    assert len(found.stale) == 1
     assert found.stale[0] == f"volumes: was made from {source} of sub-00, which has changed since"
 
 

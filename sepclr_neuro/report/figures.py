@@ -139,13 +139,13 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
 
     Args:
         nulls: ``method target metric space percentile_0 ... percentile_100``; ``bacc`` as a share.
-        results: ``method target metric space pooled``, the figure of all held-out people together; ``bacc`` in percent.
+        results: ``method target metric space mean``, of which these are the nulls; ``bacc`` in percent.
         targets: the probes' targets, in the order of the panels.
     """
     key = ["method", "target", "metric", "space"]
-    both = nulls.merge(results[[*key, "pooled"]], on=key)
+    both = nulls.merge(results[[*key, "mean"]], on=key)
     percentiles = [name for name in map(str, nulls.columns) if name.startswith("percentile_")]
-    both = both.dropna(subset=["pooled", *percentiles])
+    both = both.dropna(subset=["mean", *percentiles])
     shown = [target for target in targets if (both["target"] == target).any()]
     longest = max([1, *both.groupby("target").size()])
 
@@ -161,7 +161,7 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
                     parts = ax.violinplot(values, [place], orientation="horizontal", widths=0.85, showextrema=False)
                     for body in parts["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
-                ax.plot(rows["pooled"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
+                ax.plot(rows["mean"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
             names = [f"{method_title(m)}, {space}" for m, space in zip(rows["method"], rows["space"], strict=True)]
             ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)

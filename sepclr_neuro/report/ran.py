@@ -149,7 +149,7 @@ def left_out(config: Config) -> list[str]:
     if math.prod(config.volumes.shape) < math.prod(full.volumes.shape):
         shape, whole = (" × ".join(map(str, c.volumes.shape)) for c in (config, full))
         said.append(f"Volumes have {shape} voxels, the paper's {whole} (volumes.shape).")
-    if config.splits.folds < full.splits.folds:
+    if config.splits.scheme == "k-fold" and config.splits.folds < full.splits.folds:
         said.append(f"{config.splits.folds} folds instead of {full.splits.folds} (splits.folds).")
     for method in config.methods:
         settings, _, _, training = config.for_method(method)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, Probes
 from sepclr_neuro.embedding import read_representations
@@ -15,7 +13,7 @@ from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.report.shown import Figures, optional_table
 from sepclr_neuro.storage import read_tsv
-from sepclr_neuro.tables import paper_table
+from sepclr_neuro.tables import headline, paper_table
 
 __all__ = ["what_was_found", "what_was_trained"]
 
@@ -44,7 +42,7 @@ def what_was_trained(config: Config, results: Results, problems: list[str], kept
 def what_was_found(config: Config, results: Results, problems: list[str], kept: Figures) -> dict[str, Any]:
     """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons."""
     whole = read_tsv(results.table("schizophrenia", "tsv"))
-    table, scores = _headline(whole), _headline(read_tsv(results.scores))
+    table, scores = headline(whole), headline(read_tsv(results.scores))
     nulls = optional_table(results.scores.with_name("nulls.tsv"))
     targets = config.probes.targets
     for row in scores[scores["value"].isna()].itertuples():
@@ -60,8 +58,8 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
         "results_data": whole,
         "tests": whole if set(_TESTS) & set(whole) else None,
         "nulls_picture": None
-        if nulls is None or "pooled" not in table
-        else kept.keep("nulls", figures.nulls_figure(_headline(nulls), table, targets)),
+        if nulls is None
+        else kept.keep("nulls", figures.nulls_figure(headline(nulls), table, targets)),
         "notes": paper_table(config, results).notes,
         "sentences": {method_title(method): lines for method, lines in said.items()},
         "scores_picture": kept.keep("scores", figures.scores_figure(table, scores, targets)),
@@ -71,12 +69,6 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
         **_leakage(results, kept),
         **_answers_and_spaces(config, results, kept),
     }
-
-
-def _headline(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the paper's table has: its two metrics, of the standard regime where probes were fitted in two."""
-    rows = table["metric"].isin(["bacc", "mae"])
-    return table[rows & (table["regime"] == "standard")] if "regime" in table else table[rows]
 
 
 def _leakage(results: Results, kept: Figures) -> dict[str, Any]:
