@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.registry import METHODS, MethodSettings, Section
@@ -708,6 +708,14 @@ class Digits(Section):
     def _bare_names(cls, methods: Any) -> Any:
         return _with_empty_settings(methods)
 
+    @field_validator("network", "training", mode="before")
+    @classmethod
+    def _beside_the_benchmarks_own(cls, given: Any, info: ValidationInfo) -> Any:
+        """A key that the user gives leaves the benchmark's other defaults, which differ from those for volumes."""
+        if isinstance(given, Mapping):
+            return cls.model_fields[str(info.field_name)].default.model_dump() | dict(given)
+        return given
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for name in self.methods:
@@ -715,14 +723,17 @@ class Digits(Section):
             settings, network, _ = self.for_method(name)
             if settings.columns():
                 raise ValueError(f"digits.methods.{name}.attributes: images have none; remove them")
+            if "augmentation" in settings.model_fields_set:
+                raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
             fixed = network.name in ("light", "strided") and network.pooling == "none"
             if settings.augmented and fixed and self.views.size != IMAGE_SIZE:
                 raise ValueError(
                     f"digits.network.pooling: views have {self.views.size} pixels a side and images {IMAGE_SIZE}; only "
                     "`mean` takes both"
                 )
-            if settings.augmented and network.name == "strided" and self.views.size < IMAGE_SIZE:
-                raise ValueError(f"digits.views.size: `strided` needs {IMAGE_SIZE} pixels; use another network")
+            deep = network.name in ("strided", "densenet121")
+            if settings.augmented and deep and self.views.size < IMAGE_SIZE:
+                raise ValueError(f"digits.views.size: `{network.name}` needs {IMAGE_SIZE} pixels; use another network")
         for name in self.more_seeds:
             if name not in self.methods:
                 raise ValueError(f"digits.more_seeds.{name}: not in digits.methods.{nearest(name, self.methods)}")
@@ -1024,13 +1035,14 @@ def json_schema() -> dict[str, Any]:
         definitions.update(method_schema.pop("$defs", {}))
         definitions.setdefault(entry.settings.__name__, method_schema)
         methods[name] = {"anyOf": [{"$ref": f"#/$defs/{entry.settings.__name__}"}, {"type": "null"}]}
-    old = schema["properties"]["methods"]
-    schema["properties"]["methods"] = {
-        "type": "object",
-        "description": old["description"],
-        "properties": methods,
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
+    for section in (schema, definitions["Digits"]):
+        old = section["properties"]["methods"]
+        section["properties"]["methods"] = {
+            "type": "object",
+            "description": old["description"],
+            "properties": methods,
+            "additionalProperties": False,
+            "minProperties": 1,
+        }
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

@@ -97,9 +97,15 @@ def test_embedded_images_have_ten_classes_of_each() -> None:
             r"cifar, train: expected images .* \[N, 32, 32, 3\], found",
         ),
         ({"mnist_train": np.zeros((40, 64, 64))}, r"mnist, train: expected .* 32 or less"),
-        ({"mnist_train_label": np.zeros(3)}, "expected a label for each of 40"),
+        ({"mnist_train_label": np.zeros(3, int)}, "expected a label for each of 40"),
+        ({"mnist_train_label": np.zeros(40)}, "mnist_train_label: expected whole numbers, found float64"),
+        ({"mnist_train_label": np.full(40, -1)}, "mnist, train: expected labels from 0, found -1"),
+        ({"cifar_test": np.full((40, 32, 32, 3), np.nan)}, "expected grey values from 0 to 255, found nan"),
         ({"cifar_test": np.full((40, 32, 32, 3), 0.5)}, "grey values from 0 to 255, found 0.5 to 0.5"),
-        ({"cifar_train": np.full((12, 32, 32, 3), 9), "cifar_train_label": np.zeros(12)}, "20 images of 'cifar' are"),
+        (
+            {"cifar_train": np.full((12, 32, 32, 3), 9), "cifar_train_label": np.zeros(12, int)},
+            "20 images of 'cifar' are",
+        ),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -115,6 +121,18 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_images(Images(source="npz", path=tmp_path / "text.npz"), 0)
     with pytest.raises(InputError, match=r"labels.tsv: is missing"):
         load_images(Images(source="folder", path=tmp_path), 0)
+
+
+def test_an_image_on_both_sides_is_refused(tmp_path: Path) -> None:
+    table = pd.DataFrame({"file": "a.png", "set": "cifar", "side": ["train", "test"], "label": "cat"})
+    table.to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match=r"labels.tsv, row 3: 'a.png' is listed twice"):
+        load_images(Images(source="folder", path=tmp_path), 0)
+
+
+def test_more_test_digits_than_there_are_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no images are left; lower digits.images.train or digits.images.test"):
+        load_images(Images(test=1797), 0)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +340,8 @@ def test_the_table_shows_means_over_repetitions_beside_the_published(tmp_path: P
     [
         ({"network": {"pooling": "none"}}, "digits.network.pooling: views have 24 pixels"),
         ({"network": {"name": "strided", "pooling": "mean"}}, "digits.views.size: `strided` needs 32"),
+        ({"network": {"name": "densenet121"}}, "digits.views.size: `densenet121` needs 32"),
+        ({"methods": {"sepvae": {"augmentation": {}}}}, "digits.methods.sepvae.augmentation: is for volumes"),
         ({"methods": {"sepclr-k-gem": {}}}, "digits.methods.sepclr-k-gem: no such method. Did you mean 'sepclr-k-jem'"),
         ({"methods": {"sepclr-k-jem": {"attributes": {"sans": "continuous"}}}}, "attributes: images have none"),
         ({"more_seeds": {"sepvea": 3}}, "digits.more_seeds.sepvea: not in digits.methods. Did you mean 'sepvae'"),
@@ -333,6 +353,12 @@ def test_the_table_shows_means_over_repetitions_beside_the_published(tmp_path: P
 def test_impossible_settings_are_named(digits: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_config({"digits": digits})
+
+
+def test_a_key_leaves_the_benchmarks_other_defaults() -> None:
+    digits = parse_config({"digits": {"training": {"epochs": 5}, "network": {"channels": [8, 16]}}}).digits
+    assert (digits.training.epochs, digits.training.batch_size) == (5, 128)
+    assert (digits.network.patch, digits.network.pooling) == (2, "mean")
 
 
 def test_autoencoders_need_no_pooling_since_they_see_whole_images() -> None:

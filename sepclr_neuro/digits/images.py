@@ -57,7 +57,8 @@ _Sets = dict[tuple[str, str], _Labelled]
 def load_images(settings: Images, seed: int) -> tuple[ImageSet, ImageSet]:
     """Training images, as many background as target; and test images, target only.
 
-    Objects and digits of a side are drawn at random, none twice; no training image is tested on.
+    Objects and digits of a side are drawn at random, none twice. That the sides of an ``.npz`` share no image is for
+    who made it to know.
 
     Raises:
         InputError: if something cannot be read, has another form than expected, or is too few.
@@ -110,6 +111,8 @@ def _padded(digits: NDArray[Any]) -> NDArray[Any]:
 
 def _check(labelled: _Labelled, where: str, colour: bool) -> None:
     images, labels = labelled
+    if not len(images):
+        raise InputError(f"{where}: no images are left; lower digits.images.train or digits.images.test")
     size = f"{IMAGE_SIZE}, {IMAGE_SIZE}, 3" if colour else f"{IMAGE_SIZE} or less, {IMAGE_SIZE} or less"
     fits = images.ndim == 4 and images.shape[1:] == (IMAGE_SIZE, IMAGE_SIZE, 3)
     if not colour:
@@ -118,7 +121,10 @@ def _check(labelled: _Labelled, where: str, colour: bool) -> None:
         raise InputError(f"{where}: expected images of the shape [N, {size}], found {list(images.shape)}")
     if labels.ndim != 1 or len(labels) != len(images):
         raise InputError(f"{where}: expected a label for each of {len(images)} images, found {list(labels.shape)}")
-    if not np.issubdtype(images.dtype, np.number) or images.min() < 0 or images.max() > 255 or images.max() <= 1:
+    if labels.min() < 0:
+        raise InputError(f"{where}: expected labels from 0, found {labels.min()}")
+    numbers = np.issubdtype(images.dtype, np.number) and np.isfinite(images).all()
+    if not numbers or images.min() < 0 or images.max() > 255 or images.max() <= 1:
         raise InputError(f"{where}: expected grey values from 0 to 255, found {images.min()} to {images.max()}")
 
 
@@ -136,12 +142,15 @@ def _read_npz(settings: Images, path: Path, seed: int) -> _Sets:
             arrays = {name: file[name] for name in wanted}
     except OSError as error:
         raise InputError(f"digits.images.path: {path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is no .npz file of arrays ({error})") from error
     sets: _Sets = {}
     for name in names:
         kind, side = name.rsplit("_", 1)
-        sets[kind, side] = _Labelled(arrays[name], arrays[f"{name}_label"].astype(np.int64))
+        labels = arrays[f"{name}_label"]
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise InputError(f"{path}: {name}_label: expected whole numbers, found {labels.dtype}")
+        sets[kind, side] = _Labelled(arrays[name], labels.astype(np.int64))
     return sets
 
 
@@ -159,6 +168,9 @@ def _read_folder(settings: Images, folder: Path, seed: int) -> _Sets:
             raise InputError(f"{path}: has no column {column!r}; it has {', '.join(table.columns)}")
         if table[column].isna().any():
             raise InputError(f"{path}, row {int(table[column].isna().argmax()) + 2}: no {column}; fill it in")
+    if (twice := table["file"].duplicated()).any():
+        row = int(twice.argmax())
+        raise InputError(f"{path}, row {row + 2}: {table['file'].iloc[row]!r} is listed twice; remove one of the rows")
     sets: _Sets = {}
     for kind, colour in ((settings.objects, "RGB"), (settings.digits, "L")):
         codes = {label: code for code, label in enumerate(sorted(table.loc[table["set"] == kind, "label"].unique()))}

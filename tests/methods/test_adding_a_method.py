@@ -11,12 +11,15 @@ import pytest
 
 from sepclr_neuro import registry
 from sepclr_neuro.config import json_schema, parse_config
+from sepclr_neuro.digits.benchmark import run_method
+from sepclr_neuro.storage import read_json
 from tests.methods import test_contract as contract
+from tests.test_digits import tiny
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding_a_method.md"
 
 
-def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings, method, line = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names = dict(vars(registry))
     exec(settings, names)  # noqa: S102 (the project's own page)
@@ -35,3 +38,6 @@ def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> Non
         contract.test_every_parameter_is_moved_by_its_own_loss_alone(name, shape, [False, False, True, True])
         contract.test_bfloat16_autocast_leaves_losses_in_float32(name, shape)
     contract.test_it_is_described_and_cited(name)
+    config, results = tiny(tmp_path, {name: {}}, images={"train": 40, "test": 20})
+    run_method(config, results, name, 0)
+    assert set(read_json(results.digits_run(name, 0))["accuracy"]) == {"single"}
