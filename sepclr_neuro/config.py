@@ -641,7 +641,7 @@ class Images(Section):
         "255. `folder`: image files and a table `labels.tsv` with the columns `file set side label`, side `train` or "
         "`test`.",
     )
-    path: Path | None = Field(None, description="The .npz file, or the folder.")
+    path: PlainPath | None = Field(None, description="The .npz file, or the folder.")
     objects: str = Field("cifar", description="Name of the set of objects in the file or table; colour, 32 by 32.")
     digits: str = Field("mnist", description="Name of the set of digits; grey, 32 by 32 or less, which is padded.")
     train: int = Field(

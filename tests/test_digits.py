@@ -268,6 +268,12 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_batches_that_cannot_be_filled_name_the_benchmarks_own_key(tmp_path: Path) -> None:
+    config, results = tiny(tmp_path, {"simclr": {}}, training={"epochs": 1, "batch_size": 64})
+    with pytest.raises(InputError, match=r"^digits.training.batch_size: 64 needs 32 people"):
+        run_method(config, results, "simclr", 0)
+
+
 class Perfect(Method):
     """Knows by heart what each image holds: digits in the salient space, objects in the common one."""
 

@@ -21,6 +21,7 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config import IMAGE_SIZE, Config, stage_config
 from sepclr_neuro.digits.images import ImageSet, load_images
 from sepclr_neuro.digits.views import AsTheyAre, RandomViews
+from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
@@ -53,22 +54,27 @@ def run_method(config: Config, results: Results, method: str, repetition: int) -
     torch.manual_seed(seed)
     model: Method = METHODS[method].load()(own, network, (3, IMAGE_SIZE, IMAGE_SIZE))
     settings = stage_config(config, "digits", method)
-    history, how = fit(
-        model,
-        Scans(
-            read=lambda rows: train.images[rows],
-            rows=list(range(len(train.images))),
-            participants=[f"image-{row}" for row in range(len(train.images))],
-            target=train.target.tolist(),
-            attributes={},
-        ),
-        RandomViews(digits.views) if own.augmented else AsTheyAre(),
-        training,
-        seeds=(config.seed, repetition),
-        folder=results.digits_checkpoints(method, repetition),
-        identity=fingerprint(settings, repetition, _checksum(train), __version__),
-        title=title,
-    )
+    try:
+        history, how = fit(
+            model,
+            Scans(
+                read=lambda rows: train.images[rows],
+                rows=list(range(len(train.images))),
+                participants=[f"image-{row}" for row in range(len(train.images))],
+                target=train.target.tolist(),
+                attributes={},
+            ),
+            RandomViews(digits.views) if own.augmented else AsTheyAre(),
+            training,
+            seeds=(config.seed, repetition),
+            folder=results.digits_checkpoints(method, repetition),
+            identity=fingerprint(settings, repetition, _checksum(train), __version__),
+            title=title,
+        )
+    except InputError as error:
+        # The loop speaks of the section `training`, which volumes have.
+        problems = [problem.replace("training.", "digits.training.") for problem in error.problems]
+        raise InputError(problems) from error
     found = {
         "method": method,
         "repetition": repetition,
