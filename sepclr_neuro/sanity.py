@@ -18,6 +18,7 @@ from sepclr_neuro.fold_maps import FoldMapper, Pair, mapped_people, say
 from sepclr_neuro.localisation import similarity
 from sepclr_neuro.probes import fit_probe, questions
 from sepclr_neuro.sampling import seed_of
+from sepclr_neuro.splits import read_fold
 
 __all__ = ["SANITY", "layers_by_depth", "sanity_checks", "shuffled_layers"]
 
@@ -137,6 +138,7 @@ def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
     """Probes of those whom the fold's probes are fitted on, their labels somebody else's."""
     cohort = mapper.cohort
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
+    fold = read_fold(mapper.results, mapper.fold)
     representations = read_representations(mapper.results, mapper.method, mapper.fold)
     random = np.random.default_rng(seed_of(mapper.config.seed, mapper.fold))
     found: dict[Pair, list[float]] = {}
@@ -144,9 +146,7 @@ def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
         pairs = [pair for pair in mapper.decisions if pair[0] == question.target]
         if not pairs:
             continue
-        fitted_on = "probe" if "probe" in representations.side else "train"
-        scans = [s for s, side in zip(representations.scan_ids, representations.side, strict=True) if side == fitted_on]
-        scans = [scan for scan in scans if scan in question.truth.index]
+        scans = [scan for scan in fold.probed if scan in question.truth.index]
         labels = pd.Series(random.permutation(question.truth[scans].to_numpy()), index=scans)
         shuffled = replace(question, truth=labels)
         for pair in pairs:

@@ -18,6 +18,12 @@ from sepclr_neuro.tables import headline, paper_table
 __all__ = ["what_was_found", "what_was_trained"]
 
 
+_FURTHER = {
+    "comparisons": "Method against method: differences over folds that share training people, by a corrected test",
+    "confounds": "What each space adds to age, sex, site and the other confounds alone",
+    "schizophrenia_paper": "The same probes as the paper's released scripts fit them",
+    "beside_published": "This run beside the published figures: another cohort, other splits",
+}
 _TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
 
 
@@ -43,7 +49,7 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
     """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons."""
     whole = read_tsv(results.table("schizophrenia", "tsv"))
     table, scores = headline(whole), headline(read_tsv(results.scores))
-    nulls = optional_table(results.scores.with_name("nulls.tsv"))
+    nulls = optional_table(results.nulls)
     targets = config.probes.targets
     for row in scores[scores["value"].isna()].itertuples():
         problems.append(
@@ -65,7 +71,11 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
         "scores_picture": kept.keep("scores", figures.scores_figure(table, scores, targets)),
         "published": results_table(published_schizophrenia(), Probes().targets),
         "published_data": published_schizophrenia(),
-        "comparisons": optional_table(results.table("comparisons", "tsv")),
+        "further": [
+            (name, caption, table)
+            for name, caption in _FURTHER.items()
+            if (table := optional_table(results.table(name, "tsv"))) is not None
+        ],
         **_leakage(results, kept),
         **_answers_and_spaces(config, results, kept),
     }
