@@ -72,9 +72,9 @@ def what_was_found(config: Config, results: Results, problems: list[str], kept: 
         "published": results_table(published_schizophrenia(), Probes().targets),
         "published_data": published_schizophrenia(),
         "further": [
-            (name, caption, table)
+            (name, caption, found)
             for name, caption in _FURTHER.items()
-            if (table := optional_table(results.table(name, "tsv"))) is not None
+            if (found := optional_table(results.table(name, "tsv"))) is not None
         ],
         **_leakage(results, kept),
         **_answers_and_spaces(config, results, kept),
