@@ -106,7 +106,8 @@ def group_map(
         seed: of the permutations.
 
     Returns:
-        None where people are too few for the design, a group is missing, or no voxel is seen by all folds.
+        None where people are too few for the design, a group is missing, no voxel is seen by all folds, or the maps of
+        a fold are all alike, as those of a linear method are.
     """
     design = nuisance.reset_index(drop=True)
     if group is not None:
@@ -115,11 +116,17 @@ def group_map(
     freedom = len(maps) - design.shape[1]
     if not grid.brain.any() or freedom < 2 or np.linalg.matrix_rank(design.to_numpy()) < design.shape[1]:
         return None
+    columns = design.to_numpy(np.float64)
+    residual = maps - columns @ np.linalg.lstsq(columns, maps, rcond=None)[0]
+    # What rounding leaves is no variation between people.
+    varies = (residual**2).sum(axis=0) > 1e-8 * (maps.astype(np.float64) ** 2).sum(axis=0)
+    if not varies.any():
+        return None
     with warnings.catch_warnings():
         # About data types and names of columns, none of which is the reader's to change.
         warnings.simplefilter("ignore")
         found = non_parametric_inference(
-            [nibabel.Nifti1Image(filled, grid.affine) for filled in grid.fill(maps)],
+            [nibabel.Nifti1Image(filled, grid.affine) for filled in grid.fill(maps * varies)],
             design_matrix=design,
             second_level_contrast="intercept" if group is None else "group",
             mask=nibabel.Nifti1Image(grid.brain.astype(np.uint8), grid.affine),

@@ -189,7 +189,7 @@ def _group(
         permutations = config.saliency.permutations
         tested = group_map(stack, grid, columns, group, permutations, config.seed)
         if tested is None:
-            say(f"saliency, {pair[0]}, {pair[1]} space: no group map of the {contrast}, since people are too few")
+            say(f"saliency, {pair[0]}, {pair[1]} space: no group map of the {contrast}: too few people, or all alike")
             continue
         name = path.name.removesuffix(".nii.gz")
         save_image(path.with_name(f"{name}_{contrast}-t.nii.gz"), tested.t, grid.affine)

@@ -94,6 +94,16 @@ def test_too_few_people_or_one_group_have_no_map() -> None:
     assert group_map(maps, grid, nuisance, 0 * group, 5, seed=0) is None
 
 
+def test_where_all_maps_are_alike_there_is_no_t() -> None:
+    grid, maps, nuisance, group = a_sample(1.0)
+    alike = np.outer(1 + 0.3 * nuisance["age"], maps[0])
+    assert group_map(alike, grid, nuisance, None, 5, seed=0) is None
+    alike[:, 7] = maps[:, 7]
+    found = group_map(alike, grid, nuisance, group, 5, seed=0)
+    assert found is not None
+    assert np.flatnonzero(found.t[grid.brain]).tolist() == [7]
+
+
 def test_clusters_are_nilearns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_maps, "LISTED", 100)
     rng = np.random.default_rng(3)

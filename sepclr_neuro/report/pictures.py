@@ -19,12 +19,14 @@ from nilearn import plotting
 from sepclr_neuro.storage import atomic_path
 from sepclr_neuro.volumes import as_image
 
-__all__ = ["FAINT", "INK", "SPACE_COLOURS", "Picture", "data_uri", "drawn", "picture_file", "viewer"]
+__all__ = ["FAINT", "INK", "MANY_POINTS", "SPACE_COLOURS", "Picture", "data_uri", "drawn", "picture_file", "viewer"]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 SPACE_COLOURS = {"common": "#0072b2", "salient": "#d55e00", "single": "#6e7781"}
 INK = "#1f2328"
 FAINT = "#d0d7de"
+# From here on points are pixels in the SVG, so that its size does not grow with the cohort.
+MANY_POINTS = 150
 # What each colour of a chart is on a dark page; no other colour of a chart may be one of the keys.
 _DARK = {"#0072b2": "#56b4e9", "#d55e00": "#e69f00", "#6e7781": "#9aa4af", INK: "#e6edf3", FAINT: "#3d444d"}
 _STYLE: Any = {
@@ -81,7 +83,9 @@ def drawn(draw: Callable[[], Figure], alt: str) -> Picture:
     with matplotlib.rc_context(_STYLE):
         figure = draw()
         vector, raster = io.BytesIO(), io.BytesIO()
-        figure.savefig(vector, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(vector, format="svg", transparent=True, dpi=150, metadata={"Date": None})
+        # What was laid out stays where it is: to find the places takes longer than to draw.
+        figure.set_layout_engine("none")
         figure.savefig(raster, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     light = vector.getvalue()
     dark = light
