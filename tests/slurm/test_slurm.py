@@ -26,6 +26,7 @@ RULES = [
     "embed",
     "probe",
     "vbm",
+    "leakage",
     "saliency",
     "report",
 ]
@@ -86,7 +87,7 @@ def _requeue_first_training(workflow: subprocess.Popen[str], logs: list[Path]) -
         assert time.monotonic() < deadline
         time.sleep(0.05)
     # There is one GPU, hence one training at a time.
-    squeue = ["squeue", "--noheader", "--states=running", "-o", "%i"]
+    squeue = ["squeue", "--noheader", "--states=running", "--partition=gpu", "-o", "%i"]
     running = subprocess.run(squeue, capture_output=True, text=True, check=True).stdout.split()
     assert len(running) == 1
     subprocess.run(["scontrol", "requeue", *running], check=True)
@@ -95,8 +96,8 @@ def _requeue_first_training(workflow: subprocess.Popen[str], logs: list[Path]) -
 
 def test_a_run_on_slurm_ends_in_a_report(run: Run) -> None:
     assert run.results.report.is_file()
-    # Two trainings, representations, probes, maps and report.
-    assert run.said.count("has been submitted with SLURM jobid") == 6, run.said
+    # Two trainings, representations, the t-map, site leakage, probes, maps and report.
+    assert run.said.count("has been submitted with SLURM jobid") == 8, run.said
 
 
 def test_a_training_that_the_cluster_takes_away_goes_on(run: Run) -> None:

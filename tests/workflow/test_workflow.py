@@ -50,8 +50,10 @@ RUN = ("--cores", "2", "--set-threads", "train=1")
 def test_the_demo_is_planned_with_each_profile(profile: Path, tmp_path: Path) -> None:
     demo = REPOSITORY / "config.yaml"
     planned = jobs(tmp_path, "--configfile", str(demo), "--workflow-profile", str(profile))
-    folds = load_config(demo).splits.count
-    assert planned == {rule: folds if rule in ("standardise", "train") else 1 for rule in RULES}
+    config = load_config(demo)
+    folds, methods = config.splits.count, len(config.methods)
+    several = {"standardise": folds, "train": folds * methods, "embed": methods, "saliency": methods}
+    assert planned == {rule: several.get(rule, 1) for rule in RULES}
 
 
 def test_profiles_speak_of_rules_that_exist(tmp_path: Path) -> None:
