@@ -121,8 +121,17 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
         named = label[:_LABEL].replace("$", r"\$").lstrip("_")
-        style = {"s": 6, "marker": marker, "alpha": 0.6, "linewidths": 0, "rasterized": len(chosen) > MANY_POINTS}
-        ax.scatter(place + spread, rows["score"], c=colour, label=named, **style)
+        ax.scatter(
+            place + spread,
+            rows["score"],
+            s=6,
+            c=colour,
+            marker=marker,
+            alpha=0.6,
+            linewidths=0,
+            label=named,
+            rasterized=len(chosen) > MANY_POINTS,
+        )
     ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)
