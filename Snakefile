@@ -55,6 +55,7 @@ localrules:
     cohort,
     splits,
     digits,
+    separation,
 
 
 wildcard_constraints:
@@ -68,6 +69,7 @@ include: "workflow/rules/probing.smk"
 include: "workflow/rules/saliency.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/digits.smk"
+include: "workflow/rules/separation.smk"
 
 
 rule all:

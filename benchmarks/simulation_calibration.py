@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config import Config, parse_config
-from sepclr_neuro.simulation import DISEASE, Simulator, region_map, simulate_people
+from sepclr_neuro.simulation import DISEASE, DISEASE_REGIONS, Simulator, region_map, simulate_people
 
 CLASSES = ("diagnosis", "sex", "site")
 NUMBERS = ("age", "sans", "saps")
@@ -78,7 +78,7 @@ def figures(config: Config) -> dict[str, float]:
     spread = voxels[~patient].std(0) / voxels[~patient].mean(0)
     found["CV of a voxel in controls, median"] = float(np.median(spread))
     tiv = people["tiv"].to_numpy()[:, None]
-    for regions in DISEASE.values():
+    for regions in DISEASE_REGIONS["frontal-temporal"].values():
         for region in regions:
             inside = region_map([region], simulator.template.shape, simulator.affine)[brain] != 0
             volume = (voxels[:, inside].sum(1, keepdims=True) / tiv)[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -238,6 +238,58 @@ def digits_table(path: ConfigFile) -> None:
 
     with _stage("digits-table", path) as told:
         write_digits_table(*told)
+
+
+CohortName = Annotated[str, typer.Option(help="Name of the cohort, as in `separation.cohorts`.", show_default=False)]
+CohortSeed = Annotated[int, typer.Option(min=0, help="Of the cohort and the training.", show_default=False)]
+
+
+@app.command()
+def separation_cohort(path: ConfigFile, cohort: CohortName, seed: CohortSeed) -> None:
+    """Make one cohort of the benchmark of separation, and find what can be found in it at best."""
+    from sepclr_neuro import devices
+
+    with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _):
+        _refuse_unknown("--cohort", cohort, config.separation.cohorts)
+        devices.use_given_threads()
+        devices.keep_freed_memory()
+        from sepclr_neuro.separation.benchmark import prepare_cohort
+
+        prepare_cohort(config, cohort, seed)
+
+
+@app.command()
+def separation(
+    path: ConfigFile,
+    cohort: CohortName,
+    seed: CohortSeed,
+    recipe: Annotated[str, typer.Option(help="Its name in `separation.recipes`.", show_default=False)],
+) -> None:
+    """Train one recipe on a cohort with known factors and measure how far it separates them; a second call resumes."""
+    from sepclr_neuro import devices
+
+    with _stage("separation", path, cohort, f"seed-{seed}", recipe) as (config, _), devices.free_gpu():
+        _refuse_unknown("--cohort", cohort, config.separation.cohorts)
+        _refuse_unknown("--recipe", recipe, config.separation.recipes)
+        devices.use_given_threads()
+        devices.keep_freed_memory()
+        from sepclr_neuro.separation.benchmark import run_recipe
+
+        run_recipe(config, cohort, seed, recipe)
+
+
+@app.command()
+def separation_table(path: ConfigFile) -> None:
+    """Make the tables and the figure of the benchmark of separation."""
+    from sepclr_neuro.separation.table import write_separation_tables
+
+    with _stage("separation-table", path) as told:
+        write_separation_tables(*told)
+
+
+def _refuse_unknown(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise InputError(f"{option} {name}: the configuration has no such name; it has {', '.join(known)}")
 
 
 @app.command()

@@ -141,6 +141,9 @@ class Inclusion(Section):
     )
 
 
+DiseaseRegions = Literal["frontal-temporal", "parietal-occipital"]
+
+
 class Simulation(Section):
     """The embedded cohort: volumes made from nilearn's MNI template with known factors. Every result is *simulated*."""
 
@@ -153,6 +156,7 @@ class Simulation(Section):
     disease_effect: float = Field(
         1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
     )
+    disease_regions: DiseaseRegions = Field("frontal-temporal", description="Where the disease acts.")
 
 
 class Implant(Section):
@@ -163,6 +167,7 @@ class Implant(Section):
     disease_effect: float = Field(
         1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
     )
+    disease_regions: DiseaseRegions = Field("frontal-temporal", description="Where the disease acts.")
 
 
 class Cohort(Section):
@@ -400,10 +405,14 @@ class Augmentation(Section):
 class Network(Section):
     """The encoder; a method with two spaces has two of it."""
 
-    name: Literal["light", "strided", "resnet18", "densenet121"] = Field(
+    name: Literal["linear", "light", "strided", "resnet18", "densenet121"] = Field(
         "light",
-        description="`light` for CPUs; for GPUs `resnet18` and `densenet121`, which are MONAI's, and `strided`, five "
-        "stride-2 convolutions as in other VBM code of SepCLR's authors. A decoder mirrors `light` or `strided`.",
+        description="`linear`, of patch means, for small cohorts; `light`, convolutions for CPUs; for GPUs `resnet18` "
+        "and `densenet121`, which are MONAI's, and `strided`, five stride-2 convolutions as in other VBM code of "
+        "SepCLR's authors. A decoder mirrors `linear`, `light` or `strided`.",
+    )
+    dropout: Fraction = Field(
+        0.0, description="`linear` and `light`: share of the last grid that a training step leaves out. As released: 0."
     )
     channels: list[Annotated[int, Field(ge=8, multiple_of=8)]] = Field(
         [32, 64, 128, 256],
@@ -411,7 +420,9 @@ class Network(Section):
         description="`light` only: channels after the patch stem and each stage, normalised in 8 groups.",
     )
     patch: Literal[2, 4, 8] = Field(
-        4, description="`light` only: side of the patches that the stem cuts. 4, our choice: 2 sees finer, for images."
+        4,
+        description="`linear` and `light`: side of the patches that are averaged, or that the stem cuts. 4, our "
+        "choice: 2 sees finer, for images.",
     )
     pooling: Literal["none", "mean"] = Field(
         "none",
@@ -725,7 +736,7 @@ class Digits(Section):
                 raise ValueError(f"digits.methods.{name}.attributes: images have none; remove them")
             if "augmentation" in settings.model_fields_set:
                 raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
-            fixed = network.name in ("light", "strided") and network.pooling == "none"
+            fixed = (network.name in ("light", "strided") and network.pooling == "none") or network.name == "linear"
             if settings.augmented and fixed and self.views.size != IMAGE_SIZE:
                 raise ValueError(
                     f"digits.network.pooling: views have {self.views.size} pixels a side and images {IMAGE_SIZE}; only "
@@ -754,6 +765,77 @@ class Digits(Section):
         return settings, network, training
 
 
+# --- the ground-truth benchmark ----------------------------------------------------------------------------------
+
+
+class SeparationCohort(Section):
+    """A cohort with known factors, half of whose people are held out."""
+
+    cohort: Cohort = Field(Cohort(simulation=Simulation(participants=240)), description="Simulated or implanted.")
+    volumes: Volumes = Field(Volumes(shape=(64, 64, 64)), description="The grid that networks see.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.cohort.source == "files":
+            raise ValueError("cohort.source: `files` has no known factors; say `simulated` or `implanted`")
+        return self
+
+    def describe(self) -> str:
+        """Size, effect and confounding, in words."""
+        told = self.cohort.simulation or self.cohort.implant or Implant()
+        people = f"{told.participants} people, " if isinstance(told, Simulation) else ""
+        return (
+            f"{people}effect {told.disease_effect:g}, {told.disease_regions} regions, site confounding "
+            f"{told.site_confounding:g}"
+        )
+
+
+class Recipe(Section):
+    """A method with all that it is trained with. What it does not say is as in the run's own sections."""
+
+    method: str = Field(description="As in `methods`.")
+    settings: dict[str, Any] = Field({}, description="Of the method, as below its name in `methods`.")
+    standardisation: Standardisation | None = Field(None, description="Null: the run's own.")
+
+
+_VAES = ("cvae", "convae", "mm-cvae", "sepvae")
+
+
+class Separation(Section):
+    """How far recipes separate known factors; `snakemake separation` runs it."""
+
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        [10, 11, 12], min_length=1, description="Of the cohorts and of the training: each seed is another cohort."
+    )
+    cohorts: dict[Name, SeparationCohort] = Field({"simulated": SeparationCohort()}, description="By name.")
+    recipes: dict[Name, Recipe] = Field(
+        {"sepclr-k-jem": Recipe(method="sepclr-k-jem")}
+        | {name: Recipe(method=name) for name in (*_VAES, "supervised")},
+        description="By name.",
+    )
+    reference: str | None = Field(None, description="The recipe that others are held against. Null: the first.")
+
+    @property
+    def reference_recipe(self) -> str:
+        return self.reference or next(iter(self.recipes))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name, recipe in self.recipes.items():
+            _check_method(recipe.method, f"separation.recipes.{name}.method")
+            if METHODS[recipe.method].settings.trained is False and recipe.settings.get("training"):
+                raise ValueError(
+                    f"separation.recipes.{name}.settings.training: {recipe.method} is not trained in epochs"
+                )
+        if self.reference is not None and self.reference not in self.recipes:
+            raise ValueError(
+                f"separation.reference: {self.reference!r} is no recipe.{nearest(self.reference, self.recipes)}"
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("separation.seeds: a seed is given twice")
+        return self
+
+
 class Config(Section):
     """A whole run."""
 
@@ -775,6 +857,9 @@ class Config(Section):
     saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
     report: Report = Field(Report(), description="What the HTML report holds.")
     digits: Digits = Field(Digits(), description="The paper's other benchmark, which `snakemake digits` runs.")
+    separation: Separation = Field(
+        Separation(), description="How far recipes separate; `snakemake separation` runs it."
+    )
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -848,6 +933,32 @@ class Config(Section):
                     f"0 to 1, which so much noise drowns; lower it to {_MOST_RAW_NOISE} or less"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _recipes_are_valid(self) -> Self:
+        # What nobody wrote is valid, and is not looked at each time that a stage reads its configuration.
+        if "separation" in self.model_fields_set:
+            for name, recipe in self.separation.recipes.items():
+                _validate(METHODS[recipe.method].settings, recipe.settings, f"separation.recipes.{name}.settings")
+        return self
+
+    def separation_run(self, cohort: str, seed: int, recipe: str | None = None) -> Config:
+        """The run that stands for one recipe on one cohort of the benchmark, or for that cohort alone."""
+        known = self.separation.cohorts[cohort]
+        content: dict[str, Any] = {
+            "output": str(self.output / "separation" / "cohorts" / cohort / f"seed-{seed}"),
+            "seed": seed,
+            "cohort": known.cohort.model_dump(mode="json"),
+            "volumes": known.volumes.model_dump(mode="json"),
+            "splits": {"folds": 2, "stratify_by": ["diagnosis", "site"]},
+            **self.model_dump(mode="json", include={"standardisation", "augmentation", "network", "training"}),
+        }
+        if recipe is not None:
+            told = self.separation.recipes[recipe]
+            content["methods"] = {told.method: told.settings}
+            if told.standardisation is not None:
+                content["standardisation"] = told.standardisation.model_dump(mode="json")
+        return parse_config(content, f"separation, {recipe or cohort}")
 
     def for_method(self, name: str) -> tuple[MethodSettings, Network, Augmentation, Training]:
         """A method's own settings and the shared sections as they are for it.
@@ -979,8 +1090,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "vbm": ("cohort", "splits", "probes", "saliency"),
     "leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
     "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
-    "report": tuple(name for name in Config.model_fields if name != "digits"),
+    "report": tuple(name for name in Config.model_fields if name not in ("digits", "separation")),
     "digits": ("digits",),
+    "separation-cohort": ("separation",),
+    "separation": ("separation", "standardisation", "augmentation", "network", "training"),
 }
 
 
@@ -998,6 +1111,8 @@ _ASKS_NOTHING: dict[str, dict[str, Any]] = {
 def stage_config(config: Config, stage: str, method: str | None = None) -> dict[str, Any]:
     """The part of a configuration that a stage (for one method, if named) depends on, JSON-like, defaults filled in.
 
+    Of the benchmark of separation, ``method`` is a cohort (stage ``separation-cohort``) or a recipe.
+
     It is a valid configuration by itself: what the stage does not read is left out or asks nothing.
     """
     sections = STAGES[stage]
@@ -1010,6 +1125,13 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
     if stage == "digits" and method is not None:
         only = {"methods": {method: config.digits.methods[method]}, "more_seeds": {}, "seeds": 1}
         content["digits"] |= only
+    elif stage.startswith("separation") and method is not None:
+        # Seeds are jobs of their own: another one changes no file that a job reads.
+        part = "cohorts" if stage == "separation-cohort" else "recipes"
+        kept = content["separation"]
+        content["separation"] = kept | {"seeds": [0], "reference": None} | {part: {method: kept[part][method]}}
+        if part == "cohorts":
+            content["separation"]["recipes"] = {}
     elif method is not None:
         settings, network, augmentation, training = config.for_method(method)
         if "training" in sections:

@@ -20,7 +20,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.losses import joint_entropy, kl_to_standard_normal, log_kernel, precise
+from sepclr_neuro.losses import (
+    joint_entropy,
+    kl_to_standard_normal,
+    log_kernel,
+    log_mean_of_rows,
+    median_temperature,
+    precise,
+)
 from sepclr_neuro.registry import IndependenceTerm
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "Independence",
     "build_independence",
     "club",
+    "distance_correlation",
     "kernel_mutual_information",
     "leave_one_out",
     "other_people",
@@ -40,7 +48,9 @@ __all__ = [
 # --- pure functions ----------------------------------------------------------------------------------------------
 
 
-def kernel_mutual_information(common: Tensor, salient: Tensor, temperature: float = 0.5) -> Tensor:
+def kernel_mutual_information(
+    common: Tensor, salient: Tensor, temperature: float | None = 0.5, diagonal: bool = True
+) -> Tensor:
     r"""k-MI, a kernel estimate of the mutual information:
 
     .. math:: \frac1N\sum_i \log
@@ -51,14 +61,47 @@ def kernel_mutual_information(common: Tensor, salient: Tensor, temperature: floa
     Args:
         common: [N, d].
         salient: [N, k].
-        temperature: tau of both kernels.
+        temperature: tau of both kernels; None: each space's by the median heuristic.
+        diagonal: as of :func:`~sepclr_neuro.losses.joint_entropy`.
 
     >>> kernel_mutual_information(torch.zeros(4, 2), torch.zeros(4, 3)).item()
     0.0
     """
-    c, s = log_kernel(common, temperature), log_kernel(salient, temperature)
-    joint, of_c, of_s = (torch.logsumexp(logs, dim=1) - math.log(len(logs)) for logs in (c + s, c, s))
+    c, s = (log_kernel(x, temperature or median_temperature(x)) for x in (common, salient))
+    joint, of_c, of_s = (log_mean_of_rows(logs, diagonal) for logs in (c + s, c, s))
     return (joint - of_c - of_s).mean()
+
+
+def distance_correlation(common: Tensor, salient: Tensor) -> Tensor:
+    r"""The bias-corrected squared distance correlation of two representations,
+
+    .. math:: \langle A, B\rangle / \sqrt{\langle A, A\rangle \langle B, B\rangle}
+
+    with the U-centred matrices A and B of Euclidean distances within each space. It has no bandwidth, and its
+    expectation is 0 for independent spaces at any number of people; it can be negative.
+
+    Args:
+        common: [N, d].
+        salient: [N, k].
+
+    Returns:
+        0 for fewer than 4 people, or where a space has everybody on one point.
+
+    Source: Székely and Rizzo 2013, https://doi.org/10.1016/j.jmva.2013.02.012.
+    """
+    n = len(common)
+    if n < 4:
+        return (precise(common).sum() + precise(salient).sum()) * 0
+    itself = torch.eye(n, dtype=torch.bool, device=common.device)
+
+    def centred(x: Tensor) -> Tensor:
+        # Never quite 0, where the square root has no gradient: controls lie on one point.
+        distance = (-log_kernel(x, 0.5) + 1e-6).sqrt().masked_fill(itself, 0)
+        rows = distance.sum(dim=0) / (n - 2)
+        return (distance - rows - rows[:, None] + distance.sum() / ((n - 1) * (n - 2))).masked_fill(itself, 0)
+
+    a, b = centred(common), centred(salient)
+    return (a * b).sum() / (a.square().sum() * b.square().sum() + 1e-12).sqrt()
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
@@ -201,15 +244,22 @@ class Independence(nn.Module, ABC):
 
 
 class _Kernels(Independence):
-    """k-JEM or k-MI: two kernels of one bandwidth."""
+    """k-JEM or k-MI: a kernel in each space."""
 
-    def __init__(self, term: Literal["k-jem", "k-mi"], temperature: float) -> None:
+    def __init__(self, term: Literal["k-jem", "k-mi"], temperature: float | None, diagonal: bool) -> None:
         super().__init__()
         self.estimate = {"k-jem": joint_entropy, "k-mi": kernel_mutual_information}[term]
-        self.temperature = temperature
+        self.temperature, self.diagonal = temperature, diagonal
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
-        return self.estimate(common, salient, self.temperature)
+        return self.estimate(common, salient, self.temperature, self.diagonal)
+
+
+class _DistanceCorrelation(Independence):
+    """dcor: of the paper's terms none, but one without a bandwidth and without a floor at small batches."""
+
+    def forward(self, common: Tensor, salient: Tensor) -> Tensor:
+        return distance_correlation(common, salient)
 
 
 class _Discrepancy(Independence):
@@ -264,7 +314,13 @@ class _Variational(Independence):
 
 
 def build_independence(
-    term: IndependenceTerm, common_dim: int, salient_dim: int, *, temperature: float = 0.5, width: int = 64
+    term: IndependenceTerm,
+    common_dim: int,
+    salient_dim: int,
+    *,
+    temperature: float | None = 0.5,
+    diagonal: bool = True,
+    width: int = 64,
 ) -> Independence | None:
     """The term that a configuration names; None for ``none``.
 
@@ -272,7 +328,8 @@ def build_independence(
         term: its name, e.g. ``k-jem`` or ``vclub-sym``.
         common_dim: of the common head.
         salient_dim: of the salient head.
-        temperature: tau of the kernels of k-JEM and k-MI.
+        temperature: tau of the kernels of k-JEM and k-MI; None: the median heuristic.
+        diagonal: whether these kernels count a person as their own neighbour.
         width: hidden units of the estimators' networks.
 
     >>> build_independence("mmd", 2, 2)(torch.zeros(4, 2), torch.zeros(4, 2)).item()
@@ -281,7 +338,9 @@ def build_independence(
     if term == "none":
         return None
     if term == "k-jem" or term == "k-mi":
-        return _Kernels(term, temperature)
+        return _Kernels(term, temperature, diagonal)
+    if term == "dcor":
+        return _DistanceCorrelation()
     if term == "mmd":
         return _Discrepancy()
     if term == "tc":

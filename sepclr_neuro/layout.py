@@ -147,6 +147,25 @@ class Results:
         """Not an output of any rule, as those of volumes."""
         return self.root / "checkpoints" / "digits" / method / f"repetition-{repetition}"
 
+    # The ground-truth benchmark of separation.
+    def separation(self, name: str) -> Path:
+        return self.root / "separation" / name
+
+    def separation_cohort(self, cohort: str, seed: int | str) -> Path:
+        """A results folder of its own, as far as the splits."""
+        return self.root / "separation" / "cohorts" / cohort / f"seed-{seed}"
+
+    def separation_best(self, cohort: str, seed: int | str) -> Path:
+        """What can be found in a cohort at best."""
+        return self.root / "separation" / "best" / cohort / f"seed-{seed}.tsv"
+
+    def separation_run(self, cohort: str, seed: int | str, recipe: str) -> Path:
+        return self.root / "separation" / "runs" / cohort / f"seed-{seed}" / f"{recipe}.json"
+
+    def separation_checkpoints(self, cohort: str, seed: int | str, recipe: str) -> Path:
+        """Not an output of any rule, as the others."""
+        return self.root / "checkpoints" / "separation" / cohort / f"seed-{seed}" / recipe
+
     @property
     def figures(self) -> Path:
         """The report's charts as files, SVG and PNG."""

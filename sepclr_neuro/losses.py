@@ -27,6 +27,8 @@ __all__ = [
     "joint_entropy",
     "kl_to_standard_normal",
     "log_kernel",
+    "log_mean_of_rows",
+    "median_temperature",
     "outside_autocast",
     "precise",
     "uniformity",
@@ -96,7 +98,7 @@ def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = Fal
     return (likeness * (s[i] - s[j]).square()).mean()
 
 
-def log_kernel(x: Tensor, temperature: float = 0.5) -> Tensor:
+def log_kernel(x: Tensor, temperature: float | Tensor = 0.5) -> Tensor:
     r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N].
 
     By the matrix form :math:`\|x_i\|^2 + \|x_j\|^2 - 2 x_i \cdot x_j` of centred points in float64, which for
@@ -181,25 +183,53 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
-def joint_entropy(common: Tensor, salient: Tensor, temperature: float = 0.5) -> Tensor:
+def median_temperature(x: Tensor) -> Tensor:
+    r"""The temperature at which the median pair of points has kernel 1/e: half the median squared distance.
+
+    Args:
+        x: [N, d].
+
+    Returns:
+        1 where most points are in one place.
+
+    Source: the median heuristic of kernel methods, e.g. Garreau, Jitkrittum, Kanagawa 2018,
+    https://arxiv.org/abs/1707.07269.
+    """
+    i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    median = (-log_kernel(x.detach(), 0.5))[i, j].median() if len(x) > 1 else torch.zeros(())
+    return torch.where(median > 0, median / 2, 1.0)
+
+
+def joint_entropy(common: Tensor, salient: Tensor, temperature: float | None = 0.5, diagonal: bool = True) -> Tensor:
     r"""k-JEM, minus the kernel estimate of the joint entropy of both spaces; minimised, it keeps them independent.
 
     .. math:: J = \frac{1}{N}\sum_i \log \frac{1}{N}\sum_j
         \exp(-\|\hat c_i - \hat c_j\|^2 / 2\tau)\,\exp(-\|\tilde s_i - \tilde s_j\|^2 / 2\tau)
 
-    The diagonal is included, so J is between :math:`-\log N` (all far apart) and 0 (all in one place).
+    With the diagonal J is between :math:`-\log N` (all far apart), where it no longer moves anybody, and 0 (all in one
+    place). Without, the inner mean is over the others, and the nearest of them is felt however far it is.
 
     Args:
         common: L2-normalised common heads of one view, [N, d].
         salient: salient heads of the same people, [N, k]; 0 for controls.
-        temperature: :math:`\tau` of both kernels.
+        temperature: :math:`\tau` of both kernels; None: each space's by :func:`median_temperature`.
+        diagonal: whether a person counts as a neighbour of theirs.
 
     Raises:
-        ValueError: if N is 0.
+        ValueError: if N is 0, or 1 without the diagonal.
 
     >>> joint_entropy(torch.zeros(4, 2), torch.zeros(4, 3)).item()
     0.0
     """
     _not_empty(common, "participant")
-    log_kernels = log_kernel(common, temperature) + log_kernel(salient, temperature)
-    return (torch.logsumexp(log_kernels, dim=1) - math.log(len(common))).mean()
+    c, s = (log_kernel(x, temperature or median_temperature(x)) for x in (common, salient))
+    return log_mean_of_rows(c + s, diagonal).mean()
+
+
+def log_mean_of_rows(log_kernels: Tensor, diagonal: bool) -> Tensor:
+    """Log of the mean kernel of each person with everybody, or with everybody else: [N, N] -> [N]."""
+    n = len(log_kernels)
+    if diagonal:
+        return torch.logsumexp(log_kernels, dim=1) - math.log(n)
+    itself = torch.eye(n, dtype=torch.bool, device=log_kernels.device)
+    return torch.logsumexp(log_kernels.masked_fill(itself, -math.inf), dim=1) - math.log(n - 1)

@@ -11,10 +11,20 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
 
-__all__ = ["Decoder", "LightEncoder", "Projector", "StridedEncoder", "build_decoder", "build_encoder"]
+__all__ = [
+    "Decoder",
+    "LightEncoder",
+    "LinearDecoder",
+    "LinearEncoder",
+    "Projector",
+    "StridedEncoder",
+    "build_decoder",
+    "build_encoder",
+]
 
 _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_AVERAGE = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 STRIDED_CHANNELS = (32, 64, 128, 256, 512)
@@ -53,6 +63,7 @@ class LightEncoder(nn.Module):
         dim: size of the representation.
         patch: side of the stem's patches.
         pooled: whether the last grid is averaged; then inputs may have another size.
+        dropout: share of the last grid that a training step leaves out.
 
     Shape: [B, C, *spatial] -> [B, dim].
 
@@ -62,7 +73,13 @@ class LightEncoder(nn.Module):
     """
 
     def __init__(
-        self, input_shape: Sequence[int], channels: Sequence[int], dim: int, patch: int = 4, pooled: bool = False
+        self,
+        input_shape: Sequence[int],
+        channels: Sequence[int],
+        dim: int,
+        patch: int = 4,
+        pooled: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         convolution = _CONVOLUTION[len(input_shape) - 1]
@@ -79,10 +96,11 @@ class LightEncoder(nn.Module):
             before = width
         self.features = nn.Sequential(*layers)
         self.pooled = pooled
+        self.dropout = nn.Dropout(dropout)
         self.representation = nn.Linear(before * (1 if pooled else math.prod(grid)), dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.representation(_to_vector(self.features(x), self.pooled))
+        return self.representation(self.dropout(_to_vector(self.features(x), self.pooled)))
 
 
 class StridedEncoder(nn.Module):
@@ -115,6 +133,25 @@ class StridedEncoder(nn.Module):
         return self.representation(_to_vector(self.features(x), self.pooled))
 
 
+class LinearEncoder(nn.Sequential):
+    """A linear map of patch means: in registered brains, what a small cohort can teach.
+
+    Args:
+        input_shape: channels, then voxels a side.
+        dim: size of the representation.
+        patch: side of the cubes that are averaged.
+        dropout: share of the patches that a training step leaves out.
+
+    Shape: [B, C, *spatial] -> [B, dim].
+    """
+
+    def __init__(self, input_shape: Sequence[int], dim: int, patch: int = 4, dropout: float = 0.0) -> None:
+        grid = [size // patch for size in input_shape[1:]]
+        average = _AVERAGE[len(grid)](patch)
+        linear = nn.Linear(input_shape[0] * math.prod(grid), dim)
+        super().__init__(average, nn.Flatten(), nn.Dropout(dropout), linear)
+
+
 def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
     """[B, C, *grid] -> [B, C], or flattened."""
     return grid.flatten(start_dim=2).mean(dim=2) if pooled else grid.flatten(start_dim=1)
@@ -123,8 +160,10 @@ def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
     spatial_dims, pooled = len(input_shape) - 1, network.pooling == "mean"
+    if network.name == "linear":
+        return LinearEncoder(input_shape, dim, network.patch, network.dropout)
     if network.name == "light":
-        return LightEncoder(input_shape, network.channels, dim, network.patch, pooled)
+        return LightEncoder(input_shape, network.channels, dim, network.patch, pooled, network.dropout)
     if network.name == "strided":
         return StridedEncoder(input_shape, dim, pooled)
     # MONAI takes seconds to import, which the light network need not wait for.
@@ -208,8 +247,18 @@ class Decoder(nn.Module):
         return self.layers(self.start(code).unflatten(1, self.grid))
 
 
-def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> Decoder:
+class LinearDecoder(nn.Sequential):
+    """The mirror of :class:`LinearEncoder`: a value a patch. [B, dim] -> [B, C, *spatial]."""
+
+    def __init__(self, output_shape: Sequence[int], dim: int, patch: int = 4) -> None:
+        grid = [output_shape[0], *(size // patch for size in output_shape[1:])]
+        super().__init__(nn.Linear(dim, math.prod(grid)), nn.Unflatten(1, grid), nn.Upsample(scale_factor=patch))
+
+
+def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
     """The decoder [B, dim] -> [B, C, *spatial] that goes with an encoder; MONAI's encoders have that of ``strided``."""
+    if network.name == "linear":
+        return LinearDecoder(output_shape, dim, network.patch)
     if network.name == "light":
         return Decoder("light", output_shape, network.channels, dim, network.patch)
     return Decoder("strided", output_shape, STRIDED_CHANNELS, dim)

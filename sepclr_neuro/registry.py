@@ -111,6 +111,7 @@ IndependenceTerm = Literal[
     "vub-sym",
     "vub-c2s",
     "vub-s2c",
+    "dcor",
 ]
 
 
@@ -121,6 +122,16 @@ class SepCLRSettings(TrainedSettings):
     salient_dim: int = Field(32, ge=1, description="Dimensions of the salient space. Released: 32 (CIFAR-MNIST).")
     projector_width: int = Field(128, ge=1, description="Hidden units of both projectors. Released: 128.")
     temperature: float = Field(0.5, gt=0, description="tau of every kernel. Released: 0.5.")
+    kernel_width: Literal["fixed", "median"] = Field(
+        "fixed",
+        description="Of the kernels of k-JEM and k-MI: `temperature`, as released, or in each space and batch half the "
+        "median squared distance.",
+    )
+    kernel_diagonal: bool = Field(
+        True,
+        description="Whether k-JEM and k-MI count a person as their own neighbour, as released; at small batches that "
+        "is a floor at which they move nobody.",
+    )
     uniformity_weight: float = Field(2.0, ge=0, description="Weight of uniformity beside alignment. Released: 2.")
     salient_weight: float = Field(
         1.0, ge=0, description="b_S, of the salient terms. Released: 1 for medical images (CheXpert, ODIR)."
@@ -467,6 +478,7 @@ METHODS: dict[str, MethodEntry] = {
     "sepclr-vub-sym": _sepclr("vub-sym", "vUB, both ways", EstimatedSepCLRSettings),
     "sepclr-vub-c2s": _sepclr("vub-c2s", "vUB, common to salient", EstimatedSepCLRSettings),
     "sepclr-vub-s2c": _sepclr("vub-s2c", "vUB, salient to common", EstimatedSepCLRSettings),
+    "sepclr-dcor": _sepclr("dcor", "distance correlation"),
     "cvae": MethodEntry("sepclr_neuro.methods.ca_vae:CVAE", CVAESettings, "cVAE"),
     "convae": MethodEntry("sepclr_neuro.methods.ca_vae:ConVAE", ConVAESettings, "conVAE"),
     "mm-cvae": MethodEntry("sepclr_neuro.methods.ca_vae:MMcVAE", MMcVAESettings, "MM-cVAE"),

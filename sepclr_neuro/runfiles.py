@@ -67,6 +67,8 @@ def write_run_files(config: Config, results: Results) -> None:
     stages: list[tuple[str, str | None]] = [(stage, None) for stage in SHARED]
     stages += [(stage, method) for stage in PER_METHOD for method in config.methods]
     stages += [("digits", method) for method in config.digits.methods] + [("digits", None)]
+    stages += [("separation-cohort", cohort) for cohort in config.separation.cohorts]
+    stages += [("separation", recipe) for recipe in config.separation.recipes] + [("separation", None)]
     for stage, method in stages:
         content = json.dumps(stage_config(config, stage, method), indent=2, ensure_ascii=False)
         write_text_if_changed(results.run_file(stage, method), content + "\n")

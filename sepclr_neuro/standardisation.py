@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -20,7 +18,7 @@ from sepclr_neuro.splits import read_fold
 from sepclr_neuro.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.volumes import VolumeCache
 
-__all__ = ["Standardisation", "write_standardisation"]
+__all__ = ["Standardisation", "learn_standardisation", "write_standardisation"]
 
 # Half a step of float16 at 1 to 2: a voxel that varies less is, in the cache, a constant with rounding noise.
 _LEAST_SD = 5e-4
@@ -85,10 +83,14 @@ class Standardisation:
         return (volumes - self.mean).div_(self.sd).mul_(self.mask)
 
 
-def _learn(
+def learn_standardisation(
     cache: VolumeCache, scan_ids: tuple[str, ...], settings: settings_of.Standardisation
-) -> dict[str, NDArray[Any]]:
-    """Mean, SD and mask, in float64, one volume in memory at a time (Welford's update)."""
+) -> Standardisation:
+    """Mean, SD and mask of some scans, one volume in memory at a time (Welford's update in float64).
+
+    Raises:
+        InputError: if the mask would be empty.
+    """
     mean = np.zeros(cache.shape)
     squares = np.zeros(cache.shape)
     for count, row in enumerate(cache.rows(scan_ids), start=1):
@@ -113,11 +115,12 @@ def _learn(
         centre, scale = np.full_like(mean, overall), np.full_like(mean, spread)
     else:
         centre, scale = np.zeros_like(mean), np.ones_like(mean)
-    return {
-        "mean": np.where(mask, centre, 0).astype(np.float32),
-        "sd": np.where(mask, scale, 1).astype(np.float32),
-        "mask": mask,
-    }
+    return Standardisation(
+        torch.from_numpy(np.where(mask, centre, 0).astype(np.float32)),
+        torch.from_numpy(np.where(mask, scale, 1).astype(np.float32)),
+        torch.from_numpy(mask),
+        scan_ids,
+    )
 
 
 def write_standardisation(config: Config, results: Results, fold: int) -> None:
@@ -132,13 +135,13 @@ def write_standardisation(config: Config, results: Results, fold: int) -> None:
         InputError: if the mask would be empty.
     """
     scan_ids = read_fold(results, fold).train
-    learned = _learn(VolumeCache(results), scan_ids, config.standardisation)
+    learned = learn_standardisation(VolumeCache(results), scan_ids, config.standardisation)
     path = results.standardisation(fold)
-    write_bytes(path, save({name: torch.from_numpy(values) for name, values in learned.items()}))
+    write_bytes(path, save({"mean": learned.mean, "sd": learned.sd, "mask": learned.mask}))
     metadata = {
         "fold": fold,
         "n": len(scan_ids),
-        "voxels": int(learned["mask"].sum()),
+        "voxels": int(learned.mask.sum()),
         "settings": config.standardisation.model_dump(mode="json"),
         "sha256": sha256(path),
         "train_scan_ids": list(scan_ids),

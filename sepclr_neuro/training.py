@@ -29,17 +29,17 @@ from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import fingerprint, read_json, sha256
 from sepclr_neuro.volumes import VolumeCache
 
-__all__ = ["train_fold"]
+__all__ = ["VolumeViews", "train_fold", "training_people"]
 
 
 @dataclass(frozen=True)
-class _VolumeViews:
+class VolumeViews:
     """Standardised volumes, and random views of them."""
 
     standardisation: Standardisation
     augmentation: Augmentation
 
-    def to(self, device: torch.device) -> _VolumeViews:
+    def to(self, device: torch.device) -> VolumeViews:
         return replace(self, standardisation=self.standardisation.to(device))
 
     def plain(self, scans: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     own, _, augmentation, training = config.for_method(method)
     cache = VolumeCache(results)
     split = read_fold(results, fold)
-    people = _training_people(results, cache, split, own.columns())
+    people = training_people(results, cache, split, own.columns())
     settings = stage_config(config, "training", method)
     standardisation = Standardisation.load(results, fold)
     standardisation.refuse_learned_from(split.test)
@@ -73,7 +73,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     history, how = fit(
         network,
         people,
-        _VolumeViews(standardisation, augmentation),
+        VolumeViews(standardisation, augmentation),
         training,
         seeds=(config.seed, fold),
         folder=results.checkpoints(method, fold),
@@ -120,7 +120,12 @@ def _identity(results: Results, cache: VolumeCache, people: Scans, fold: int) ->
     return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
-def _training_people(results: Results, cache: VolumeCache, split: Fold, columns: Mapping[str, str]) -> Scans:
+def training_people(results: Results, cache: VolumeCache, split: Fold, columns: Mapping[str, str]) -> Scans:
+    """The training scans of a fold, with the columns that a method asks for scaled to 0 to 1.
+
+    Raises:
+        InputError: if a column is absent or says nothing about the training patients.
+    """
     cohort = load_cohort(results).set_index("scan_id")
     train = cohort.loc[list(split.train)]
     return Scans(

@@ -19,6 +19,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.simulation import (
     DISEASE,
+    DISEASE_REGIONS,
     Simulator,
     disease_maps,
     grey_template,
@@ -117,14 +118,14 @@ def test_site_confounding_sets_the_share_of_patients_at_the_last_site(confoundin
 def test_disease_effects_are_the_published_ones(shared_data: Path) -> None:
     with (shared_data / "enigma_scz_dk.csv").open() as file:
         published = {(row["label"], row["hemi"]): float(row["d"]) for row in csv.DictReader(file)}
-    for region in (region for regions in DISEASE.values() for region in regions):
+    for region in (region for where in DISEASE_REGIONS.values() for regions in where.values() for region in regions):
         assert region.left == published[region.name, "L"]
         assert region.right == published[region.name, "R"]
 
 
 def test_maps_have_the_relative_size_of_each_region_in_its_middle_on_both_sides() -> None:
     shape, affine = simulated_grid(configure().volumes.model_copy(update={"shape": (96, 96, 96)}))
-    for regions in DISEASE.values():
+    for regions in (regions for where in DISEASE_REGIONS.values() for regions in where.values()):
         whole = simulation.region_map(regions, shape, affine)
         for region in regions:
             for side, size in ((-1, region.left), (1, region.right)):

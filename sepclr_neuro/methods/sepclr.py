@@ -90,7 +90,8 @@ class SepCLR(GradientMethod):
             independence,
             settings.common_dim,
             settings.salient_dim,
-            temperature=settings.temperature,
+            temperature=settings.temperature if settings.kernel_width == "fixed" else None,
+            diagonal=settings.kernel_diagonal,
             **width,
         )
 

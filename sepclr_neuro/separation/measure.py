@@ -1,0 +1,130 @@
+r"""How far two spaces separate: what each holds of each known factor, between chance and the best achievable.
+
+A factor's *share* in a space is :math:`(v - chance) / (best - chance)` of its probe's figure v on held-out people: 0
+where the space tells nothing, 1 where it tells all that the volumes tell. The separation score is the mean over
+factors of the share in the space where the factor belongs, minus that in the other one, both cut to 0 to 1: 1 for a
+perfect separation, 0 for spaces that hold the same, below 0 for exchanged ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.probes import Question, confound_features, fit_probe
+from sepclr_neuro.splits import Fold
+
+__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "separation_score", "shares"]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What is asked of the spaces: the column of the cohort, of whom, and the space where it belongs."""
+
+    column: str
+    people: str
+    belongs_in: str
+
+
+FACTORS = {
+    "diagnosis": Factor("group", "all", "salient"),
+    "sans": Factor("sans", "target", "salient"),
+    "saps": Factor("saps", "target", "salient"),
+    "age": Factor("age", "all", "common"),
+    "sex": Factor("sex", "all", "common"),
+    # Of everybody, a space that tells the diagnosis would tell of the sites with many patients too.
+    "site_in_controls": Factor("site", "background", "common"),
+    "site_in_patients": Factor("site", "target", "common"),
+}
+NUMBERS = ("age", "sans", "saps")
+
+
+def factor_questions(cohort: pd.DataFrame) -> dict[str, Question]:
+    """One probe's question a factor, of the people who have a value."""
+    found = {}
+    for name, factor in FACTORS.items():
+        people = cohort if factor.people == "all" else cohort[cohort["group"] == factor.people]
+        truth = people.set_index("scan_id")[factor.column].dropna()
+        if factor.column in NUMBERS:
+            found[name] = Question(name, "regression", truth, ())
+        else:
+            # The target group comes second and so is the positive class.
+            found[name] = Question(name, "classification", truth, tuple(sorted(set(truth))))
+    return found
+
+
+def factor_values(
+    spaces: Mapping[str, pd.DataFrame], cohort: pd.DataFrame, fold: Fold, trained_on: Collection[str]
+) -> pd.DataFrame:
+    """What probes, fitted on training people, tell of held-out ones: balanced accuracy, or the mean absolute error.
+
+    Chance is guessing, or the training median; of the diagnosis, what the site alone tells, where that is more.
+
+    Args:
+        spaces: by name, representations [N, d] indexed by scan id.
+        cohort: as in ``cohort.tsv``.
+        fold: who trains and who is held out.
+        trained_on: scans that the encoder and everything before it saw.
+
+    Returns:
+        ``factor space value chance``; a factor that held-out people lack has NaN.
+
+    Raises:
+        ValueError: if a held-out scan was trained on.
+    """
+    if leaked := set(trained_on) & set(fold.test):
+        raise ValueError(f"leak: {min(leaked)} is held out, but the encoder was trained on this scan")
+    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
+    of_sites = confound_features(cohort, ["site"], fold.train)
+    rows = []
+    for name, question in factor_questions(cohort).items():
+        train, test = ([scan for scan in side if scan in question.truth.index] for side in (fold.train, fold.test))
+        metric = question.metrics[0]
+
+        def ask(features: pd.DataFrame, question: Question = question, train=train, test=test):  # type: ignore[no-untyped-def]
+            return fit_probe(question, features.loc[train], features.loc[test], person)
+
+        floor = 0.0
+        if name == "diagnosis":
+            answer = ask(of_sites)
+            floor = answer.values[metric] if answer else 0.0
+        for space, features in spaces.items():
+            answer = ask(features)
+            value, chance = (answer.values[metric], answer.chance[metric]) if answer else (np.nan, np.nan)
+            rows.append({"factor": name, "space": space, "value": value, "chance": max(chance, floor)})
+    return pd.DataFrame(rows)
+
+
+def shares(values: pd.DataFrame, best: Mapping[str, float]) -> pd.Series:
+    """Each row's share of what can be told; NaN where the best achievable is no better than chance.
+
+    Args:
+        values: of :func:`factor_values`.
+        best: by factor, the best achievable figure.
+    """
+    achievable = values["factor"].map(best) - values["chance"]
+    lower_is_better = values["factor"].isin(NUMBERS)
+    possible = achievable.where(~lower_is_better, -achievable) > 0
+    return ((values["value"] - values["chance"]) / achievable).where(possible)
+
+
+def separation_score(values: pd.DataFrame) -> float:
+    """The separation score of a method with a common and a salient space; NaN for any other.
+
+    Args:
+        values: ``factor space share``.
+
+    >>> table = pd.DataFrame({"factor": ["age", "age", "sans", "sans"], "space": ["common", "salient"] * 2,
+    ...                       "share": [1.0, 0.2, -0.1, 0.6]})
+    >>> round(separation_score(table), 2)
+    0.7
+    """
+    table = values.pivot(index="factor", columns="space", values="share").dropna().clip(0, 1)
+    if set(table.columns) != {"common", "salient"}:
+        return float("nan")
+    differences = table["common"] - table["salient"]
+    signs = [1 if FACTORS[str(name)].belongs_in == "common" else -1 for name in table.index]
+    return float((differences * signs).mean())
