@@ -16,30 +16,33 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from sepclr_neuro.config import Augmentation
+from sepclr_neuro.sampling import Members, seed_of
 
 __all__ = ["augment", "axis_matrix", "rotate"]
 
 
-def augment(volumes: Tensor, settings: Augmentation, seed: int) -> Tensor:
-    """One random view of each volume; the same seed gives the same views.
+def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members | None = None) -> Tensor:
+    """One random view of each volume; the same seed gives the same views, whoever of a batch is in memory.
 
     Args:
         volumes: [B, C, *spatial], standardised, on the training device; 2 or 3 spatial axes.
         settings: the section `augmentation` of the configuration.
         seed: draws all random parameters (on the CPU, alike on every device) and the noise (on the device).
+        members: whose volumes of a batch these are; None for a whole batch.
 
     Returns:
         A new tensor of the same shape.
     """
     rng = torch.Generator().manual_seed(seed)
-    batch, axes = len(volumes), volumes.ndim - 2
+    members = members or Members.all_of(len(volumes), seed)
+    batch, axes = members.batch_size, volumes.ndim - 2
     device = volumes.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(batch, *shape, generator=rng)
+        return members.pick(low + (high - low) * torch.rand(batch, *shape, generator=rng))
 
     def happens(probability: float) -> Tensor:
-        return torch.rand(batch, generator=rng) < probability
+        return members.pick(torch.rand(batch, generator=rng) < probability)
 
     crop = torch.where(happens(settings.crop_probability), uniform(*settings.crop_scale), 1.0)
     centre = (1 - crop[:, None]) * uniform(-0.5, 0.5, axes)
@@ -59,13 +62,14 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int) -> Tensor:
     matrices = [
         axis_matrix(length, scale[:, axis], centre[:, axis], sigma).to(volumes) for axis, length in enumerate(lengths)
     ]
-    device_rng = torch.Generator(device).manual_seed(seed)
+    device_rng = torch.Generator(device)
     views = torch.empty_like(volumes)
     # One by one, since a volume that stays in the processor's cache from first to last step is done sooner.
     for i, view in enumerate(views):
         source = rotate(volumes[i : i + 1], degrees[i : i + 1])[0] if turned[i] else volumes[i]
         view.copy_(_along_axes([matrix[i] for matrix in matrices], source))
         if noise_sd[i] > 0:
+            device_rng.manual_seed(seed_of(seed, members.positions[i]))
             noise = torch.randn(view.shape, generator=device_rng, device=device, dtype=view.dtype)
             view.add_(noise, alpha=float(noise_sd[i]))
         if cutout[i]:

@@ -13,7 +13,7 @@ from sepclr_neuro.config import Config, Implant, Training
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.probes import questions
 from sepclr_neuro.registry import METHODS
-from sepclr_neuro.sampling import check_batches, seed_of, set_apart
+from sepclr_neuro.sampling import possible_batch, seed_of, set_apart, smaller_batch
 from sepclr_neuro.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.splits import make_splits
 from sepclr_neuro.volumes import check_volumes, faulty_volumes
@@ -78,7 +78,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         questions(config, people)
     except InputError as error:
         found.errors.extend(error.problems)
-    found.errors.extend(_impossible(config, people))
+    _look_at_batches(config, people, found)
     if config.saliency.atlas is not None:
         try:
             read_atlas(config.saliency.atlas)
@@ -175,13 +175,13 @@ def _groups(people: pd.DataFrame) -> str:
     return f" ({', '.join(f'{size} {group}' for group, size in sizes.items())})"
 
 
-def _impossible(config: Config, people: pd.DataFrame) -> list[str]:
-    """Why people cannot be split, or a fold's training people cannot fill a method's batches."""
+def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> None:
+    """Why people cannot be split, or a fold's training people cannot fill a method's batches, or only smaller ones."""
     try:
         splits = make_splits(people, config.splits, config.seed)
     except InputError as error:
-        return error.problems
-    problems = []
+        found.errors.extend(error.problems)
+        return
     train = splits[splits["side"] == "train"].merge(people[["scan_id", "group"]], on="scan_id")
     for method in config.methods:
         settings, _, _, training = config.for_method(method)
@@ -190,19 +190,21 @@ def _impossible(config: Config, people: pd.DataFrame) -> list[str]:
         for fold in range(config.splits.count):
             members = train[train["fold"] == fold]
             try:
-                _try_batches(members, training, seed_of(config.seed, fold))
+                possible = _try_batches(members, training, seed_of(config.seed, fold))
             except InputError as error:
-                problems.append(f"{method}, fold {fold}: {error}")
-    return problems
+                found.errors.append(f"{method}, fold {fold}: {error}")
+                continue
+            if possible < training.batch_size:
+                found.warnings.append(f"{method}, fold {fold}: {smaller_batch(training.batch_size, possible)}")
 
 
-def _try_batches(people: pd.DataFrame, training: Training, seed: int) -> None:
-    """Sets people apart as training will, and fills batches with the others."""
+def _try_batches(people: pd.DataFrame, training: Training, seed: int) -> int:
+    """Sets people apart as training will, and fills batches with the others: the people in a batch."""
     participants, target = people["participant_id"].tolist(), (people["group"] == "target").tolist()
     trained = list(range(len(people)))
     if training.validation_fraction > 0:
         trained, _ = set_apart(participants, target, training.validation_fraction, seed)
-    check_batches([participants[i] for i in trained], [target[i] for i in trained], training.batch_size)
+    return possible_batch([participants[i] for i in trained], [target[i] for i in trained], training.batch_size)
 
 
 def _plan(config: Config) -> list[str]:

@@ -125,7 +125,10 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
     """Train one method on one fold; a second call goes on where the first was stopped."""
     from sepclr_neuro import devices
 
-    with _stage("train", path, method, f"fold-{fold}", method=method) as told, devices.free_gpu():
+    with (
+        _stage("train", path, method, f"fold-{fold}", method=method) as told,
+        devices.free_gpus(told[0].for_method(method)[3].devices),
+    ):
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.training import train_fold
@@ -138,7 +141,7 @@ def embed(path: ConfigFile, method: Method) -> None:
     """Compute everybody's representation by every fold's model of a method."""
     from sepclr_neuro import devices
 
-    with _stage("embed", path, method, method=method) as told, devices.free_gpu():
+    with _stage("embed", path, method, method=method) as told, devices.free_gpus():
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.embedding import write_representations
@@ -183,7 +186,7 @@ def saliency(path: ConfigFile, method: Method) -> None:
     """Map which voxels the probes of a method listen to."""
     from sepclr_neuro import devices
 
-    with _stage("saliency", path, method, method=method) as told, devices.free_gpu():
+    with _stage("saliency", path, method, method=method) as told, devices.free_gpus():
         devices.use_given_threads()
         devices.keep_freed_memory()
         from sepclr_neuro.saliency import write_saliency
@@ -220,15 +223,16 @@ def digits(
     """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
     from sepclr_neuro import devices
 
-    with _stage("digits", path, method, f"repetition-{repetition}") as (config, results), devices.free_gpu():
+    with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
         if method not in config.digits.methods:
             known = ", ".join(config.digits.methods)
             raise InputError(f"--method {method}: {path} has it not in digits.methods: {known}")
-        devices.use_given_threads()
-        devices.keep_freed_memory()
-        from sepclr_neuro.digits.benchmark import run_method
+        with devices.free_gpus(config.digits.for_method(method)[2].devices):
+            devices.use_given_threads()
+            devices.keep_freed_memory()
+            from sepclr_neuro.digits.benchmark import run_method
 
-        run_method(config, results, method, repetition)
+            run_method(config, results, method, repetition)
 
 
 @app.command()
@@ -268,14 +272,16 @@ def separation(
     """Train one recipe on a cohort with known factors and measure how far it separates them; a second call resumes."""
     from sepclr_neuro import devices
 
-    with _stage("separation", path, cohort, f"seed-{seed}", recipe) as (config, _), devices.free_gpu():
+    with _stage("separation", path, cohort, f"seed-{seed}", recipe) as (config, _):
         _refuse_unknown("--cohort", cohort, config.separation.cohorts)
         _refuse_unknown("--recipe", recipe, config.separation.recipes)
-        devices.use_given_threads()
-        devices.keep_freed_memory()
-        from sepclr_neuro.separation.benchmark import run_recipe
+        told = config.separation_run(cohort, seed, recipe)
+        with devices.free_gpus(told.for_method(next(iter(told.methods)))[3].devices):
+            devices.use_given_threads()
+            devices.keep_freed_memory()
+            from sepclr_neuro.separation.benchmark import run_recipe
 
-        run_recipe(config, cohort, seed, recipe)
+            run_recipe(config, cohort, seed, recipe)
 
 
 @app.command()

@@ -429,13 +429,42 @@ class Network(Section):
         description="`light` and `strided`: what becomes of the last grid. `none` flattens it, since in registered "
         "brains it matters where something is; `mean` suits images and takes any size. MONAI's encoders take means.",
     )
+    normalisation: Literal["batch", "group"] = Field(
+        "batch",
+        description="Of `strided`, `resnet18` and `densenet121`: `batch`, as published, or `group`, 8 groups of "
+        "channels of each scan by itself, without which no batch can be larger than memory "
+        "(`training.people_in_memory`, `training.devices`). `light` always has groups, `linear` needs none.",
+    )
+
+    @property
+    def looks_at_the_batch(self) -> bool:
+        """Whether what it makes of a scan depends on the others in memory."""
+        return self.name in ("strided", "resnet18", "densenet121") and self.normalisation == "batch"
 
 
 class Training(Section):
     """One loop for all methods that have one."""
 
     epochs: int = Field(100, ge=1, description="Passes over the larger group; the smaller one is repeated.")
-    batch_size: int = Field(16, ge=4, description="People in a batch, half background and half target.")
+    batch_size: int = Field(
+        16,
+        ge=4,
+        description="People whom the losses see together, half background and half target, nobody twice; at most twice "
+        "the smaller training group, which is said where it is less than asked for.",
+    )
+    people_in_memory: int | None = Field(
+        None,
+        ge=2,
+        multiple_of=2,
+        description="How many of a batch's people are in the networks at once, half of each group: memory is that of "
+        "so many, gradients are those of the whole batch (gradient caching), and time is up to a half more. Null: all.",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        description="Processes that share each batch, one a GPU, or all on the processor. Each has `people_in_memory` "
+        "in its networks; the losses see the people of all.",
+    )
     learning_rate: float = Field(3e-4, gt=0, description="Adam. Released SepCLR: 3e-4.")
     weight_decay: float = Field(0.0, ge=0, description="Released SepCLR: none.")
     schedule: Literal["constant", "cosine"] = Field("constant", description="Released SepCLR: constant.")
@@ -456,9 +485,18 @@ class Training(Section):
     def _possible(self) -> Self:
         if self.batch_size % 2:
             raise ValueError(f"`batch_size` must be even (half background, half target), got {self.batch_size}")
+        if self.devices > self.batch_size // 2:
+            raise ValueError(
+                f"`devices`: {self.devices} of them share {self.batch_size // 2} pairs of people; lower it"
+            )
         if self.patience is not None and self.validation_fraction == 0:
             raise ValueError("`patience` watches the validation loss: set `validation_fraction` above 0")
         return self
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether no network sees a batch as a whole."""
+        return self.devices > 1 or (self.people_in_memory or self.batch_size) < self.batch_size
 
 
 # --- what is asked of the representations ------------------------------------------------------------------------
@@ -628,6 +666,14 @@ def _of_method(shared: Section, settings: MethodSettings, keys: Sequence[str], p
     return sections
 
 
+def _check_parts(settings: MethodSettings, network: Network, training: Training, path: str) -> None:
+    if settings.trained and training.in_parts and network.looks_at_the_batch:
+        raise ValueError(
+            f"{path}: `network.name: {network.name}` normalises over the people in memory, who are not the whole batch "
+            "with this `training.people_in_memory` or `training.devices`; set `network.normalisation: group`"
+        )
+
+
 def _validate(model: type[Section], value: Mapping[str, Any], path: str) -> Any:
     try:
         return model.model_validate(value)
@@ -762,6 +808,7 @@ class Digits(Section):
         """
         settings = _validate(METHODS[name].settings, self.methods[name], f"digits.methods.{name}")
         network, training = _of_method(self, settings, ("network", "training"), f"digits.methods.{name}")
+        _check_parts(settings, network, training, f"digits.methods.{name}")
         return settings, network, training
 
 
@@ -969,6 +1016,7 @@ class Config(Section):
         settings = _validate(METHODS[name].settings, self.methods[name], f"methods.{name}")
         keys = ("network", "augmentation", "training")
         network, augmentation, training = _of_method(self, settings, keys, f"methods.{name}")
+        _check_parts(settings, network, training, f"methods.{name}")
         return settings, network, augmentation, training
 
 

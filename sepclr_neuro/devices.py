@@ -1,7 +1,7 @@
 """Which processor a command computes on: a free GPU of this machine, and the threads and memory of its CPUs.
 
 Schedulers such as SLURM hand out GPUs by CUDA_VISIBLE_DEVICES. Where nobody does (several jobs of one workflow on a
-workstation) jobs would all take the first GPU; here each takes one that no other command of the project holds.
+workstation) jobs would all take the first GPU; here each takes those that no other command of the project holds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sepclr_neuro.errors import InputError
 
-__all__ = ["free_gpu", "given_threads", "keep_freed_memory", "use_given_threads"]
+__all__ = ["free_gpus", "given_threads", "keep_freed_memory", "use_given_threads"]
 
 WAIT_SECONDS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -74,42 +74,55 @@ def _open_lock(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def free_gpu(locks: Path | None = None) -> Iterator[str | None]:
-    """Holds one GPU for the duration, in CUDA_VISIBLE_DEVICES; waits for one while all are held by other commands.
+def free_gpus(count: int = 1, locks: Path | None = None) -> Iterator[str | None]:
+    """Holds GPUs for the duration, in CUDA_VISIBLE_DEVICES; waits while too many are held by other commands.
 
     Does nothing where there is no GPU or where CUDA_VISIBLE_DEVICES says already which. The lock is the system's, so
     that a killed command frees its GPU. Enter it before anything starts CUDA.
 
     Args:
+        count: how many.
         locks: folder of the lock files, one a GPU; the system's temporary folder by default.
 
     Yields:
-        the UUID of the GPU, or None.
+        the UUIDs of the GPUs, with commas between them, or None.
+
+    Raises:
+        InputError: if this machine has fewer.
     """
     gpus = _gpus() if "CUDA_VISIBLE_DEVICES" not in os.environ else []
     if not gpus:
         yield None
         return
+    if count > len(gpus):
+        raise InputError(f"training.devices: {count} GPUs are asked for, this machine has {len(gpus)}; set it to that")
     folder = Path(tempfile.gettempdir()) if locks is None else locks
     handles = {gpu: _open_lock(folder / f"sepclr-neuro-{gpu}.lock") for gpu in gpus}
     try:
-        gpu = _lock_one(handles)
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-        yield gpu
+        held = ",".join(_lock_some(handles, count))
+        os.environ["CUDA_VISIBLE_DEVICES"] = held
+        yield held
     finally:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         for handle in handles.values():
             os.close(handle)
 
 
-def _lock_one(handles: dict[str, int]) -> str:
+def _lock_some(handles: dict[str, int], count: int) -> list[str]:
     told = False
     while True:
+        held: list[str] = []
         for gpu, handle in handles.items():
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return gpu
+                held.append(gpu)
+            if len(held) == count:
+                return held
+        # All or none: two commands that each held some would wait for each other for ever.
+        for gpu in held:
+            fcntl.flock(handles[gpu], fcntl.LOCK_UN)
         if not told:
-            print(f"all {len(handles)} GPUs are held by other commands; waiting for one", flush=True)
+            who = f"all {len(handles)}" if not held else f"all but {len(held)} of {len(handles)}"
+            print(f"{who} GPUs are held by other commands; waiting for {'one' if count == 1 else count}", flush=True)
             told = True
         time.sleep(WAIT_SECONDS)

@@ -14,8 +14,10 @@ import time
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -31,7 +33,8 @@ from torch.utils.data import DataLoader, Dataset
 from sepclr_neuro.config import Training
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
-from sepclr_neuro.sampling import balanced_batches, check_batches, seed_of, set_apart
+from sepclr_neuro.processes import Group, in_processes
+from sepclr_neuro.sampling import Members, balanced_batches, parts, possible_batch, seed_of, set_apart, smaller_batch
 from sepclr_neuro.storage import atomic_path, exclusive, write_json, write_tsv
 
 __all__ = ["Scans", "Views", "fit", "say"]
@@ -73,17 +76,19 @@ class Views(Protocol):
         """Scans [B, C, *spatial] as probes and closed forms see them."""
         ...
 
-    def __call__(self, scans: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Two views of scans [B, C, *spatial]; the same seed gives the same views."""
+    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
+        """Two views of the members' scans [B, C, *spatial]; the same seed gives the same views."""
         ...
 
 
 class _Batches(Dataset[dict[str, Any]]):
-    """The batches of one epoch: people, their scans [B, C, *spatial], what is known of them, a seed for the views."""
+    """The batches of one epoch: people, what is known of them, a seed for the views, the positions of those whom this
+    process has in memory at a time; and their scans [B, C, *spatial], unless that is several times."""
 
-    def __init__(self, scans: Scans, batch_size: int, *seeds: int) -> None:
+    def __init__(self, scans: Scans, batch_size: int, at_once: int | None, group: Group, *seeds: int) -> None:
         self.scans, self.seeds = scans, seeds
         self.batches = balanced_batches(scans.participants, scans.target, batch_size, seed_of(*seeds))
+        self.parts = parts(batch_size, at_once or batch_size, group.process, group.size)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -92,13 +97,17 @@ class _Batches(Dataset[dict[str, Any]]):
         if step >= len(self.batches):
             raise IndexError(step)
         scans = self.scans.part(self.batches[step])
-        return {
+        batch = {
             "participants": scans.participants,
-            "scans": scans.read(scans.rows),
+            "rows": scans.rows,
             "target": torch.tensor(scans.target),
             "attributes": {name: torch.tensor(values) for name, values in scans.attributes.items()},
             "seed": seed_of(*self.seeds, step),
+            "parts": self.parts,
         }
+        if len(self.parts) == 1:
+            batch["scans"] = scans.read([scans.rows[position] for position in self.parts[0]])
+        return batch
 
 
 class _Data(lightning.LightningDataModule):
@@ -106,7 +115,7 @@ class _Data(lightning.LightningDataModule):
 
     def __init__(self, scans: Scans, training: Training, seeds: tuple[int, int]) -> None:
         super().__init__()
-        self.training, self.seeds = training, seeds
+        self.training, self.seeds, self.group = training, seeds, Group()
         self.scans, self.watched = scans, scans.part([])
         if training.validation_fraction > 0:
             trained, watched = set_apart(
@@ -116,19 +125,26 @@ class _Data(lightning.LightningDataModule):
             groups = zip(self.watched.participants, self.watched.target, strict=True)
             smaller = min(Counter(is_target for _, is_target in set(groups)).values())
             self.watched_batch_size = min(training.batch_size, 2 * smaller)
-        check_batches(self.scans.participants, self.scans.target, training.batch_size)
+        self.batch_size = possible_batch(self.scans.participants, self.scans.target, training.batch_size)
+        pairs = min(self.batch_size, self.watched_batch_size if self.watched.rows else self.batch_size) // 2
+        if pairs < training.devices:
+            raise InputError(
+                f"training.devices: {training.devices} of them cannot share a batch of {pairs} pairs of people (that is "
+                f"{'watched' if pairs < self.batch_size // 2 else 'trained on'}); set it to {pairs} or less"
+            )
 
     def train_dataloader(self) -> DataLoader:
         epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._loader(_Batches(self.scans, self.training.batch_size, *self.seeds, 0, epoch))
+        return self._loader(self.scans, self.batch_size, 0, epoch)
 
     def val_dataloader(self) -> list[DataLoader]:
         """The same views every epoch, so that the watched loss moves only because the model does."""
         if not self.watched.rows:
             return []
-        return [self._loader(_Batches(self.watched, self.watched_batch_size, *self.seeds, 1))]
+        return [self._loader(self.watched, self.watched_batch_size, 1)]
 
-    def _loader(self, batches: _Batches) -> DataLoader:
+    def _loader(self, scans: Scans, batch_size: int, *seeds: int) -> DataLoader:
+        batches = _Batches(scans, batch_size, self.training.people_in_memory, self.group, *self.seeds, *seeds)
         cuda = torch.cuda.is_available()
         # On a GPU one worker reads ahead while the device computes; on a CPU it would take a core from the network.
         return DataLoader(batches, batch_size=None, num_workers=1 if cuda else 0, pin_memory=cuda)
@@ -138,56 +154,127 @@ class _Data(lightning.LightningDataModule):
 
 
 class _Loop(lightning.LightningModule):
-    """Two views made on the device, outside autocast; then the method's losses; then Adam."""
+    """Codes of a batch, part by part; then the method's losses; the codes' gradients, part by part; then Adam."""
 
-    def __init__(self, method: GradientMethod, views: Views, training: Training, folder: Path) -> None:
+    def __init__(
+        self,
+        method: GradientMethod,
+        views: Views,
+        read: Callable[[list[int]], Tensor],
+        training: Training,
+        folder: Path,
+        group: Group,
+    ) -> None:
         super().__init__()
-        self.method, self.views, self.training_settings, self.folder = method, views, training, folder
+        self.method, self.views, self.read, self.group = method, views, read, group
+        self.training_settings, self.folder = training, folder
         self.history: list[dict[str, float]] = []
         self.automatic_optimization = False
         self._sums: dict[str, Tensor] = {}
-        self._participants: list[str] = []
         self._started = time.monotonic()
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        seed = int(batch["seed"])
-        views = self.views(batch["scans"], seed)
-        self._participants = batch["participants"]
-        # What the method draws is another stream than the views, and as stateless.
-        torch.manual_seed(seed_of(seed, 2))
-        return Batch(views, batch["target"], batch["attributes"])
-
-    def training_step(self, batch: Batch, step: int) -> None:
+    def training_step(self, batch: dict[str, Any], step: int) -> None:
         method = self.method
         encoders, *estimators = _as_list(self.optimizers())
-        encoded = method.encode(batch)
+        codes, of_last_part = self._codes(batch)
+        whole, encoded = self._heads(batch, codes)
         for _ in range(method.estimator_steps):
             for estimator in estimators:
-                self._step_of_estimator(estimator, encoded, batch)
+                self._step_of_estimator(estimator, encoded, whole)
         with self.toggled_optimizer(encoders):
-            losses = method.losses(encoded, batch)
+            losses = method.losses(encoded, whole)
             if not torch.isfinite(losses["loss"]):
                 self._refuse(batch, losses, step)
             encoders.zero_grad()
             self.manual_backward(losses["loss"])
+            gradients = {name: code.grad for name, code in codes.items() if code.grad is not None}
+            self._pass_on(gradients, of_last_part, batch["parts"][-1])
+            del of_last_part
+            for part in self._in_memory(batch, batch["parts"][:-1]):
+                self._pass_on(gradients, method.codes(part), part.members.positions)
+                del part  # before the next one is made
+            self._average_gradients(encoders)
             self.clip_gradients(encoders, self.training_settings.gradient_clip, "norm")
             encoders.step()
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
 
-    def _refuse(self, batch: Batch, losses: dict[str, Tensor], step: int) -> NoReturn:
+    def _codes(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The codes of a whole batch, which no gradient leaves; and those of this process's last part, which it does.
+
+        Memory is that of one part: all but the last are made without what a backward pass needs, and anew for it.
+        """
+        *_, last = batch["parts"]
+        whole: dict[str, Tensor] = {}
+        for part in self._in_memory(batch, batch["parts"]):
+            positions = part.members.positions
+            with torch.set_grad_enabled(torch.is_grad_enabled() and positions == last):
+                codes = self.method.codes(part)
+            del part  # before the next one is made
+            # Else autocast would hand out weights that it cast here, without gradients, where gradients are wanted.
+            torch.clear_autocast_cache()
+            for name, code in codes.items():
+                whole.setdefault(name, code.new_zeros(len(batch["target"]), *code.shape[1:]))
+                whole[name][positions] = code.detach()
+        return {name: self.group.sum(code).requires_grad_() for name, code in whole.items()}, codes
+
+    def _heads(self, batch: dict[str, Any], codes: dict[str, Tensor]) -> tuple[Batch, Any]:
+        """The batch as a whole, and what the losses read of it: the same in every process."""
+        torch.manual_seed(seed_of(batch["seed"], 3))
+        whole = Batch((), batch["target"], batch["attributes"])
+        return whole, self.method.heads(codes, whole)
+
+    def _pass_on(self, gradients: dict[str, Tensor], codes: dict[str, Tensor], positions: list[int]) -> None:
+        """From gradients of the loss by the whole batch's codes to those by the weights that made some of the codes."""
+        # Averaged over processes, of which each has the gradients of its own people alone, they are to be their sum.
+        given = [name for name, code in codes.items() if name in gradients and code.requires_grad]
+        torch.autograd.backward(
+            [codes[name] for name in given], [gradients[name][positions] * self.group.size for name in given]
+        )
+
+    def _average_gradients(self, optimizer: Any) -> None:
+        weights = (weight for group in optimizer.param_groups for weight in group["params"])
+        self.group.average(weight.grad for weight in weights if weight.grad is not None)
+
+    def _in_memory(self, batch: dict[str, Any], parts: list[list[int]]) -> Iterator[Batch]:
+        """Some of a batch's people at a time, with views made on the device; the next ones' scans are read meanwhile."""
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            scans = [reader.submit(self._scans, batch, positions) for positions in parts[:1]]
+            for number, positions in enumerate(parts):
+                part = [self._with_views(batch, positions, scans.pop().result())]
+                scans = [reader.submit(self._scans, batch, following) for following in parts[number + 1 : number + 2]]
+                # Stateless, so that what networks draw a second time is the same.
+                torch.manual_seed(seed_of(batch["seed"], 2, positions[0]))
+                yield part.pop()  # nothing here holds on to it
+
+    def _scans(self, batch: dict[str, Any], positions: list[int]) -> Tensor:
+        return batch.pop("scans") if "scans" in batch else self.read([batch["rows"][i] for i in positions])
+
+    def _with_views(self, batch: dict[str, Any], positions: list[int], scans: Tensor) -> Batch:
+        members = Members(positions, len(batch["target"]), batch["seed"])
+        with torch.autocast(self.device.type, enabled=False):
+            views = self.views(scans.to(self.device), members)
+        attributes = {name: values[positions] for name, values in batch["attributes"].items()}
+        return Batch(views, batch["target"][positions], attributes, members)
+
+    def _refuse(self, batch: dict[str, Any], losses: dict[str, Tensor], step: int) -> NoReturn:
         """Ends a training whose loss is NaN or infinite, before it reaches the weights, and keeps what it was."""
         epoch, path = self.current_epoch + 1, self.folder / "not-finite.tsv"
         terms = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
-        table = pd.DataFrame({"participant_id": self._participants, "target": batch.target.tolist()})
-        for number, view in enumerate(batch.views, start=1):
-            voxels = view.flatten(1).float()
-            table[f"view_{number}_min"], table[f"view_{number}_max"] = voxels.amin(1).tolist(), voxels.amax(1).tolist()
-        write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=terms))
+        table = pd.DataFrame({"participant_id": batch["participants"], "target": batch["target"].tolist()})
+        ranges = torch.zeros(len(table), 4, device=self.device)
+        for part in self._in_memory(batch, batch["parts"]):
+            voxels = [view.flatten(1).float() for view in part.views]
+            found = torch.stack([extreme for view in voxels for extreme in (view.amin(1), view.amax(1))], dim=1)
+            ranges[part.members.positions] = found
+            del part, voxels
+        table[["view_1_min", "view_1_max", "view_2_min", "view_2_max"]] = self.group.sum(ranges).cpu().numpy()
+        if self.group.process == 0:
+            write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=terms))
         raise InputError(
             f"training: epoch {epoch} of {self.trainer.max_epochs}, step {step + 1}: the loss is not finite ({terms}). "
             f"Lower training.learning_rate, or set training.gradient_clip. In the batch, which {path} describes: "
-            f"{', '.join(self._participants)}"
+            f"{', '.join(batch['participants'])}"
         )
 
     def _step_of_estimator(self, optimizer: Any, encoded: Any, batch: Batch) -> None:
@@ -197,11 +284,15 @@ class _Loop(lightning.LightningModule):
                 return
             optimizer.zero_grad()
             self.manual_backward(loss)
+            self._average_gradients(optimizer)
             optimizer.step()
 
-    def validation_step(self, batch: Batch, step: int) -> None:
-        loss = self.method.losses(self.method.encode(batch), batch)["loss"]
-        self.log("validation_loss", loss, on_epoch=True, batch_size=len(batch.target))
+    def validation_step(self, batch: dict[str, Any], step: int) -> None:
+        codes, _ = self._codes(batch)
+        whole, encoded = self._heads(batch, codes)
+        loss = self.method.losses(encoded, whole)["loss"]
+        self.group.average([loss])  # to the bit the same everywhere, since early stopping compares it
+        self.log("validation_loss", loss, on_epoch=True, batch_size=len(whole.target))
 
     def on_fit_start(self) -> None:
         self.views = self.views.to(self.device)
@@ -362,7 +453,7 @@ def fit(
     folder: Path,
     identity: str,
     title: str,
-) -> tuple[_History, dict[str, str]]:
+) -> tuple[_History, dict[str, Any]]:
     """Trains or solves a method; the same call goes on after an interruption.
 
     Args:
@@ -376,22 +467,32 @@ def fit(
         title: what messages call this training.
 
     Returns:
-        One row an epoch (the mean of each loss term, seconds), and the precision and device that it ran with.
+        One row an epoch (the mean of each loss term, seconds); and the precision and device that it ran with, and how
+        many people were in a batch.
 
     Raises:
-        InputError: if the batches cannot be filled, the loss of a batch is not finite, or another process is at the
-            same training.
+        InputError: if the batches cannot be filled, there are fewer GPUs than `devices`, the loss of a batch is not
+            finite, or another process is at the same training.
     """
     if isinstance(method, ClosedFormMethod):
         return _solve(method, scans, views)
     if isinstance(method, GradientMethod):
         data = _Data(scans, training, seeds)
+        if data.batch_size < training.batch_size:
+            say(f"{title}: {smaller_batch(training.batch_size, data.batch_size)}")
+        if torch.cuda.is_available() and torch.cuda.device_count() < training.devices:
+            raise InputError(
+                f"training.devices: {training.devices} GPUs are asked for, this command was given "
+                f"{torch.cuda.device_count()}; ask the scheduler for as many, or lower it"
+            )
         with exclusive(folder.with_suffix(".lock")):
-            return _descend(method, data, views, folder, _resume_point(folder, identity, title), title)
+            checkpoint = _resume_point(folder, identity, title)
+            work = partial(_descend, method, data, views, folder, checkpoint, title)
+            return in_processes(training.devices, work)
     raise TypeError(f"{type(method).__name__} is neither a GradientMethod nor a ClosedFormMethod")
 
 
-def _solve(method: ClosedFormMethod, scans: Scans, views: Views) -> tuple[_History, dict[str, str]]:
+def _solve(method: ClosedFormMethod, scans: Scans, views: Views) -> tuple[_History, dict[str, Any]]:
     """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
     started = time.monotonic()
 
@@ -404,22 +505,29 @@ def _solve(method: ClosedFormMethod, scans: Scans, views: Views) -> tuple[_Histo
 
 
 def _descend(
-    method: GradientMethod, data: _Data, views: Views, folder: Path, checkpoint: Path | None, title: str
-) -> tuple[_History, dict[str, str]]:
-    """Trains by gradients, from a checkpoint on if there is one, and leaves the method with its final weights."""
-    training = data.training
+    method: GradientMethod, data: _Data, views: Views, folder: Path, checkpoint: Path | None, title: str, group: Group
+) -> tuple[_History, dict[str, Any]]:
+    """Trains by gradients, from a checkpoint on if there is one, and leaves the method with its final weights.
+
+    Each process of a group does all of it, on its people of each batch; the first one writes and speaks.
+    """
+    training, first = data.training, group.process == 0
+    data.group = group
     # Channels last is what bfloat16 convolutions compute fastest in, on CPUs and GPUs.
     axes = data.scans.read(data.scans.rows[:1]).ndim - 2
     memory_format = torch.channels_last_3d if axes == 3 else torch.channels_last
     method = method.to(memory_format=memory_format)  # type: ignore[call-overload]
-    loop = _Loop(method, views, training, folder)
-    callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)]
-    best = None
+    loop = _Loop(method, views, data.scans.read, training, folder, group)
+    callbacks: list[lightning.Callback] = [_EveryEpoch(folder, title)] if first else []
+    stops_early = training.patience is not None
     if training.patience is not None:
-        best = ModelCheckpoint(
-            folder, "best", monitor="validation_loss", save_weights_only=True, enable_version_counter=False
+        callbacks.append(EarlyStopping("validation_loss", patience=training.patience))
+    if stops_early and first:
+        callbacks.append(
+            ModelCheckpoint(
+                folder, "best", monitor="validation_loss", save_weights_only=True, enable_version_counter=False
+            )
         )
-        callbacks += [EarlyStopping("validation_loss", patience=training.patience), best]
     precision = _precision(training)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -428,31 +536,32 @@ def _descend(
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
             accelerator="cuda" if torch.cuda.is_available() else "cpu",  # other kinds lack float64, which losses need
-            devices=1,
+            devices=[group.process] if torch.cuda.is_available() else 1,
             precision=precision,  # type: ignore[arg-type]
             callbacks=callbacks,
             plugins=[_AtomicCheckpoints()],
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             logger=False,
-            enable_checkpointing=True,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_checkpointing=first,
+            enable_progress_bar=first and sys.stderr.isatty(),
             enable_model_summary=False,
             default_root_dir=folder,
         )
         try:
-            if best is None or not _stopped_early(loop, checkpoint):
+            if not stops_early or not _stopped_early(loop, checkpoint):
                 trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:
             # Lightning's exception would exit with status 0, as if the model were there.
             say(f"{title}: stopped by a signal; the same command goes on from the last epoch")
             raise SystemExit(128 + signal.SIGTERM) from None
-    if best is not None:
+    if stops_early and first:
         try:
             loop.load_state_dict(_read_checkpoint(folder / "best.ckpt")["state_dict"])
         except InputError as error:
             raise InputError(f"{title}: {error}; delete {folder} and run again") from error
-    return loop.history, {"precision": precision, "device": str(trainer.strategy.root_device)}
+    device = str(trainer.strategy.root_device)
+    return loop.history, {"precision": precision, "device": device, "batch_size": data.batch_size}
 
 
 def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:

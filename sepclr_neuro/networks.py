@@ -28,6 +28,7 @@ _AVERAGE = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 STRIDED_CHANNELS = (32, 64, 128, 256, 512)
+_GROUPS = 8
 
 
 class _PatchStem(nn.Linear):
@@ -92,7 +93,7 @@ class LightEncoder(nn.Module):
             else:
                 layers.append(convolution(before, width, kernel_size=3, stride=2, padding=1))
                 grid = [math.ceil(size / 2) for size in grid]
-            layers += [nn.GroupNorm(8, width), nn.ReLU(inplace=True)]
+            layers += [nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
             before = width
         self.features = nn.Sequential(*layers)
         self.pooled = pooled
@@ -159,6 +160,20 @@ def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
 
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
+    encoder = _build_encoder(network, input_shape, dim)
+    return _in_groups(encoder) if network.normalisation == "group" else encoder
+
+
+def _in_groups(network: nn.Module) -> nn.Module:
+    """GroupNorm in the place of each BatchNorm; MONAI's ResNet does not pass its own setting on to its blocks."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                setattr(module, name, nn.GroupNorm(_GROUPS, child.num_features))
+    return network
+
+
+def _build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     spatial_dims, pooled = len(input_shape) - 1, network.pooling == "mean"
     if network.name == "linear":
         return LinearEncoder(input_shape, dim, network.patch, network.dropout)
@@ -230,7 +245,7 @@ class Decoder(nn.Module):
 
         def activation(width: int) -> list[nn.Module]:
             if light:
-                return [nn.GroupNorm(8, width), nn.ReLU(inplace=True)]
+                return [nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
             return [_BATCH_NORM[axes](width), nn.LeakyReLU(0.2, inplace=True)]
 
         layers = activation(channels[-1])
@@ -261,7 +276,8 @@ def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn
         return LinearDecoder(output_shape, dim, network.patch)
     if network.name == "light":
         return Decoder("light", output_shape, network.channels, dim, network.patch)
-    return Decoder("strided", output_shape, STRIDED_CHANNELS, dim)
+    decoder = Decoder("strided", output_shape, STRIDED_CHANNELS, dim)
+    return _in_groups(decoder) if network.normalisation == "group" else decoder
 
 
 class Projector(nn.Sequential):

@@ -1,14 +1,16 @@
-"""Which people share a batch: balanced, nobody twice, and the same after a resume."""
+"""Which people share a batch: balanced, nobody twice, and the same after a resume; and who of it is in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from sepclr_neuro.errors import InputError
 
-__all__ = ["balanced_batches", "check_batches", "seed_of", "set_apart"]
+__all__ = ["Members", "balanced_batches", "parts", "possible_batch", "seed_of", "set_apart", "smaller_batch"]
 
 
 def seed_of(*parts: int) -> int:
@@ -21,26 +23,31 @@ def seed_of(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
-def check_batches(participants: Sequence[str], target: Sequence[bool], batch_size: int) -> None:
-    """Refuses, before any training, batches that the people at hand cannot fill.
+def possible_batch(participants: Sequence[str], target: Sequence[bool], batch_size: int) -> int:
+    """People in a batch: as many as are asked for, or everybody of the smaller group and as many of the larger one.
 
     Raises:
-        InputError: if a group has fewer people than half a batch.
+        InputError: if a group has fewer than 2 people.
     """
-    half = batch_size // 2
     sizes = {
         name: len({person for person, is_target in zip(participants, target, strict=True) if is_target == flag})
         for name, flag in (("background", False), ("target", True))
     }
     smaller = min(sizes.values())
-    if smaller < half:
-        advice = (
-            f"set it to {2 * smaller} or less" if smaller >= 2 else "each group needs at least 2 people to train on"
-        )
+    if smaller < 2:
         raise InputError(
-            f"training.batch_size: {batch_size} needs {half} people of each group, each once in a batch, but there are "
-            f"{sizes['background']} background and {sizes['target']} target people to train on; {advice}"
+            f"training.batch_size: a batch needs 2 people of each group, each once, but there are "
+            f"{sizes['background']} background and {sizes['target']} target people to train on"
         )
+    return min(batch_size, 2 * smaller)
+
+
+def smaller_batch(asked: int, possible: int) -> str:
+    """What is said where batches are smaller than asked for."""
+    return (
+        f"training.batch_size: {possible} instead of {asked}, twice the {possible // 2} people of the smaller group, "
+        "since nobody is in a batch twice"
+    )
 
 
 def set_apart(
@@ -88,20 +95,16 @@ def balanced_batches(
     Args:
         participants: the person behind each scan.
         target: whether each scan is a patient's.
-        batch_size: scans a batch, even.
+        batch_size: scans a batch, even, no more than :func:`possible_batch` says.
         seed: as made by :func:`seed_of` from seed, fold and epoch.
 
     Returns:
         Lists of positions in ``participants``, background first.
 
-    Raises:
-        InputError: if a group has fewer people than half a batch.
-
     >>> batches = balanced_batches(["a", "b", "c", "d", "e", "f"], [False] * 4 + [True] * 2, 4, seed=0)
     >>> [len(batch) for batch in batches]
     [4, 4]
     """
-    check_batches(participants, target, batch_size)
     rng = np.random.default_rng(seed)
     half = batch_size // 2
     groups: list[dict[str, list[int]]] = [{}, {}]
@@ -128,3 +131,43 @@ def _draw(people: list[str], size: int, steps: int, rng: np.random.Generator) ->
         draws.append(queue[:size])
         queue = queue[size:]
     return draws
+
+
+# --- a batch that is larger than memory --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Members:
+    """Those people of a batch whose scans are in memory, and random numbers that do not depend on who else is.
+
+    Numbers are drawn for the whole batch, in one order, and the members' are picked.
+    """
+
+    positions: list[int]
+    """In the batch."""
+    batch_size: int
+    seed: int
+    """Of all that is drawn for this batch."""
+
+    @classmethod
+    def all_of(cls, batch_size: int, seed: int) -> Members:
+        """The whole batch."""
+        return cls(list(range(batch_size)), batch_size, seed)
+
+    def pick(self, drawn: Tensor) -> Tensor:
+        """The members' rows of what was drawn for the batch: [batch_size, ...] -> [B, ...]."""
+        return drawn[self.positions]
+
+
+def parts(batch_size: int, at_once: int, process: int = 0, processes: int = 1) -> list[list[int]]:
+    """Positions in a balanced batch of the people whose scans a process has in memory at once, half of each group.
+
+    >>> parts(8, 4)
+    [[0, 1, 4, 5], [2, 3, 6, 7]]
+    >>> parts(6, 6, process=1, processes=2)
+    [[1, 4]]
+    """
+    half = batch_size // 2
+    pairs = range(process, half, processes)
+    blocks = [pairs[start : start + at_once // 2] for start in range(0, len(pairs), at_once // 2)]
+    return [[*block, *(half + position for position in block)] for block in blocks]

@@ -23,7 +23,7 @@ from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import build_method, write_model
 from sepclr_neuro.provenance import file_name, made_by
-from sepclr_neuro.sampling import seed_of
+from sepclr_neuro.sampling import Members, seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import fingerprint, read_json, sha256
@@ -45,9 +45,9 @@ class VolumeViews:
     def plain(self, scans: Tensor) -> Tensor:
         return self.standardisation.apply(scans)
 
-    def __call__(self, scans: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
         volumes = self.plain(scans)
-        first, second = (augment(volumes, self.augmentation, seed_of(seed, view)) for view in (0, 1))
+        first, second = (augment(volumes, self.augmentation, seed_of(members.seed, view), members) for view in (0, 1))
         return first, second
 
 

@@ -92,11 +92,18 @@ def test_people_to_implant_into_need_no_diagnosis(study: dict[str, Any]) -> None
 def test_damaged_volumes_and_impossible_batches_are_told_together(study: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "p03.nii.gz").write_text("<html>")
     (tmp_path / "p04.nii.gz").write_bytes(b"")
-    problems = errors(configuration(cohort=study, training={"batch_size": 16}, **TARGETS))
+    training = {"batch_size": 4, "validation_fraction": 0.1}
+    problems = errors(configuration(cohort=study, training=training, **TARGETS))
     assert len(problems) == 4
     assert problems[0].startswith("p03: ")
     assert problems[1].startswith("p04: ")
-    assert problems[2].startswith("sepclr-k-jem, fold 0: training.batch_size: 16 needs 8 people of each group")
+    assert problems[2].startswith("sepclr-k-jem, fold 0: validation_fraction: 0.1 leaves")
+
+
+def test_batches_larger_than_the_smaller_group_are_told(study: dict[str, Any]) -> None:
+    text = check(configuration(cohort=study, training={"batch_size": 256}, **TARGETS))
+    assert "sepclr-k-jem, fold 0: training.batch_size: " in text
+    assert " instead of 256, twice the " in text
 
 
 def test_an_atlas_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -134,7 +141,6 @@ def test_a_grid_or_a_column_that_simulated_volumes_lack_is_refused() -> None:
     ("training", "message"),
     [
         ({"batch_size": 4, "validation_fraction": 0.1}, "validation_fraction: 0.1 leaves 1 background people to watch"),
-        ({"batch_size": 12, "validation_fraction": 0.4}, "batch_size: 12 needs 6 people of each group"),
     ],
 )
 def test_people_whose_loss_is_watched_are_not_trained_on(training: dict[str, Any], message: str) -> None:

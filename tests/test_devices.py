@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -30,13 +31,13 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_two_commands_take_two_gpus_and_free_them(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with devices.free_gpu(two_gpus) as first:
+    with devices.free_gpus(locks=two_gpus) as first:
         assert os.environ["CUDA_VISIBLE_DEVICES"] == first == "GPU-one"
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # the second command has an environment of its own
-        with devices.free_gpu(two_gpus) as second:
+        with devices.free_gpus(locks=two_gpus) as second:
             assert second == "GPU-two"
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    with devices.free_gpu(two_gpus) as again:
+    with devices.free_gpus(locks=two_gpus) as again:
         assert again == "GPU-one"
 
 
@@ -46,7 +47,7 @@ def test_a_third_command_waits_for_whichever_is_free_first(
     release = threading.Event()
     code = (
         "import sys; from pathlib import Path; from sepclr_neuro import devices\n"
-        "with devices.free_gpu(Path(sys.argv[1])) as gpu: print(gpu, flush=True); sys.stdin.readline()"
+        "with devices.free_gpus(locks=Path(sys.argv[1])) as gpu: print(gpu, flush=True); sys.stdin.readline()"
     )
     others = []
     for expected in ("GPU-one", "GPU-two"):
@@ -60,7 +61,7 @@ def test_a_third_command_waits_for_whichever_is_free_first(
     killer = threading.Thread(target=lambda: (release.wait(10), others[1].kill()))
     killer.start()
     monkeypatch.setattr(devices.time, "sleep", lambda _: release.set())
-    with devices.free_gpu(two_gpus) as third:
+    with devices.free_gpus(locks=two_gpus) as third:
         assert third == "GPU-two"
     assert capsys.readouterr().out == "all 2 GPUs are held by other commands; waiting for one\n"
     killer.join()
@@ -68,9 +69,30 @@ def test_a_third_command_waits_for_whichever_is_free_first(
     others[1].communicate(timeout=10)
 
 
+def test_a_command_of_two_gpus_holds_none_while_it_waits(
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.ExitStack() as held:
+        held.enter_context(devices.free_gpus(locks=two_gpus))
+
+        def meanwhile(_: float) -> None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            with devices.free_gpus(locks=two_gpus) as other:
+                assert other == "GPU-two"
+            held.close()
+
+        monkeypatch.setattr(devices.time, "sleep", meanwhile)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        with devices.free_gpus(2, two_gpus) as both:
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == both == "GPU-one,GPU-two"
+    assert capsys.readouterr().out == "all but 1 of 2 GPUs are held by other commands; waiting for 2\n"
+    with pytest.raises(InputError, match=r"training\.devices: 3 GPUs are asked for, this machine has 2"):
+        devices.free_gpus(3, two_gpus).__enter__()
+
+
 def test_a_schedulers_choice_stands(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    with devices.free_gpu(two_gpus) as gpu:
+    with devices.free_gpus(locks=two_gpus) as gpu:
         assert gpu is None
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
@@ -79,7 +101,7 @@ def test_a_schedulers_choice_stands(two_gpus: Path, monkeypatch: pytest.MonkeyPa
 def test_nothing_happens_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with devices.free_gpu(tmp_path) as gpu:
+    with devices.free_gpus(locks=tmp_path) as gpu:
         assert gpu is None
     assert list(tmp_path.iterdir()) == []
 

@@ -268,9 +268,17 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_batches_that_cannot_be_filled_name_the_benchmarks_own_key(tmp_path: Path) -> None:
-    config, results = tiny(tmp_path, {"simclr": {}}, training={"epochs": 1, "batch_size": 64})
-    with pytest.raises(InputError, match=r"^digits.training.batch_size: 64 needs 32 people"):
+def test_batches_are_no_larger_than_there_are_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training = {"epochs": 1, "batch_size": 64, "people_in_memory": 6}
+    config, results = tiny(tmp_path, {"simclr": {}}, training=training)
+    run_method(config, results, "simclr", 0)
+    assert "training.batch_size: 40 instead of 64" in capsys.readouterr().err
+    assert read_json(results.digits_run("simclr", 0))["batch_size"] == 40
+
+
+def test_a_training_that_fails_names_the_benchmarks_own_key(tmp_path: Path) -> None:
+    config, results = tiny(tmp_path, {"simclr": {}}, training={"epochs": 1, "validation_fraction": 0.05})
+    with pytest.raises(InputError, match=r"^digits.training.validation_fraction: 0.05 leaves"):
         run_method(config, results, "simclr", 0)
 
 

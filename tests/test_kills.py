@@ -16,8 +16,12 @@ from tests.small_run import small_run
 from tests.test_volumes import SMALL, make_cohort
 
 SMALL_SEPCLR = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
-# One optimiser; an estimator with its own; a decoder and a discriminator with its own.
-METHODS: dict[str, dict[str, Any]] = {"sepclr-k-jem": SMALL_SEPCLR, "sepclr-tc": SMALL_SEPCLR, "convae": {}}
+# One optimiser; an estimator with its own, in batches larger than memory; a decoder and a discriminator with its own.
+METHODS: dict[str, dict[str, Any]] = {
+    "sepclr-k-jem": SMALL_SEPCLR,
+    "sepclr-tc": SMALL_SEPCLR | {"training": {"people_in_memory": 2}},
+    "convae": {},
+}
 
 
 def small(folder: Path, method: str) -> tuple[Config, Results]:

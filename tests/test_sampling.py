@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sepclr_neuro.errors import InputError
-from sepclr_neuro.sampling import balanced_batches, seed_of
+from sepclr_neuro.sampling import balanced_batches, possible_batch, seed_of
 
 
 def people(background: int, target: int, scans: int = 1) -> tuple[list[str], list[bool]]:
@@ -53,7 +53,8 @@ def test_the_seed_decides() -> None:
     assert len({seed_of(*parts) for parts in np.ndindex(5, 5, 5)}) == 125
 
 
-def test_an_impossible_batch_is_refused_with_the_largest_possible() -> None:
+def test_the_largest_batch_is_twice_the_smaller_group() -> None:
     names, flags = people(20, 3, scans=4)
-    with pytest.raises(InputError, match=r"training\.batch_size: 8 needs 4.*20 background and 3 target.*6 or less"):
-        balanced_batches(names, flags, 8, seed=0)
+    assert [possible_batch(names, flags, size) for size in (4, 6, 8, 256)] == [4, 6, 6, 6]
+    with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people .*20 background and 1 target"):
+        possible_batch(*people(20, 1, scans=4), 4)

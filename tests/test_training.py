@@ -137,9 +137,13 @@ def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Pat
     assert history["validation_loss"].iloc[-1] > history["validation_loss"].min()
 
 
-def test_batches_that_cannot_be_filled_are_refused_before_training(tmp_path: Path) -> None:
+def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 16})
-    with pytest.raises(InputError, match=r"training\.batch_size: 16 needs 8 people of each group"):
+    cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
+    patients = [scan for scan in read_fold(results, 0).train if int(scan[4:]) % 2]
+    cohort.loc[cohort["scan_id"].isin(patients[1:]), "group"] = "background"
+    write_tsv(results.cohort, cohort)
+    with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people of each group"):
         train_fold(config, results, METHOD, 0)
     assert not results.checkpoints(METHOD, 0).exists()
 

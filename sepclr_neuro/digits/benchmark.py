@@ -58,7 +58,7 @@ def run_method(config: Config, results: Results, method: str, repetition: int) -
         history, how = fit(
             model,
             Scans(
-                read=lambda rows: train.images[rows],
+                read=train.images.__getitem__,
                 rows=list(range(len(train.images))),
                 participants=[f"image-{row}" for row in range(len(train.images))],
                 target=train.target.tolist(),

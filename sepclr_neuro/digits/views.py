@@ -14,6 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from sepclr_neuro.config import ImageViews
+from sepclr_neuro.sampling import Members
 
 __all__ = ["AsTheyAre", "RandomViews", "adjust_colour", "crop_and_resize", "image_views"]
 
@@ -33,8 +34,10 @@ class RandomViews:
     def plain(self, scans: Tensor) -> Tensor:
         return scans
 
-    def __call__(self, scans: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        first, second = image_views(scans.repeat(2, 1, 1, 1), self.settings, seed).chunk(2)
+    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
+        of_both = [*members.positions, *(members.batch_size + position for position in members.positions)]
+        twice = Members(of_both, 2 * members.batch_size, members.seed)
+        first, second = image_views(scans.repeat(2, 1, 1, 1), self.settings, members.seed, twice).chunk(2)
         return first, second
 
 
@@ -48,25 +51,32 @@ class AsTheyAre:
     def plain(self, scans: Tensor) -> Tensor:
         return scans
 
-    def __call__(self, scans: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
         return scans, scans
 
 
-def image_views(images: Tensor, settings: ImageViews, seed: int) -> Tensor:
-    """One random view of each image [B, 3, H, W], 0 to 1; the same seed gives the same views: [B, 3, size, size]."""
-    rng = torch.Generator().manual_seed(seed)
-    batch, device = len(images), images.device
+def image_views(images: Tensor, settings: ImageViews, seed: int, members: Members | None = None) -> Tensor:
+    """One random view of each image [B, 3, H, W], 0 to 1; the same seed gives the same views: [B, 3, size, size].
 
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(batch, generator=rng)
+    Args:
+        images: [B, 3, H, W], 0 to 1.
+        settings: the section `digits.views` of the configuration.
+        seed: draws all random parameters, on the CPU.
+        members: whose images of a batch these are; None for a whole batch.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    members, device = members or Members.all_of(len(images), seed), images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return members.pick(low + (high - low) * torch.rand(members.batch_size, *shape, generator=rng))
 
     def happens(probability: float) -> Tensor:
-        return torch.rand(batch, generator=rng) < probability
+        return members.pick(torch.rand(members.batch_size, generator=rng) < probability)
 
     ratio = torch.exp(uniform(math.log(3 / 4), math.log(4 / 3)))
     area = uniform(*settings.crop_area)
     sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], dim=1).clamp(max=1)
-    corner = (1 - sides) * torch.rand(batch, 2, generator=rng)
+    corner = (1 - sides) * uniform(0, 1, 2)
     flipped = happens(settings.flip_probability)
     views = crop_and_resize(images, corner.to(device), sides.to(device), flipped.to(device), settings.size)
 

@@ -10,31 +10,52 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method"]
+from sepclr_neuro.sampling import Members, seed_of
+
+__all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some training people.
+    """Some training people: those whom a step learns from together, or those of them who are in memory at once.
 
     Attributes:
-        views: two augmented views of the same people, each [B, C, *spatial], standardised.
+        views: two augmented views of the same people, each [B, C, *spatial], standardised; none of a batch whose codes
+            are there already.
         target: whether each is a patient, [B] bool.
         attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
             where a value is missing.
+        members: who of a larger batch these are; None for all of a batch.
 
     Raises:
         ValueError: if a group is missing, over which every method of this project would take an empty mean.
     """
 
-    views: tuple[Tensor, Tensor]
+    views: tuple[Tensor, ...]
     target: Tensor
     attributes: dict[str, Tensor] = field(default_factory=dict)
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         if self.target.all() or not self.target.any():
             missing = "control" if self.target.any() else "patient"
             raise ValueError(f"the batch holds no {missing}; draw balanced batches")
+
+    def normal(self, width: int) -> Tensor:
+        """Standard normal numbers, [B, width]: the same for a person at each call, whoever else is in memory."""
+        members = self.members or Members.all_of(len(self.target), torch.initial_seed())
+        rng = torch.Generator().manual_seed(seed_of(members.seed, 4))
+        return members.pick(torch.randn(members.batch_size, width, generator=rng)).to(self.target.device)
+
+
+def by_person(of_views: dict[str, Tensor]) -> dict[str, Tensor]:
+    """From one view after the other to one row a person: [2 B, d] -> [B, 2, d]."""
+    return {name: code.unflatten(0, (2, -1)).transpose(0, 1) for name, code in of_views.items()}
+
+
+def by_view(of_people: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The way back: [B, 2, d] -> [2 B, d]."""
+    return {name: code.transpose(0, 1).flatten(0, 1) for name, code in of_people.items()}
 
 
 class Method(nn.Module, ABC):
@@ -63,9 +84,15 @@ class Method(nn.Module, ABC):
 class GradientMethod(Method):
     """A method that descends on a loss, batch by batch.
 
-    A batch is encoded once. First the method's estimators, if it has any, take ``estimator_steps`` steps of their own
-    Adam on the detached code; then all other parameters take one step on ``losses`` with the estimators frozen. Random
-    numbers may be drawn from torch's global generator: the loop seeds it before each batch.
+    A batch is encoded once: ``codes`` looks at each person alone, a few of them in memory at a time, ``heads`` at the
+    codes of the whole batch. First the method's estimators, if it has any, take ``estimator_steps`` steps of their own
+    Adam on the detached code; then all other parameters take one step on ``losses`` with the estimators frozen.
+
+    Where a batch is larger than memory, ``codes`` runs twice: once to know what the loss makes of all codes together,
+    once more, a few people at a time, to pass the gradients of the codes on to the networks (gradient caching: Gao et
+    al., RepL4NLP 2021, https://arxiv.org/abs/2101.06983). Random numbers may be drawn from torch's global generator,
+    which the loop seeds before each call of ``codes`` and of ``heads``, and in ``codes`` from ``Batch.normal``, by which
+    they do not depend on how many people are in memory.
     """
 
     estimator_steps: int = 1
@@ -74,12 +101,23 @@ class GradientMethod(Method):
     """Of the estimators' Adam."""
 
     @abstractmethod
+    def codes(self, part: Batch) -> dict[str, Tensor]:
+        """All that is made of each person's views alone, one row a person, [B, ...]. Runs under autocast.
+
+        Nothing large: the codes of a whole batch are in memory together.
+        """
+
+    def heads(self, codes: dict[str, Tensor], batch: Batch) -> Any:
+        """What the losses read, of the codes of a whole batch; here may be what looks at the batch, such as BatchNorm."""
+        return codes
+
     def encode(self, batch: Batch) -> Any:
-        """All that the networks make of a batch and the losses read. Runs under autocast."""
+        """Codes and heads of a batch that is in memory as a whole."""
+        return self.heads(self.codes(batch), batch)
 
     @abstractmethod
     def losses(self, encoded: Any, batch: Batch) -> dict[str, Tensor]:
-        """Loss terms in float32; ``loss`` is what is minimised, the others are logged beside it."""
+        """Loss terms in float32, without a look at the views; ``loss`` is what is minimised, the others are logged."""
 
     def estimator_loss(self, encoded: Any, batch: Batch) -> Tensor | None:
         """What the estimators minimise on the detached code, in float32; None where a batch teaches them nothing."""

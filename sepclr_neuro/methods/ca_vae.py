@@ -36,8 +36,8 @@ class Code(NamedTuple):
     salient_mean: Tensor
     salient_log_variance: Tensor
     salient: Tensor
-    reconstruction: Tensor
-    """[B, C, *spatial]."""
+    error: Tensor
+    """Squared error of the reconstruction, [B]."""
 
 
 class CVAE(GradientMethod):
@@ -68,14 +68,23 @@ class CVAE(GradientMethod):
     def salient_norm(self, volumes: Tensor) -> Tensor:
         return self.salient_encoder(volumes).chunk(2, dim=1)[0].square().sum(dim=1)
 
-    def encode(self, batch: Batch) -> Code:
-        volumes = batch.views[0]
+    def codes(self, part: Batch) -> dict[str, Tensor]:
+        volumes = part.views[0]
         c_mean, c_log_variance = precise(self.common_encoder(volumes)).chunk(2, dim=1)
         s_mean, s_log_variance = precise(self.salient_encoder(volumes)).chunk(2, dim=1)
-        s_log_variance = self.salient_log_variance(s_log_variance, batch.target)
-        c, s = _draw(c_mean, c_log_variance), _draw(s_mean, s_log_variance)
-        decoded = self.decoder(torch.cat([c, s * batch.target[:, None]], dim=1))
-        return Code(c_mean, c_log_variance, c, s_mean, s_log_variance, s, precise(decoded))
+        s_log_variance = self.salient_log_variance(s_log_variance, part.target)
+        noise = part.normal(c_mean.shape[1] + s_mean.shape[1]).to(c_mean)
+        c_noise, s_noise = noise.tensor_split([c_mean.shape[1]], dim=1)
+        c, s = (
+            mean + (0.5 * log_variance).exp() * drawn
+            for mean, log_variance, drawn in ((c_mean, c_log_variance, c_noise), (s_mean, s_log_variance, s_noise))
+        )
+        decoded = self.decoder(torch.cat([c, s * part.target[:, None]], dim=1))
+        error = (precise(volumes) - precise(decoded)).square().flatten(start_dim=1).sum(dim=1)
+        return Code(c_mean, c_log_variance, c, s_mean, s_log_variance, s, error)._asdict()
+
+    def heads(self, codes: dict[str, Tensor], batch: Batch) -> Code:
+        return Code(**codes)
 
     def salient_log_variance(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The log variance of the salient code, [B, d], of what the encoder predicts."""
@@ -92,7 +101,7 @@ class CVAE(GradientMethod):
         c_divergence = kl_to_standard_normal(code.common_mean, code.common_log_variance)
         s_divergence = kl_to_standard_normal(code.salient_mean, code.salient_log_variance)
         terms = {
-            "reconstruction": (precise(batch.views[0]) - code.reconstruction).square().sum(),
+            "reconstruction": code.error.sum(),
             "common_divergence": c_divergence.sum(),
             "salient_divergence": s_divergence[batch.target].sum(),
         }
@@ -191,7 +200,3 @@ class SepVAE(ConVAE):
             "classification": settings.gamma,
         }
         return terms, weights | own
-
-
-def _draw(mean: Tensor, log_variance: Tensor) -> Tensor:
-    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
 from sepclr_neuro.losses import info_nce, outside_autocast, precise
-from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, by_person, by_view
 from sepclr_neuro.networks import Projector, build_encoder
 from sepclr_neuro.registry import CPCASettings, MethodSettings, PCASettings, SimCLRSettings, SupervisedSettings
 
@@ -47,12 +47,12 @@ class SimCLR(GradientMethod):
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         return {"single": self.encoder(volumes)}
 
-    def encode(self, batch: Batch) -> Tensor:
-        return self.encoder(torch.cat(batch.views))
+    def codes(self, part: Batch) -> dict[str, Tensor]:
+        return by_person(self.represent(torch.cat(part.views)))
 
     @outside_autocast
-    def losses(self, encoded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        first, second = self.projector(precise(encoded)).chunk(2)
+    def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        first, second = self.projector(precise(by_view(encoded)["single"])).chunk(2)
         return {"loss": info_nce(first, second, self.settings.temperature)}
 
 
@@ -69,12 +69,12 @@ class Supervised(GradientMethod):
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         return {"single": self.encoder(volumes)}
 
-    def encode(self, batch: Batch) -> Tensor:
-        return self.encoder(torch.cat(batch.views))
+    def codes(self, part: Batch) -> dict[str, Tensor]:
+        return by_person(self.represent(torch.cat(part.views)))
 
     @outside_autocast
-    def losses(self, encoded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        logits = self.classifier(precise(encoded))[:, 0]
+    def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        logits = self.classifier(precise(by_view(encoded)["single"]))[:, 0]
         target = batch.target.repeat(2).to(logits.dtype)
         return {"loss": functional.binary_cross_entropy_with_logits(logits, target)}
 

@@ -19,7 +19,7 @@ from sepclr_neuro.losses import (
     precise,
     uniformity,
 )
-from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
 from sepclr_neuro.networks import Projector, build_encoder
 from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
 
@@ -109,8 +109,11 @@ class SepCLR(GradientMethod):
         projected = free if self.salient_projector is None else self.salient_projector(free)
         return torch.cat([owned, projected], dim=1)
 
-    def encode(self, batch: Batch) -> Heads:
-        both = self.represent(torch.cat(batch.views))
+    def codes(self, part: Batch) -> dict[str, Tensor]:
+        return by_person(self.represent(torch.cat(part.views)))
+
+    def heads(self, codes: dict[str, Tensor], batch: Batch) -> Heads:
+        both = by_view(codes)
         # Heads in float32: bfloat16 has too few digits for distances between neighbours.
         with torch.autocast(batch.target.device.type, enabled=False):
             common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)

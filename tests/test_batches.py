@@ -1,0 +1,262 @@
+"""A batch that is larger than memory, or shared by several processes, teaches what it teaches as a whole."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sepclr_neuro import volumes
+from sepclr_neuro.augmentation import augment
+from sepclr_neuro.config import Augmentation, ImageViews, Network, parse_config
+from sepclr_neuro.digits.views import RandomViews
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.methods import sepclr
+from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.models import load_model
+from sepclr_neuro.registry import METHODS
+from sepclr_neuro.sampling import Members, parts
+from sepclr_neuro.storage import read_json, read_tsv
+from sepclr_neuro.training import train_fold
+from tests.small_run import small_run
+
+TRAINED = [name for name, entry in METHODS.items() if entry.settings.trained]
+SEPCLR = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
+ONE_STEP = {"epochs": 1, "batch_size": 8, "precision": "float32"}  # of all 8 people that a fold of 16 trains on
+
+
+def gradients(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, training: dict[str, Any], **settings: Any
+) -> list[torch.Tensor]:
+    """What each optimiser got at each of its steps."""
+    taken: list[torch.Tensor] = []
+    step = torch.optim.Adam.step
+
+    def spy(adam: torch.optim.Adam, *given: Any, **more: Any) -> Any:
+        taken.extend(p.grad.clone() for group in adam.param_groups for p in group["params"] if p.grad is not None)
+        return step(adam, *given, **more)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    config, results = small_run(folder, methods={method: settings}, training=training)
+    train_fold(config, results, method, 0)
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    return taken
+
+
+def assert_alike(one: list[torch.Tensor], other: list[torch.Tensor], share: float) -> None:
+    """Differences are small beside the largest gradient of the same weights, or of any (before BatchNorm some are 0)."""
+    assert len(one) == len(other) > 0
+    largest = max(float(a.abs().max()) for a in one)
+    for a, b in zip(one, other, strict=True):
+        assert float((a - b).abs().max()) <= share * max(float(a.abs().max()), 1e-2 * largest)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_gradients_in_parts_are_those_of_the_whole_batch(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every term, estimators' steps included, with random views."""
+    own: dict[str, Any] = SEPCLR if method.startswith("sepclr") else {}
+    if method.endswith("vae"):
+        own = {"augmentation": {"noise_probability": 1.0, "affine_probability": 0.5}}
+    whole = gradients(tmp_path / "whole", monkeypatch, method, ONE_STEP, **own)
+    in_parts = gradients(tmp_path / "parts", monkeypatch, method, ONE_STEP | {"people_in_memory": 2}, **own)
+    assert_alike(whole, in_parts, 1e-4)
+    uneven = gradients(tmp_path / "uneven", monkeypatch, method, ONE_STEP | {"people_in_memory": 6}, **own)
+    assert_alike(whole, uneven, 1e-4)
+
+
+def test_another_encoder_is_as_exact_where_each_scan_is_normalised_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = SEPCLR | {"network": {"name": "strided", "normalisation": "group"}}
+    whole = gradients(tmp_path / "whole", monkeypatch, "sepclr-k-jem", ONE_STEP, **own)
+    in_parts = gradients(tmp_path / "parts", monkeypatch, "sepclr-k-jem", ONE_STEP | {"people_in_memory": 4}, **own)
+    assert_alike(whole, in_parts, 1e-3)
+
+
+def test_attributes_are_compared_across_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = SEPCLR | {"attributes": {"sans": "continuous"}}
+    whole = gradients(tmp_path / "whole", monkeypatch, "sepclr-k-jem", ONE_STEP, **own)
+    in_parts = gradients(tmp_path / "parts", monkeypatch, "sepclr-k-jem", ONE_STEP | {"people_in_memory": 2}, **own)
+    assert_alike(whole, in_parts, 1e-4)
+
+
+def test_bfloat16_has_gradients_in_parts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast keeps the weights that it cast in the pass without gradients; every part must have some."""
+    half = ONE_STEP | {"precision": "bfloat16"}
+    whole = gradients(tmp_path / "whole", monkeypatch, "sepclr-k-jem", half, **SEPCLR)
+    in_parts = gradients(tmp_path / "parts", monkeypatch, "sepclr-k-jem", half | {"people_in_memory": 4}, **SEPCLR)
+    assert len(whole) == len(in_parts)
+    for a, b in zip(whole, in_parts, strict=True):
+        if float(a.norm()) > 1e-2:
+            assert float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)) > 0.97
+
+
+def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    seen: list[int] = []
+    read_rows, codes = volumes.VolumeCache.read, sepclr.SepCLR.codes
+
+    def spy_read(cache: volumes.VolumeCache, rows: list[int]) -> torch.Tensor:
+        read.append(len(rows))
+        return read_rows(cache, rows)
+
+    def spy_codes(method: sepclr.SepCLR, part: Batch) -> dict[str, torch.Tensor]:
+        seen.append(len(part.target))
+        assert all(len(view) == len(part.target) for view in part.views)
+        return codes(method, part)
+
+    monkeypatch.setattr(volumes.VolumeCache, "read", spy_read)
+    monkeypatch.setattr(sepclr.SepCLR, "codes", spy_codes)
+    training = {"epochs": 1, "batch_size": 4, "people_in_memory": 2, "validation_fraction": 0.4}
+    config, results = small_run(tmp_path, people=32, training=training)
+    train_fold(config, results, "sepclr-k-jem", 0)
+    assert max(read) == max(seen) == 2
+
+
+def test_what_networks_draw_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout: the second time, the codes of a part are the first time's to the bit."""
+    made: dict[tuple[int, ...], list[torch.Tensor]] = {}
+    codes = sepclr.SepCLR.codes
+
+    def spy(method: sepclr.SepCLR, part: Batch) -> dict[str, torch.Tensor]:
+        found = codes(method, part)
+        assert part.members is not None
+        made.setdefault(tuple(part.members.positions), []).append(found["salient"].detach().clone())
+        return found
+
+    monkeypatch.setattr(sepclr.SepCLR, "codes", spy)
+    network = {"channels": [8, 16], "dropout": 0.5}
+    config, results = small_run(tmp_path, network=network, training=ONE_STEP | {"people_in_memory": 4})
+    train_fold(config, results, "sepclr-k-jem", 0)
+    assert [len(each) for each in made.values()] == [2, 1]
+    first, again = made[0, 1, 4, 5]
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("name", ["linear", "light", "strided", "resnet18", "densenet121"])
+@pytest.mark.parametrize("method", ["sepclr-k-jem", "supervised", "sepvae"])
+def test_nothing_that_looks_at_the_batch_runs_on_a_part_of_it(name: Any, method: str) -> None:
+    network = Network(name=name, normalisation="group", channels=[8, 16])
+    built = METHODS[method].load()(METHODS[method].settings(), network, (3, 32, 32))
+    assert isinstance(built, GradientMethod)
+    ran: list[nn.Module] = []
+    for module in built.modules():
+        module.register_forward_hook(lambda module, *call: ran.append(module))
+    built.codes(Batch((torch.randn(4, 3, 32, 32),) * 2, torch.tensor([False, True] * 2)))
+    assert ran
+    assert not [module for module in ran if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+@pytest.mark.parametrize("training", [{"people_in_memory": 4}, {"devices": 2}])
+def test_batch_norm_over_a_part_is_refused(training: dict[str, int]) -> None:
+    content = {"network": {"name": "resnet18"}, "training": {"batch_size": 8} | training}
+    with pytest.raises(InputError, match=r"methods.sepclr-k-jem: `network.name: resnet18` .*normalisation: group"):
+        parse_config(content)
+    parse_config(content | {"methods": {"pca": {}}})
+    parse_config(content | {"network": {"name": "resnet18", "normalisation": "group"}})
+    parse_config(content | {"training": {"batch_size": 8, "people_in_memory": 8}})
+    with pytest.raises(InputError, match=r"digits.methods.simclr: `network.name: resnet18`"):
+        parse_config({"digits": content | {"methods": {"simclr": {}}}})
+
+
+# --- who is in which part, and their random numbers -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch_size", "at_once", "processes"), [(12, 4, 1), (14, 4, 3), (8, 8, 2), (256, 8, 4)])
+def test_parts_of_all_processes_are_the_batch(batch_size: int, at_once: int, processes: int) -> None:
+    found = [part for process in range(processes) for part in parts(batch_size, at_once, process, processes)]
+    assert sorted(position for part in found for position in part) == list(range(batch_size))
+    for part in found:
+        assert len(part) <= at_once
+        assert sum(position < batch_size // 2 for position in part) == len(part) // 2
+
+
+def test_a_persons_views_do_not_depend_on_who_else_is_in_memory() -> None:
+    x, some = torch.rand(6, 1, 16, 16, 16), Members([1, 4], 6, seed=3)
+    whole = augment(x, Augmentation(noise_probability=1.0), 5)
+    torch.testing.assert_close(augment(x[[1, 4]], Augmentation(noise_probability=1.0), 5, some), whole[[1, 4]])
+    images, views = torch.rand(6, 3, 32, 32), RandomViews(ImageViews())
+    for of_all, of_some in zip(views(images, Members.all_of(6, 3)), views(images[[1, 4]], some), strict=True):
+        torch.testing.assert_close(of_some, of_all[[1, 4]])
+    target = torch.tensor([False] * 3 + [True] * 3)
+    noise = Batch((), target, members=Members.all_of(6, 3)).normal(5)
+    assert torch.equal(Batch((), target[[1, 4]], members=some).normal(5), noise[[1, 4]])
+
+
+def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 256, "people_in_memory": 4})
+    train_fold(config, results, "sepclr-k-jem", 0)
+    assert "fold 0: training.batch_size: 8 instead of 256, twice the 4 people" in capsys.readouterr().err
+    assert read_json(results.model_folder("sepclr-k-jem", 0) / "model.json")["batch_size"] == 8
+
+
+# --- several processes ----------------------------------------------------------------------------------------------
+
+
+def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Random views, an estimator with its own optimiser, gradient caching within each process, a watched loss."""
+    method = "sepclr-tc"
+    training = ONE_STEP | {"epochs": 2, "validation_fraction": 0.4, "patience": 5}
+    sections: dict[str, Any] = {"people": 40, "methods": {method: SEPCLR}}
+    one, one_results = small_run(tmp_path / "one", training=training, **sections)
+    train_fold(one, one_results, method, 0)
+    capsys.readouterr()
+    two, two_results = small_run(
+        tmp_path / "two", training=training | {"devices": 2, "people_in_memory": 2}, **sections
+    )
+    train_fold(two, two_results, method, 0)
+    assert capsys.readouterr().err.count("epoch 2/2") == 1
+    # Not the weights themselves: Adam makes large steps of the rounding of a gradient that is 0, before a norm.
+    models = [load_model(results.model_folder(method, 0)) for results in (one_results, two_results)]
+    x = torch.randn(3, 1, 32, 32, 32)
+    with torch.no_grad():
+        expected, found = (model.represent(x) for model in models)
+    for space in expected:
+        torch.testing.assert_close(found[space], expected[space], atol=1e-3, rtol=1e-3)
+    histories = [read_tsv(results.model_folder(method, 0) / "history.tsv") for results in (one_results, two_results)]
+    for term in ("loss", "independence", "validation_loss"):
+        assert histories[1][term].tolist() == pytest.approx(histories[0][term].tolist(), rel=1e-3)
+    folder = two_results.checkpoints(method, 0)
+    assert {path.name for path in folder.iterdir()} == {
+        "epoch-00001.ckpt", "epoch-00002.ckpt", "best.ckpt", "history.tsv", "fingerprint.json"
+    }  # fmt: skip
+
+
+def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the first one does not look at checksums of voxels, so that only the other sees that they are wrong."""
+    config, results = small_run(tmp_path, training=ONE_STEP | {"devices": 2})
+    damaged = np.load(results.volumes, mmap_mode="r+")
+    damaged[:, 0, 0, 0] += 1
+    damaged.flush()
+
+    def read(cache: volumes.VolumeCache, rows: list[int]) -> torch.Tensor:
+        return torch.from_numpy(cache.array[rows, None]).float()
+
+    monkeypatch.setattr(volumes.VolumeCache, "read", read)
+    with pytest.raises(InputError, match="are not those that were written"):
+        train_fold(config, results, "sepclr-k-jem", 0)
+    assert multiprocessing.active_children() == []
+
+
+def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"`devices`: 3 of them share 2 pairs"):
+        parse_config({"training": {"batch_size": 4, "devices": 3}})
+    config, results = small_run(tmp_path, people=8, training={"batch_size": 64, "devices": 4})
+    with pytest.raises(InputError, match=r"devices: 4 of them cannot share a batch of 2 pairs .*set it to 2 or less"):
+        train_fold(config, results, "sepclr-k-jem", 0)
+    config, results = small_run(tmp_path, training=ONE_STEP | {"devices": 2})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match=r"devices: 2 GPUs are asked for, this command was given 1; ask the scheduler"):
+        train_fold(config, results, "sepclr-k-jem", 0)
