@@ -126,11 +126,11 @@ class _Data(lightning.LightningDataModule):
             smaller = min(Counter(is_target for _, is_target in set(groups)).values())
             self.watched_batch_size = min(training.batch_size, 2 * smaller)
         self.batch_size = possible_batch(self.scans.participants, self.scans.target, training.batch_size)
-        pairs = min(self.batch_size, self.watched_batch_size if self.watched.rows else self.batch_size) // 2
-        if pairs < training.devices:
+        sizes = [self.batch_size, *([self.watched_batch_size] if self.watched.rows else [])]
+        if min(sizes) // 2 < training.devices:
             raise InputError(
-                f"training.devices: {training.devices} of them cannot share a batch of {pairs} pairs of people (that is "
-                f"{'watched' if pairs < self.batch_size // 2 else 'trained on'}); set it to {pairs} or less"
+                f"training.devices: {training.devices} of them cannot share {min(sizes) // 2} pairs of people, the "
+                f"smallest batch that is trained on or watched; set it to {min(sizes) // 2} or less"
             )
 
     def train_dataloader(self) -> DataLoader:
@@ -237,7 +237,7 @@ class _Loop(lightning.LightningModule):
         self.group.average(weight.grad for weight in weights if weight.grad is not None)
 
     def _in_memory(self, batch: dict[str, Any], parts: list[list[int]]) -> Iterator[Batch]:
-        """Some of a batch's people at a time, with views made on the device; the next ones' scans are read meanwhile."""
+        """A part of the batch at a time, views made on the device, while the scans of the next one are read."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             scans = [reader.submit(self._scans, batch, positions) for positions in parts[:1]]
             for number, positions in enumerate(parts):

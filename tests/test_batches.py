@@ -49,7 +49,7 @@ def gradients(
 
 
 def assert_alike(one: list[torch.Tensor], other: list[torch.Tensor], share: float) -> None:
-    """Differences are small beside the largest gradient of the same weights, or of any (before BatchNorm some are 0)."""
+    """Differences are small beside the largest gradient of the same weights, or of any: before a norm some are 0."""
     assert len(one) == len(other) > 0
     largest = max(float(a.abs().max()) for a in one)
     for a, b in zip(one, other, strict=True):
@@ -253,7 +253,7 @@ def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError, match=r"`devices`: 3 of them share 2 pairs"):
         parse_config({"training": {"batch_size": 4, "devices": 3}})
     config, results = small_run(tmp_path, people=8, training={"batch_size": 64, "devices": 4})
-    with pytest.raises(InputError, match=r"devices: 4 of them cannot share a batch of 2 pairs .*set it to 2 or less"):
+    with pytest.raises(InputError, match=r"devices: 4 of them cannot share 2 pairs .*set it to 2 or less"):
         train_fold(config, results, "sepclr-k-jem", 0)
     config, results = small_run(tmp_path, training=ONE_STEP | {"devices": 2})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

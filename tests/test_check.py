@@ -97,7 +97,7 @@ def test_damaged_volumes_and_impossible_batches_are_told_together(study: dict[st
     assert len(problems) == 4
     assert problems[0].startswith("p03: ")
     assert problems[1].startswith("p04: ")
-    assert problems[2].startswith("sepclr-k-jem, fold 0: validation_fraction: 0.1 leaves")
+    assert problems[2].startswith("sepclr-k-jem, fold 0: training.validation_fraction: 0.1 leaves")
 
 
 def test_batches_larger_than_the_smaller_group_are_told(study: dict[str, Any]) -> None:

@@ -91,8 +91,8 @@ class GradientMethod(Method):
     Where a batch is larger than memory, ``codes`` runs twice: once to know what the loss makes of all codes together,
     once more, a few people at a time, to pass the gradients of the codes on to the networks (gradient caching: Gao et
     al., RepL4NLP 2021, https://arxiv.org/abs/2101.06983). Random numbers may be drawn from torch's global generator,
-    which the loop seeds before each call of ``codes`` and of ``heads``, and in ``codes`` from ``Batch.normal``, by which
-    they do not depend on how many people are in memory.
+    which the loop seeds before each call of ``codes`` and of ``heads``; those of ``Batch.normal`` do not depend on how
+    many people are in memory.
     """
 
     estimator_steps: int = 1
@@ -108,7 +108,7 @@ class GradientMethod(Method):
         """
 
     def heads(self, codes: dict[str, Tensor], batch: Batch) -> Any:
-        """What the losses read, of the codes of a whole batch; here may be what looks at the batch, such as BatchNorm."""
+        """What the losses read, of a whole batch's codes; what looks at the batch, such as BatchNorm, belongs here."""
         return codes
 
     def encode(self, batch: Batch) -> Any:

@@ -1,0 +1,96 @@
+"""Memory and time of a training step whose batch fits into memory, and of one that goes through it in parts.
+
+python -m benchmarks.gradient_caching --side 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sepclr_neuro import devices
+from sepclr_neuro.augmentation import augment
+from sepclr_neuro.config import Augmentation, Network, Training
+from sepclr_neuro.fitting import Scans, fit
+from sepclr_neuro.registry import METHODS
+from sepclr_neuro.sampling import Members, seed_of
+
+CASES = [(8, None), (64, None), (64, 8), (256, 8)]
+"""People in a batch, and of these in memory."""
+
+
+@dataclass(frozen=True)
+class _RandomVolumes:
+    side: int
+
+    def __call__(self, rows: list[int]) -> Tensor:
+        return torch.randn(len(rows), 1, *[self.side] * 3, generator=torch.Generator().manual_seed(rows[0]))
+
+
+class _Views:
+    def to(self, device: torch.device) -> _Views:
+        return self
+
+    def plain(self, scans: Tensor) -> Tensor:
+        return scans
+
+    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
+        first, second = (augment(scans, Augmentation(), seed_of(members.seed, view), members) for view in (0, 1))
+        return first, second
+
+
+def measure(method: str, side: int, people: int, at_once: int | None, steps: int) -> None:
+    """Prints what the steps of one training took, in a process of its own."""
+    devices.use_given_threads()
+    devices.keep_freed_memory()
+    torch.manual_seed(0)
+    entry = METHODS[method]
+    built = entry.load()(entry.settings(), Network(), (1, *[side] * 3))
+    target = [person % 2 == 1 for person in range(people)]
+    scans = Scans(_RandomVolumes(side), list(range(people)), [f"sub-{i}" for i in range(people)], target, {})
+    started, processor = time.perf_counter(), time.process_time()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder:
+        # A batch holds everybody: an epoch is a step.
+        training = Training(epochs=steps, batch_size=people, people_in_memory=at_once)
+        fit(built, scans, _Views(), training, seeds=(0, 0), folder=Path(folder) / "run", identity="", title=method)
+    found = {
+        "people": people,
+        "in memory": at_once or people,
+        "peak GiB": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}",
+        "before GiB": f"{before / 2**20:.2f}",
+        "seconds a step": f"{(time.perf_counter() - started) / steps:.1f}",
+        "processor seconds a step": f"{(time.process_time() - processor) / steps:.1f}",
+    }
+    if torch.cuda.is_available():
+        found["peak GiB of the GPU"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f}"
+    print(", ".join(f"{name} {value}" for name, value in found.items()), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", default="sepclr-k-jem")
+    parser.add_argument("--side", default=64, type=int, help="voxels")
+    parser.add_argument("--steps", default=2, type=int)
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")  # the peak is that of one case
+    for people, at_once in CASES:
+        case = context.Process(
+            target=measure, args=(arguments.method, arguments.side, people, at_once, arguments.steps)
+        )
+        case.start()
+        case.join()
+
+
+if __name__ == "__main__":
+    main()
