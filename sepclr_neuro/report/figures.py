@@ -158,7 +158,9 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
                 colour = SPACE_COLOURS.get(rows["space"][place], INK)
                 values = scale * rows.loc[place, percentiles].to_numpy(np.float64)
                 if np.ptp(values) > 0:
-                    parts = ax.violinplot(values, [place], orientation="horizontal", widths=0.85, showextrema=False)
+                    parts = ax.violinplot(
+                        values, [place], orientation="horizontal", widths=0.85, showextrema=False, points=40
+                    )
                     for body in parts["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
                 ax.plot(rows["mean"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
@@ -245,4 +247,4 @@ def volume_figure(cache: VolumeCache) -> Picture:
     figure.savefig(buffer, format="png", dpi=110, facecolor="black")
     uri = data_uri(buffer.getvalue(), "image/png")
     alt = f"Axial slices of the mean of {count} grey-matter volumes and, below, of their standard deviation."
-    return Picture(uri, uri, alt, {"png": buffer.getvalue()})
+    return Picture(uri, alt, files={"png": buffer.getvalue()})
