@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as functional
@@ -234,6 +234,9 @@ class Discriminator(nn.Sequential):
 class Independence(nn.Module, ABC):
     """A term between the spaces. Its parameters, if any, are those of its estimator."""
 
+    of_representations: ClassVar[bool] = False
+    """Whether it reads the encoders' representations in place of the projectors' heads."""
+
     @abstractmethod
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
         """What the encoders minimise: [N, d] and [N, k] to a scalar."""
@@ -256,7 +259,13 @@ class _Kernels(Independence):
 
 
 class _DistanceCorrelation(Independence):
-    """dcor: of the paper's terms none, but one without a bandwidth and without a floor at small batches."""
+    """dcor: none of the paper's terms, but one without a bandwidth and without a floor at small batches.
+
+    It reads the representations: independent heads leave room for dependent representations, which are what probes
+    and maps read.
+    """
+
+    of_representations: ClassVar[bool] = True
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
         return distance_correlation(common, salient)

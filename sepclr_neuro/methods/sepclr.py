@@ -35,6 +35,8 @@ class Heads(NamedTuple):
     """Not normalised."""
     pinned: Sequence[Tensor]
     """Salient heads with controls put at s' = 0."""
+    pairs: Sequence[tuple[Tensor, Tensor]]
+    """What the independence term reads of each view: common and salient, controls' salient put at 0."""
 
 
 class SepCLR(GradientMethod):
@@ -46,7 +48,8 @@ class SepCLR(GradientMethod):
     :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
     :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed away;
     :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
-    :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head. Uniformity,
+    :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head (distance
+    correlation: of the representations themselves, which probes read). Uniformity,
     :math:`R` and :math:`J` are means over the two views.
 
     With ``attributes``, each owns one of the first salient dimensions, for which instead (alignment of patients by the
@@ -119,12 +122,16 @@ class SepCLR(GradientMethod):
             common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)
             salient = self._salient_head(both["salient"]).chunk(2)
         pinned = [head * batch.target[:, None] for head in salient]
-        return Heads(common, salient, pinned)
+        pairs = list(zip(common, pinned, strict=True))
+        if self.independence is not None and self.independence.of_representations:
+            c, s = (precise(both[space]).chunk(2) for space in ("common", "salient"))
+            pairs = [(of_c, of_s * batch.target[:, None]) for of_c, of_s in zip(c, s, strict=True)]
+        return Heads(common, salient, pinned, pairs)
 
     @outside_autocast
     def losses(self, encoded: Heads, batch: Batch) -> dict[str, Tensor]:
         s, tau = self.settings, self.settings.temperature
-        common, _, pinned = encoded
+        common = encoded.common
         # In the supervised form the common space's uniformity has weight 1 too, as in the released script.
         uniformity_weight = 1.0 if self.owned else s.uniformity_weight
         terms = {
@@ -144,7 +151,7 @@ class SepCLR(GradientMethod):
             loss = loss + s.attribute_weight * torch.stack(list(of_attributes.values())).mean()
             terms |= of_attributes
         if self.independence is not None:
-            terms["independence"] = _mean(self.independence(c, p) for c, p in zip(common, pinned, strict=True))
+            terms["independence"] = _mean(self.independence(c, p) for c, p in encoded.pairs)
             loss = loss + s.independence_weight * terms["independence"]
         return {"loss": loss, **terms}
 
@@ -178,8 +185,7 @@ class SepCLR(GradientMethod):
     def estimator_loss(self, encoded: Heads, batch: Batch) -> Tensor | None:
         if self.independence is None:
             return None
-        views = zip(encoded.common, encoded.pinned, strict=True)
-        losses = [self.independence.estimator_loss(c.detach(), p.detach()) for c, p in views]
+        losses = [self.independence.estimator_loss(c.detach(), p.detach()) for c, p in encoded.pairs]
         return None if None in losses else _mean(losses)
 
     def estimator_parameters(self) -> list[nn.Parameter]:
