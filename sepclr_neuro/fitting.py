@@ -13,11 +13,12 @@ import sys
 import time
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import lightning.pytorch as lightning
 import pandas as pd
@@ -28,6 +29,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sepclr_neuro import devices
 from sepclr_neuro.config import Training
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
@@ -92,13 +94,48 @@ class _Batches(Dataset[dict[str, Any]]):
         if step >= len(self.batches):
             raise IndexError(step)
         scans = self.scans.part(self.batches[step])
+        target = torch.tensor(scans.target)
         return {
             "participants": scans.participants,
             "scans": scans.read(scans.rows),
-            "target": torch.tensor(scans.target),
+            "target": target,
+            "patients": target.nonzero()[:, 0],
+            "controls": (~target).nonzero()[:, 0],
             "attributes": {name: torch.tensor(values) for name, values in scans.attributes.items()},
             "seed": seed_of(*self.seeds, step),
         }
+
+
+class _ReadAhead:
+    """Batches that a thread reads into pinned memory while a GPU computes, from where it copies them by itself.
+
+    A thread, since a worker process would hand every batch over through shared memory: two copies more, in a space that
+    containers keep small.
+    """
+
+    def __init__(self, dataset: _Batches) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with ThreadPoolExecutor(1) as reader:
+            ahead = deque(reader.submit(self._read, step) for step in range(min(2, len(self))))
+            for step in range(len(self)):
+                batch = ahead.popleft().result()
+                if step + 2 < len(self):
+                    ahead.append(reader.submit(self._read, step + 2))
+                yield batch
+
+    def _read(self, step: int) -> dict[str, Any]:
+        return _pinned(self.dataset[step])
+
+
+def _pinned(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _pinned(part) for name, part in content.items()}
+    return content.pin_memory() if isinstance(content, Tensor) else content
 
 
 class _Data(lightning.LightningDataModule):
@@ -118,23 +155,34 @@ class _Data(lightning.LightningDataModule):
             self.watched_batch_size = min(training.batch_size, 2 * smaller)
         check_batches(self.scans.participants, self.scans.target, training.batch_size)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | _ReadAhead:
         epoch = self.trainer.current_epoch if self.trainer else 0
         return self._loader(_Batches(self.scans, self.training.batch_size, *self.seeds, 0, epoch))
 
-    def val_dataloader(self) -> list[DataLoader]:
+    def val_dataloader(self) -> list[DataLoader | _ReadAhead]:
         """The same views every epoch, so that the watched loss moves only because the model does."""
         if not self.watched.rows:
             return []
         return [self._loader(_Batches(self.watched, self.watched_batch_size, *self.seeds, 1))]
 
-    def _loader(self, batches: _Batches) -> DataLoader:
-        cuda = torch.cuda.is_available()
-        # On a GPU one worker reads ahead while the device computes; on a CPU it would take a core from the network.
-        return DataLoader(batches, batch_size=None, num_workers=1 if cuda else 0, pin_memory=cuda)
+    def _loader(self, batches: _Batches) -> DataLoader | _ReadAhead:
+        # On a CPU reading ahead would take a core from the network.
+        return _ReadAhead(batches) if torch.cuda.is_available() else DataLoader(batches, batch_size=None)
 
 
 # --- the loop ----------------------------------------------------------------------------------------------------
+
+
+class _Seen(NamedTuple):
+    """Which loss terms of a step are finite, as soon as the device that computed them has told."""
+
+    step: int
+    names: list[str]
+    finite: Tensor
+    arrived: torch.cuda.Event | None
+
+    def is_here(self) -> bool:
+        return self.arrived is None or self.arrived.query()
 
 
 class _Loop(lightning.LightningModule):
@@ -146,16 +194,15 @@ class _Loop(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.automatic_optimization = False
         self._sums: dict[str, Tensor] = {}
-        self._participants: list[str] = []
+        self._unseen: deque[_Seen] = deque()
         self._started = time.monotonic()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         seed = int(batch["seed"])
         views = self.views(batch["scans"], seed)
-        self._participants = batch["participants"]
         # What the method draws is another stream than the views, and as stateless.
         torch.manual_seed(seed_of(seed, 2))
-        return Batch(views, batch["target"], batch["attributes"])
+        return Batch(views, batch["target"], batch["attributes"], batch["patients"], batch["controls"])
 
     def training_step(self, batch: Batch, step: int) -> None:
         method = self.method
@@ -166,8 +213,7 @@ class _Loop(lightning.LightningModule):
                 self._step_of_estimator(estimator, encoded, batch)
         with self.toggled_optimizer(encoders):
             losses = method.losses(encoded, batch)
-            if not torch.isfinite(losses["loss"]):
-                self._refuse(batch, losses, step)
+            self._watch(losses, step)
             encoders.zero_grad()
             self.manual_backward(losses["loss"])
             self.clip_gradients(encoders, self.training_settings.gradient_clip, "norm")
@@ -175,19 +221,43 @@ class _Loop(lightning.LightningModule):
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
 
-    def _refuse(self, batch: Batch, losses: dict[str, Tensor], step: int) -> NoReturn:
-        """Ends a training whose loss is NaN or infinite, before it reaches the weights, and keeps what it was."""
+    def _watch(self, losses: dict[str, Tensor], step: int) -> None:
+        """Ends a training whose loss is NaN or infinite: at once, or, on a GPU, when its figures have come over.
+
+        To look at them a step would have to wait for the device. Weights that are spoiled meanwhile reach no file.
+        """
+        finite = torch.stack([value.detach().isfinite() for value in losses.values()])
+        arrived = None
+        told = finite.to("cpu", non_blocking=True)
+        if finite.is_cuda:
+            arrived = torch.cuda.Event()
+            arrived.record()
+        self._unseen.append(_Seen(step, list(losses), told, arrived))
+        self._look(wait=False)
+
+    def _look(self, wait: bool) -> None:
+        while self._unseen and (wait or self._unseen[0].is_here()):
+            seen = self._unseen.popleft()
+            if seen.arrived is not None:
+                seen.arrived.synchronize()
+            terms = [name for name, sound in zip(seen.names, seen.finite.tolist(), strict=True) if not sound]
+            if "loss" in terms:
+                self._refuse(terms, seen.step)
+
+    def _refuse(self, terms: list[str], step: int) -> NoReturn:
+        """Ends the training, and keeps what was in the batch of that step, which its seed makes again."""
         epoch, path = self.current_epoch + 1, self.folder / "not-finite.tsv"
-        terms = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
-        table = pd.DataFrame({"participant_id": self._participants, "target": batch.target.tolist()})
-        for number, view in enumerate(batch.views, start=1):
+        batch = self.trainer.train_dataloader.dataset[step]  # type: ignore[union-attr]
+        table = pd.DataFrame({"participant_id": batch["participants"], "target": batch["target"].tolist()})
+        for number, view in enumerate(self.views(batch["scans"].to(self.device), batch["seed"]), start=1):
             voxels = view.flatten(1).float()
             table[f"view_{number}_min"], table[f"view_{number}_max"] = voxels.amin(1).tolist(), voxels.amax(1).tolist()
-        write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=terms))
+        write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=", ".join(terms)))
         raise InputError(
-            f"training: epoch {epoch} of {self.trainer.max_epochs}, step {step + 1}: the loss is not finite ({terms}). "
+            f"training: epoch {epoch} of {self.trainer.max_epochs}, step {step + 1}: the loss is not finite "
+            f"({', '.join(terms)}). "
             f"Lower training.learning_rate, or set training.gradient_clip. In the batch, which {path} describes: "
-            f"{', '.join(self._participants)}"
+            f"{', '.join(batch['participants'])}"
         )
 
     def _step_of_estimator(self, optimizer: Any, encoded: Any, batch: Batch) -> None:
@@ -208,8 +278,10 @@ class _Loop(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._sums, self._started = {}, time.monotonic()
+        self._unseen.clear()
 
     def on_train_epoch_end(self) -> None:
+        self._look(wait=True)
         for schedule in _as_list(self.lr_schedulers()):
             schedule.step()
         steps = self.trainer.num_training_batches
@@ -228,7 +300,9 @@ class _Loop(lightning.LightningModule):
         training, estimators = self.training_settings, self.method.estimator_parameters()
         apart = {id(parameter) for parameter in estimators}
         encoders = [parameter for parameter in self.method.parameters() if id(parameter) not in apart]
-        optimizers = [torch.optim.Adam(encoders, lr=training.learning_rate, weight_decay=training.weight_decay)]
+        optimizers = [
+            torch.optim.Adam(encoders, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
+        ]
         schedules = []
         if training.schedule == "cosine":
             schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizers[0], training.epochs)]
@@ -421,6 +495,10 @@ def _descend(
         )
         callbacks += [EarlyStopping("validation_loss", patience=training.patience), best]
     precision = _precision(training)
+    if torch.cuda.is_available():
+        # TensorFloat-32 keeps 10 bits of a factor; bfloat16, in which the networks compute then, 7.
+        torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
+        torch.backends.cudnn.allow_tf32 = precision != "32-true"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Lightning's advice (on workers, loggers, srun) does not hold here and would bury warnings that mean something.
@@ -452,7 +530,8 @@ def _descend(
             loop.load_state_dict(_read_checkpoint(folder / "best.ckpt")["state_dict"])
         except InputError as error:
             raise InputError(f"{title}: {error}; delete {folder} and run again") from error
-    return loop.history, {"precision": precision, "device": str(trainer.strategy.root_device)}
+    how = {"precision": precision, "device": str(trainer.strategy.root_device)}
+    return loop.history, how | {"peak_memory": devices.peak_memory()}
 
 
 def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:

@@ -22,6 +22,9 @@ class Batch:
         target: whether each is a patient, [B] bool.
         attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
             where a value is missing.
+        patients: their positions in the batch, from ``target`` where they are not given. Index by positions, not by
+            ``target``: to count a mask a GPU would be waited for.
+        controls: likewise.
 
     Raises:
         ValueError: if a group is missing, over which every method of this project would take an empty mean.
@@ -30,11 +33,15 @@ class Batch:
     views: tuple[Tensor, Tensor]
     target: Tensor
     attributes: dict[str, Tensor] = field(default_factory=dict)
+    patients: Tensor = None  # type: ignore[assignment]
+    controls: Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.target.all() or not self.target.any():
-            missing = "control" if self.target.any() else "patient"
-            raise ValueError(f"the batch holds no {missing}; draw balanced batches")
+        for name, members in (("patients", self.target), ("controls", ~self.target)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, members.nonzero()[:, 0])
+            if not len(getattr(self, name)):
+                raise ValueError(f"the batch holds no {name.removesuffix('s')}; draw balanced batches")
 
 
 class Method(nn.Module, ABC):
