@@ -59,22 +59,33 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
 
     turned = affine & (degrees != 0).any(dim=1)
     lengths = volumes.shape[2:]
-    matrices = [
-        axis_matrix(length, scale[:, axis], centre[:, axis], sigma).to(volumes) for axis, length in enumerate(lengths)
-    ]
+    scale, centre, sigma, on_device_sd = (_beside(volumes, drawn) for drawn in (scale, centre, sigma, noise_sd))
+    matrices = [axis_matrix(length, scale[:, axis], centre[:, axis], sigma) for axis, length in enumerate(lengths)]
     device_rng = torch.Generator(device)
     views = torch.empty_like(volumes)
-    # One by one, since a volume that stays in the processor's cache from first to last step is done sooner.
-    for i, view in enumerate(views):
-        source = rotate(volumes[i : i + 1], degrees[i : i + 1])[0] if turned[i] else volumes[i]
-        view.copy_(_along_axes([matrix[i] for matrix in matrices], source))
-        if noise_sd[i] > 0:
-            device_rng.manual_seed(seed_of(seed, members.positions[i]))
-            noise = torch.randn(view.shape, generator=device_rng, device=device, dtype=view.dtype)
-            view.add_(noise, alpha=float(noise_sd[i]))
-        if cutout[i]:
-            view[:, *_box(corner[i], box[i], lengths)] = 0
+    # One by one on a CPU, since a volume that stays in its cache from first to last step is done sooner.
+    at_once = 1 if device.type == "cpu" else len(volumes)
+    for start in range(0, len(volumes), at_once):
+        part = slice(start, start + at_once)
+        source, view = volumes[part], views[part]
+        if turned[part].any():
+            source = rotate(source, degrees[part])
+        view.copy_(_along_axes([matrix[part] for matrix in matrices], source))
+        if (noise_sd[part] > 0).any():
+            # A stream a person: the same noise whoever else is in memory.
+            noise = torch.empty_like(view)
+            for one, position in zip(noise, members.positions[part], strict=True):
+                one.normal_(generator=device_rng.manual_seed(seed_of(seed, position)))
+            view.addcmul_(noise, on_device_sd[part].view(-1, *[1] * (axes + 1)))
+    for i in cutout.nonzero()[:, 0].tolist():
+        views[i][:, *_box(corner[i], box[i], lengths)] = 0
     return views
+
+
+def _beside(volumes: Tensor, drawn: Tensor) -> Tensor:
+    """What was drawn on the CPU, on the device of the volumes, which nothing waits for."""
+    drawn = drawn.to(volumes.dtype)
+    return drawn.pin_memory().to(volumes.device, non_blocking=True) if volumes.is_cuda else drawn
 
 
 def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tensor:
@@ -91,7 +102,7 @@ def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tens
     Returns:
         [B, n, n]; output = matrix @ input.
     """
-    voxel = torch.arange(size, dtype=torch.float32)
+    voxel = torch.arange(size, dtype=torch.float32, device=scale.device)
     middle = (size - 1) / 2
     origin = middle + scale[:, None] * (voxel - middle) + centre[:, None] * size
     interpolation = (1 - (origin[:, :, None] - voxel).abs()).clamp(min=0)
@@ -101,17 +112,17 @@ def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tens
     blur = 0.5 * (torch.erf((distance + 0.5) / width) - torch.erf((distance - 0.5) / width))
     reach = torch.floor((4 * sigma).clamp(min=0.5) + 0.5)[:, None, None]
     blur = torch.where(distance.abs() <= reach, blur, 0.0)
-    blur = torch.where((sigma > 0)[:, None, None], blur, torch.eye(size))
+    blur = torch.where((sigma > 0)[:, None, None], blur, torch.eye(size, device=scale.device))
     return blur @ interpolation
 
 
-def _along_axes(matrices: Sequence[Tensor], volume: Tensor) -> Tensor:
-    """Each matrix @ the lines along its spatial axis; [n, n] an axis and [C, *spatial] -> the same shape."""
+def _along_axes(matrices: Sequence[Tensor], volumes: Tensor) -> Tensor:
+    """Each matrix @ the lines along its spatial axis; [B, n, n] an axis and [B, C, *spatial] -> the same shape."""
     # Each product takes the first axis and puts it back last, so that after all of them the order is the old one.
-    volume = volume.movedim(0, -1)
+    volumes = volumes.movedim(1, -1)
     for matrix in matrices:
-        volume = (volume.flatten(1).T @ matrix.T).unflatten(0, volume.shape[1:])
-    return volume
+        volumes = (volumes.flatten(2).mT @ matrix.mT).unflatten(1, volumes.shape[2:])
+    return volumes
 
 
 def rotate(volumes: Tensor, degrees: Tensor) -> Tensor:
@@ -135,7 +146,7 @@ def rotate(volumes: Tensor, degrees: Tensor) -> Tensor:
     sides = torch.tensor(volumes.shape[2:], dtype=torch.float64)
     matrix = (rotation * sides[None, None, :] / sides[None, :, None]).flip(1, 2)
     matrix = torch.cat([matrix, torch.zeros(len(volumes), axes, 1, dtype=torch.float64)], dim=2)
-    grid = functional.affine_grid(matrix.to(volumes), list(volumes.shape), align_corners=False)
+    grid = functional.affine_grid(_beside(volumes, matrix), list(volumes.shape), align_corners=False)
     return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from sepclr_neuro.errors import InputError
 
-__all__ = ["free_gpus", "given_threads", "keep_freed_memory", "use_given_threads"]
+__all__ = ["free_gpus", "given_threads", "keep_freed_memory", "peak_memory", "use_given_threads"]
 
 WAIT_SECONDS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -55,6 +56,15 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         library.mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def peak_memory() -> str:
+    """The most memory that this process has held: of its GPU where it has one, else of the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB of the GPU"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
 
 
 def _gpus() -> list[str]:

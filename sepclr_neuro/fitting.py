@@ -13,13 +13,13 @@ import sys
 import time
 import warnings
 import zipfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import lightning.pytorch as lightning
 import pandas as pd
@@ -30,6 +30,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sepclr_neuro import devices
 from sepclr_neuro.config import Training
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
@@ -97,10 +98,13 @@ class _Batches(Dataset[dict[str, Any]]):
         if step >= len(self.batches):
             raise IndexError(step)
         scans = self.scans.part(self.batches[step])
+        target = torch.tensor(scans.target)
         batch = {
             "participants": scans.participants,
             "rows": scans.rows,
-            "target": torch.tensor(scans.target),
+            "target": target,
+            "patients": target.nonzero()[:, 0],
+            "controls": (~target).nonzero()[:, 0],
             "attributes": {name: torch.tensor(values) for name, values in scans.attributes.items()},
             "seed": seed_of(*self.seeds, step),
             "parts": self.parts,
@@ -108,6 +112,38 @@ class _Batches(Dataset[dict[str, Any]]):
         if len(self.parts) == 1:
             batch["scans"] = scans.read([scans.rows[position] for position in self.parts[0]])
         return batch
+
+
+class _ReadAhead:
+    """Batches that a thread reads into pinned memory while a GPU computes, from where it copies them by itself.
+
+    A thread, since a worker process would hand every batch over through shared memory: two copies more, in a space that
+    containers keep small.
+    """
+
+    def __init__(self, dataset: _Batches) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with ThreadPoolExecutor(1) as reader:
+            ahead = deque(reader.submit(self._read, step) for step in range(min(2, len(self))))
+            for step in range(len(self)):
+                batch = ahead.popleft().result()
+                if step + 2 < len(self):
+                    ahead.append(reader.submit(self._read, step + 2))
+                yield batch
+
+    def _read(self, step: int) -> dict[str, Any]:
+        return _pinned(self.dataset[step])
+
+
+def _pinned(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _pinned(part) for name, part in content.items()}
+    return content.pin_memory() if isinstance(content, Tensor) else content
 
 
 class _Data(lightning.LightningDataModule):
@@ -133,24 +169,36 @@ class _Data(lightning.LightningDataModule):
                 f"smallest batch that is trained on or watched; set it to {min(sizes) // 2} or less"
             )
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | _ReadAhead:
         epoch = self.trainer.current_epoch if self.trainer else 0
         return self._loader(self.scans, self.batch_size, 0, epoch)
 
-    def val_dataloader(self) -> list[DataLoader]:
+    def val_dataloader(self) -> list[DataLoader | _ReadAhead]:
         """The same views every epoch, so that the watched loss moves only because the model does."""
         if not self.watched.rows:
             return []
         return [self._loader(self.watched, self.watched_batch_size, 1)]
 
-    def _loader(self, scans: Scans, batch_size: int, *seeds: int) -> DataLoader:
+    def _loader(self, scans: Scans, batch_size: int, *seeds: int) -> DataLoader | _ReadAhead:
         batches = _Batches(scans, batch_size, self.training.people_in_memory, self.group, *self.seeds, *seeds)
-        cuda = torch.cuda.is_available()
-        # On a GPU one worker reads ahead while the device computes; on a CPU it would take a core from the network.
-        return DataLoader(batches, batch_size=None, num_workers=1 if cuda else 0, pin_memory=cuda)
+        # On a CPU reading ahead would take a core from the network.
+        return _ReadAhead(batches) if torch.cuda.is_available() else DataLoader(batches, batch_size=None)
 
 
 # --- the loop ----------------------------------------------------------------------------------------------------
+
+
+class _Seen(NamedTuple):
+    """Which loss terms of a step are finite, as soon as the device that computed them has told."""
+
+    batch: dict[str, Any]
+    step: int
+    names: list[str]
+    finite: Tensor
+    arrived: torch.cuda.Event | None
+
+    def is_here(self) -> bool:
+        return self.arrived is None or self.arrived.query()
 
 
 class _Loop(lightning.LightningModule):
@@ -171,6 +219,7 @@ class _Loop(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.automatic_optimization = False
         self._sums: dict[str, Tensor] = {}
+        self._unseen: deque[_Seen] = deque()
         self._started = time.monotonic()
 
     def training_step(self, batch: dict[str, Any], step: int) -> None:
@@ -183,18 +232,20 @@ class _Loop(lightning.LightningModule):
                 self._step_of_estimator(estimator, encoded, whole)
         with self.toggled_optimizer(encoders):
             losses = method.losses(encoded, whole)
-            if not torch.isfinite(losses["loss"]):
-                self._refuse(batch, losses, step)
+            self._watch(batch, losses, step)
             encoders.zero_grad()
             self.manual_backward(losses["loss"])
             gradients = {name: code.grad for name, code in codes.items() if code.grad is not None}
             self._pass_on(gradients, of_last_part, batch["parts"][-1])
             del of_last_part
             for part in self._in_memory(batch, batch["parts"][:-1]):
-                self._pass_on(gradients, method.codes(part), part.members.positions)
+                self._pass_on(gradients, method.codes(part), part.positions)
                 del part  # before the next one is made
             self._average_gradients(encoders)
-            self.clip_gradients(encoders, self.training_settings.gradient_clip, "norm")
+            if self.training_settings.gradient_clip is not None:
+                # Lightning's own refuses an Adam that takes its step in one pass, for float16's sake.
+                parameters = [parameter for group in encoders.param_groups for parameter in group["params"]]
+                torch.nn.utils.clip_grad_norm_(parameters, self.training_settings.gradient_clip)
             encoders.step()
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
@@ -207,12 +258,15 @@ class _Loop(lightning.LightningModule):
         *_, last = batch["parts"]
         whole: dict[str, Tensor] = {}
         for part in self._in_memory(batch, batch["parts"]):
-            positions = part.members.positions
+            positions = part.positions
             with torch.set_grad_enabled(torch.is_grad_enabled() and positions == last):
                 codes = self.method.codes(part)
             del part  # before the next one is made
             # Else autocast would hand out weights that it cast here, without gradients, where gradients are wanted.
             torch.clear_autocast_cache()
+            if len(positions) == len(batch["target"]):
+                whole = {name: code.detach() for name, code in codes.items()}
+                break
             for name, code in codes.items():
                 whole.setdefault(name, code.new_zeros(len(batch["target"]), *code.shape[1:]))
                 whole[name][positions] = code.detach()
@@ -221,7 +275,7 @@ class _Loop(lightning.LightningModule):
     def _heads(self, batch: dict[str, Any], codes: dict[str, Tensor]) -> tuple[Batch, Any]:
         """The batch as a whole, and what the losses read of it: the same in every process."""
         torch.manual_seed(seed_of(batch["seed"], 3))
-        whole = Batch((), batch["target"], batch["attributes"])
+        whole = Batch((), batch["target"], batch["attributes"], batch["patients"], batch["controls"])
         return whole, self.method.heads(codes, whole)
 
     def _pass_on(self, gradients: dict[str, Tensor], codes: dict[str, Tensor], positions: list[int]) -> None:
@@ -229,7 +283,7 @@ class _Loop(lightning.LightningModule):
         # Averaged over processes, of which each has the gradients of its own people alone, they are to be their sum.
         given = [name for name, code in codes.items() if name in gradients and code.requires_grad]
         torch.autograd.backward(
-            [codes[name] for name in given], [gradients[name][positions] * self.group.size for name in given]
+            [codes[name] for name in given], [_rows(gradients[name], positions) * self.group.size for name in given]
         )
 
     def _average_gradients(self, optimizer: Any) -> None:
@@ -254,25 +308,53 @@ class _Loop(lightning.LightningModule):
         members = Members(positions, len(batch["target"]), batch["seed"])
         with torch.autocast(self.device.type, enabled=False):
             views = self.views(scans.to(self.device), members)
-        attributes = {name: values[positions] for name, values in batch["attributes"].items()}
-        return Batch(views, batch["target"][positions], attributes, members)
+        attributes = {name: _rows(values, positions) for name, values in batch["attributes"].items()}
+        target, groups = _rows(batch["target"], positions), {}
+        if len(positions) == len(batch["target"]):
+            groups = {"patients": batch["patients"], "controls": batch["controls"]}
+        return Batch(views, target, attributes, members=members, **groups)
 
-    def _refuse(self, batch: dict[str, Any], losses: dict[str, Tensor], step: int) -> NoReturn:
-        """Ends a training whose loss is NaN or infinite, before it reaches the weights, and keeps what it was."""
+    def _watch(self, batch: dict[str, Any], losses: dict[str, Tensor], step: int) -> None:
+        """Ends a training whose loss is NaN or infinite: at once, or, on a GPU, when its figures have come over.
+
+        To look at them a step would have to wait for the device. Weights that are spoiled meanwhile reach no file.
+        """
+        finite = torch.stack([value.detach().isfinite() for value in losses.values()])
+        arrived = None
+        told = finite.to("cpu", non_blocking=True)
+        if finite.is_cuda:
+            arrived = torch.cuda.Event()
+            arrived.record()
+        self._unseen.append(_Seen(batch, step, list(losses), told, arrived))
+        self._look(wait=False)
+
+    def _look(self, wait: bool) -> None:
+        # Processes that end a training end it together, so that none waits for another one.
+        wait = wait or self.group.size > 1
+        while self._unseen and (wait or self._unseen[0].is_here()):
+            seen = self._unseen.popleft()
+            if seen.arrived is not None:
+                seen.arrived.synchronize()
+            terms = [name for name, sound in zip(seen.names, seen.finite.tolist(), strict=True) if not sound]
+            if "loss" in terms:
+                self._refuse(seen.batch, terms, seen.step)
+
+    def _refuse(self, batch: dict[str, Any], terms: list[str], step: int) -> NoReturn:
+        """Ends the training, and keeps what was in the batch, whose seed makes its views again."""
         epoch, path = self.current_epoch + 1, self.folder / "not-finite.tsv"
-        terms = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
         table = pd.DataFrame({"participant_id": batch["participants"], "target": batch["target"].tolist()})
         ranges = torch.zeros(len(table), 4, device=self.device)
         for part in self._in_memory(batch, batch["parts"]):
             voxels = [view.flatten(1).float() for view in part.views]
             found = torch.stack([extreme for view in voxels for extreme in (view.amin(1), view.amax(1))], dim=1)
-            ranges[part.members.positions] = found
+            ranges[part.positions] = found
             del part, voxels
         table[["view_1_min", "view_1_max", "view_2_min", "view_2_max"]] = self.group.sum(ranges).cpu().numpy()
         if self.group.process == 0:
-            write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=terms))
+            write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=", ".join(terms)))
         raise InputError(
-            f"training: epoch {epoch} of {self.trainer.max_epochs}, step {step + 1}: the loss is not finite ({terms}). "
+            f"training: epoch {epoch} of {self.trainer.max_epochs}, step {step + 1}: the loss is not finite "
+            f"({', '.join(terms)}). "
             f"Lower training.learning_rate, or set training.gradient_clip. In the batch, which {path} describes: "
             f"{', '.join(batch['participants'])}"
         )
@@ -299,8 +381,10 @@ class _Loop(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._sums, self._started = {}, time.monotonic()
+        self._unseen.clear()
 
     def on_train_epoch_end(self) -> None:
+        self._look(wait=True)
         for schedule in _as_list(self.lr_schedulers()):
             schedule.step()
         steps = self.trainer.num_training_batches
@@ -319,7 +403,9 @@ class _Loop(lightning.LightningModule):
         training, estimators = self.training_settings, self.method.estimator_parameters()
         apart = {id(parameter) for parameter in estimators}
         encoders = [parameter for parameter in self.method.parameters() if id(parameter) not in apart]
-        optimizers = [torch.optim.Adam(encoders, lr=training.learning_rate, weight_decay=training.weight_decay)]
+        optimizers = [
+            torch.optim.Adam(encoders, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
+        ]
         schedules = []
         if training.schedule == "cosine":
             schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizers[0], training.epochs)]
@@ -337,6 +423,11 @@ class _Loop(lightning.LightningModule):
 def _as_list(value: Any) -> list[Any]:
     """Lightning returns nothing, one thing or a list of optimisers or schedules."""
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _rows(values: Tensor, positions: list[int]) -> Tensor:
+    """Some rows; all of them without a copy, for which a GPU would be waited for."""
+    return values if len(positions) == len(values) else values[positions]
 
 
 class _AtomicCheckpoints(TorchCheckpointIO):
@@ -529,6 +620,10 @@ def _descend(
             )
         )
     precision = _precision(training)
+    if torch.cuda.is_available():
+        # TensorFloat-32 keeps 10 bits of a factor; bfloat16, in which the networks compute then, 7.
+        torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
+        torch.backends.cudnn.allow_tf32 = precision != "32-true"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Lightning's advice (on workers, loggers, srun) does not hold here and would bury warnings that mean something.
@@ -560,8 +655,8 @@ def _descend(
             loop.load_state_dict(_read_checkpoint(folder / "best.ckpt")["state_dict"])
         except InputError as error:
             raise InputError(f"{title}: {error}; delete {folder} and run again") from error
-    device = str(trainer.strategy.root_device)
-    return loop.history, {"precision": precision, "device": device, "batch_size": data.batch_size}
+    how = {"precision": precision, "device": str(trainer.strategy.root_device), "batch_size": data.batch_size}
+    return loop.history, how | {"peak_memory": devices.peak_memory()}
 
 
 def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:

@@ -131,8 +131,8 @@ def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
         return torch.exp(-scales[:, None, None] * squares).sum(dim=0)
 
     def within(a: Tensor) -> Tensor:
-        off_diagonal = ~torch.eye(len(a), dtype=torch.bool, device=a.device)
-        return kernel(a, a)[off_diagonal].mean()
+        itself = torch.eye(len(a), dtype=torch.bool, device=a.device)
+        return kernel(a, a).masked_fill(itself, 0).sum() / (len(a) * (len(a) - 1))
 
     return within(x) + within(y) - 2 * kernel(x, y).mean()
 
@@ -178,7 +178,7 @@ def other_people(count: int, device: torch.device) -> Tensor:
 
     Drawn from torch's global generator, which the training loop seeds before each batch.
     """
-    order = torch.randperm(count).to(device)
+    order = torch.randperm(count).to(device, non_blocking=True)
     return torch.empty_like(order).scatter_(0, order, order.roll(1))
 
 

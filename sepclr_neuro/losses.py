@@ -89,13 +89,12 @@ def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = Fal
     Returns:
         0 where fewer than 2 patients have a value.
     """
-    known = ~attribute.isnan()
-    s, a = precise(salient[known]), precise(attribute[known])
-    if len(s) < 2:
-        return precise(salient).sum() * 0
+    s, a = precise(salient), precise(attribute)
     i, j = torch.triu_indices(len(s), len(s), offset=1, device=s.device)
-    likeness = torch.exp(-(a[i] - a[j]).square() / (1e-5 if discrete else 0.05))
-    return (likeness * (s[i] - s[j]).square()).mean()
+    difference = a[i] - a[j]
+    known = ~difference.isnan()
+    likeness = torch.where(known, torch.exp(-difference.square() / (1e-5 if discrete else 0.05)), 0)
+    return (likeness * (s[i] - s[j]).square()).sum() / known.sum().clamp(min=1)
 
 
 def log_kernel(x: Tensor, temperature: float | Tensor = 0.5) -> Tensor:

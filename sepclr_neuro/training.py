@@ -6,10 +6,12 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -102,7 +104,8 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             "fingerprint": identity,
         },
     )
-    say(f"{title}: trained in {time.monotonic() - started:.0f} s")
+    memory = f", with {how['peak_memory']} at most" if "peak_memory" in how else ""
+    say(f"{title}: trained in {time.monotonic() - started:.0f} s{memory}")
 
 
 def _inputs(results: Results, fold: int) -> list[Path]:
@@ -129,7 +132,7 @@ def training_people(results: Results, cache: VolumeCache, split: Fold, columns: 
     cohort = load_cohort(results).set_index("scan_id")
     train = cohort.loc[list(split.train)]
     return Scans(
-        cache.read,
+        partial(cache.read, dtype=np.float16),
         cache.rows(list(train.index)),
         train["participant_id"].tolist(),
         (train["group"] == "target").tolist(),

@@ -772,8 +772,8 @@ class VolumeCache:
             raise InputError(f"{self._results.index}: has no scan {missing[0]!r}; run the stage `volumes` again")
         return [self._row[scan_id] for scan_id in scan_ids]
 
-    def read(self, rows: Sequence[int]) -> torch.Tensor:
-        """Volumes, float32 [B, 1, X, Y, Z], copied from the disk.
+    def read(self, rows: Sequence[int], dtype: type[np.floating] = np.float32) -> torch.Tensor:
+        """Volumes [B, 1, X, Y, Z], copied from the disk, which holds float16.
 
         Raises:
             InputError: if a row is not what was written.
@@ -785,4 +785,8 @@ class VolumeCache:
                     "the stage `volumes` again, which repairs them"
                 )
             self._checked.add(row)
-        return torch.from_numpy(self.array[list(rows)].astype(np.float32)).unsqueeze(1)
+        volumes = np.empty((len(rows), 1, *self.shape), dtype)
+        # One by one, since numpy keeps all other threads waiting while it indexes by a list.
+        for volume, row in zip(volumes, rows, strict=True):
+            volume[0] = self.array[row]
+        return torch.from_numpy(volumes)

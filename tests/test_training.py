@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -58,9 +59,9 @@ def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     read: set[str] = set()
     original = volumes.VolumeCache.read
 
-    def spy(cache: volumes.VolumeCache, rows: list[int]) -> torch.Tensor:
+    def spy(cache: volumes.VolumeCache, rows: list[int], **given: type) -> torch.Tensor:
         read.update(cache.scan_ids[row] for row in rows)
-        return original(cache, rows)
+        return original(cache, rows, **given)
 
     monkeypatch.setattr(volumes.VolumeCache, "read", spy)
     train_fold(config, results, METHOD, 0)
@@ -264,3 +265,52 @@ def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> 
     assert "training" not in model.metadata["settings"]
     write_representations(config, results, method)
     assert set(read_representations(results, method, 0).spaces) == set(model.spaces)
+
+
+# --- GPUs ------------------------------------------------------------------------------------------------------------
+
+
+def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sepclr_neuro import fitting
+
+    config, results = small_run(tmp_path)
+    monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
+    monkeypatch.setattr(fitting, "_pinned", lambda batch: batch)  # memory that only a GPU's driver has
+    train_fold(config, results, METHOD, 0)
+    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+
+
+def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sepclr_neuro import fitting
+
+    config, results = small_run(tmp_path)
+    array = np.load(results.volumes)
+    np.save(results.volumes, array + 1)
+    monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
+    with pytest.raises(InputError, match="are not those that were written"):
+        train_fold(config, results, METHOD, 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("method", ["sepclr-k-jem", "sepclr-mmd", "sepclr-tc", "sepclr-vclub-sym", "mm-cvae", "sepvae"])
+def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait between copying a batch and the optimiser's step raises; the first epoch may start things up."""
+    from sepclr_neuro import fitting
+
+    def strictly(name: str) -> None:
+        original = getattr(fitting._Loop, name)
+
+        def call(loop: fitting._Loop, *given: object) -> object:
+            torch.cuda.set_sync_debug_mode("error" if loop.current_epoch else "default")
+            try:
+                return original(loop, *given)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+        monkeypatch.setattr(fitting._Loop, name, call)
+
+    for name in ("transfer_batch_to_device", "on_after_batch_transfer", "training_step"):
+        strictly(name)
+    config, results = small_run(tmp_path, methods={method: {}}, training={"epochs": 2, "batch_size": 4})
+    train_fold(config, results, method, 0)
+    assert "of the GPU" in read_json(results.model_folder(method, 0) / "model.json")["peak_memory"]

@@ -231,6 +231,15 @@ def test_the_loss_so_far_can_be_read_while_training(tmp_path: Path) -> None:
     assert so_far.read_text() == (results.model_folder(METHOD, 0) / "history.tsv").read_text()
 
 
+def test_gradients_are_clipped_in_bfloat16_too(tmp_path: Path) -> None:
+    settings = ONE_EPOCH | {"precision": "bfloat16"}
+    plain, plain_results = small_run(tmp_path / "plain", training=settings)
+    train_fold(plain, plain_results, METHOD, 0)
+    other, other_results = small_run(tmp_path / "other", training=settings | {"gradient_clip": 0.01})
+    train_fold(other, other_results, METHOD, 0)
+    assert not equal(weights(plain_results), weights(other_results))
+
+
 @pytest.mark.parametrize(
     "option",
     [

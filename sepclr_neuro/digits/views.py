@@ -78,7 +78,13 @@ def image_views(images: Tensor, settings: ImageViews, seed: int, members: Member
     sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], dim=1).clamp(max=1)
     corner = (1 - sides) * uniform(0, 1, 2)
     flipped = happens(settings.flip_probability)
-    views = crop_and_resize(images, corner.to(device), sides.to(device), flipped.to(device), settings.size)
+    views = crop_and_resize(
+        images,
+        corner.to(device, non_blocking=True),
+        sides.to(device, non_blocking=True),
+        flipped.to(device, non_blocking=True),
+        settings.size,
+    )
 
     jittered = happens(settings.jitter_probability)
     factors = [
@@ -89,7 +95,7 @@ def image_views(images: Tensor, settings: ImageViews, seed: int, members: Member
     grey = happens(settings.greyscale_probability)
     # Greyscale is saturation 0, after which hue has no effect.
     factors[2] = torch.where(grey, 0.0, factors[2])
-    return adjust_colour(views, *(factor.to(device) for factor in (*factors, hue)))
+    return adjust_colour(views, *(factor.to(device, non_blocking=True) for factor in (*factors, hue)))
 
 
 def crop_and_resize(images: Tensor, corner: Tensor, sides: Tensor, flipped: Tensor, size: int) -> Tensor:

@@ -25,6 +25,9 @@ class Batch:
         target: whether each is a patient, [B] bool.
         attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
             where a value is missing.
+        patients: their positions in the batch, from ``target`` where they are not given. Index by positions, not by
+            ``target``: to count a mask a GPU would be waited for.
+        controls: likewise.
         members: who of a larger batch these are; None for all of a batch.
 
     Raises:
@@ -34,12 +37,21 @@ class Batch:
     views: tuple[Tensor, ...]
     target: Tensor
     attributes: dict[str, Tensor] = field(default_factory=dict)
+    patients: Tensor = None  # type: ignore[assignment]
+    controls: Tensor = None  # type: ignore[assignment]
     members: Members | None = None
 
     def __post_init__(self) -> None:
-        if self.target.all() or not self.target.any():
-            missing = "control" if self.target.any() else "patient"
-            raise ValueError(f"the batch holds no {missing}; draw balanced batches")
+        for name, members in (("patients", self.target), ("controls", ~self.target)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, members.nonzero()[:, 0])
+            if not len(getattr(self, name)):
+                raise ValueError(f"the batch holds no {name.removesuffix('s')}; draw balanced batches")
+
+    @property
+    def positions(self) -> list[int]:
+        """Where these people are in the whole batch."""
+        return list(range(len(self.target))) if self.members is None else self.members.positions
 
     def normal(self, width: int) -> Tensor:
         """Standard normal numbers, [B, width]: the same for a person at each call, whoever else is in memory."""

@@ -103,7 +103,7 @@ class CVAE(GradientMethod):
         terms = {
             "reconstruction": code.error.sum(),
             "common_divergence": c_divergence.sum(),
-            "salient_divergence": s_divergence[batch.target].sum(),
+            "salient_divergence": s_divergence[batch.patients].sum(),
         }
         beta = self.settings.beta
         return terms, {"reconstruction": 1.0, "common_divergence": beta, "salient_divergence": beta}
@@ -126,15 +126,15 @@ class ConVAE(CVAE):
 
     def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
         terms, weights = super().terms(code, batch)
-        ratio = self.discriminator.log_ratio(code.common[batch.target], code.salient[batch.target])
+        ratio = self.discriminator.log_ratio(code.common[batch.patients], code.salient[batch.patients])
         terms["total_correlation"] = functional.relu(ratio).sum()
         return terms, weights | {"total_correlation": self.settings.kappa}
 
     @outside_autocast
     def estimator_loss(self, encoded: Code, batch: Batch) -> Tensor | None:
-        if batch.target.sum() < 2:
+        if len(batch.patients) < 2:
             return None
-        common, salient = encoded.common[batch.target], encoded.salient[batch.target]
+        common, salient = encoded.common[batch.patients], encoded.salient[batch.patients]
         return self.discriminator.classification_loss(common.detach(), salient.detach())
 
     def estimator_parameters(self) -> list[nn.Parameter]:
@@ -156,8 +156,8 @@ class MMcVAE(CVAE):
 
     def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
         terms, weights = super().terms(code, batch)
-        controls = code.salient[~batch.target]
-        terms["common_matching"] = squared_mmd(code.common[~batch.target], code.common[batch.target])
+        controls = code.salient[batch.controls]
+        terms["common_matching"] = squared_mmd(code.common[batch.controls], code.common[batch.patients])
         terms["salient_matching"] = squared_mmd(controls, torch.zeros_like(controls))
         matching = {
             "common_matching": self.settings.common_matching,
@@ -189,7 +189,7 @@ class SepVAE(ConVAE):
     def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
         terms, weights = super().terms(code, batch)
         settings = self.settings
-        terms["controls_divergence"] = 0.5 * settings.alpha * code.salient_mean[~batch.target].square().sum()
+        terms["controls_divergence"] = 0.5 * settings.alpha * code.salient_mean[batch.controls].square().sum()
         logits = self.classifier(code.salient)[:, 0]
         terms["classification"] = functional.binary_cross_entropy_with_logits(
             logits, batch.target.to(logits.dtype), reduction="sum"

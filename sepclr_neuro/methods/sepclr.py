@@ -140,7 +140,7 @@ class SepCLR(GradientMethod):
         }
         loss = terms["common_alignment"] + uniformity_weight * terms["common_uniformity"]
         if self.salient_projector is not None:
-            of_space = self._salient_terms(encoded, batch.target)
+            of_space = self._salient_terms(encoded, batch)
             loss = loss + s.informationless_weight * of_space["informationless"]
             loss = loss + s.salient_weight * (
                 of_space["salient_alignment"] + s.uniformity_weight * of_space["salient_uniformity"]
@@ -155,28 +155,28 @@ class SepCLR(GradientMethod):
             loss = loss + s.independence_weight * terms["independence"]
         return {"loss": loss, **terms}
 
-    def _salient_terms(self, heads: Heads, target: Tensor) -> dict[str, Tensor]:
+    def _salient_terms(self, heads: Heads, batch: Batch) -> dict[str, Tensor]:
         """Those of the salient dimensions that no attribute owns."""
         tau = self.settings.temperature
         salient, pinned = ([head[:, len(self.owned) :] for head in views] for views in (heads.salient, heads.pinned))
         return {
-            "salient_alignment": alignment(salient[0][target], salient[1][target], tau),
+            "salient_alignment": alignment(salient[0][batch.patients], salient[1][batch.patients], tau),
             "salient_uniformity": _mean(uniformity(p, tau) for p in pinned),
-            "informationless": _mean(informationless(head[~target], tau) for head in salient),
+            "informationless": _mean(informationless(head[batch.controls], tau) for head in salient),
         }
 
     def _attribute_terms(self, heads: Heads, batch: Batch) -> dict[str, Tensor]:
         """For each attribute (alignment by it + information-less term) / 2 + uniformity, of the dimension it owns."""
         terms = {}
         for k, (name, kind) in enumerate(self.owned):
-            values = batch.attributes[name][batch.target]
+            values = batch.attributes[name][batch.patients]
             # A narrow kernel for continuous attributes, 0.025, as released.
             tau = 0.025 if kind == "continuous" else self.settings.temperature
             of_views = []
             for salient, pinned in zip(heads.salient, heads.pinned, strict=True):
                 dimension = salient[:, k : k + 1]
-                aligned = attribute_alignment(dimension[batch.target, 0], values, kind == "discrete")
-                pull = (aligned + informationless(dimension[~batch.target], tau)) / 2
+                aligned = attribute_alignment(dimension[batch.patients, 0], values, kind == "discrete")
+                pull = (aligned + informationless(dimension[batch.controls], tau)) / 2
                 of_views.append(pull + uniformity(pinned[:, k : k + 1], self.settings.temperature))
             terms[f"attribute_{name}"] = _mean(of_views)
         return terms

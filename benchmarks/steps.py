@@ -1,0 +1,82 @@
+"""A training step in its parts, on made-up scans: views, then the network forward and back with Adam's step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepclr_neuro.config import Augmentation, Network
+from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.registry import METHODS
+from sepclr_neuro.sampling import Members
+from sepclr_neuro.standardisation import Standardisation
+from sepclr_neuro.training import VolumeViews
+
+__all__ = ["Step", "made_up_scans", "made_up_standardisation"]
+
+
+def made_up_scans(people: int, side: int) -> Tensor:
+    """Noise as the cache holds volumes: float16 [N, 1, X, Y, Z]."""
+    rng = torch.Generator().manual_seed(0)
+    return torch.rand(people, 1, *[side] * 3, generator=rng).half()
+
+
+def made_up_standardisation(side: int) -> Standardisation:
+    """Of voxels with mean 0.5 and SD 0.3, all in the mask."""
+    shape = [side] * 3
+    return Standardisation(torch.full(shape, 0.5), torch.full(shape, 0.3), torch.ones(shape, dtype=torch.bool), ())
+
+
+class Step:
+    """A method with its optimiser and a batch, half patients.
+
+    Args:
+        method: name in the registry.
+        network: name of the encoder.
+        bfloat16: whether the network computes in bfloat16.
+    """
+
+    def __init__(
+        self,
+        method: str = "sepclr-k-jem",
+        *,
+        side: int = 128,
+        batch_size: int = 8,
+        network: str = "light",
+        bfloat16: bool = True,
+        device: str = "cpu",
+    ) -> None:
+        torch.manual_seed(0)
+        self.device, self.bfloat16 = torch.device(device), bfloat16
+        entry = METHODS[method]
+        built = entry.load()(entry.settings(), Network(name=network), (1, *[side] * 3))  # type: ignore[arg-type]
+        assert isinstance(built, GradientMethod)
+        self.method = built.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.Adam(self.method.parameters(), fused=True)
+        scans = made_up_scans(batch_size, side)
+        self.scans = scans.pin_memory() if device == "cuda" else scans
+        self.target = (torch.arange(batch_size) % 2 == 1).to(self.device)
+        self.members = [members.nonzero()[:, 0] for members in (self.target, ~self.target)]
+        self.make_views = VolumeViews(made_up_standardisation(side), Augmentation()).to(self.device)
+        self._seed = 0
+
+    def views(self) -> Batch:
+        """Two views of each scan, copied to the device first."""
+        self._seed += 1
+        scans = self.scans.to(self.device, non_blocking=True)
+        return Batch(self.make_views(scans, Members.all_of(len(scans), self._seed)), self.target, {}, *self.members)
+
+    def descend(self, batch: Batch) -> Any:
+        """Forward, backward and Adam's step; what the networks made of the batch."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            encoded = self.method.encode(batch)
+        loss = self.method.losses(encoded, batch)["loss"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return encoded
+
+    def __call__(self) -> None:
+        self.descend(self.views())
