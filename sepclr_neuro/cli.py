@@ -176,6 +176,7 @@ def leakage(path: ConfigFile) -> None:
 
     with _stage("leakage", path) as told:
         devices.use_given_threads()
+        devices.keep_freed_memory()
         from sepclr_neuro.site_leakage import write_site_leakage
 
         write_site_leakage(*told)

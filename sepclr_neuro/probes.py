@@ -11,12 +11,13 @@ from zlib import crc32
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, ProbeTarget
@@ -360,7 +361,10 @@ class Fit:
 def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:
     """Fits probes side by side, a process a given thread; the answers are in the order of the probes."""
     workers = min(given_threads() or len(os.sched_getaffinity(0)), len(fits) // 8 + 1)
-    return Parallel(n_jobs=workers)(delayed(fit.answer)(person) for fit in fits)
+    # A probe's matrices are so small that BLAS threads would wait for each other most of the time: by an order of
+    # magnitude slower where OMP_NUM_THREADS, which Snakemake sets, is above 1.
+    with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
+        return Parallel(n_jobs=workers)(delayed(fit.answer)(person) for fit in fits)
 
 
 # --- leaks -------------------------------------------------------------------------------------------------------
