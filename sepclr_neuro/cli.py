@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sepclr_neuro import __version__
-from sepclr_neuro.config import Config, json_schema, load_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.registry import METHODS
 
+# Each command imports what it needs, so that `--help` need not wait for all of it.
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sepclr_neuro.config import Config
 
 __all__ = ["app", "main"]
 
@@ -40,6 +41,7 @@ Method = Annotated[str, typer.Option(help="Name of the method, as in the configu
 @contextmanager
 def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Iterator[tuple[Config, Results]]:
     """What a stage is told and where it writes; its receipt, by name and ``parts``, once it has succeeded."""
+    from sepclr_neuro.config import load_config
     from sepclr_neuro.provenance import receipt
 
     config = load_config(path)
@@ -59,6 +61,7 @@ def check(
 ) -> None:
     """Look at a configuration and its data: errors, warnings, counts, what would run. Status 2 on errors."""
     from sepclr_neuro.check import check
+    from sepclr_neuro.config import load_config
     from sepclr_neuro.storage import write_tsv
 
     found = check(load_config(path), headers_only=headers_only)
@@ -302,12 +305,16 @@ def _refuse_unknown(option: str, name: str, known: Iterable[str]) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of config.yaml, for editors."""
+    from sepclr_neuro.config import json_schema
+
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 @app.command()
 def methods() -> None:
     """List the methods that config.yaml may name."""
+    from sepclr_neuro.registry import METHODS
+
     width = max(map(len, METHODS))
     for name, entry in METHODS.items():
         print(f"{name:{width}}  {entry.title}")

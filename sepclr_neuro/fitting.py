@@ -77,8 +77,8 @@ class Views(Protocol):
         """Scans [B, C, *spatial] as probes and closed forms see them."""
         ...
 
-    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
-        """Two views of the members' scans [B, C, *spatial]; the same seed gives the same views."""
+    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> tuple[Tensor, ...]:
+        """Some views of the members' scans [B, C, *spatial]; the same seed gives the same, however many are made."""
         ...
 
 
@@ -307,7 +307,7 @@ class _Loop(lightning.LightningModule):
     def _with_views(self, batch: dict[str, Any], positions: list[int], scans: Tensor) -> Batch:
         members = Members(positions, len(batch["target"]), batch["seed"])
         with torch.autocast(self.device.type, enabled=False):
-            views = self.views(scans.to(self.device), members)
+            views = self.views(scans.to(self.device), members, self.method.views)
         attributes = {name: _rows(values, positions) for name, values in batch["attributes"].items()}
         target, groups = _rows(batch["target"], positions), {}
         if len(positions) == len(batch["target"]):
@@ -343,13 +343,14 @@ class _Loop(lightning.LightningModule):
         """Ends the training, and keeps what was in the batch, whose seed makes its views again."""
         epoch, path = self.current_epoch + 1, self.folder / "not-finite.tsv"
         table = pd.DataFrame({"participant_id": batch["participants"], "target": batch["target"].tolist()})
-        ranges = torch.zeros(len(table), 4, device=self.device)
+        names = [f"view_{view + 1}_{extreme}" for view in range(self.method.views) for extreme in ("min", "max")]
+        ranges = torch.zeros(len(table), len(names), device=self.device)
         for part in self._in_memory(batch, batch["parts"]):
             voxels = [view.flatten(1).float() for view in part.views]
             found = torch.stack([extreme for view in voxels for extreme in (view.amin(1), view.amax(1))], dim=1)
             ranges[part.positions] = found
             del part, voxels
-        table[["view_1_min", "view_1_max", "view_2_min", "view_2_max"]] = self.group.sum(ranges).cpu().numpy()
+        table[names] = self.group.sum(ranges).cpu().numpy()
         if self.group.process == 0:
             write_tsv(path, table.assign(epoch=epoch, step=step + 1, terms=", ".join(terms)))
         raise InputError(

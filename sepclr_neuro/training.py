@@ -47,10 +47,10 @@ class VolumeViews:
     def plain(self, scans: Tensor) -> Tensor:
         return self.standardisation.apply(scans)
 
-    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
+    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> tuple[Tensor, ...]:
         volumes = self.plain(scans)
-        first, second = (augment(volumes, self.augmentation, seed_of(members.seed, view), members) for view in (0, 1))
-        return first, second
+        seeds = [seed_of(members.seed, view) for view in range(count)]
+        return tuple(augment(volumes, self.augmentation, seed, members) for seed in seeds)
 
 
 def train_fold(config: Config, results: Results, method: str, fold: int) -> None:

@@ -217,3 +217,18 @@ def test_a_command_calls_its_stage(
     assert result.exit_code == 0, result.output
     config = Config(output=Path("elsewhere"), seed=4)
     assert calls == [(name, (config, Results(Path("elsewhere")), *expected)) for name in functions]
+
+
+def test_help_waits_for_no_package_that_computes() -> None:
+    code = "import sys, sepclr_neuro.cli; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "pandas", "pydantic", "yaml", "torch", "lightning", "sklearn"} & set(imported)
+
+
+@pytest.mark.parametrize(
+    "stage", ["embedding", "probes", "tables", "site_leakage", "vbm", "saliency", "standardisation"]
+)
+def test_stages_that_train_nothing_do_not_wait_for_the_loop(stage: str) -> None:
+    code = f"import sys, sepclr_neuro.{stage}; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "lightning" not in imported

@@ -20,8 +20,8 @@ class Batch:
     """Some training people: those whom a step learns from together, or those of them who are in memory at once.
 
     Attributes:
-        views: two augmented views of the same people, each [B, C, *spatial], standardised; none of a batch whose codes
-            are there already.
+        views: two augmented views of the same people, or as many as the method looks at, each [B, C, *spatial],
+            standardised; none of a batch whose codes are there already.
         target: whether each is a patient, [B] bool.
         attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
             where a value is missing.
@@ -106,6 +106,9 @@ class GradientMethod(Method):
     which the loop seeds before each call of ``codes`` and of ``heads``; those of ``Batch.normal`` do not depend on how
     many people are in memory.
     """
+
+    views: ClassVar[int] = 2
+    """How many views of each volume a batch holds."""
 
     estimator_steps: int = 1
     """Steps of the estimators a batch."""

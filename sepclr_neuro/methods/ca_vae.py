@@ -1,7 +1,7 @@
 r"""Contrastive-analysis variational autoencoders: two encoders, one decoder that is given no salient code of controls.
 
 Every term is a sum over voxels, dimensions and the people of a batch, as in the released code of all four: with means,
-their weights would mean something else. They see the first view of each volume.
+their weights would mean something else. They see one view of each volume.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class CVAE(GradientMethod):
     """
 
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
+    views: ClassVar[int] = 1
 
     def __init__(self, settings: CVAESettings, network: Network, input_shape: Sequence[int]) -> None:
         super().__init__()

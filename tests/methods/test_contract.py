@@ -26,9 +26,8 @@ def people(shape: tuple[int, ...], count: int) -> torch.Tensor:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(1))
 
 
-def batch(shape: tuple[int, ...], target: list[bool]) -> Batch:
-    views = people(shape, 2 * len(target)).chunk(2)
-    return Batch((views[0], views[1]), torch.tensor(target))
+def batch(shape: tuple[int, ...], target: list[bool], views: int = 2) -> Batch:
+    return Batch(people(shape, 2 * len(target)).chunk(2)[:views], torch.tensor(target))
 
 
 def learnt(name: str, shape: tuple[int, ...]) -> Method:
@@ -56,6 +55,22 @@ def test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(na
         assert values.ndim == 2
         assert len(values) == 5
         torch.testing.assert_close(method.represent(x[:1])[space], values[:1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "shape"), TRAINED)
+def test_as_many_views_are_made_as_are_looked_at(name: str, shape: tuple) -> None:
+    method, target = gradient_method(name, shape), [False, False, True, True]
+    data, enough = batch(shape, target), batch(shape, target, method.views)
+    losses = []
+    for given in (data, enough):
+        torch.manual_seed(0)
+        losses.append(method.losses(method.encode(given), given)["loss"])
+    assert losses[0] == losses[1]
+    if method.views > 1:
+        first = data.views[0].clone().requires_grad_()
+        given = Batch((first, data.views[1].clone().requires_grad_()), data.target)
+        method.losses(method.encode(given), given)["loss"].backward()
+        assert all(view.grad is not None and view.grad.any() for view in given.views)
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
