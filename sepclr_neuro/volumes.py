@@ -71,6 +71,7 @@ _CAT12_AFFINES: dict[Shape, Affine] = {
 _PREPROCESSING_VERSION = 1
 
 _MOST_VOXELS = 512**3
+_FURTHEST_VOXEL = 2**26  # byte at which voxels begin at the latest: notes of programs come between header and voxels
 _MOST_OUTSIDE = 0.01
 # Grey matter thins out towards the box of the brain. A grid that holds this share of one side cuts off 5, 3 or 1.4 %
 # of the MNI152 template's (x, y, z): more than the share above.
@@ -165,8 +166,16 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
         header.check_fix(error_level=_LEAST_ERROR)
         stored = tuple(int(size) for size in header.get_data_shape())
         dtype = header.get_data_dtype()
-    except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError, ValueError) as error:
+        offset = int(header.get_data_offset())
+    except (
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+        ValueError,
+        OverflowError,
+    ) as error:
         raise InputError(f"{path}: the NIfTI header is not valid ({error})") from error
+    if offset > _FURTHEST_VOXEL:
+        raise InputError(f"{path}: the header says that voxels begin at byte {offset}; copy or make the file again")
     if dtype.kind not in "iuf":
         raise InputError(f"{path}: voxels are of type {dtype}; expected one real number a voxel")
     shape = stored[:3]

@@ -279,6 +279,8 @@ HEADER_FAULTS = {
     "negative size": (_put(42, "3h", -3, 5, 5), "-3"),
     "unknown type": (_put(70, "h", 77), "header is not valid"),
     "unknown sform code": (_put(254, "h", 6), "sform_code 6 not valid"),
+    "voxels far away": (_put(108, "f", 1.5e12), "voxels begin at byte 15000000"),
+    "voxels at infinity": (_put(108, "f", float("inf")), "header is not valid"),
     "shifted voxels": (_put(108, "f", 352.5), "vox offset .* not divisible by 16"),
     "negative voxel size": (_put(80, "f", -6.0), "pixdim.* should be positive"),
     "no codes": (lambda path: _with_header(path, _no_codes), "neither sform nor qform is set"),
