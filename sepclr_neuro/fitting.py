@@ -262,8 +262,6 @@ class _Loop(lightning.LightningModule):
             with torch.set_grad_enabled(torch.is_grad_enabled() and positions == last):
                 codes = self.method.codes(part)
             del part  # before the next one is made
-            # Else autocast would hand out weights that it cast here, without gradients, where gradients are wanted.
-            torch.clear_autocast_cache()
             if len(positions) == len(batch["target"]):
                 whole = {name: code.detach() for name, code in codes.items()}
                 break

@@ -105,9 +105,9 @@ def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, mo
     seen: list[int] = []
     read_rows, codes = volumes.VolumeCache.read, sepclr.SepCLR.codes
 
-    def spy_read(cache: volumes.VolumeCache, rows: list[int]) -> torch.Tensor:
+    def spy_read(cache: volumes.VolumeCache, rows: list[int], **given: Any) -> torch.Tensor:
         read.append(len(rows))
-        return read_rows(cache, rows)
+        return read_rows(cache, rows, **given)
 
     def spy_codes(method: sepclr.SepCLR, part: Batch) -> dict[str, torch.Tensor]:
         seen.append(len(part.target))
@@ -242,8 +242,8 @@ def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
     damaged[:, 0, 0, 0] += 1
     damaged.flush()
 
-    def read(cache: volumes.VolumeCache, rows: list[int]) -> torch.Tensor:
-        return torch.from_numpy(cache.array[rows, None]).float()
+    def read(cache: volumes.VolumeCache, rows: list[int], dtype: Any = np.float32) -> torch.Tensor:
+        return torch.from_numpy(cache.array[rows, None].astype(dtype))
 
     monkeypatch.setattr(volumes.VolumeCache, "read", read)
     with pytest.raises(InputError, match="are not those that were written"):
