@@ -30,7 +30,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print("| term | tau | people | " + " | ".join(f"d = {dim}" for dim in DIMS) + " |")
     print("|---|---|---|" + "---|" * len(DIMS))
-    rows = [(name, temperature, 20) for name, temperature in KERNELS] + [(name, 0.5, 5) for name in OTHERS]
+    rows = [(name, temperature, 20) for name, temperature in [*KERNELS, ("dcor", 0.5)]]
+    rows += [(name, 0.5, 5) for name in OTHERS]
     for name, temperature, draws in rows:
         tau = f"{temperature:g}" if name.startswith("k-") else ""
         for people in PEOPLE:

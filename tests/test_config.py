@@ -222,7 +222,7 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
     assert changed({"splits": {"folds": 3}}) == of_probes | {"splits", "embedding"}
     assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
     assert changed({"title": "Another"}) == {"report"}
-    assert changed({"training": {"epochs": 3}}) == {"training", "report"}
+    assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
 
 
 # --- schema --------------------------------------------------------------------------------------------------------

@@ -12,18 +12,21 @@ from sepclr_neuro.independence import (
     ConditionalGaussian,
     build_independence,
     club,
+    distance_correlation,
     kernel_mutual_information,
     leave_one_out,
     other_people,
     squared_mmd,
     upper_bound,
 )
+from sepclr_neuro.losses import median_temperature
 from tests.gaussian_pairs import estimator_of, fit, orders, pairs, values
 from tests.oracles import independence as oracle
 from tests.oracles.sepclr import joint_entropy
+from tests.oracles.statistics import u_centred_distance_correlation
 
 VARIATIONAL = [f"{bound}-{way}" for bound in ("vclub", "vl1o", "vub") for way in ("sym", "c2s", "s2c")]
-TERMS = ["k-jem", "k-mi", "mmd", "tc", *VARIATIONAL]
+TERMS = ["k-jem", "k-mi", "mmd", "dcor", "tc", *VARIATIONAL]
 
 
 def arrays(n: int, d: int = 3, k: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +49,55 @@ def test_kernel_terms_equal_their_equations(n: int, tau: float) -> None:
         assert term is not None
         assert term(*both).item() == pytest.approx(value, rel=1e-12, abs=1e-12)
         assert not list(term.parameters())
+
+
+@pytest.mark.parametrize("tau", [0.5, None])
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_kernels_of_median_width_and_without_oneself_equal_their_equations(tau: float | None, diagonal: bool) -> None:
+    c, s = arrays(7)
+    both = torch.tensor(c), torch.tensor(s)
+    for name, equation in (("k-mi", oracle.kernel_mutual_information), ("k-jem", joint_entropy)):
+        term = build_independence(name, 3, 2, temperature=tau, diagonal=diagonal)
+        assert term is not None
+        assert term(*both).item() == pytest.approx(equation(c, s, tau, diagonal), rel=1e-12, abs=1e-12)
+
+
+def test_far_people_are_felt_without_oneself_only() -> None:
+    far = torch.diag(torch.tensor([10.0, 20.0, 30.0, 40.0])).requires_grad_()
+    for diagonal, felt in ((True, False), (False, True)):
+        term = build_independence("k-jem", 4, 4, diagonal=diagonal)
+        assert term is not None
+        (gradient,) = torch.autograd.grad(term(far, far), far)
+        assert (gradient.abs().max() > 1e-3) == felt
+
+
+def test_the_median_width_of_people_in_one_place_is_1() -> None:
+    assert median_temperature(torch.zeros(5, 3)).item() == 1
+    assert median_temperature(torch.ones(1, 3)).item() == 1
+
+
+@pytest.mark.parametrize("n", [4, 9])
+def test_distance_correlation_equals_its_equation(n: int) -> None:
+    c, s = arrays(n)
+    found = distance_correlation(torch.tensor(c), torch.tensor(s)).item()
+    # The root of distances is softened, by 1e-6 in the square, where its gradient would be infinite.
+    assert found == pytest.approx(u_centred_distance_correlation(c, s), abs=1e-5)
+    term = build_independence("dcor", 3, 2)
+    assert term is not None
+    assert term.of_representations
+    assert term(torch.tensor(c), torch.tensor(s)).item() == found
+
+
+def test_distance_correlation_of_controls_on_one_point_has_a_gradient() -> None:
+    c = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    s = torch.cat([torch.zeros(4, 2), torch.randn(4, 2, generator=torch.Generator().manual_seed(1))]).requires_grad_()
+    (gradient,) = torch.autograd.grad(distance_correlation(c, s), s)
+    assert gradient.isfinite().all()
+    assert gradient[4:].abs().max() > 0
+    nobody = distance_correlation(c[:3], s[:3])
+    assert nobody.item() == 0
+    on_one_point = distance_correlation(c, torch.zeros(8, 2, requires_grad=True))
+    assert on_one_point.item() == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 5), (6, 4)])

@@ -9,7 +9,7 @@ from sepclr_neuro.config import Network
 from sepclr_neuro.networks import _PatchStem, _Unpatch, build_decoder, build_encoder
 
 
-@pytest.mark.parametrize("name", ["light", "strided", "resnet18", "densenet121"])
+@pytest.mark.parametrize("name", ["linear", "light", "strided", "resnet18", "densenet121"])
 @pytest.mark.parametrize("shape", [(1, 32, 32, 32), (3, 32, 32)])
 def test_every_encoder_in_2d_and_3d(name: str, shape: tuple[int, ...]) -> None:
     encoder = build_encoder(Network(name=name, channels=[8, 16]), shape, dim=6)
@@ -30,7 +30,7 @@ def test_light_does_not_mix_people() -> None:
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
 
 
-@pytest.mark.parametrize("name", ["light", "strided", "resnet18"])
+@pytest.mark.parametrize("name", ["linear", "light", "strided", "resnet18"])
 @pytest.mark.parametrize("shape", [(1, 32, 48, 64), (3, 32, 40), (1, 80, 112, 96)])
 def test_a_decoder_ends_on_the_grid_that_the_encoder_began_with(name: str, shape: tuple[int, ...]) -> None:
     decoder = build_decoder(Network(name=name, channels=[8, 8, 8, 16]), shape, dim=5)

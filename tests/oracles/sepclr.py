@@ -18,12 +18,19 @@ def informationless(s: np.ndarray, tau: float) -> float:
     return float(np.mean([(x**2).sum() / (2 * tau) for x in s]))
 
 
-def joint_entropy(c: np.ndarray, s: np.ndarray, tau: float) -> float:
+def median_temperature(x: np.ndarray) -> float:
+    squares = [((x[i] - x[j]) ** 2).sum() for i in range(len(x)) for j in range(i)]
+    return float(sorted(squares)[(len(squares) - 1) // 2] / 2)
+
+
+def joint_entropy(c: np.ndarray, s: np.ndarray, tau: float | None, diagonal: bool = True) -> float:
+    of_c, of_s = (median_temperature(x) if tau is None else tau for x in (c, s))
     logs = []
     for i in range(len(c)):
         products = [
-            np.exp(-((c[i] - c[j]) ** 2).sum() / (2 * tau)) * np.exp(-((s[i] - s[j]) ** 2).sum() / (2 * tau))
+            np.exp(-((c[i] - c[j]) ** 2).sum() / (2 * of_c)) * np.exp(-((s[i] - s[j]) ** 2).sum() / (2 * of_s))
             for j in range(len(c))
+            if diagonal or j != i
         ]
         logs.append(np.log(np.mean(products)))
     return float(np.mean(logs))

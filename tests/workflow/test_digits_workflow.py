@@ -9,6 +9,7 @@ import yaml
 
 from sepclr_neuro.config import load_config
 from sepclr_neuro.layout import Results
+from sepclr_neuro.published import published_digits
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.storage import read_tsv
 from tests.workflow.running import REPOSITORY, jobs, snakemake
@@ -16,7 +17,7 @@ from tests.workflow.running import REPOSITORY, jobs, snakemake
 pytestmark = pytest.mark.timeout(600)
 
 EXAMPLES = sorted((REPOSITORY / "docs" / "examples").glob("digits_*.yaml"))
-PUBLISHED = [name for name in METHODS if name.startswith("sepclr-")] + ["cvae", "convae", "mm-cvae", "sepvae"]
+PUBLISHED = list(published_digits().index.intersection(METHODS))
 
 
 def write(folder: Path, **methods: dict[str, object]) -> None:

@@ -1,0 +1,239 @@
+"""The benchmark of separation: its shares and score, the best achievable, one recipe measured, and the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sepclr_neuro.cohort import load_cohort
+from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro.errors import InputError
+from sepclr_neuro.layout import Results
+from sepclr_neuro.separation.benchmark import prepare_cohort, run_recipe, truth_features
+from sepclr_neuro.separation.measure import FACTORS, factor_values, separation_score, shares
+from sepclr_neuro.separation.table import comparison_table, interval, separation_table, write_separation_tables
+from sepclr_neuro.splits import read_fold
+from sepclr_neuro.standardisation import learn_standardisation
+from sepclr_neuro.storage import read_json, read_tsv
+from sepclr_neuro.volumes import VolumeCache
+
+RECIPES: dict[str, Any] = {
+    "separating": {"method": "sepclr-dcor", "settings": {"salient_dim": 4, "common_dim": 4}},
+    "told": {"method": "supervised", "standardisation": {"intensity": "global"}},
+    "closed": {"method": "cpca", "settings": {"common_dim": 4, "salient_dim": 4}},
+}
+
+
+def configure(folder: Path, **separation: Any) -> Config:
+    return parse_config(
+        {
+            "output": str(folder / "results"),
+            "network": {"name": "linear", "patch": 4},
+            "training": {"epochs": 2, "batch_size": 8},
+            "separation": {
+                "seeds": [3, 4],
+                "cohorts": {
+                    "small": {
+                        "cohort": {"source": "simulated", "simulation": {"participants": 80, "sites": 2}},
+                        "volumes": {"shape": [32, 32, 32]},
+                    }
+                },
+                "recipes": RECIPES,
+                **separation,
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
+    config = configure(tmp_path_factory.mktemp("separation"))
+    for seed in config.separation.seeds:
+        prepare_cohort(config, "small", seed)
+        for recipe in RECIPES:
+            run_recipe(config, "small", seed, recipe)
+    return config, Results(config.output)
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_a_share_is_0_at_chance_and_1_at_the_best_whatever_the_unit() -> None:
+    values = pd.DataFrame(
+        {
+            "factor": ["sex", "sex", "sex", "age", "age", "sans"],
+            "value": [0.5, 0.9, 0.7, 12.0, 4.0, 3.0],
+            "chance": [0.5, 0.5, 0.5, 12.0, 12.0, 5.0],
+        }
+    )
+    found = shares(values, {"sex": 0.9, "age": 4.0, "sans": 6.0})
+    np.testing.assert_allclose(found, [0, 1, 0.5, 0, 1, np.nan])
+
+
+@pytest.mark.parametrize(("held", "score"), [("right", 1.0), ("wrong", -1.0), ("both", 0.0), ("beyond", 1.0)])
+def test_the_score_of_known_spaces(held: str, score: float) -> None:
+    rows = []
+    for name, factor in FACTORS.items():
+        for space in ("common", "salient"):
+            belongs = space == factor.belongs_in
+            share = {"right": belongs, "wrong": not belongs, "both": True, "beyond": 1.3 if belongs else -0.4}[held]
+            rows.append({"factor": name, "space": space, "share": float(share)})
+    assert separation_score(pd.DataFrame(rows)) == score
+
+
+def test_a_single_space_has_no_score() -> None:
+    assert np.isnan(separation_score(pd.DataFrame({"factor": ["age"], "space": ["single"], "share": [1.0]})))
+
+
+def test_held_out_people_whom_an_encoder_saw_are_refused(made: tuple[Config, Results]) -> None:
+    config, _ = made
+    data = Results(config.separation_run("small", 3).output)
+    cohort, fold = load_cohort(data), read_fold(data, 0)
+    with pytest.raises(ValueError, match="leak"):
+        factor_values({}, cohort, fold, [*fold.train, fold.test[0]])
+
+
+def test_an_interval_is_students() -> None:
+    mean, low, high = interval([0.1, 0.2, 0.6])
+    assert mean == pytest.approx(0.3)
+    assert high - mean == pytest.approx(4.302653 * np.std([0.1, 0.2, 0.6], ddof=1) / np.sqrt(3), rel=1e-6)
+    assert low == pytest.approx(2 * mean - high)
+    assert np.isnan(interval([0.4])[1])
+
+
+def test_recipes_are_compared_on_the_same_cohort_and_seed() -> None:
+    scores = {"ours": [0.5, 0.3, 0.7], "other": [0.4, 0.1, 0.6], "single": [np.nan] * 3}
+    runs = [
+        {"cohort": "small", "recipe": recipe, "seed": seed, "score": score}
+        for recipe, values in scores.items()
+        for seed, score in enumerate(values)
+    ]
+    (row,) = comparison_table(runs, "ours").to_dict("records")
+    assert (row["method"], row["seeds"]) == ("other", 3)
+    np.testing.assert_allclose([row["difference"], row["low"], row["high"]], interval([0.1, 0.2, 0.1]))
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def test_half_of_the_people_are_held_out_and_seeds_are_other_cohorts(made: tuple[Config, Results]) -> None:
+    config, _ = made
+    first, second = (Results(config.separation_run("small", seed).output) for seed in (3, 4))
+    fold = read_fold(first, 0)
+    assert (len(fold.train), len(fold.test)) == (40, 40)
+    assert VolumeCache(first).checksums != VolumeCache(second).checksums
+
+
+def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> None:
+    config, results = made
+    data = Results(config.separation_run("small", 3).output)
+    cache, fold = VolumeCache(data), read_fold(data, 0)
+    standardisation = learn_standardisation(cache, fold.train, config.standardisation)
+    features = truth_features(data, cache, standardisation)
+    severity = read_tsv(data.truth / "factors.tsv").set_index("participant_id")
+    for name in ("disease_negative", "disease_positive"):
+        # By chance 0.11 at most in two of three cohorts of 80.
+        assert abs(np.corrcoef(features[name], severity.loc[features.index, name])[0, 1]) > 0.25
+    best = read_tsv(results.separation_best("small", 3)).set_index("factor")
+    assert best.loc["diagnosis", "value"] == max(best.loc["diagnosis", ["truth_maps", "voxels"]])
+    assert best.loc["age", "value"] == min(best.loc["age", ["truth_maps", "voxels"]])
+
+
+def test_what_a_run_says(made: tuple[Config, Results]) -> None:
+    _, results = made
+    run = read_json(results.separation_run("small", 3, "separating"))
+    assert {(row["factor"], row["space"]) for row in run["values"]} == {
+        (factor, space) for factor in FACTORS for space in ("common", "salient")
+    }
+    assert run["settings"]["methods"]["sepclr-dcor"]["salient_dim"] == 4
+    assert -1 <= run["score"] <= 1
+    assert -1 <= run["dependence"] <= 1
+    assert run["localisation"]["ratio"] > 0
+    told = read_json(results.separation_run("small", 3, "told"))
+    assert (told["score"], told["dependence"]) == (None, None)
+    assert told["settings"]["standardisation"]["intensity"] == "global"
+
+
+def test_the_same_recipe_gives_the_same_figures(made: tuple[Config, Results]) -> None:
+    config, results = made
+    path = results.separation_run("small", 3, "separating")
+    before = read_json(path)
+    run_recipe(config, "small", 3, "separating")
+    again = read_json(path)
+    assert (again["values"], again["localisation"]) == (before["values"], before["localisation"])
+
+
+def test_the_tables_and_the_figure(made: tuple[Config, Results]) -> None:
+    config, results = made
+    write_separation_tables(config, results)
+    table = read_tsv(results.separation("separation.tsv"))
+    assert table["method"].tolist() == list(RECIPES)
+    columns = ["method", "cohort", "seeds", "score", "low", "high", "diagnosis_common", "diagnosis_salient"]
+    assert table.columns[: len(columns)].tolist() == columns
+    runs = [read_json(results.separation_run("small", seed, "separating")) for seed in (3, 4)]
+    assert table.loc[0, "score"] == pytest.approx(np.mean([run["score"] for run in runs]), abs=1e-5)
+    text = results.separation("separation.md").read_text(encoding="utf-8")
+    assert "| `told` | n/a |" in text
+    assert "simulated" in text
+    assert read_tsv(results.separation("comparisons.tsv"))["method"].tolist() == ["closed"]
+    for suffix in ("png", "svg"):
+        assert results.separation(f"separation.{suffix}").stat().st_size > 5000
+
+
+def test_factors_that_nobody_has_leave_the_score_to_the_others() -> None:
+    runs = [
+        {
+            "cohort": "small",
+            "recipe": "a",
+            "seed": 0,
+            "score": 0.5,
+            "values": pd.DataFrame({"factor": ["age"], "space": ["common"], "share": [0.3], "value": [4.0]}).assign(
+                best=3.0, chance=9.0
+            ),
+            "dependence": None,
+            "localisation": None,
+            "seconds": 60.0,
+        }
+    ]
+    row = separation_table(runs).iloc[0]
+    assert (row["age_common"], row["minutes"], row["seeds"]) == (0.3, 1.0, 1)
+    assert np.isnan(row["dependence"])
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"recipes": {"a": {"method": "sepclr"}}}, "no such method"),
+        ({"recipes": {"a": {"method": "sepclr-k-jem", "settings": {"salient": 3}}}}, "salient: unknown key"),
+        ({"recipes": {"a": {"method": "pca", "settings": {"training": {"epochs": 3}}}}}, "training"),
+        ({"reference": "b"}, "separation.reference: 'b' is no recipe"),
+        ({"seeds": [1, 1]}, "a seed is given twice"),
+        (
+            {"cohorts": {"a": {"cohort": {"source": "files", "studies": [{"name": "s", "participants": "p.tsv"}]}}}},
+            "known",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_told(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        configure(tmp_path, **section)
+
+
+def test_an_edit_of_one_recipe_changes_its_runs_alone(tmp_path: Path) -> None:
+    from sepclr_neuro.config import stage_config
+
+    before = configure(tmp_path)
+    edited = {**RECIPES, "told": {"method": "supervised"}}
+    after = configure(tmp_path, recipes=edited, seeds=[3, 4, 5])
+    changed = {
+        name for name in RECIPES if stage_config(before, "separation", name) != stage_config(after, "separation", name)
+    }
+    assert changed == {"told"}
+    assert stage_config(before, "separation-cohort", "small") == stage_config(after, "separation-cohort", "small")
