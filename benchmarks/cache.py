@@ -48,7 +48,9 @@ def measure(rows: Rows, quick: bool) -> None:
         for count in (100, 1_000 if quick else 10_000):
             if not rows.has(f"cache_memory_{count}"):
                 results = _sparse(Path(folder) / f"sparse-{count}", side, count)
-                rows.add(f"cache_memory_{count}", _in_a_process(_read_many, results.root, 8), "MiB beyond the page cache")
+                rows.add(
+                    f"cache_memory_{count}", _in_a_process(_read_many, results.root, 8), "MiB beyond the page cache"
+                )
 
 
 def _dataset(folder: Path, side: int, people: int) -> Config:
@@ -56,6 +58,10 @@ def _dataset(folder: Path, side: int, people: int) -> Config:
     config = parse_config({"output": str(folder), "cohort": cohort, "volumes": {"shape": [side] * 3}})
     write_dataset(config, Results(config.output))
     write_cohort(config, Results(config.output))
+    for path in load_cohort(Results(config.output))["volume"]:
+        image = nibabel.load(path)
+        # As CAT12 writes them; the simulation's own have fewer digits.
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine), path)
     return config
 
 
@@ -104,7 +110,9 @@ def _sparse(folder: Path, side: int, people: int) -> Results:
     results, shape = Results(folder), (people, side, side, side)
     ids = [f"sub-{number:05d}" for number in range(people)]
     empty = voxels_sha256(np.zeros(shape[1:], np.float16))
-    index = pd.DataFrame({"scan_id": ids, "row": range(people), "sha256": "", "source": "empty", "voxels_sha256": empty})
+    index = pd.DataFrame(
+        {"scan_id": ids, "row": range(people), "sha256": "", "source": "empty", "voxels_sha256": empty}
+    )
     write_tsv(results.index, index)
     write_json(results.grid, {"shape": list(shape[1:]), "affine": np.eye(4).tolist()})
     with atomic_path(results.volumes) as temporary, temporary.open("wb") as file:

@@ -80,6 +80,6 @@ def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:
     """
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to try it out")
-    parser.add_argument("--output", type=Path, help="table to keep the rows in; rows that it has are not measured again")
+    parser.add_argument("--output", type=Path, help="table of the rows; those that it has are not measured again")
     arguments = parser.parse_args()
     measure(Rows(arguments.output), arguments.quick)
