@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,7 @@ import pandas as pd
 
 from sepclr_neuro.storage import read_tsv, write_tsv
 
-__all__ = ["Rows", "best_of"]
+__all__ = ["Rows", "best_of", "peak_of", "run"]
 
 
 class Rows:
@@ -23,6 +26,12 @@ class Rows:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+
+    def has(self, *names: str) -> bool:
+        """Whether all of these were measured before, so that an interrupted run goes on."""
+        if self.path is None or not self.path.is_file():
+            return False
+        return set(names) <= set(read_tsv(self.path, text=("name", "unit"))["name"])
 
     def add(self, name: str, value: float, unit: str, note: str = "") -> None:
         """Prints a row and keeps it; ``note`` says why there is no value, where it is NaN."""
@@ -54,3 +63,23 @@ def best_of(
         if call >= 0:
             seconds.append(time.perf_counter() - started)
     return min(seconds)
+
+
+def peak_of(code: str, *arguments: str) -> float:
+    """GiB that a Python program needs at most, in a process of its own (as `/usr/bin/time -v` tells it)."""
+    said = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    command = [sys.executable, "-c", code + said, *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / 2**20
+
+
+def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:
+    """The command line of a benchmark.
+
+    Args:
+        measure: is given the rows, and whether a small size will do, to try the benchmark out.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a small size, to try it out")
+    parser.add_argument("--output", type=Path, help="table of the rows; those that it has are not measured again")
+    arguments = parser.parse_args()
+    measure(Rows(arguments.output), arguments.quick)

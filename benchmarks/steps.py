@@ -63,10 +63,11 @@ class Step:
         self._seed = 0
 
     def views(self) -> Batch:
-        """Two views of each scan, copied to the device first."""
+        """The views of each scan that the method looks at, copied from where they are kept first."""
         self._seed += 1
-        scans = self.scans.to(self.device, non_blocking=True)
-        return Batch(self.make_views(scans, Members.all_of(len(scans), self._seed)), self.target, {}, *self.members)
+        scans = self.scans.clone() if self.device.type == "cpu" else self.scans.to(self.device, non_blocking=True)
+        members = Members.all_of(len(scans), self._seed)
+        return Batch(self.make_views(scans, members, self.method.views), self.target, {}, *self.members)
 
     def descend(self, batch: Batch) -> Any:
         """Forward, backward and Adam's step; what the networks made of the batch."""

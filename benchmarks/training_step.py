@@ -1,65 +1,77 @@
-"""Seconds that a training step spends on views and on the network, on a CPU.
+"""A training step at 128³, batch 8, two cores: against the recipe of a MONAI user, and against a step without views.
 
-python benchmarks/training_step.py --method sepclr-k-jem --side 64 --batch-size 16
+python -m benchmarks.training_step [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import resource
 import time
 
 import torch
 
+from benchmarks import recipe
+from benchmarks.rows import Rows, best_of, run
+from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro import devices
-from sepclr_neuro.augmentation import augment
-from sepclr_neuro.config import Augmentation, Network
-from sepclr_neuro.methods.base import Batch
-from sepclr_neuro.registry import METHODS
+from sepclr_neuro.config import Augmentation
+
+BATCH_SIZE = 8
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--method", default="sepclr-k-jem", choices=METHODS)
-    parser.add_argument("--side", default=64, type=int, help="voxels")
-    parser.add_argument("--batch-size", default=16, type=int)
-    parser.add_argument("--steps", default=10, type=int, help="after three that do not count")
-    parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"])
-    arguments = parser.parse_args()
-    devices.use_given_threads()
-    devices.keep_freed_memory()
+def measure(rows: Rows, quick: bool) -> None:
+    side, repetitions = (32, 2) if quick else (128, 5)
+    if not rows.has("step_ratio_to_recipe", "step_ratio_to_bare"):
+        devices.keep_freed_memory()
+        ours = _ours(rows, side, repetitions)
+        seconds = _recipe(rows, side, repetitions)
+        rows.add("step_ratio_to_recipe", seconds / ours, "times the recipe's volumes a second")
+    for method in ("cvae", "sepclr-k-jem"):
+        if not rows.has(f"step_{method}_64"):
+            step = Step(method, side=32 if quick else 64, batch_size=16)
+            rows.add(f"step_{method}_64", best_of(step, repetitions), "s")
+            rows.add(f"step_{method}_64_views", best_of(step.views, repetitions), "s")
 
-    torch.manual_seed(0)
-    entry, shape = METHODS[arguments.method], (1, *[arguments.side] * 3)
-    method = entry.load()(entry.settings(), Network(), shape).to(memory_format=torch.channels_last_3d)
+
+def _ours(rows: Rows, side: int, repetitions: int) -> float:
+    """Seconds of a step; the parts are rows of their own."""
+    step = Step(side=side, batch_size=BATCH_SIZE)
+    ready = step.views()
+    bare = best_of(lambda: step.descend(ready), repetitions)
+    views = best_of(step.views, repetitions)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    whole = best_of(step, repetitions, warm_up=0)
+    faults = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / repetitions
+    plain = step.scans.clone()
+    rows.add("step", whole, "s")
+    rows.add("step_views", views, "s")
+    rows.add("step_standardisation", best_of(lambda: step.make_views.plain(plain), repetitions), "s")
+    rows.add("step_bare", bare, "s")
+    rows.add("step_page_faults", faults, "a step")
+    rows.add("step_ratio_to_bare", whole / bare, "times the bare step")
+    return whole
+
+
+def _recipe(rows: Rows, side: int, repetitions: int) -> float:
+    """Seconds of a step of the recipe, its workers running ahead as they do in an epoch."""
+    step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False)
+    method = step.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(method.parameters())
-    volumes = torch.randn(arguments.batch_size, *shape)
-    target = torch.arange(arguments.batch_size) % 2 == 1
-    views_seconds, network_seconds = [], []
-    for step in range(-3, arguments.steps):
-        if step == 0:
-            before = resource.getrusage(resource.RUSAGE_SELF)
-        started = time.perf_counter()
-        first, second = (augment(volumes, Augmentation(), 2 * (step + 3) + view) for view in (0, 1))
-        batch, augmented = Batch((first, second), target), time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bfloat16"):
-            loss = method.losses(method.encode(batch), batch)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step >= 0:
-            views_seconds.append(augmented - started)
-            network_seconds.append(time.perf_counter() - augmented)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-
-    views, network = min(views_seconds), min(network_seconds)
-    faults = (after.ru_minflt - before.ru_minflt) / arguments.steps
-    print(f"{arguments.method}, {arguments.side}³, batch {arguments.batch_size}, {torch.get_num_threads()} threads")
-    print(
-        f"fastest of {arguments.steps} steps: views {views:.3f} s, network {network:.3f} s, {views / network:.2f} to 1"
-    )
-    print(f"page faults a step {faults:.0f}, peak memory {after.ru_maxrss / 2**20:.2f} GiB")
+    scans = made_up_scans(BATCH_SIZE, side)
+    data = [{"volume": scan, "target": number % 2} for number, scan in enumerate(scans)] * (repetitions + 3)
+    before = [recipe.Standardised(made_up_standardisation(side))]
+    batches = iter(recipe.loader(data, before, Augmentation(), side, BATCH_SIZE))
+    for batch in itertools.islice(batches, 2):
+        recipe.descend(method, optimizer, batch)
+    started = time.perf_counter()
+    for batch in itertools.islice(batches, repetitions):
+        recipe.descend(method, optimizer, batch)
+    seconds = (time.perf_counter() - started) / repetitions
+    rows.add("recipe_step", seconds, "s")
+    rows.add("recipe_step_network", best_of(lambda: recipe.descend(method, optimizer, batch), 2), "s")
+    return seconds
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure)

@@ -285,8 +285,14 @@ def _read(path: Path, settings: settings_of.Volumes) -> tuple[NDArray[np.float32
         stored = _read_nifti(path, image_class).reshape(shape)
     _check_values(path, stored, settings)
     orientation = io_orientation(affine)
-    data = np.ascontiguousarray(apply_orientation(stored, orientation), dtype=np.float32)
-    return np.maximum(data, 0), affine @ inv_ornt_aff(orientation, shape)
+    turned = apply_orientation(stored, orientation)
+    data = np.empty(turned.shape, np.float32)
+    # NIfTI counts the first axis fastest. In blocks that the processor's cache holds it is turned round sooner.
+    for x in range(0, len(data), 16):
+        for z in range(0, data.shape[2], 16):
+            block = slice(x, x + 16), slice(None), slice(z, z + 16)
+            np.maximum(turned[block], 0, out=data[block])
+    return data, affine @ inv_ornt_aff(orientation, shape)
 
 
 def _read_checked(path: Path, settings: settings_of.Volumes) -> tuple[NDArray[np.float32], Affine]:
@@ -333,14 +339,26 @@ def _check_values(path: Path, data: NDArray[np.float32], settings: settings_of.V
 def _check_inside(path: Path, data: NDArray[np.float32], affine: Affine, settings: settings_of.Volumes) -> None:
     """Refuses to cut away grey matter."""
     final = _final_affine(affine, settings)
-    voxels = np.argwhere(data > 0)
-    position = nibabel.affines.apply_affine(np.linalg.inv(final) @ affine, voxels)
-    outside = ((position < -0.5) | (position > np.asarray(settings.shape) - 0.5)).any(axis=1)
-    share = float(data[tuple(voxels[outside].T)].sum(dtype=np.float64) / data.sum(dtype=np.float64))
+    mapping = np.linalg.inv(final) @ affine
+    if np.abs(mapping[:3, :3] - np.diag(np.diag(mapping[:3, :3]))).max() < 1e-6:
+        # Grids with the same axes: what is inside is a box, which costs nothing to cut out.
+        box = []
+        for axis, size in enumerate(settings.shape):
+            position = mapping[axis, axis] * np.arange(data.shape[axis]) + mapping[axis, 3]
+            inside = np.flatnonzero((position >= -0.5) & (position <= size - 0.5))
+            box.append(slice(inside[0], inside[-1] + 1) if len(inside) else slice(0, 0))
+        # Sums along lines are in float32, which numpy sums in pairs; lines are then summed in float64.
+        within, whole = (part.sum(axis=2).sum(dtype=np.float64) for part in (data[tuple(box)], data))
+        share = float(1 - within / whole)
+    else:
+        voxels = np.argwhere(data > 0)
+        position = nibabel.affines.apply_affine(mapping, voxels)
+        outside = ((position < -0.5) | (position > np.asarray(settings.shape) - 0.5)).any(axis=1)
+        share = float(data[tuple(voxels[outside].T)].sum(dtype=np.float64) / data.sum(dtype=np.float64))
     if share > _MOST_OUTSIDE:
-        size = " x ".join(map(str, settings.shape))
+        sides = " x ".join(map(str, settings.shape))
         raise InputError(
-            f"{path}: {share:.0%} of the grey matter is outside the grid of {size} voxels ({_describe(final)}). "
+            f"{path}: {share:.0%} of the grey matter is outside the grid of {sides} voxels ({_describe(final)}). "
             f"{_larger_grid(settings)}, or, if the volume is not in MNI space, normalise it"
         )
 
@@ -686,7 +704,9 @@ def _build(
                     except InputError as error:
                         return _Row(row, "", ""), [f"{scan_id}: {problem}" for problem in error.problems]
                     digest = hash_of(data.data).hexdigest()
-                    values = _bring_to_grid(data, affine, settings, tiv).astype("<f2")
+                    # torch converts several times as fast as numpy.
+                    on_grid = torch.from_numpy(_bring_to_grid(data, affine, settings, tiv))
+                    values = on_grid.half().numpy().astype("<f2", copy=False)
                 # Written, not mapped: on a full disk a mapped page ends the program without a word.
                 with lock:
                     file.seek(start + row * values.nbytes)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as functional
 from monai.transforms import Affine, GaussianSmooth, Resize
+from monai.utils import set_determinism
+from scipy.ndimage import affine_transform
+from scipy.spatial.transform import Rotation
 
+from benchmarks import recipe
 from sepclr_neuro.augmentation import augment, axis_matrix, rotate
 from sepclr_neuro.config import Augmentation
 
@@ -61,7 +67,7 @@ def test_shift_is_monais(volumes: torch.Tensor) -> None:
 @pytest.mark.parametrize("degrees", [(12.0, 0.0, 0.0), (0.0, -9.0, 0.0), (0.0, 0.0, 20.0), (5.0, -7.0, 9.0)])
 def test_rotation_is_monais(volumes: torch.Tensor, degrees: tuple[float, float, float]) -> None:
     """Signs and order of axes are free (angles are drawn around 0): one of MONAI's must equal ours on every axis."""
-    ours = rotate(volumes, torch.tensor([degrees] * len(volumes)))
+    ours = rotate(volumes, torch.tensor([degrees] * len(volumes)), torch.zeros(len(volumes), 3))
     signed = [math.radians(d) for d in degrees]
     signs = (1, -1)
     candidates = [
@@ -77,9 +83,28 @@ def test_rotation_is_monais(volumes: torch.Tensor, degrees: tuple[float, float, 
     assert ours.sum().item() == pytest.approx(volumes.sum().item(), rel=0.02)
 
 
+@pytest.mark.parametrize("shape", [(20, 24, 28), (33, 17, 40)])
+@pytest.mark.parametrize("degrees", [(3.0, -4.0, 5.0), (45.0, 30.0, -20.0), (0.0, 0.0, 0.0)])
+def test_rotation_and_shift_are_grid_samples(shape: tuple[int, ...], degrees: tuple[float, ...]) -> None:
+    """On a CPU a volume is sampled as an image, which must not be seen, in channels and batches either."""
+    volumes = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    turns, shifts = torch.tensor([degrees, degrees[::-1]]), torch.tensor([[0.05, -0.1, 0.02], [0.0, 0.3, -0.5]])
+    expected = volumes.clone()
+    for i, (turn, shift) in enumerate(zip(turns, shifts, strict=True)):
+        rotation = Rotation.from_euler("xyz", [turn[0], -turn[1], turn[2]], degrees=True).as_matrix()
+        middle = (np.array(shape) - 1) / 2
+        offset = middle + shift.numpy() * shape - rotation @ middle
+        for channel, volume in enumerate(volumes[i]):
+            # Padded by a plane of zeros, towards which what is half outside is interpolated.
+            padded = np.pad(volume.double().numpy(), 1)
+            sampled = affine_transform(padded, rotation, offset + 1 - rotation @ np.ones(3), order=1)
+            expected[i, channel] = torch.from_numpy(sampled)[1:-1, 1:-1, 1:-1]
+    torch.testing.assert_close(rotate(volumes, turns, shifts), expected, atol=2e-3, rtol=0)
+
+
 def test_rotation_by_90_degrees_is_exact_on_a_cube() -> None:
     x = torch.rand(1, 1, 8, 8, 8)
-    turned = rotate(x, torch.tensor([[90.0, 0.0, 0.0]]))
+    turned = rotate(x, torch.tensor([[90.0, 0.0, 0.0]]), torch.zeros(1, 3))
     assert min((turned - torch.rot90(x, k, (3, 4))).abs().max() for k in (1, 3)) < 1e-5
 
 
@@ -148,3 +173,31 @@ def test_views_differ_and_the_seed_repeats_them(volumes: torch.Tensor) -> None:
 def test_images_are_augmented_too() -> None:
     images = torch.rand(3, 3, 32, 32)
     assert augment(images, Augmentation(), seed=0).shape == images.shape
+
+
+# --- the same distribution as MONAI's ------------------------------------------------------------------------------
+
+
+def spread(views: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
+    """What a kind of change does to a volume: SD of each view, and of its difference from the volume; [2, views]."""
+    return torch.stack([views.flatten(1).std(dim=1), (views - volume).flatten(1).std(dim=1)])
+
+
+@pytest.mark.parametrize("kind", ["crop", "affine", "blur", "noise", "cutout"])
+def test_views_are_distributed_as_monais(kind: str, volumes: torch.Tensor) -> None:
+    """Mean and SD, over many views, of how much each kind of change changes a volume, beside MONAI's transforms."""
+    settings = Augmentation(**(OFF | {f"{kind}_probability": 1.0}))
+    volume = functional.interpolate(volumes[:1], size=(32, 32, 32), mode="trilinear")
+    count = 150
+    set_determinism(0)
+    transforms = recipe.random_transforms(settings, 32)
+    monais = torch.stack([torch.as_tensor(transforms({"volume": volume[0].clone()})["volume"]) for _ in range(count)])
+    set_determinism(None)
+    ours = augment(volume.repeat(count, 1, 1, 1, 1), settings, seed=0)
+    one, other = spread(ours, volume), spread(monais, volume)
+    # Of the sizes of a box, or a crop, MONAI draws whole voxels, and of a crop each axis by itself.
+    error = (one.var(dim=1) / count + other.var(dim=1) / count).sqrt()
+    slack = 0.12 * other.mean(dim=1) if kind in ("crop", "cutout") else 0.03 * other.mean(dim=1)
+    assert ((one.mean(dim=1) - other.mean(dim=1)).abs() < 4 * error + slack).all()
+    if kind != "crop":
+        assert ((one.std(dim=1) / other.std(dim=1)).log().abs() < 0.35).all()

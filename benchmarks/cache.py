@@ -1,0 +1,223 @@
+"""The volume cache: building against reading alone, adding people, reading in a step, memory; and MONAI's data sets.
+
+python -m benchmarks.cache [--quick]
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import nibabel
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.rows import Rows, best_of, run
+from benchmarks.steps import Step
+from sepclr_neuro import devices, volumes
+from sepclr_neuro.cohort import load_cohort, write_cohort
+from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro.layout import Results
+from sepclr_neuro.simulation import write_dataset
+from sepclr_neuro.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.volumes import VolumeCache, voxels_sha256, write_volumes
+
+BATCH_SIZE = 8
+
+
+def measure(rows: Rows, quick: bool) -> None:
+    side, people = (64, 10) if quick else (128, 40)
+    with tempfile.TemporaryDirectory() as folder:
+        if not rows.has("cache_build_ratio", "cache_ten_more_built", "monai_persistent_disk"):
+            config = _dataset(Path(folder) / "run", side, people + 10)
+            _building(rows, config, people)
+            _beside_monai(rows, config, Path(folder))
+        if not rows.has("cache_read_share"):
+            _reading(rows, _sparse(Path(folder) / "small", side, 64), side)
+        for count in (100, 1_000 if quick else 10_000):
+            if not rows.has(f"cache_memory_{count}"):
+                results = _sparse(Path(folder) / f"sparse-{count}", side, count)
+                rows.add(
+                    f"cache_memory_{count}", _in_a_process(_read_many, results.root, 8), "MiB beyond the page cache"
+                )
+
+
+def _dataset(folder: Path, side: int, people: int) -> Config:
+    cohort = {"source": "simulated", "simulation": {"participants": people}}
+    config = parse_config({"output": str(folder), "cohort": cohort, "volumes": {"shape": [side] * 3}})
+    write_dataset(config, Results(config.output))
+    write_cohort(config, Results(config.output))
+    for path in load_cohort(Results(config.output))["volume"]:
+        image = nibabel.load(path)
+        # As CAT12 writes them; the simulation's own have fewer digits.
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine), path)
+    return config
+
+
+def _drop_page_cache(paths: list[Path]) -> None:
+    """So that every reader meets the disk alike."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _building(rows: Rows, config: Config, people: int) -> None:
+    results = Results(config.output)
+    everybody = load_cohort(results)
+    paths = [Path(path) for path in everybody["volume"][:people]]
+    write_tsv(results.cohort, everybody[:people])
+
+    def alone() -> None:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            list(threads.map(lambda path: np.asarray(nibabel.load(path).dataobj, dtype=np.float32), paths))
+
+    def build() -> None:
+        shutil.rmtree(results.volumes.parent, ignore_errors=True)
+        write_volumes(config, results)
+
+    seconds = {}
+    for name, function in (("alone", alone), ("build", build)):
+        _drop_page_cache(paths)
+        seconds[name] = best_of(function, 2, warm_up=0)
+    rows.add("cache_build", people / seconds["build"], "volumes/s")
+    rows.add("cache_build_ratio", seconds["alone"] / seconds["build"], "times the speed of nibabel and gzip alone")
+    rows.add("cache_second_run_built", _counted(config, results), "volumes")
+    write_tsv(results.cohort, everybody)
+    rows.add("cache_ten_more_built", _counted(config, results), "volumes")
+
+
+def _counted(config: Config, results: Results) -> int:
+    """How many volumes are read when the cache is built again."""
+    original = volumes._read_checked
+    with patch.object(volumes, "_read_checked", side_effect=original) as read:
+        write_volumes(config, results)
+    return read.call_count
+
+
+def _sparse(folder: Path, side: int, people: int) -> Results:
+    """A finished cache of empty volumes, which take no room on the disk."""
+    results, shape = Results(folder), (people, side, side, side)
+    ids = [f"sub-{number:05d}" for number in range(people)]
+    empty = voxels_sha256(np.zeros(shape[1:], np.float16))
+    index = pd.DataFrame(
+        {"scan_id": ids, "row": range(people), "sha256": "", "source": "empty", "voxels_sha256": empty}
+    )
+    write_tsv(results.index, index)
+    write_json(results.grid, {"shape": list(shape[1:]), "affine": np.eye(4).tolist()})
+    with atomic_path(results.volumes) as temporary, temporary.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + int(np.prod(shape)) * 2)
+    return results
+
+
+def _reading(rows: Rows, results: Results, side: int) -> None:
+    devices.keep_freed_memory()
+    cache, batch = VolumeCache(results), list(range(BATCH_SIZE))
+    seconds = best_of(lambda: cache.read(batch, np.float16), 10)
+    step = best_of(Step(side=side, batch_size=BATCH_SIZE), 3)
+    rows.add("cache_read", seconds, "s a batch of 8")
+    rows.add("cache_read_share", 100 * seconds / step, "% of a step")
+
+
+# --- in processes of their own -------------------------------------------------------------------------------------
+
+
+def _anonymous_mib() -> float:
+    """Memory of this process that is not the system's page cache."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def _in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _read_many(folder: Path, batches: int) -> float:
+    """MiB that opening a cache and reading some batches of it adds to a process."""
+    before = _anonymous_mib()
+    cache, rng, most = VolumeCache(Results(folder)), np.random.default_rng(0), 0.0
+    for _ in range(batches):
+        read = cache.read(rng.choice(len(cache.scan_ids), BATCH_SIZE, replace=False).tolist(), np.float16)
+        most = max(most, _anonymous_mib() - before)
+        del read
+    return most
+
+
+def _beside_monai(rows: Rows, config: Config, folder: Path) -> None:
+    results = Results(config.output)
+    paths = load_cohort(results)["volume"].tolist()
+    shape = list(config.volumes.shape)
+    kinds: dict[str, Callable[..., dict[str, float]]] = {
+        "ours": partial(_epochs_of_ours, config),
+        "monai_persistent": partial(_epochs_of_monai, "PersistentDataset", paths, shape, folder / "persistent"),
+        "monai_cache": partial(_epochs_of_monai, "CacheDataset", paths, shape, None),
+    }
+    for name, function in kinds.items():
+        _drop_page_cache([Path(path) for path in paths])
+        for part, value in _in_a_process(function).items():
+            units = {"first_epoch": "s", "later_epoch": "s", "memory": "MiB beyond the page cache", "disk": "MiB"}
+            rows.add(f"{name}_{part}", value, units[part])
+
+
+def _epochs(read: Callable[[int], Any], count: int) -> float:
+    started = time.perf_counter()
+    for number in range(count):
+        read(number)
+    return time.perf_counter() - started
+
+
+def _epochs_of_ours(config: Config) -> dict[str, float]:
+    """The first epoch builds the cache."""
+    results, before = Results(config.output), _anonymous_mib()
+    shutil.rmtree(results.volumes.parent)
+    started = time.perf_counter()
+    write_volumes(config, results)
+    cache = VolumeCache(results)
+    count = len(cache.scan_ids)
+    first = time.perf_counter() - started + _epochs(lambda row: cache.read([row], np.float16), count)
+    later = _epochs(lambda row: cache.read([row], np.float16), count)
+    memory = _anonymous_mib() - before
+    return {
+        "first_epoch": first,
+        "later_epoch": later,
+        "memory": memory,
+        "disk": results.volumes.stat().st_size / 2**20,
+    }
+
+
+def _epochs_of_monai(kind: str, paths: list[str], shape: list[int], folder: Path | None) -> dict[str, float]:
+    from monai import data
+    from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, ResizeWithPadOrCropd
+
+    before, started = _anonymous_mib(), time.perf_counter()
+    steps = [LoadImaged("volume"), EnsureChannelFirstd("volume"), Orientationd("volume", "RAS", labels=None)]
+    whole = Compose([*steps, ResizeWithPadOrCropd("volume", shape)])
+    people = [{"volume": path} for path in paths]
+    if folder is not None:
+        dataset = getattr(data, kind)(people, whole, folder)
+    else:
+        dataset = getattr(data, kind)(people, whole, num_workers=len(os.sched_getaffinity(0)), progress=False)
+    first = time.perf_counter() - started + _epochs(lambda row: dataset[row]["volume"].shape, len(paths))
+    later = _epochs(lambda row: dataset[row]["volume"].sum(), len(paths))
+    disk = 0.0 if folder is None else sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+    return {"first_epoch": first, "later_epoch": later, "memory": _anonymous_mib() - before, "disk": disk}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    sys.exit(run(__doc__, measure))

@@ -1,0 +1,125 @@
+"""What a competent MONAI user would write: CacheDataset, dictionary transforms in loader workers, float32, contiguous
+tensors, one forward pass a view. The same network, the same kinds of transforms and the same probabilities as here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.data import CacheDataset, DataLoader
+from monai.transforms import (
+    Compose,
+    MapTransform,
+    RandAffined,
+    RandCoarseDropoutd,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleCropd,
+    Resized,
+    Transform,
+)
+from torch import Tensor
+
+from sepclr_neuro.config import Augmentation
+from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.standardisation import Standardisation
+
+__all__ = ["Standardised", "descend", "loader", "random_transforms"]
+
+KEY = "volume"
+
+
+class Standardised(MapTransform):
+    """A fold's standardisation as a dictionary transform."""
+
+    def __init__(self, standardisation: Standardisation) -> None:
+        super().__init__(KEY)
+        self.standardisation = standardisation
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        return {**data, KEY: self.standardisation.apply(data[KEY].float()[None])[0]}
+
+
+class _TwoViews(Transform):
+    def __init__(self, transforms: Compose) -> None:
+        self.transforms = transforms
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        first, second = (self.transforms(dict(data))[KEY] for _ in range(2))
+        return {"first": first, "second": second, "target": data["target"]}
+
+
+def random_transforms(settings: Augmentation, side: int) -> Compose:
+    """The section `augmentation` in MONAI's terms, in the order of this project: geometry, blur, noise, cutout."""
+    degrees, shift = settings.rotation_degrees, settings.translation_share * side
+    box = [max(1, round(share * side)) for share in settings.cutout_share]
+    radians = torch.deg2rad(torch.tensor(degrees)).item()
+    steps: list[Transform] = []
+    if settings.crop_probability > 0:
+        low, high = settings.crop_scale
+        steps += [RandScaleCropd(KEY, low, max_roi_scale=high, random_size=True)]
+        steps += [Resized(KEY, [side] * 3, mode="trilinear")]
+    steps += [
+        RandAffined(
+            KEY,
+            prob=settings.affine_probability,
+            rotate_range=[radians] * 3,
+            translate_range=[shift] * 3,
+            padding_mode="zeros",
+        ),
+        RandFlipd(KEY, prob=settings.flip_probability, spatial_axis=0),
+        RandGaussianSmoothd(
+            KEY,
+            prob=settings.blur_probability,
+            sigma_x=settings.blur_sigma_voxels,
+            sigma_y=settings.blur_sigma_voxels,
+            sigma_z=settings.blur_sigma_voxels,
+        ),
+        RandGaussianNoised(KEY, prob=settings.noise_probability, std=settings.noise_sd),
+        RandCoarseDropoutd(
+            KEY,
+            holes=1,
+            prob=settings.cutout_probability,
+            spatial_size=[box[0]] * 3,
+            max_spatial_size=[box[1]] * 3,
+            fill_value=0,
+        ),
+    ]
+    return Compose(steps)
+
+
+def loader(
+    data: Sequence[dict[str, Any]],
+    before: Sequence[Transform],
+    settings: Augmentation,
+    side: int,
+    batch_size: int,
+    shuffle: bool = False,
+) -> DataLoader:
+    """A loader of batches ``first``, ``second`` and ``target``, a worker a core.
+
+    Args:
+        data: dictionaries with ``volume`` (a path, or [1, X, Y, Z]) and ``target``.
+        before: deterministic transforms, whose result is cached.
+    """
+    whole = Compose([*before, _TwoViews(random_transforms(settings, side))])
+    dataset = CacheDataset(data, whole, cache_rate=1.0, num_workers=1, progress=False)
+    workers = len(os.sched_getaffinity(0))
+    return DataLoader(
+        dataset, batch_size=batch_size, shuffle=shuffle, drop_last=True, num_workers=workers, persistent_workers=True
+    )
+
+
+def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> None:
+    """A step in float32, one forward pass a view."""
+    given = Batch((batch["first"].as_tensor(), batch["second"].as_tensor()), batch["target"].bool())  # type: ignore[attr-defined]
+    codes = [method.represent(view) for view in given.views]
+    rows = {space: torch.stack([of_view[space] for of_view in codes], dim=1) for space in codes[0]}
+    loss = method.losses(method.heads(rows, given), given)["loss"]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
