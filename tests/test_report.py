@@ -396,6 +396,15 @@ def test_charts_are_files_too(plain: tuple[Config, Results, str]) -> None:
     assert f'<img src="data:image/svg+xml;base64,{light}"' in text
 
 
+def test_a_closed_form_has_no_curve(tmp_path: Path, undrawn: None) -> None:
+    config = a_config(tmp_path)
+    results = write_run(config)
+    for fold in range(FOLDS):
+        path = results.model_folder(METHOD, fold) / "history.tsv"
+        write_tsv(path, read_tsv(path).head(1))
+    assert Page(page_of(config, results)).text.count("loss terms before weighting") == 0
+
+
 def pixels_in(text: str) -> list[np.ndarray]:
     """All pictures of a text, each [height, width, 4]."""
     found = re.findall(r"data:image/\w+;base64,([A-Za-z0-9+/=]+)", text)

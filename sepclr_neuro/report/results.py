@@ -28,7 +28,7 @@ _TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
 
 
 def what_was_trained(config: Config, results: Results, problems: list[str], kept: Figures) -> list[dict[str, Any]]:
-    """A chart of training curves for each method that has them."""
+    """A chart of training curves for each method that was trained in epochs; a single point would be no curve."""
     curves = []
     for method in config.methods:
         histories = {}
@@ -39,7 +39,7 @@ def what_was_trained(config: Config, results: Results, problems: list[str], kept
             histories[fold] = history
             if history["loss"].isna().any():
                 problems.append(f"{method_title(method)}, fold {fold}: the loss is not a number in some epochs.")
-        if histories:
+        if any(len(history) > 1 for history in histories.values()):
             picture = kept.keep(f"training_{method}", figures.training_figure(histories, method))
             curves.append({"method": method_title(method), "picture": picture})
     return curves
