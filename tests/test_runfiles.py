@@ -47,6 +47,9 @@ def test_every_stage_has_a_run_file_that_can_be_read(results: Results) -> None:
         *(f"{stage}-{METHOD}.json" for stage in runfiles.PER_METHOD),
         "digits.json",
         *(f"digits-{method}.json" for method in Config().digits.methods),
+        "separation.json",
+        *(f"separation-{recipe}.json" for recipe in Config().separation.recipes),
+        *(f"separation-cohort-{cohort}.json" for cohort in Config().separation.cohorts),
     }
     for path in (results.root / "run").iterdir():
         assert load_config(path).output == Path("results")
