@@ -49,6 +49,11 @@ report: "workflow/report/workflow.rst"
 environment = "../../envs/environment-gpu.yaml"
 
 
+# Threads of a long job: on one machine half of its cores, so that while one job starts or reads, which takes one core,
+# another one computes.
+half_of_cores = min(8, max(1, (workflow.resource_settings.cores or 16) // 2))
+
+
 # Seconds each; a cluster job would take longer to start.
 localrules:
     all,

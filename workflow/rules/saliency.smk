@@ -56,7 +56,7 @@ rule saliency:
         results.benchmark("saliency", "{method}")
     conda:
         environment
-    threads: 8
+    threads: half_of_cores
     resources:
         mem_mb=16000,
         runtime=480,

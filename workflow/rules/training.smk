@@ -21,7 +21,7 @@ rule train:
         results.benchmark("train", "{method}", "fold-{fold}")
     conda:
         environment
-    threads: 8
+    threads: half_of_cores
     resources:
         mem_mb=16000,
         runtime=1440,
@@ -45,7 +45,7 @@ rule embed:
         results.benchmark("embed", "{method}")
     conda:
         environment
-    threads: 8
+    threads: half_of_cores
     resources:
         mem_mb=8000,
         runtime=240,
