@@ -6,7 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,12 +45,28 @@ def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Ite
     from sepclr_neuro.provenance import receipt
 
     config = load_config(path)
-    if method is not None and method not in config.methods:
-        raise InputError(f"--method {method}: {path} has no such method; it has {', '.join(config.methods)}")
+    if method is not None:
+        _refuse_unknown("--method", method, config.methods, f"{path}: methods")
     results = Results(config.output)
     with receipt(results, name, *parts) as record:
         record.read.add(path)
         yield config, results
+
+
+def _refuse_unknown(option: str, name: str, known: Iterable[str], where: str) -> None:
+    if name not in known:
+        raise InputError(f"{option} {name}: {where} has no such name; it has {', '.join(known)}")
+
+
+@contextmanager
+def _computing(gpus: int = 1) -> Iterator[None]:
+    """On so many GPUs, if this machine has any, the given threads, and memory that is kept. Import torch within."""
+    from sepclr_neuro import devices
+
+    with devices.free_gpus(gpus) if gpus else nullcontext():
+        devices.keep_freed_memory()  # torch reads what this sets when it is imported
+        devices.use_given_threads()
+        yield
 
 
 @app.command()
@@ -126,14 +142,10 @@ def standardise(path: ConfigFile, fold: Fold) -> None:
 @app.command()
 def train(path: ConfigFile, method: Method, fold: Fold) -> None:
     """Train one method on one fold; a second call goes on where the first was stopped."""
-    from sepclr_neuro import devices
-
     with (
         _stage("train", path, method, f"fold-{fold}", method=method) as told,
-        devices.free_gpus(told[0].for_method(method)[3].devices),
+        _computing(told[0].for_method(method)[3].devices),
     ):
-        devices.use_given_threads()
-        devices.keep_freed_memory()
         from sepclr_neuro.training import train_fold
 
         train_fold(*told, method, fold)
@@ -142,11 +154,7 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
 @app.command()
 def embed(path: ConfigFile, method: Method) -> None:
     """Compute everybody's representation by every fold's model of a method."""
-    from sepclr_neuro import devices
-
-    with _stage("embed", path, method, method=method) as told, devices.free_gpus():
-        devices.use_given_threads()
-        devices.keep_freed_memory()
+    with _stage("embed", path, method, method=method) as told, _computing():
         from sepclr_neuro.embedding import write_representations
 
         write_representations(*told, method)
@@ -175,11 +183,7 @@ def vbm(path: ConfigFile) -> None:
 @app.command()
 def leakage(path: ConfigFile) -> None:
     """Read the site from every space and from voxels, and test how the two spaces depend on each other."""
-    from sepclr_neuro import devices
-
-    with _stage("leakage", path) as told:
-        devices.use_given_threads()
-        devices.keep_freed_memory()
+    with _stage("leakage", path) as told, _computing(gpus=0):
         from sepclr_neuro.site_leakage import write_site_leakage
 
         write_site_leakage(*told)
@@ -188,11 +192,7 @@ def leakage(path: ConfigFile) -> None:
 @app.command()
 def saliency(path: ConfigFile, method: Method) -> None:
     """Map which voxels the probes of a method listen to."""
-    from sepclr_neuro import devices
-
-    with _stage("saliency", path, method, method=method) as told, devices.free_gpus():
-        devices.use_given_threads()
-        devices.keep_freed_memory()
+    with _stage("saliency", path, method, method=method) as told, _computing():
         from sepclr_neuro.saliency import write_saliency
 
         write_saliency(*told, method)
@@ -225,15 +225,9 @@ def digits(
     repetition: Annotated[int, typer.Option(min=0, help="Number of the repetition, from 0.", show_default=False)],
 ) -> None:
     """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
-    from sepclr_neuro import devices
-
     with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
-        if method not in config.digits.methods:
-            known = ", ".join(config.digits.methods)
-            raise InputError(f"--method {method}: {path} has it not in digits.methods: {known}")
-        with devices.free_gpus(config.digits.for_method(method)[2].devices):
-            devices.use_given_threads()
-            devices.keep_freed_memory()
+        _refuse_unknown("--method", method, config.digits.methods, f"{path}: digits.methods")
+        with _computing(config.digits.for_method(method)[2].devices):
             from sepclr_neuro.digits.benchmark import run_method
 
             run_method(config, results, method, repetition)
@@ -255,12 +249,8 @@ CohortSeed = Annotated[int, typer.Option(min=0, help="Of the cohort and the trai
 @app.command()
 def separation_cohort(path: ConfigFile, cohort: CohortName, seed: CohortSeed) -> None:
     """Make one cohort of the benchmark of separation, and find what can be found in it at best."""
-    from sepclr_neuro import devices
-
-    with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _):
-        _refuse_unknown("--cohort", cohort, config.separation.cohorts)
-        devices.use_given_threads()
-        devices.keep_freed_memory()
+    with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _), _computing(gpus=0):
+        _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
         from sepclr_neuro.separation.benchmark import prepare_cohort
 
         prepare_cohort(config, cohort, seed)
@@ -274,15 +264,11 @@ def separation(
     recipe: Annotated[str, typer.Option(help="Its name in `separation.recipes`.", show_default=False)],
 ) -> None:
     """Train one recipe on a cohort with known factors and measure how far it separates them; a second call resumes."""
-    from sepclr_neuro import devices
-
     with _stage("separation", path, cohort, f"seed-{seed}", recipe) as (config, _):
-        _refuse_unknown("--cohort", cohort, config.separation.cohorts)
-        _refuse_unknown("--recipe", recipe, config.separation.recipes)
+        _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
+        _refuse_unknown("--recipe", recipe, config.separation.recipes, f"{path}: separation.recipes")
         told = config.separation_run(cohort, seed, recipe)
-        with devices.free_gpus(told.for_method(next(iter(told.methods)))[3].devices):
-            devices.use_given_threads()
-            devices.keep_freed_memory()
+        with _computing(told.for_method(next(iter(told.methods)))[3].devices):
             from sepclr_neuro.separation.benchmark import run_recipe
 
             run_recipe(config, cohort, seed, recipe)
@@ -295,11 +281,6 @@ def separation_table(path: ConfigFile) -> None:
 
     with _stage("separation-table", path) as told:
         write_separation_tables(*told)
-
-
-def _refuse_unknown(option: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise InputError(f"{option} {name}: the configuration has no such name; it has {', '.join(known)}")
 
 
 @app.command()
