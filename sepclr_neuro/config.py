@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from sepclr_neuro.errors import InputError, nearest
+from sepclr_neuro.layout import Results
 from sepclr_neuro.registry import METHODS, MethodSettings, Section
 
 __all__ = [
@@ -1027,7 +1028,7 @@ class Config(Section):
         """The run that stands for one recipe on one cohort of the benchmark, or for that cohort alone."""
         known = self.separation.cohorts[cohort]
         content: dict[str, Any] = {
-            "output": str(self.output / "separation" / "cohorts" / cohort / f"seed-{seed}"),
+            "output": str(Results(self.output).separation_cohort(cohort, seed)),
             "seed": seed,
             "cohort": known.cohort.model_dump(mode="json"),
             "volumes": known.volumes.model_dump(mode="json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,14 @@ import torch
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.methods.base import Method
 from sepclr_neuro.models import load_model
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import read_json, read_tsv, write_tsv
 from sepclr_neuro.volumes import VolumeCache
 
-__all__ = ["Representations", "read_representations", "write_representations"]
+__all__ = ["Representations", "read_representations", "represent_scans", "write_representations"]
 
 _VOXELS_A_BATCH = 8 * 128**3
 """Bounds memory: about 8 volumes of 128³ at once."""
@@ -45,29 +47,39 @@ def write_representations(config: Config, results: Results, method: str) -> None
         InputError: if the encoder or the standardisation learned from a scan that is not a training scan.
     """
     cache = VolumeCache(results)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
     for fold in range(config.splits.count):
         model = load_model(results.model_folder(method, fold))
-        standardisation = Standardisation.load(results, fold).to(device)
-        model.method.to(device)
+        standardisation = Standardisation.load(results, fold)
         split = read_fold(results, fold)
         sides = {"train": split.train, "probe": split.probe, "test": split.test}
         for unseen in (split.probe, split.test):
             model.refuse_trained_on(unseen)
             standardisation.refuse_learned_from(unseen)
         scans = [scan for members in sides.values() for scan in members]
-        parts: dict[str, list[np.ndarray]] = {space: [] for space in model.spaces}
-        with torch.no_grad():
-            for start in range(0, len(scans), batch):
-                volumes = cache.read(cache.rows(scans[start : start + batch])).to(device)
-                for space, values in model.represent(standardisation.apply(volumes)).items():
-                    parts[space].append(values.float().cpu().numpy())
-        columns = {
-            f"{space}_{k}": column for space in model.spaces for k, column in enumerate(np.concatenate(parts[space]).T)
-        }
+        spaces = represent_scans(model.method, cache, standardisation, scans)
+        columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
         side = [name for name, members in sides.items() for _ in members]
         write_tsv(results.representations(method, fold), pd.DataFrame({"scan_id": scans, "side": side, **columns}))
+
+
+@torch.no_grad()
+def represent_scans(
+    method: Method, cache: VolumeCache, standardisation: Standardisation, scans: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Representations of scans by a trained method, [N, d] a space, a few volumes in memory at a time.
+
+    The method is left on the device that it computed on, a GPU where there is one.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    method.to(device)
+    standardise = standardisation.to(device).apply
+    batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
+    parts: dict[str, list[np.ndarray]] = {space: [] for space in method.spaces}
+    for start in range(0, len(scans), batch):
+        volumes = cache.read(cache.rows(scans[start : start + batch])).to(device)
+        for space, values in method.represent(standardise(volumes)).items():
+            parts[space].append(values.float().cpu().numpy())
+    return {space: np.concatenate(blocks) for space, blocks in parts.items()}
 
 
 def read_representations(results: Results, method: str, fold: int) -> Representations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import time
 from collections.abc import Mapping
@@ -12,20 +13,20 @@ import nibabel
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sepclr_neuro import __version__
 from sepclr_neuro.attribution import smoothgrad
 from sepclr_neuro.cohort import load_cohort, write_cohort
 from sepclr_neuro.config import Config
+from sepclr_neuro.embedding import represent_scans
 from sepclr_neuro.fitting import fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.localisation import localisation
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.methods.controls import VoxelLinear
 from sepclr_neuro.models import build_method
-from sepclr_neuro.probes import fit_probe
+from sepclr_neuro.probes import Fit
 from sepclr_neuro.registry import VoxelLinearSettings
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.separation.measure import NUMBERS, factor_questions, factor_values, separation_score, shares
@@ -66,7 +67,6 @@ def truth_features(results: Results, cache: VolumeCache, standardisation: Standa
 
     A factor changes log grey matter by its map m, hence a standardised voxel by about mean x m / SD.
     """
-    # Bound by reading: the maps are few.
     names = sorted(path.name.removesuffix(".nii.gz") for path in results.truth.glob("*.nii.gz"))
     names.remove("disease_mask")
     images = [nibabel.nifti1.load(results.truth / f"{name}.nii.gz").get_fdata(dtype=np.float32) for name in names]
@@ -91,9 +91,8 @@ def best_achievable(told: Config, results: Results) -> pd.DataFrame:
     cache, cohort, fold = VolumeCache(results), load_cohort(results), read_fold(results, 0)
     standardisation = learn_standardisation(cache, fold.train, told.standardisation)
     model = VoxelLinear(VoxelLinearSettings(), told.network, (1, *cache.shape))
-    views = VolumeViews(standardisation, told.augmentation)
     people = training_people(results, cache, fold, {})
-    model.fit(lambda rows: views.plain(cache.read(rows)), people.rows, torch.tensor(people.target))
+    model.fit(lambda rows: standardisation.apply(cache.read(rows)), people.rows, torch.tensor(people.target))
     features = {
         "truth_maps": truth_features(results, cache, standardisation),
         "voxels": _represent(model, cache, standardisation, cache.scan_ids)["single"],
@@ -178,19 +177,12 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-@torch.no_grad()
 def _represent(
     method: Method, cache: VolumeCache, standardisation: Standardisation, scans: list[str]
 ) -> dict[str, pd.DataFrame]:
     """Representations [N, d] of each space, by scan id."""
-    device = next((parameter.device for parameter in method.parameters()), torch.device("cpu"))
-    standardise = standardisation.to(device).apply
-    parts: dict[str, list[NDArray[np.float32]]] = {space: [] for space in method.spaces}
-    for start in range(0, len(scans), _AT_ONCE):
-        volumes = cache.read(cache.rows(scans[start : start + _AT_ONCE])).to(device)
-        for space, values in method.represent(standardise(volumes)).items():
-            parts[space].append(values.float().cpu().numpy())
-    return {space: pd.DataFrame(np.concatenate(blocks), index=scans) for space, blocks in parts.items()}
+    found = represent_scans(method, cache, standardisation, scans)
+    return {space: pd.DataFrame(values, index=scans) for space, values in found.items()}
 
 
 def _dependence(spaces: Mapping[str, pd.DataFrame], cohort: pd.DataFrame, fold: Fold) -> float | None:
@@ -213,12 +205,12 @@ def _localisation(
 ) -> dict[str, Any] | None:
     """Where the probe of diagnosis looks, of the salient or the only space: mean SmoothGrad of held-out patients."""
     space = "salient" if "salient" in spaces else "single"
-    question, features = factor_questions(cohort)["diagnosis"], spaces[space]
+    question = factor_questions(cohort)["diagnosis"]
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    answer = fit_probe(question, features.loc[list(fold.train)], features.loc[list(fold.test)], person)
+    answer = Fit({}, question, spaces[space], fold).answer(person)
     if answer is None or answer.weights is None:
         return None
-    device = next((parameter.device for parameter in method.parameters()), torch.device("cpu"))
+    device = next(itertools.chain(method.parameters(), method.buffers())).device
     weights = torch.from_numpy(answer.weights).float().to(device)
     standardisation = standardisation.to(device)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sepclr_neuro.probes import Question, confound_features, fit_probe
+from sepclr_neuro.probes import Fit, Question, confound_features
 from sepclr_neuro.splits import Fold
 
 __all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "separation_score", "shares"]
@@ -78,21 +78,14 @@ def factor_values(
     if leaked := set(trained_on) & set(fold.test):
         raise ValueError(f"leak: {min(leaked)} is held out, but the encoder was trained on this scan")
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    of_sites = confound_features(cohort, ["site"], fold.train)
+    asked = factor_questions(cohort)
+    from_site = Fit({}, asked["diagnosis"], confound_features(cohort, ["site"], fold.train), fold).answer(person)
     rows = []
-    for name, question in factor_questions(cohort).items():
-        train, test = ([scan for scan in side if scan in question.truth.index] for side in (fold.train, fold.test))
+    for name, question in asked.items():
         metric = question.metrics[0]
-
-        def ask(features: pd.DataFrame, question: Question = question, train=train, test=test):  # type: ignore[no-untyped-def]
-            return fit_probe(question, features.loc[train], features.loc[test], person)
-
-        floor = 0.0
-        if name == "diagnosis":
-            answer = ask(of_sites)
-            floor = answer.values[metric] if answer else 0.0
+        floor = from_site.values[metric] if from_site and name == "diagnosis" else 0.0
         for space, features in spaces.items():
-            answer = ask(features)
+            answer = Fit({}, question, features, fold).answer(person)
             value, chance = (answer.values[metric], answer.chance[metric]) if answer else (np.nan, np.nan)
             rows.append({"factor": name, "space": space, "value": value, "chance": max(chance, floor)})
     return pd.DataFrame(rows)
