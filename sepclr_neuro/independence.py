@@ -25,7 +25,6 @@ from sepclr_neuro.losses import (
     kl_to_standard_normal,
     log_kernel,
     log_mean_of_rows,
-    median_temperature,
     precise,
 )
 from sepclr_neuro.registry import IndependenceTerm
@@ -67,7 +66,7 @@ def kernel_mutual_information(
     >>> kernel_mutual_information(torch.zeros(4, 2), torch.zeros(4, 3)).item()
     0.0
     """
-    c, s = (log_kernel(x, temperature or median_temperature(x)) for x in (common, salient))
+    c, s = log_kernel(common, temperature), log_kernel(salient, temperature)
     joint, of_c, of_s = (log_mean_of_rows(logs, diagonal) for logs in (c + s, c, s))
     return (joint - of_c - of_s).mean()
 
