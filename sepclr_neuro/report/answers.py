@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sepclr_neuro.config import ProbeTarget
 from sepclr_neuro.report.embeddings import CLASS_STYLES
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, MANY_POINTS, SPACE_COLOURS, Picture, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn
 
 __all__ = ["answers_figure", "line_with_interval"]
 
@@ -97,8 +97,7 @@ def line_with_interval(
 
 def _numbers(ax: Axes, chosen: pd.DataFrame, people: NDArray[Any], colour: str) -> None:
     truth, prediction = (chosen[c].astype(float).to_numpy(np.float64) for c in ("truth", "prediction"))
-    many = len(truth) > MANY_POINTS
-    ax.scatter(truth, prediction, s=7, c=colour, alpha=0.5, linewidths=0, rasterized=many)
+    dots(ax, truth, prediction, colour, size=7, alpha=0.5, of=len(truth))
     ends = (truth.min(), truth.max())
     ax.plot(ends, ends, color=INK, linestyle="--", linewidth=0.8)
     if ends[1] > ends[0]:
@@ -121,17 +120,8 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
         named = label[:_LABEL].replace("$", r"\$").lstrip("_")
-        ax.scatter(
-            place + spread,
-            rows["score"],
-            s=6,
-            c=colour,
-            marker=marker,
-            alpha=0.6,
-            linewidths=0,
-            label=named,
-            rasterized=len(chosen) > MANY_POINTS,
-        )
+        scores = rows["score"]
+        dots(ax, place + spread, scores, colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=named)
     ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)

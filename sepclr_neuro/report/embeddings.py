@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sepclr_neuro.config import ProbeTarget
 from sepclr_neuro.embedding import Representations
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, MANY_POINTS, Picture, drawn
+from sepclr_neuro.report.pictures import INK, Picture, dots, drawn
 
 __all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
 
@@ -92,23 +92,14 @@ def embedding_figure(
 
 
 def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: bool) -> None:
-    known, many = sorted(values.dropna().unique(), key=str), len(points) > MANY_POINTS
+    known = sorted(values.dropna().unique(), key=str)
     for number, value in enumerate(known):
         colour, marker = CLASS_STYLES[number % len(CLASS_STYLES)]
         chosen = points[(values == value).to_numpy()]
         # A legend leaves out what begins with an underscore.
         label = str(value)[:_LABEL].replace("$", r"\$").lstrip("_") if number < _LEGEND else None
-        ax.scatter(
-            chosen[:, 0],
-            chosen[:, 1],
-            s=11,
-            c=colour,
-            marker=marker,
-            alpha=0.85,
-            linewidths=0,
-            label=label,
-            rasterized=many,
-        )
+        x, y = chosen.T
+        dots(ax, x, y, colour, size=11, alpha=0.85, of=len(points), marker=marker, label=label)
     _unknown(ax, points[values.isna().to_numpy()])
     if legend and known:
         further = f"and {len(known) - _LEGEND} more" if len(known) > _LEGEND else None
@@ -146,6 +137,4 @@ def _numbers(figure: Figure, ax: Axes, points: NDArray[np.float64], values: pd.S
 
 
 def _unknown(ax: Axes, points: NDArray[np.float64]) -> None:
-    ax.scatter(
-        points[:, 0], points[:, 1], s=5, c="#c0c0c0", alpha=0.6, linewidths=0, rasterized=len(points) > MANY_POINTS
-    )
+    dots(ax, points[:, 0], points[:, 1], "#c0c0c0", size=5, alpha=0.6, of=len(points))

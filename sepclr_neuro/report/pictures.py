@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import nibabel as nib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from nilearn import plotting
 from PIL import Image
@@ -21,14 +22,14 @@ from PIL import Image
 from sepclr_neuro.storage import atomic_path
 from sepclr_neuro.volumes import as_image
 
-__all__ = ["FAINT", "INK", "MANY_POINTS", "SPACE_COLOURS", "Picture", "data_uri", "drawn", "picture_file", "viewer"]
+__all__ = ["FAINT", "INK", "SPACE_COLOURS", "Picture", "data_uri", "dots", "drawn", "picture_file", "viewer"]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 SPACE_COLOURS = {"common": "#0072b2", "salient": "#d55e00", "single": "#6e7781"}
 INK = "#1f2328"
 FAINT = "#d0d7de"
 # From here on points are pixels in the SVG, so that its size does not grow with the cohort.
-MANY_POINTS = 150
+_MANY_POINTS = 150
 _PNG = re.compile("data:image/png;base64,([A-Za-z0-9+/=]+)")
 _STYLE: Any = {
     "axes.edgecolor": FAINT,
@@ -89,6 +90,14 @@ def drawn(draw: Callable[[], Figure], alt: str) -> Picture:
         figure.savefig(raster, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     files = {"svg": vector.getvalue(), "png": raster.getvalue()}
     return Picture(data_uri(files["svg"], "image/svg+xml"), alt, chart=True, files=files)
+
+
+def dots(
+    ax: Axes, x: Any, y: Any, colour: str, *, size: float, alpha: float, of: int, marker: str = "o", label: Any = None
+) -> None:
+    """Points without an edge; where all of a chart, ``of``, are many, they are pixels in the SVG."""
+    options: Any = {"marker": marker, "label": label, "linewidths": 0, "rasterized": of > _MANY_POINTS}
+    ax.scatter(x, y, s=size, c=colour, alpha=alpha, **options)
 
 
 def picture_file(path: Path, alt: str) -> Picture:
