@@ -57,7 +57,8 @@ class Batch:
         """Standard normal numbers, [B, width]: the same for a person at each call, whoever else is in memory."""
         members = self.members or Members.all_of(len(self.target), torch.initial_seed())
         rng = torch.Generator().manual_seed(seed_of(members.seed, 4))
-        return members.pick(torch.randn(members.batch_size, width, generator=rng)).to(self.target.device)
+        drawn = torch.randn(members.batch_size, width, generator=rng)
+        return members.pick(drawn).to(self.target.device, non_blocking=True)
 
 
 def by_person(of_views: dict[str, Tensor]) -> dict[str, Tensor]:
