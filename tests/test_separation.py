@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from sepclr_neuro.layout import Results
 from sepclr_neuro.separation.benchmark import prepare_cohort, run_recipe, truth_features
 from sepclr_neuro.separation.measure import FACTORS, factor_values, separation_score, shares
 from sepclr_neuro.separation.table import comparison_table, interval, separation_table, write_separation_tables
-from sepclr_neuro.splits import read_fold
+from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.standardisation import learn_standardisation
 from sepclr_neuro.storage import read_json, read_tsv
 from sepclr_neuro.volumes import VolumeCache
@@ -97,6 +98,30 @@ def test_held_out_people_whom_an_encoder_saw_are_refused(made: tuple[Config, Res
         factor_values({}, cohort, fold, [*fold.train, fold.test[0]])
 
 
+def test_what_the_site_tells_of_the_diagnosis_is_no_share_of_a_space() -> None:
+    """Three of four patients are at one site and three of four controls at the other."""
+    people = [f"sub-{number:03}" for number in range(80)]
+    patient = np.arange(80) % 2 == 1
+    at_first = (np.arange(80) // 2 % 4 == 0) ^ patient
+    cohort = pd.DataFrame(
+        {
+            "scan_id": people,
+            "participant_id": people,
+            "group": np.where(patient, "target", "background"),
+            "site": np.where(at_first, "a", "b"),
+            "sex": np.where(np.arange(80) // 8 % 2 == 0, "F", "M"),
+            "age": np.arange(80.0),
+            "sans": np.where(patient, np.arange(80.0), np.nan),
+            "saps": np.where(patient, np.arange(80.0), np.nan),
+        }
+    )
+    space = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 2)), index=people)
+    values = factor_values({"common": space}, cohort, Fold(0, tuple(people[:40]), tuple(people[40:])), people[:40])
+    chance = values.set_index("factor")["chance"]
+    assert chance["diagnosis"] == 0.75
+    assert chance["sex"] == chance["site_in_controls"] == 0.5
+
+
 def test_an_interval_is_students() -> None:
     mean, low, high = interval([0.1, 0.2, 0.6])
     assert mean == pytest.approx(0.3)
@@ -134,6 +159,11 @@ def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> N
     cache, fold = VolumeCache(data), read_fold(data, 0)
     standardisation = learn_standardisation(cache, fold.train, config.standardisation)
     features = truth_features(data, cache, standardisation)
+    volume = standardisation.apply(cache.read([7]))[0, 0].numpy().astype(np.float64)
+    for name in ("age", "disease_negative"):
+        change = nibabel.nifti1.load(data.truth / f"{name}.nii.gz").get_fdata()
+        expected = change * standardisation.mean.numpy() / standardisation.sd.numpy() * standardisation.mask.numpy()
+        assert features[name].iloc[7] == pytest.approx((volume * expected).sum(), rel=1e-4)
     severity = read_tsv(data.truth / "factors.tsv").set_index("participant_id")
     for name in ("disease_negative", "disease_positive"):
         # By chance 0.11 at most in two of three cohorts of 80.

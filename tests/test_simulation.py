@@ -134,6 +134,16 @@ def test_maps_have_the_relative_size_of_each_region_in_its_middle_on_both_sides(
                 assert whole[voxel] == pytest.approx(size, rel=0.06)
 
 
+def test_the_disease_acts_where_the_configuration_says() -> None:
+    maps = {where: Simulator(configure(disease_regions=where)).maps for where in DISEASE_REGIONS}
+    for name in DISEASE:
+        for where, found in maps.items():
+            expected = disease_maps(cached_template(*GRID), GRID[1], 1.0, where)[name]
+            np.testing.assert_array_equal(found[name], expected)
+        one, other = (found[name] != 0 for found in maps.values())
+        assert (one & other).sum() < 0.1 * min(one.sum(), other.sum())
+
+
 def test_disease_maps_scale_with_the_effect_and_stay_in_grey_matter() -> None:
     template = cached_template(*GRID)
     once, twice = disease_maps(template, GRID[1], 1.0), disease_maps(template, GRID[1], 2.0)

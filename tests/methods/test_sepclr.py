@@ -10,9 +10,10 @@ from sepclr_neuro.config import Network
 from sepclr_neuro.losses import attribute_alignment, informationless, uniformity
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.sepclr import SepCLR
-from sepclr_neuro.registry import SepCLRSettings
+from sepclr_neuro.registry import IndependenceTerm, SepCLRSettings
 from tests.oracles import sepclr as oracle
 from tests.oracles.sepclr import sepclr_loss
+from tests.oracles.statistics import u_centred_distance_correlation
 
 WEIGHTS = {"uniformity_weight": 2.0, "salient_weight": 3.0, "informationless_weight": 7.0, "independence_weight": 10.0}
 
@@ -20,8 +21,8 @@ WEIGHTS = {"uniformity_weight": 2.0, "salient_weight": 3.0, "informationless_wei
 class Heads(SepCLR):
     """SepCLR whose encoders are the input's own halves, so that the heads are known."""
 
-    def __init__(self, **settings: float) -> None:
-        super().__init__(SepCLRSettings(**settings), Network(channels=[8, 8]), (1, 32, 32, 32))
+    def __init__(self, term: IndependenceTerm = "k-jem", **settings: float) -> None:
+        super().__init__(SepCLRSettings(**settings), Network(channels=[8, 8]), (1, 32, 32, 32), term)
         self.common_encoder = self.salient_encoder = torch.nn.Identity()
         self.common_projector = torch.nn.Linear(4, 4, bias=False).double()
         self.salient_projector = torch.nn.Linear(4, 4, bias=False).double()
@@ -62,6 +63,16 @@ def test_independence_none_leaves_only_that_term_out() -> None:
     without = losses_of(method, x, target)
     assert "independence" not in without
     assert (whole["loss"] - without["loss"]).item() == pytest.approx(10 * whole["independence"].item())
+
+
+def test_distance_correlation_is_that_of_representations_with_controls_on_one_point() -> None:
+    rng = np.random.default_rng(0)
+    views = rng.normal(size=(2, 8, 8))
+    target = np.array([False, True] * 4)
+    found = losses_of(Heads("dcor"), (torch.tensor(views[0]), torch.tensor(views[1])), torch.tensor(target))
+    expected = [u_centred_distance_correlation(view[:, :4], view[:, 4:] * target[:, None]) for view in views]
+    # Not closer: the root of distances is softened, which is felt most where controls lie on one point.
+    assert found["independence"].item() == pytest.approx(np.mean(expected), abs=1e-3)
 
 
 def test_training_pins_controls_and_pushes_patients_away() -> None:
