@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint audit lock clean
+.PHONY: help install demo test bench lint audit lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +33,9 @@ demo: $(READY) ## run config.yaml: a simulated cohort, from volumes to results/r
 # A file of tests stays in one process, since some share a run that takes minutes.
 test: $(READY) ## run all tests, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder $(ARGS)
+
+bench: $(READY) ## measure speed and memory: results/benchmark/speed.tsv, docs/speed.md; ARGS=--quick tries it out
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(READY) ## style, types, layers, workflow
 	$(BIN)/ruff check .
