@@ -20,7 +20,6 @@ from monai.transforms import EnsureChannelFirstd, LoadImaged, Orientationd, Resi
 
 from benchmarks import recipe
 from benchmarks.rows import Rows, run
-from sepclr_neuro import devices
 from sepclr_neuro.cohort import load_cohort, write_cohort
 from sepclr_neuro.config import Augmentation, Config, Network, parse_config
 from sepclr_neuro.fitting import fit
@@ -43,7 +42,6 @@ MOST_EPOCHS = 60
 def measure(rows: Rows, quick: bool) -> None:
     if rows.has("time_to_separation_ratio"):
         return
-    devices.keep_freed_memory()
     side, people, epochs = (64, 48, 2) if quick else (128, 120, 5)
     with tempfile.TemporaryDirectory() as folder:
         config = parse_config(

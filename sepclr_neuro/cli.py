@@ -137,8 +137,8 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
         _stage("train", path, method, f"fold-{fold}", method=method) as told,
         devices.free_gpus(told[0].for_method(method)[3].devices),
     ):
-        devices.use_given_threads()
         devices.keep_freed_memory()
+        devices.use_given_threads()
         from sepclr_neuro.training import train_fold
 
         train_fold(*told, method, fold)
@@ -150,8 +150,8 @@ def embed(path: ConfigFile, method: Method) -> None:
     from sepclr_neuro import devices
 
     with _stage("embed", path, method, method=method) as told, devices.free_gpus():
-        devices.use_given_threads()
         devices.keep_freed_memory()
+        devices.use_given_threads()
         from sepclr_neuro.embedding import write_representations
 
         write_representations(*told, method)
@@ -183,8 +183,8 @@ def leakage(path: ConfigFile) -> None:
     from sepclr_neuro import devices
 
     with _stage("leakage", path) as told:
-        devices.use_given_threads()
         devices.keep_freed_memory()
+        devices.use_given_threads()
         from sepclr_neuro.site_leakage import write_site_leakage
 
         write_site_leakage(*told)
@@ -196,8 +196,8 @@ def saliency(path: ConfigFile, method: Method) -> None:
     from sepclr_neuro import devices
 
     with _stage("saliency", path, method, method=method) as told, devices.free_gpus():
-        devices.use_given_threads()
         devices.keep_freed_memory()
+        devices.use_given_threads()
         from sepclr_neuro.saliency import write_saliency
 
         write_saliency(*told, method)
@@ -237,8 +237,8 @@ def digits(
             known = ", ".join(config.digits.methods)
             raise InputError(f"--method {method}: {path} has it not in digits.methods: {known}")
         with devices.free_gpus(config.digits.for_method(method)[2].devices):
-            devices.use_given_threads()
             devices.keep_freed_memory()
+            devices.use_given_threads()
             from sepclr_neuro.digits.benchmark import run_method
 
             run_method(config, results, method, repetition)
@@ -264,8 +264,8 @@ def separation_cohort(path: ConfigFile, cohort: CohortName, seed: CohortSeed) ->
 
     with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _):
         _refuse_unknown("--cohort", cohort, config.separation.cohorts)
-        devices.use_given_threads()
         devices.keep_freed_memory()
+        devices.use_given_threads()
         from sepclr_neuro.separation.benchmark import prepare_cohort
 
         prepare_cohort(config, cohort, seed)
@@ -286,8 +286,8 @@ def separation(
         _refuse_unknown("--recipe", recipe, config.separation.recipes)
         told = config.separation_run(cohort, seed, recipe)
         with devices.free_gpus(told.for_method(next(iter(told.methods)))[3].devices):
-            devices.use_given_threads()
             devices.keep_freed_memory()
+            devices.use_given_threads()
             from sepclr_neuro.separation.benchmark import run_recipe
 
             run_recipe(config, cohort, seed, recipe)
