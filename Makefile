@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint audit lock clean
+.PHONY: help install demo test bench lint audit lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,9 @@ demo: $(READY) ## run config.yaml: a simulated cohort, from volumes to results/r
 test: $(READY) ## run all tests, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder $(ARGS)
 
+bench: $(READY) ## measure speed and memory: results/benchmark/speed.tsv, docs/speed.md; ARGS=--quick tries it out
+	$(BIN)/python -m benchmarks $(ARGS)
+
 lint: $(READY) ## style, types, layers, workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,10 +48,10 @@ lint: $(READY) ## style, types, layers, workflow
 audit: $(READY) ## is what is installed what was locked, and nothing known to be malicious? needs no network
 	$(BIN)/python envs/audit.py
 
-# Versions of everything in pyproject.toml with its extra `dev`, with hashes; torch and what only its CUDA builds need
+# Versions of everything in pyproject.toml with its extras, with hashes; torch and what only its CUDA builds need
 # are left out (see above). Delete the lock first to move all versions, otherwise only those that must move do.
 lock: ## write envs/requirements.lock anew
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dev --no-header \
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --all-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file envs/requirements.lock pyproject.toml
 	awk 'BEGIN { print "# Made by `make lock` from pyproject.toml. torch is left out: it is installed first, by version." } \
 	  /^[^ ]/ { skip = /^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==|^# Made by/ } !skip' \

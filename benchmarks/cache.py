@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.rows import Rows, best_of, run
 from benchmarks.steps import Step
-from sepclr_neuro import devices, volumes
+from sepclr_neuro import volumes
 from sepclr_neuro.cohort import load_cohort, write_cohort
 from sepclr_neuro.config import Config, parse_config
 from sepclr_neuro.layout import Results
@@ -123,7 +123,6 @@ def _sparse(folder: Path, side: int, people: int) -> Results:
 
 
 def _reading(rows: Rows, results: Results, side: int) -> None:
-    devices.keep_freed_memory()
     cache, batch = VolumeCache(results), list(range(BATCH_SIZE))
     seconds = best_of(lambda: cache.read(batch, np.float16), 10)
     step = best_of(Step(side=side, batch_size=BATCH_SIZE), 3)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from benchmarks.rows import Rows, best_of, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
-from sepclr_neuro import devices
 from sepclr_neuro.attribution import smoothgrad
 
 SAMPLES = 8
@@ -20,7 +19,6 @@ TARGETS = 3
 def measure(rows: Rows, quick: bool) -> None:
     if rows.has("smoothgrad_ratio"):
         return
-    devices.keep_freed_memory()
     side = 32 if quick else 64
     method, standardisation = Step(side=side, batch_size=4).method.eval(), made_up_standardisation(side)
     volume = standardisation.apply(made_up_scans(1, side))

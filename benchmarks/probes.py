@@ -34,7 +34,8 @@ def random_representations(config: Config) -> None:
     group = np.where(people["diagnosis"].isin(config.cohort.target), "target", "background")
     people = people.assign(scan_id=people["participant_id"], session_id=np.nan, group=group, volume=np.nan)
     write_tsv(results.cohort, people)
-    write_tsv(results.index, pd.DataFrame({"scan_id": people["scan_id"], "row": range(len(people))}))
+    index = pd.DataFrame({"scan_id": people["scan_id"], "row": range(len(people)), "source": "none"})
+    write_tsv(results.index, index.assign(sha256=people["scan_id"]))
     write_splits(config, results)
     rng = np.random.default_rng(0)
     for fold in range(config.splits.count):

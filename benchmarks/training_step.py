@@ -14,7 +14,6 @@ import torch
 from benchmarks import recipe
 from benchmarks.rows import Rows, best_of, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
-from sepclr_neuro import devices
 from sepclr_neuro.config import Augmentation
 
 BATCH_SIZE = 8
@@ -23,7 +22,6 @@ BATCH_SIZE = 8
 def measure(rows: Rows, quick: bool) -> None:
     side, repetitions = (32, 2) if quick else (128, 5)
     if not rows.has("step_ratio_to_recipe", "step_ratio_to_bare"):
-        devices.keep_freed_memory()
         ours = _ours(rows, side, repetitions)
         seconds = _recipe(rows, side, repetitions)
         rows.add("step_ratio_to_recipe", seconds / ours, "times the recipe's volumes a second")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,11 +29,13 @@ class Findings:
         lines: what is there and what would run.
         errors: what stops a run, or would make it wrong.
         warnings: what does not, but is worth a second look.
+        people: the cohort, where it could be read.
     """
 
     lines: list[str]
     errors: list[str]
     warnings: list[str]
+    people: pd.DataFrame | None = None
 
     def text(self) -> str:
         """All of it for a terminal, errors last, where they are seen."""
@@ -86,7 +88,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
             found.errors.extend(error.problems)
     if not found.errors:
         found.lines.extend(_plan(config))
-    return found
+    return replace(found, people=people)
 
 
 def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:

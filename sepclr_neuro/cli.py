@@ -75,13 +75,19 @@ def check(
     tsv: Annotated[Path | None, typer.Option(help="Write errors and warnings to this table too.")] = None,
     headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not read the volumes' voxels.")] = False,
 ) -> None:
-    """Look at a configuration and its data: errors, warnings, counts, what would run. Status 2 on errors."""
+    """Look at a configuration and its data: errors, warnings, counts, what would run and cost. Status 2 on errors."""
     from sepclr_neuro.check import check
     from sepclr_neuro.config import load_config
     from sepclr_neuro.storage import write_tsv
 
-    found = check(load_config(path), headers_only=headers_only)
+    config = load_config(path)
+    found = check(config, headers_only=headers_only)
     print(found.text())
+    if found.people is not None and not found.errors and not headers_only:
+        with _computing():
+            from sepclr_neuro.cost import estimate
+
+            print("\n".join(estimate(config, found.people)))
     if tsv is not None:
         write_tsv(tsv, found.table())
     if found.errors:

@@ -51,7 +51,8 @@ def keep_freed_memory() -> None:
 
     By default glibc hands freed tensors back to the system, which clears the same pages again for each step
     (`man 3 mallopt`). Tensors above 32 MB still go back: kept too, they would leave gaps that no other tensor fits.
-    torch is told to ask for those in pages of 2 MB, of which there are 512 times fewer to clear.
+    torch is told to ask for those in pages of 2 MB, of which there are 512 times fewer to clear; it listens only while
+    it is imported.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if platform.libc_ver()[0] == "glibc":

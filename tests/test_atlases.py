@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel
@@ -10,6 +11,7 @@ import pytest
 
 from sepclr_neuro.atlases import Atlas, cubes, load_atlas, read_atlas, region_table
 from sepclr_neuro.config import Atlas as AtlasSettings
+from sepclr_neuro.config import parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.volumes import grid_affine
 
@@ -47,6 +49,28 @@ def test_an_atlas_of_another_grid_and_orientation_comes_to_the_volumes(tmp_path:
     assert not atlas.regions[:3].any(), "outside the brain"
     assert (atlas.regions[3:7] == 1).all()
     assert (atlas.regions[9:15] == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "regions"), [("aal", 120), ("aicha", 384), ("desikan_killiany", 112), ("destrieux", 192)]
+)
+def test_atlases_by_name_are_there_and_know_left_from_right(name: str, regions: int) -> None:
+    """Every number of the image has a name, and regions that are called left or right lie there."""
+    settings = parse_config({"saliency": {"atlas": name}}).saliency.atlas
+    assert settings is not None
+    shape = (64, 64, 64)
+    affine = grid_affine(shape, 3.0)
+    atlas = load_atlas(settings, np.ones(shape, dtype=bool), affine)
+    assert len(atlas.names) == regions
+    x = np.indices(shape)[0] * affine[0, 0] + affine[0, 3]
+    told = 0
+    for number, region in atlas.names.items():
+        place = x[atlas.regions == number]
+        left, right = (re.search(pattern, region) for pattern in ("^Left|lh|[-_]L$", "^Right|rh|[-_]R$"))
+        if place.size and (left or right):
+            told += 1
+            assert (np.median(place) < 0) == bool(left), region
+    assert told > 60
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

@@ -141,3 +141,26 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(devices.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: pytest.fail("no C library is to be opened"))
     devices.keep_freed_memory()
+
+
+PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not PAGES.is_file() or "[never]" in PAGES.read_text(), reason="a kernel without large pages")
+def test_large_tensors_are_in_large_pages() -> None:
+    code = (
+        "import resource, sys; from sepclr_neuro import devices\n"
+        "if sys.argv[1] == 'keep': devices.keep_freed_memory()\n"
+        "devices.use_given_threads(); import torch\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "torch.ones(2**26)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    page_faults = {
+        how: int(
+            subprocess.run([sys.executable, "-c", code, how], env=environment, capture_output=True, check=True).stdout
+        )
+        for how in ("keep", "return")
+    }
+    assert page_faults["keep"] < page_faults["return"] / 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,6 @@ from sepclr_neuro.volumes import voxels_sha256
 METHODS = ["sepclr-k-jem", "supervised"]
 SHAPE = (4, 5, 6)
 PEOPLE = 90
-needs_combat = pytest.mark.skipif(
-    importlib.util.find_spec("combatlearn") is None, reason="the extra `combat` (combatlearn) is not installed"
-)
 
 
 def make_cohort() -> pd.DataFrame:
@@ -217,7 +213,6 @@ def combat_example() -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
     return frame, cohort, scans[:60], scans[60:]
 
 
-@needs_combat
 def test_combat_takes_the_site_out_of_held_out_people_and_keeps_age() -> None:
     features, cohort, train, test = combat_example()
     after = harmonise(features, cohort, train, test).loc[test]
@@ -230,7 +225,6 @@ def test_combat_takes_the_site_out_of_held_out_people_and_keeps_age() -> None:
     assert np.corrcoef(after.iloc[:, 0], people["age"])[0, 1] > 0.9
 
 
-@needs_combat
 def test_combat_learns_nothing_from_held_out_people_nor_from_the_diagnosis() -> None:
     features, cohort, train, test = combat_example()
     before = harmonise(features, cohort, train, test)
@@ -241,7 +235,6 @@ def test_combat_learns_nothing_from_held_out_people_nor_from_the_diagnosis() -> 
     pd.testing.assert_frame_equal(before, harmonise(features, turned, train, test))
 
 
-@needs_combat
 def test_combat_refuses_what_it_cannot_know() -> None:
     features, cohort, train, test = combat_example()
     new = cohort.assign(site=cohort["site"].where(cohort["scan_id"] != test[0], "far"))
@@ -254,7 +247,6 @@ def test_combat_refuses_what_it_cannot_know() -> None:
         harmonise(features, cohort.assign(sex=cohort["sex"].where(cohort["scan_id"] != test[0])), train, test)
 
 
-@needs_combat
 def test_rows_after_combat_stand_beside_those_before(tmp_path: Path) -> None:
     config, results = write_run(tmp_path, make_cohort(), voxel_components=None, combat=True)
     write_site_leakage(config, results)

@@ -1,0 +1,66 @@
+"""All benchmarks, one after the other, each in a process of its own; the rows go to results/benchmark/speed.tsv.
+
+python -m benchmarks [--quick] [--afresh]
+
+Killed, it goes on with the rows that are missing. `--afresh` begins anew. Then docs/speed.md is given the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.rows import Rows
+from sepclr_neuro.storage import read_tsv, write_text
+
+# The shortest first.
+ALL = ("start", "maps", "probes", "cache", "training_step", "growth", "time_to_separation")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
+MARKS = "<!-- rows of speed.tsv -->\n", "<!-- end of the rows -->\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, to try the benchmarks out; no page is written"
+    )
+    parser.add_argument("--afresh", action="store_true", help="forget the rows of an earlier run")
+    arguments = parser.parse_args()
+    output = Path("results/benchmark") / ("speed-quick.tsv" if arguments.quick else "speed.tsv")
+    if arguments.afresh:
+        output.unlink(missing_ok=True)
+    quick = ["--quick"] if arguments.quick else []
+    threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+    names = [*ALL, "gpu"] if torch.cuda.is_available() else list(ALL)
+    rows, failed = Rows(output), []
+    for name in names:
+        started = time.perf_counter()
+        command = [sys.executable, "-m", f"benchmarks.{name}", *quick, "--output", str(output)]
+        if subprocess.run(command, env=threads | dict(os.environ)).returncode:
+            failed.append(name)
+        elif not rows.has(f"benchmark_{name}"):
+            rows.add(f"benchmark_{name}", time.perf_counter() - started, "s in all")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+    if not arguments.quick:
+        write_page(output)
+
+
+def write_page(output: Path) -> None:
+    """Puts the rows between the marks of docs/speed.md."""
+    table = read_tsv(output, text=("name", "unit"))
+    lines = ["| name | value | unit |", "|---|---:|---|"]
+    lines += [f"| `{name}` | {value:.4g} | {unit} |" for name, value, unit in table.to_numpy().tolist()]
+    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    write_text(PAGE, before + MARKS[0] + "\n".join(lines) + "\n" + MARKS[1] + after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""How the time of a run grows with participants, folds and methods: a fitted line each.
+
+python -m benchmarks.growth [--quick]
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rows import Rows, run
+from sepclr_neuro.embedding import write_representations
+from sepclr_neuro.probes import write_probes
+from sepclr_neuro.standardisation import write_standardisation
+from sepclr_neuro.training import train_fold
+from tests.small_run import small_run
+
+METHODS = ("sepclr-k-jem", "sepclr-no-k-jem", "sepclr-mmd", "sepclr-k-mi")
+
+
+def measure(rows: Rows, quick: bool) -> None:
+    few = 1 if quick else 2
+    points: dict[str, list[tuple[int, dict[str, int]]]] = {
+        "participants": [(n * few, {"people": n * few}) for n in (24, 48, 96)],
+        "folds": [(n, {"people": 24 * few, "folds": n}) for n in (2, 4, 6)],
+        "methods": [(n, {"people": 24 * few, "methods": n}) for n in (1, 2, 4)],
+    }
+    if not rows.has(*(f"growth_{what}_r2" for what in points)):
+        _seconds(people=16)  # imports and first calls
+    for what, sizes in points.items():
+        if rows.has(f"growth_{what}_r2"):
+            continue
+        x, y = [size for size, _ in sizes], [min(_seconds(**given) for _ in range(2)) for _, given in sizes]
+        slope, start = np.polyfit(x, y, 1)
+        for size, seconds in zip(x, y, strict=True):
+            rows.add(f"growth_{size}_{what}", seconds, "s")
+        rows.add(f"growth_{what}_slope", slope, f"s for one more of the {what}")
+        rows.add(f"growth_{what}_start", start, "s at none")
+        rows.add(f"growth_{what}_r2", np.corrcoef(x, y)[0, 1] ** 2, "share of the variance on the line")
+
+
+def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
+    """Of standardising, training two epochs, embedding and probing volumes of 32³; the cohort is made before."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, results = small_run(
+            Path(folder),
+            people,
+            splits={"folds": folds},
+            training={"epochs": 2, "batch_size": 4},
+            methods={name: {} for name in METHODS[:methods]},
+            probes={"permutations": 100, "bootstraps": 100, "confounds": ["age"]},
+        )
+        started = time.perf_counter()
+        for fold in range(folds):
+            write_standardisation(config, results, fold)
+            for method in config.methods:
+                train_fold(config, results, method, fold)
+        for method in config.methods:
+            write_representations(config, results, method)
+        write_probes(config, results)
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    run(__doc__, measure)
