@@ -477,11 +477,15 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     nulls = table.loc[:, ["method", "target", "metric", "space"]]
     shape = {f"percentile_{k}": 0.45 + 0.001 * k for k in range(101)}
     write_tsv(results.nulls, nulls.assign(**shape))
-    write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame([LEAKAGE]))
+    alone = {"method": "site", "space": "site alone", "people": "all", "target": "diagnosis", "mean": 58.7}
+    write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame([LEAKAGE, LEAKAGE | alone]))
     write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
     page = Page(page_of(config, results))
     words = " ".join(page.text.split())
     assert {"nulls.svg", "site_leakage.svg"} <= {path.name for path in results.figures.iterdir()}
+    leakage = (results.figures / "site_leakage.svg").read_text()
+    panels = [title for title in ("site, within controls", "diagnosis from the site") if f">{title}<" in leakage]
+    assert panels == ["site, within controls", "diagnosis from the site"]
     assert "61.5 0.021 0.042 55.5 77.5 12" in words.split("Tests and intervals")[1]
     assert "31.4" in words.split("Site leakage")[-1]
     assert "0.777" in words.split("Method against method")[-1]
@@ -876,6 +880,19 @@ def test_a_phone_scrolls_the_page_in_one_direction(hostile_page: Path, tmp_path:
     found = found_in_browser(hostile_page, tmp_path, "--window-size=500,9000")
     assert found["window"] == 500
     assert found["width"] <= 500
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is not installed")
+def test_paper_shows_what_is_folded_but_for_the_long(hostile_page: Path, tmp_path: Path) -> None:
+    pdf = tmp_path / "page.pdf"
+    chromium(hostile_page, tmp_path, f"--print-to-pdf={pdf}")
+    text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    text = " ".join(text.split())
+    assert "Minutes of all jobs of a stage together." in text, "a folded table"
+    assert "The whole configuration (not printed" in text
+    assert "Clusters (not printed" in text
+    assert "the strongest clusters" not in text
+    assert "durations.tsv" not in text, "nobody clicks on paper"
 
 
 def test_browser_draws_the_page_without_an_error(hostile_page: Path, tmp_path: Path) -> None:

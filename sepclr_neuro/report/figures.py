@@ -32,7 +32,7 @@ def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]
     columns = min(columns, count)
     rows = ceil(count / columns)
     width = min(3.4, 10.4 / columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    figure = Figure(figsize=(width * columns, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in axes[count:]:
         unused.set_axis_off()
@@ -179,21 +179,27 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
 
 
 def leakage_figure(leakage: pd.DataFrame) -> Picture:
-    """How well the site is read from each space, a panel a group of people: dots, intervals, and the end of the null.
+    """How well the site is read from each space, and the diagnosis from the site alone: dots, intervals, the null's end.
+
+    A panel a group of people, and a last one for the diagnosis.
 
     Args:
         leakage: ``method space people harmonised target probe mean null95 ci_low ci_high chance``, in percent; rows of
-            other targets than the site, and of harmonised features, are left out.
+            harmonised features, and of the diagnosis from other features than the site, are left out.
     """
-    site = leakage[(leakage["target"] == "site") & (leakage["harmonised"] == "no")]
-    groups = list(dict.fromkeys(site["people"]))
-    longest = max([1, *site.groupby("people").size()])
-    titles = {"all": "all people", "background": "within controls", "target": "within patients"}
+    plain = leakage[leakage["harmonised"] == "no"]
+    site = plain[plain["target"] == "site"]
+    titles = {"all": "site, all people", "background": "site, within controls", "target": "site, within patients"}
+    panels = [(titles.get(group, f"site, {group}"), rows) for group, rows in site.groupby("people", sort=False)]
+    alone = plain[(plain["target"] == "diagnosis") & (plain["space"] == "site alone")]
+    if len(alone):
+        panels.append(("diagnosis from the site", alone))
+    longest = max([1, *(len(rows) for _, rows in panels)])
 
     def draw() -> Figure:
-        figure, axes = _panels(max(1, len(groups)), _COLUMNS, 0.8 + 0.17 * longest)
-        for number, (ax, group) in enumerate(zip(axes, groups, strict=False)):
-            rows = site[site["people"] == group].reset_index(drop=True)
+        figure, axes = _panels(max(1, len(panels)), len(panels), 0.8 + 0.17 * longest)
+        for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
+            rows = panel.reset_index(drop=True)
             for place in range(len(rows)):
                 colour = SPACE_COLOURS.get(rows["space"][place], INK)
                 ax.hlines(place, rows["ci_low"][place], rows["ci_high"][place], color=colour, linewidth=1.5)
@@ -203,14 +209,15 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
             who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
             names = [f"{method_title(method)}, {space}, {probe}" for method, space, probe in who]
-            ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
+            ax.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows), fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(titles.get(group, group), parse_math=False)
+            ax.set_title(title, parse_math=False)
             ax.set_xlabel("balanced accuracy, %")
             ax.grid(visible=False, axis="y")
         return figure
 
-    return drawn(draw, "How well probes read the site from each space, beside chance and the end of the null.")
+    alt = "How well probes read the site from each space, and the diagnosis from the site, beside chance and the null's end."
+    return drawn(draw, alt)
 
 
 def volume_figure(cache: VolumeCache) -> Picture:
