@@ -5,7 +5,7 @@ tensors, one forward pass a view. The same network, the same kinds of transforms
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from monai.transforms import (
     Transform,
 )
 from torch import Tensor
+from torch.utils.data import Sampler
 
 from sepclr_neuro.config import Augmentation
 from sepclr_neuro.methods.base import Batch, GradientMethod
@@ -98,20 +99,38 @@ def loader(
     settings: Augmentation,
     side: int,
     batch_size: int,
-    shuffle: bool = False,
+    pairs: bool = False,
 ) -> DataLoader:
     """A loader of batches ``first``, ``second`` and ``target``, a worker a core.
 
     Args:
         data: dictionaries with ``volume`` (a path, or [1, X, Y, Z]) and ``target``.
         before: deterministic transforms, whose result is cached.
+        pairs: whether each epoch shuffles ``data`` by twos (a control and a patient), for balanced batches; else none.
     """
     whole = Compose([*before, _TwoViews(random_transforms(settings, side))])
     dataset = CacheDataset(data, whole, cache_rate=1.0, num_workers=1, progress=False)
     workers = len(os.sched_getaffinity(0))
     return DataLoader(
-        dataset, batch_size=batch_size, shuffle=shuffle, drop_last=True, num_workers=workers, persistent_workers=True
+        dataset,
+        batch_size=batch_size,
+        sampler=_Pairs(len(data)) if pairs else None,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=True,
     )
+
+
+class _Pairs(Sampler[int]):
+    def __init__(self, size: int) -> None:
+        self.size = size // 2 * 2
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        for pair in torch.randperm(self.size // 2).tolist():
+            yield from (2 * pair, 2 * pair + 1)
 
 
 def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> None:

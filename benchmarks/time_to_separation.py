@@ -102,7 +102,7 @@ def _recipe(config: Config, fold: Fold, epochs: int) -> tuple[float, float]:
         {"volume": cohort.loc[scan, "volume"], "target": int(cohort.loc[scan, "group"] == "target")}
         for scan in fold.train
     ]
-    # Balanced batches, as every method here needs: patients and controls by turns.
+    # Balanced batches, as every method here needs.
     groups = [[person for person in data if person["target"] == group] for group in (0, 1)]
     data = [person for pair in zip(*groups, strict=False) for person in pair]
     standardisation = Standardisation.load(results, 0)
@@ -118,7 +118,7 @@ def _recipe(config: Config, fold: Fold, epochs: int) -> tuple[float, float]:
         ResizeWithPadOrCropd("volume", [side] * 3),
         recipe.Standardised(standardisation),
     ]
-    batches = recipe.loader(data, before, Augmentation(), side, BATCH_SIZE)
+    batches = recipe.loader(data, before, Augmentation(), side, BATCH_SIZE, pairs=True)
     for _ in range(epochs):
         for batch in batches:
             recipe.descend(built, optimizer, batch)

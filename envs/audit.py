@@ -36,7 +36,8 @@ def read_lock(path: Path) -> dict[str, tuple[str, int]]:
 
 def requirements(pyproject: Path) -> list[Requirement]:
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    return [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
+    extras = project["optional-dependencies"].values()
+    return [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
 
 
 def problems(lock: Path, pyproject: Path, excluded: Path, installed: Mapping[str, str]) -> list[str]:

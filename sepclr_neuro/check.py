@@ -9,11 +9,11 @@ import pandas as pd
 
 from sepclr_neuro.atlases import read_atlas
 from sepclr_neuro.cohort import ERROR, CohortTables, build_cohort
-from sepclr_neuro.config import Config, Implant, Training
+from sepclr_neuro.config import Config, Implant
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.probes import questions
 from sepclr_neuro.registry import METHODS
-from sepclr_neuro.sampling import possible_batch, seed_of, set_apart, smaller_batch
+from sepclr_neuro.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.splits import make_splits
 from sepclr_neuro.volumes import check_volumes, faulty_volumes
@@ -29,13 +29,14 @@ class Findings:
         lines: what is there and what would run.
         errors: what stops a run, or would make it wrong.
         warnings: what does not, but is worth a second look.
-        people: the cohort, where it could be read.
+        sides: who is on which side of each fold, ``fold side scan_id participant_id group``; None where people cannot
+            be split.
     """
 
     lines: list[str]
     errors: list[str]
     warnings: list[str]
-    people: pd.DataFrame | None = None
+    sides: pd.DataFrame | None = None
 
     def text(self) -> str:
         """All of it for a terminal, errors last, where they are seen."""
@@ -80,7 +81,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         questions(config, people)
     except InputError as error:
         found.errors.extend(error.problems)
-    _look_at_batches(config, people, found)
+    sides = _look_at_batches(config, people, found)
     if config.saliency.atlas is not None:
         try:
             read_atlas(config.saliency.atlas)
@@ -88,7 +89,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
             found.errors.extend(error.problems)
     if not found.errors:
         found.lines.extend(_plan(config))
-    return replace(found, people=people)
+    return replace(found, sides=sides)
 
 
 def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
@@ -177,36 +178,37 @@ def _groups(people: pd.DataFrame) -> str:
     return f" ({', '.join(f'{size} {group}' for group, size in sizes.items())})"
 
 
-def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> None:
-    """Why people cannot be split, or a fold's training people cannot fill a method's batches, or only smaller ones."""
+def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> pd.DataFrame | None:
+    """Why people cannot be split, or a fold's training people cannot fill a method's batches, or only smaller ones.
+
+    Returns:
+        who is on which side of each fold, as in :class:`Findings`.
+    """
     try:
         splits = make_splits(people, config.splits, config.seed)
     except InputError as error:
         found.errors.extend(error.problems)
-        return
-    train = splits[splits["side"] == "train"].merge(people[["scan_id", "group"]], on="scan_id")
+        return None
+    sides = splits.merge(people[["scan_id", "group"]], on="scan_id")
+    train = sides[sides["side"] == "train"]
     for method in config.methods:
         settings, _, _, training = config.for_method(method)
         if not settings.trained:
             continue
         for fold in range(config.splits.count):
             members = train[train["fold"] == fold]
+            participants, target = members["participant_id"].tolist(), (members["group"] == "target").tolist()
+            seed = seed_of(config.seed, fold)
             try:
-                possible = _try_batches(members, training, seed_of(config.seed, fold))
+                possible, _ = planned_batches(
+                    participants, target, training.batch_size, training.validation_fraction, seed
+                )
             except InputError as error:
                 found.errors.append(f"{method}, fold {fold}: {error}")
                 continue
             if possible < training.batch_size:
                 found.warnings.append(f"{method}, fold {fold}: {smaller_batch(training.batch_size, possible)}")
-
-
-def _try_batches(people: pd.DataFrame, training: Training, seed: int) -> int:
-    """Sets people apart as training will, and fills batches with the others: the people in a batch."""
-    participants, target = people["participant_id"].tolist(), (people["group"] == "target").tolist()
-    trained = list(range(len(people)))
-    if training.validation_fraction > 0:
-        trained, _ = set_apart(participants, target, training.validation_fraction, seed)
-    return possible_batch([participants[i] for i in trained], [target[i] for i in trained], training.batch_size)
+    return sides
 
 
 def _plan(config: Config) -> list[str]:

@@ -73,25 +73,30 @@ def _computing(gpus: int = 1) -> Iterator[None]:
 def check(
     path: ConfigFile,
     tsv: Annotated[Path | None, typer.Option(help="Write errors and warnings to this table too.")] = None,
-    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not read the volumes' voxels.")] = False,
+    headers_only: Annotated[
+        bool, typer.Option("--headers-only", help="Do not read the volumes' voxels, nor estimate what a run will cost.")
+    ] = False,
 ) -> None:
     """Look at a configuration and its data: errors, warnings, counts, what would run and cost. Status 2 on errors."""
+    from sepclr_neuro import devices
+
+    devices.keep_freed_memory()  # before torch comes with any of these
     from sepclr_neuro.check import check
     from sepclr_neuro.config import load_config
     from sepclr_neuro.storage import write_tsv
 
     config = load_config(path)
     found = check(config, headers_only=headers_only)
-    print(found.text())
-    if found.people is not None and not found.errors and not headers_only:
-        with _computing():
-            from sepclr_neuro.cost import estimate
-
-            print("\n".join(estimate(config, found.people)))
+    print(found.text(), flush=True)
     if tsv is not None:
         write_tsv(tsv, found.table())
     if found.errors:
         raise typer.Exit(2)
+    if found.sides is not None and not headers_only and config.model_fields_set & {"cohort", "methods"}:
+        with _computing():
+            from sepclr_neuro.cost import estimate
+
+            print("\n".join(estimate(config, found.sides)))
 
 
 @app.command()
@@ -255,7 +260,7 @@ CohortSeed = Annotated[int, typer.Option(min=0, help="Of the cohort and the trai
 @app.command()
 def separation_cohort(path: ConfigFile, cohort: CohortName, seed: CohortSeed) -> None:
     """Make one cohort of the benchmark of separation, and find what can be found in it at best."""
-    with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _), _computing(gpus=0):
+    with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _), _computing():
         _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
         from sepclr_neuro.separation.benchmark import prepare_cohort
 

@@ -2,104 +2,138 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
+import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from sepclr_neuro.augmentation import augment
-from sepclr_neuro.config import Config, Training
-from sepclr_neuro.fitting import precision_of
-from sepclr_neuro.methods.base import Batch
+from sepclr_neuro.config import Config
+from sepclr_neuro.fitting import Scans, fit
+from sepclr_neuro.fold_maps import mapped_people
 from sepclr_neuro.models import build_method
-from sepclr_neuro.splits import make_splits
+from sepclr_neuro.probes import asked_people
+from sepclr_neuro.sampling import planned_batches, seed_of
+from sepclr_neuro.standardisation import Standardisation
+from sepclr_neuro.training import VolumeViews
 
-__all__ = ["estimate", "steps_of_training"]
+__all__ = ["estimate"]
 
-_PEOPLE = 4
-_WEIGHTS_KEPT = 1 + 2 * 3
-"""Copies of a model's weights on disk: the model, and two checkpoints with both moments of Adam."""
+_PEOPLE, _STEPS = 4, 3
+"""In a measured batch, and in an epoch of them."""
 
 
-def estimate(config: Config, people: pd.DataFrame) -> list[str]:
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds of a step on ``_PEOPLE`` people, of a volume forward and, for one score, backward; bytes of one fold."""
+
+    step: float
+    forward: float
+    backward: float
+    spaces: int
+    disk: int
+
+
+def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     """Sentences on the time of training and mapping and on the disk, for ``sepclr-neuro check``.
 
-    A step on four made-up people is measured for each method, on this machine as it is busy now, and multiplied.
+    Each method trains a few steps on made-up people, by the run's own loop, and is multiplied.
 
     Args:
-        people: the cohort: ``scan_id``, ``participant_id``, ``group`` and what splits ask for.
+        sides: who is on which side of each fold: ``fold side scan_id participant_id group``.
     """
-    splits = make_splits(people, config.splits, config.seed)
-    sides = splits.merge(people[["scan_id", "group"]], on="scan_id")
-    shape = [1, *config.volumes.shape]
     lines, total = ["estimate, from a few steps on this machine as it is now:"], 0.0
-    disk = 2.0 * len(people) * np.prod(shape)
+    disk = 2.0 * sides["scan_id"].nunique() * np.prod(config.volumes.shape)  # voxels are kept in 16 bits
     for name in config.methods:
         settings, _, _, training = config.for_method(name)
         if not settings.trained:
+            lines.append(f"  {name}: a few passes over the volumes, not estimated")
             continue
-        step, mapping, weights = _measure(config, name, shape)
-        steps = sum(
-            steps_of_training(members["group"], training)
-            for _, members in sides[sides["side"] == "train"].groupby("fold")
-        )
-        seconds = steps * step * training.batch_size / _PEOPLE
-        held_out = sides[sides["side"] == "test"].groupby("fold").size()
-        mapped = held_out.clip(upper=config.saliency.participants or len(people)).sum()
-        maps = 0.0
-        if "smoothgrad" in config.saliency.attributions:
-            maps = mapped * config.saliency.samples * mapping
-        lines.append(f"  {name}: training {_duration(seconds)}, maps {_duration(maps)}")
-        total += seconds + maps
-        disk += weights * _WEIGHTS_KEPT * config.splits.count
-    cores = len(os.sched_getaffinity(0))
-    lines.append(f"  together {_duration(total)} on {cores} cores, and what volumes, probes and the report take")
-    lines.append(f"  disk {disk / 1e9:.2g} GB under {config.output}/, most of it volumes, models and checkpoints")
+        cost = _measure(config, name)
+        seen = 0
+        for fold, members in sides[sides["side"] == "train"].groupby("fold"):
+            participants, target = members["participant_id"].tolist(), (members["group"] == "target").tolist()
+            seed = seed_of(config.seed, fold)
+            size, steps = planned_batches(participants, target, training.batch_size, training.validation_fraction, seed)
+            seen += size * steps * training.epochs
+        trained = seen * cost.step / _PEOPLE / training.devices
+        mapped = _map_seconds(config, sides, cost)
+        lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}")
+        total += trained + mapped
+        disk += cost.disk * config.splits.count
+    lines.append(f"  together {_duration(total)}, one after the other; beside it volumes, probes and the report")
+    lines.append(f"  disk {disk / 1e9:.2g} GB for volumes, models and checkpoints under {config.output}/")
     return lines
 
 
-def steps_of_training(groups: pd.Series, training: Training) -> int:
-    """Steps of a whole training: an epoch passes once over the larger group."""
-    trained = groups.value_counts() * (1 - training.validation_fraction)
-    return int(trained.max() // (training.batch_size // 2)) * training.epochs
+def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
+    """Of SmoothGrad and integrated gradients, which go forward once a volume and backward once a score."""
+    asked = config.saliency
+    copies = asked.samples * ("smoothgrad" in asked.attributions) + asked.steps * (
+        "integrated-gradients" in asked.attributions
+    )
+    seconds = 0.0
+    for fold, members in sides[sides["side"] == "test"].groupby("fold"):
+        people = mapped_people(members, asked.participants, seed_of(config.seed, fold))
+        scores = sum(len(asked_people(people, config.probes.targets[target])) for target in asked.targets)
+        seconds += copies * (len(people) * cost.forward + scores * cost.spaces * cost.backward)
+    return seconds
 
 
-def _measure(config: Config, name: str, shape: list[int]) -> tuple[float, float, int]:
-    """Seconds of a step on four people, and of a forward and backward pass of one volume; bytes of the weights."""
-    method: Any = build_method(config, name, shape)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    method.to(device, memory_format=torch.channels_last_3d)
-    optimizer = torch.optim.Adam(method.parameters(), fused=True)
-    settings, _, augmentation, training = config.for_method(name)
-    volumes, target = torch.randn(_PEOPLE, *shape, device=device), (torch.arange(_PEOPLE) % 2 == 1).to(device)
-    attributes = {column: torch.rand(_PEOPLE, device=device) for column in settings.columns()}
+def _measure(config: Config, name: str) -> _Cost:
+    own, _, augmentation, training = config.for_method(name)
+    shape = config.volumes.shape
+    method = build_method(config, name, [1, *shape])
+    count = _PEOPLE * _STEPS
+    people = Scans(
+        lambda rows: torch.rand(len(rows), 1, *shape),
+        list(range(count)),
+        [str(number) for number in range(count)],
+        [number % 2 == 1 for number in range(count)],
+        {column: [number / count for number in range(count)] for column in own.columns()},
+    )
+    plain = Standardisation(torch.zeros(shape), torch.ones(shape), torch.ones(shape, dtype=torch.bool), ())
+    at_once = training.people_in_memory
+    short = training.model_copy(
+        update={
+            "epochs": 2,
+            "batch_size": _PEOPLE,
+            "people_in_memory": at_once and min(at_once, _PEOPLE),
+            "devices": 1,
+            "validation_fraction": 0.0,
+            "patience": None,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        views = VolumeViews(plain, augmentation)
+        history, _ = fit(
+            method, people, views, short, seeds=(0, 0), folder=Path(folder) / "fold", identity="", title=""
+        )
+        disk = sum(path.stat().st_size for path in (Path(folder) / "fold").glob("epoch-*.ckpt"))
+    disk += sum(weight.numel() * weight.element_size() for weight in method.parameters())
+    method.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    volume = torch.rand(1, 1, *shape, device=next(method.parameters()).device)
 
-    def step() -> None:
-        views = tuple(augment(volumes, augmentation, seed) for seed in range(method.views))
-        batch = Batch(views, target, attributes)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision_of(training) == "bf16-mixed"):
-            encoded = method.encode(batch)
-        method.losses(encoded, batch)["loss"].backward()
-        optimizer.step()
+    def forward() -> torch.Tensor:
+        return next(iter(method.represent(volume.requires_grad_()).values())).float().sum()
 
-    def forward_backward() -> None:
-        x = volumes[:1].clone().requires_grad_()
-        sum(space.sum() for space in method.represent(x).values()).backward()
-
-    weights = sum(weight.numel() * weight.element_size() for weight in method.parameters())
-    return _seconds(step), _seconds(forward_backward), weights
+    forwards = _seconds(forward)
+    both = _seconds(lambda: forward().backward())
+    return _Cost(history[-1]["seconds"] / _STEPS, forwards, max(0.0, both - forwards), len(method.spaces), disk)
 
 
-def _seconds(function: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     """Of the faster of two calls, after one that starts things up."""
     taken = []
     for _ in range(3):
         started = time.perf_counter()
-        function()
+        work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - started)

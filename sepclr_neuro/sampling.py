@@ -10,7 +10,16 @@ from torch import Tensor
 
 from sepclr_neuro.errors import InputError
 
-__all__ = ["Members", "balanced_batches", "parts", "possible_batch", "seed_of", "set_apart", "smaller_batch"]
+__all__ = [
+    "Members",
+    "balanced_batches",
+    "parts",
+    "planned_batches",
+    "possible_batch",
+    "seed_of",
+    "set_apart",
+    "smaller_batch",
+]
 
 
 def seed_of(*parts: int) -> int:
@@ -116,6 +125,28 @@ def balanced_batches(
         [int(rng.choice(groups[side][person])) for side in (0, 1) for person in halves[side][step]]
         for step in range(steps)
     ]
+
+
+def planned_batches(
+    participants: Sequence[str], target: Sequence[bool], batch_size: int, validation_fraction: float, seed: int
+) -> tuple[int, int]:
+    """How many people training will have in a batch, and how many batches in an epoch.
+
+    Args:
+        participants: the person behind each training scan.
+        target: whether each scan is a patient's.
+        batch_size: as asked for.
+        validation_fraction: share of the people whose loss is watched.
+        seed: as made by :func:`seed_of` from seed and fold.
+
+    Raises:
+        InputError: as :func:`set_apart` and :func:`possible_batch`.
+    """
+    if validation_fraction > 0:
+        trained, _ = set_apart(participants, target, validation_fraction, seed)
+        participants, target = [participants[i] for i in trained], [target[i] for i in trained]
+    size = possible_batch(participants, target, batch_size)
+    return size, len(balanced_batches(participants, target, size, seed))
 
 
 def _draw(people: list[str], size: int, steps: int, rng: np.random.Generator) -> list[list[str]]:

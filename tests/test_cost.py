@@ -3,42 +3,85 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from sepclr_neuro import cli, cost
-from sepclr_neuro.config import Training, parse_config
-from sepclr_neuro.cost import estimate, steps_of_training
+from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro.cost import estimate
 from sepclr_neuro.layout import Results
-from sepclr_neuro.sampling import balanced_batches
+from sepclr_neuro.models import build_method
 from sepclr_neuro.storage import read_tsv
 from tests.small_run import small_run
 
 
-@pytest.mark.parametrize(("people", "batch_size"), [(16, 4), (30, 8), (31, 6)])
-def test_steps_are_those_of_the_sampling(people: int, batch_size: int, tmp_path: Path) -> None:
-    _, results = small_run(tmp_path, people)
-    cohort = read_tsv(results.cohort, text=("participant_id",))
-    training = Training(epochs=3, batch_size=batch_size)
-    target = (cohort["group"] == "target").tolist()
-    batches = balanced_batches(cohort["participant_id"].tolist(), target, batch_size, seed=0)
-    assert steps_of_training(cohort["group"], training) == 3 * len(batches)
+def sides_of(config: Config, results: Results) -> pd.DataFrame:
+    cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
+    return read_tsv(results.splits, text=("scan_id", "participant_id")).merge(cohort[["scan_id", "group"]])
 
 
 def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step of 60 s on four people and a pass of 30 s, with weights of 1 GB."""
+    """A step of 60 s on four people, a volume 10 s forward and 20 s backward, 1 GB a fold; 40 people, 2 scans each."""
     config, results = small_run(
-        tmp_path, methods={"sepclr-k-jem": {}, "pca": {}}, saliency={"participants": 4, "samples": 2}
+        tmp_path,
+        40,
+        methods={"sepclr-k-jem": {}, "pca": {}},
+        training={"epochs": 3, "batch_size": 8, "validation_fraction": 0.2},
+        saliency={"targets": ["diagnosis", "sans"], "participants": 4, "samples": 6},
     )
-    monkeypatch.setattr(cost, "_measure", lambda *given: (60.0, 30.0, 10**9))
-    text = "\n".join(estimate(config, read_tsv(results.cohort, text=("scan_id", "participant_id"))))
-    # Two folds of 8 people train in 2 steps an epoch, 3 epochs; 2 folds map 4 people by 2 copies.
-    assert "sepclr-k-jem: training about 12 min, maps about 8 min" in text
-    assert "together about 20 min" in text
-    assert "pca" not in text
-    assert "disk 14 GB" in text
+    monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
+    sides = sides_of(config, results)
+    text = "\n".join(estimate(config, sides))
+    # Each of two folds has 10 people a group to train, of whom 2 are watched: 2 steps an epoch, of 8 people.
+    assert "sepclr-k-jem: training about 24 min" in text
+    # Each maps 4 people, 2 of them patients: 6 x (4 x 10 + (4 + 2) x 2 spaces x 20) s.
+    assert "maps about 56 min" in text
+    assert "together about 80 min" in text
+    assert "pca: a few passes over the volumes, not estimated" in text
+    assert "disk 2 GB" in text
+    # A second scan of everybody adds none to a batch or an epoch, which are of people.
+    again = pd.concat([sides, sides.assign(scan_id=sides["scan_id"] + "_ses-2")])
+    assert "training about 24 min" in "\n".join(estimate(config, again))
+
+
+@pytest.mark.parametrize(
+    ("asked", "right"),
+    [
+        ({"training": {"devices": 2, "epochs": 3, "batch_size": 8}}, "training about 12 min"),
+        ({"training": {"epochs": 3, "batch_size": 64}}, "training about 30 min"),  # all 10 of a group, one step
+        ({"saliency": {"attributions": ["occlusion"]}}, "maps about 0 s"),
+    ],
+)
+def test_what_changes_the_time(
+    asked: dict[str, Any], right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, results = small_run(tmp_path, 40, **asked)
+    monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
+    assert right in "\n".join(estimate(config, sides_of(config, results)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"methods": {"sepclr-tc": {"training": {"people_in_memory": 2}}}},
+        {"methods": {"sepvae": {}}},
+        {"methods": {"sepclr-k-jem": {}}, "network": {"name": "strided"}},  # ends in one voxel: normalised in batches
+    ],
+)
+def test_any_method_is_measured(settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, _ = small_run(tmp_path, **settings)
+    found = cost._measure(config, next(iter(config.methods)))
+    assert min(found.step, found.forward) > 0
+    # Weights, and those of Adam beside them in two checkpoints.
+    weights = sum(
+        part.numel() * 4 for part in build_method(config, next(iter(config.methods)), [1, 32, 32, 32]).parameters()
+    )
+    assert 6.5 * weights < found.disk < 8 * weights + 2e5
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_command_prints_it(tmp_path: Path) -> None:
@@ -51,9 +94,12 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     }
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(settings))
+    only_digits = tmp_path / "digits.yaml"
+    only_digits.write_text("digits: {methods: {simclr: {}}}")
     result = CliRunner().invoke(cli.app, ["check", str(path)])
     assert result.exit_code == 0, result.output
     assert "estimate, from a few steps on this machine" in result.output
     assert "sepclr-k-jem: training about" in result.output
     assert not Results(parse_config(settings).output).root.exists()
+    assert "estimate" not in CliRunner().invoke(cli.app, ["check", str(only_digits)]).output
     assert "estimate" not in CliRunner().invoke(cli.app, ["check", str(path), "--headers-only"]).output

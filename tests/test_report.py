@@ -29,7 +29,7 @@ from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import INCREMENTS
 from sepclr_neuro.published import published_schizophrenia
 from sepclr_neuro.report import answers, embeddings, figures, pictures, write_report
-from sepclr_neuro.report.findings import results_table, sentences
+from sepclr_neuro.report.findings import method_title, results_table, sentences
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import left_out
 from sepclr_neuro.storage import atomic_path, read_tsv, write_json, write_tsv
@@ -394,6 +394,21 @@ def test_charts_are_files_too(plain: tuple[Config, Results, str]) -> None:
     assert written == {f"{name}.{suffix}" for name in names for suffix in ("svg", "png")} | {"volumes.png"}
     light = base64.b64encode((results.figures / "scores.svg").read_bytes()).decode()
     assert f'<img src="data:image/svg+xml;base64,{light}"' in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_went_wrong_is_named(tmp_path: Path) -> None:
+    config = a_config(tmp_path)
+    results = write_run(config)
+    path = results.model_folder(METHOD, 1) / "history.tsv"
+    history = read_tsv(path)
+    write_tsv(path, history.assign(loss=np.where(history.index == 0, np.nan, history["loss"])))
+    scores = read_tsv(results.scores)
+    write_tsv(results.scores, scores.assign(value=np.where(scores.index == 0, np.nan, scores["value"])))
+    words = " ".join(Page(page_of(config, results)).text.split())
+    assert f"{method_title(METHOD)}, fold 1: the loss is not a number in some epochs." in words
+    assert f"{method_title(METHOD)}, fold {scores['fold'][0]}: " in words
+    assert "could not be scored in the" in words
 
 
 def test_a_closed_form_has_no_curve(tmp_path: Path, undrawn: None) -> None:
@@ -825,6 +840,20 @@ def test_the_interval_of_a_line_is_a_bootstrap_over_people() -> None:
         rows = np.concatenate([np.flatnonzero(people == person) for person in rng.integers(0, 30, 30)])
         drawn.append(np.polyval(np.polyfit(truth[rows], prediction[rows], 1), at))
     np.testing.assert_allclose([low, high], np.quantile(drawn, [0.025, 0.975], axis=0), atol=0.12)
+
+
+def test_more_than_two_classes_are_a_table_of_shares() -> None:
+    """Of 4 people of a, 3 were taken for a and 1 for c; nobody is b; both of c were taken for c."""
+    truth, prediction = list("aaaacc"), list("aaaccc")
+    scans = [f"sub-{number}" for number in range(6)]
+    given = {"fold": 0, "target": "site", "space": "common", "scan_id": scans, "score": np.nan}
+    predictions = pd.DataFrame(given | {"truth": truth, "prediction": prediction})
+    cohort = pd.DataFrame({"participant_id": scans}, index=scans)
+    site = {"site": ProbeTarget(kind="classification", expected_in="common")}
+    drawn = answers.answers_figure(predictions, cohort, site, "a method").files["svg"].decode()
+    texts = re.findall(r">([^<>]+)</text>", drawn)
+    assert [text for text in texts if text in ("75", "25", "100", "0")] == ["75", "25", "0", "100"]
+    assert [text for text in texts if text in "abc"] == ["a", "c", "a", "c"]
 
 
 # --- in a real browser -------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ def test_this_environment_passes() -> None:
         ("lightning==2.6.6", "lightning==2.6.3", "has lightning 2.6.3 (malicious release, GHSA-w37p-236h-pfx3)"),
         ("lightning==2.6.6", "lightning==2.6.5", "lightning 2.6.5 is outside"),
         ("monai==1.6.1", "mona==1.6.1", "monai of pyproject.toml is missing"),
+        ("combatlearn==2.3.0", "combat==2.3.0", "combatlearn of pyproject.toml is missing"),
         ("nilearn==", "nilearn==0.13.1\nnumexpr==1\nother==", "numexpr 1 has no hash"),
     ],
 )

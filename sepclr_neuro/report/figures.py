@@ -179,7 +179,7 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
 
 
 def leakage_figure(leakage: pd.DataFrame) -> Picture:
-    """How well the site is read from each space, and the diagnosis from the site alone: dots, intervals, the null's end.
+    """How well the site is read from each space, and the diagnosis from the site: dots, intervals, end of the null.
 
     A panel a group of people, and a last one for the diagnosis.
 
@@ -197,7 +197,8 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     longest = max([1, *(len(rows) for _, rows in panels)])
 
     def draw() -> Figure:
-        figure, axes = _panels(max(1, len(panels)), len(panels), 0.8 + 0.17 * longest)
+        count = max(1, len(panels))
+        figure, axes = _panels(count, count, 0.8 + 0.17 * longest)
         for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
             rows = panel.reset_index(drop=True)
             for place in range(len(rows)):
@@ -209,14 +210,15 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
             who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
             names = [f"{method_title(method)}, {space}, {probe}" for method, space, probe in who]
-            ax.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows), fontsize=7)
+            labelled = number == 0  # the same rows follow, but for the last panel's
+            ax.set_yticks(range(len(rows)) if labelled else [], names if labelled else [], fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
             ax.set_title(title, parse_math=False)
             ax.set_xlabel("balanced accuracy, %")
             ax.grid(visible=False, axis="y")
         return figure
 
-    alt = "How well probes read the site from each space, and the diagnosis from the site, beside chance and the null's end."
+    alt = "How well probes read the site from each space, and the site the diagnosis, beside chance and the null."
     return drawn(draw, alt)
 
 
