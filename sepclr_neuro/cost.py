@@ -57,7 +57,8 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
             continue
         cost = _measure(config, name)
         seen = 0
-        for fold, members in sides[sides["side"] == "train"].groupby("fold"):
+        for fold in range(config.splits.count):
+            members = sides[(sides["fold"] == fold) & (sides["side"] == "train")]
             participants, target = members["participant_id"].tolist(), (members["group"] == "target").tolist()
             seed = seed_of(config.seed, fold)
             size, steps = planned_batches(participants, target, training.batch_size, training.validation_fraction, seed)
@@ -79,7 +80,8 @@ def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
         "integrated-gradients" in asked.attributions
     )
     seconds = 0.0
-    for fold, members in sides[sides["side"] == "test"].groupby("fold"):
+    for fold in range(config.splits.count):
+        members = sides[(sides["fold"] == fold) & (sides["side"] == "test")]
         people = mapped_people(members, asked.participants, seed_of(config.seed, fold))
         scores = sum(len(asked_people(people, config.probes.targets[target])) for target in asked.targets)
         seconds += copies * (len(people) * cost.forward + scores * cost.spaces * cost.backward)

@@ -190,7 +190,7 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     plain = leakage[leakage["harmonised"] == "no"]
     site = plain[plain["target"] == "site"]
     titles = {"all": "site, all people", "background": "site, within controls", "target": "site, within patients"}
-    panels = [(titles.get(group, f"site, {group}"), rows) for group, rows in site.groupby("people", sort=False)]
+    panels = [(titles.get(str(group), f"site, {group}"), rows) for group, rows in site.groupby("people", sort=False)]
     alone = plain[(plain["target"] == "diagnosis") & (plain["space"] == "site alone")]
     if len(alone):
         panels.append(("diagnosis from the site", alone))
