@@ -22,6 +22,7 @@ from monai.transforms import (
     Resized,
     Transform,
 )
+from monai.transforms.traits import RandomizableTrait
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -45,7 +46,7 @@ class Standardised(MapTransform):
         return {**data, KEY: self.standardisation.apply(data[KEY].float()[None])[0]}
 
 
-class _TwoViews(Transform):
+class _TwoViews(Transform, RandomizableTrait):  # random, or CacheDataset would draw the views once and keep them
     def __init__(self, transforms: Compose) -> None:
         self.transforms = transforms
 

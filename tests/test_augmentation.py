@@ -201,3 +201,11 @@ def test_views_are_distributed_as_monais(kind: str, volumes: torch.Tensor) -> No
     assert ((one.mean(dim=1) - other.mean(dim=1)).abs() < 4 * error + slack).all()
     if kind != "crop":
         assert ((one.std(dim=1) / other.std(dim=1)).log().abs() < 0.35).all()
+
+
+def test_the_recipe_draws_new_views_each_epoch() -> None:
+    """MONAI's CacheDataset keeps what comes before the first random transform, and knows one by its trait alone."""
+    data = [{"volume": torch.rand(1, 16, 16, 16), "target": number % 2} for number in range(2)]
+    batches = recipe.loader(data, [], Augmentation(), 16, 2)
+    first, again = (next(iter(batches))["first"].as_tensor() for _ in range(2))
+    assert not torch.equal(first, again)
