@@ -197,12 +197,9 @@ def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> p
             continue
         for fold in range(config.splits.count):
             members = train[train["fold"] == fold]
-            participants, target = members["participant_id"].tolist(), (members["group"] == "target").tolist()
             seed = seed_of(config.seed, fold)
             try:
-                possible, _ = planned_batches(
-                    participants, target, training.batch_size, training.validation_fraction, seed
-                )
+                possible, _ = planned_batches(members, training.batch_size, training.validation_fraction, seed)
             except InputError as error:
                 found.errors.append(f"{method}, fold {fold}: {error}")
                 continue

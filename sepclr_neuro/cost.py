@@ -48,6 +48,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     Args:
         sides: who is on which side of each fold: ``fold side scan_id participant_id group``.
     """
+    without = " without occlusion" if "occlusion" in config.saliency.attributions else ""
     lines, total = ["estimate, from a few steps on this machine as it is now:"], 0.0
     disk = 2.0 * sides["scan_id"].nunique() * np.prod(config.volumes.shape)  # voxels are kept in 16 bits
     for name in config.methods:
@@ -59,13 +60,12 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         seen = 0
         for fold in range(config.splits.count):
             members = sides[(sides["fold"] == fold) & (sides["side"] == "train")]
-            participants, target = members["participant_id"].tolist(), (members["group"] == "target").tolist()
             seed = seed_of(config.seed, fold)
-            size, steps = planned_batches(participants, target, training.batch_size, training.validation_fraction, seed)
+            size, steps = planned_batches(members, training.batch_size, training.validation_fraction, seed)
             seen += size * steps * training.epochs
         trained = seen * cost.step / _PEOPLE / training.devices
         mapped = _map_seconds(config, sides, cost)
-        lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}")
+        lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
         total += trained + mapped
         disk += cost.disk * config.splits.count
     lines.append(f"  together {_duration(total)}, one after the other; beside it volumes, probes and the report")

@@ -38,7 +38,7 @@ from sepclr_neuro.processes import Group, in_processes
 from sepclr_neuro.sampling import Members, balanced_batches, parts, possible_batch, seed_of, set_apart, smaller_batch
 from sepclr_neuro.storage import atomic_path, exclusive, write_json, write_tsv
 
-__all__ = ["Scans", "Views", "fit", "precision_of", "say"]
+__all__ = ["Scans", "Views", "fit", "say"]
 
 
 # --- scans to batches --------------------------------------------------------------------------------------------
@@ -519,8 +519,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def precision_of(training: Training) -> str:
-    """``bf16-mixed`` or ``32-true``, by what is asked for and what the machine computes natively."""
+def _precision(training: Training) -> str:
     native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_computes_bfloat16()
     if training.precision == "bfloat16" or (training.precision == "auto" and native):
         return "bf16-mixed"
@@ -619,7 +618,7 @@ def _descend(
                 folder, "best", monitor="validation_loss", save_weights_only=True, enable_version_counter=False
             )
         )
-    precision = precision_of(training)
+    precision = _precision(training)
     if torch.cuda.is_available():
         # TensorFloat-32 keeps 10 bits of a factor; bfloat16, in which the networks compute then, 7.
         torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from sepclr_neuro.errors import InputError
@@ -127,14 +128,11 @@ def balanced_batches(
     ]
 
 
-def planned_batches(
-    participants: Sequence[str], target: Sequence[bool], batch_size: int, validation_fraction: float, seed: int
-) -> tuple[int, int]:
+def planned_batches(people: pd.DataFrame, batch_size: int, validation_fraction: float, seed: int) -> tuple[int, int]:
     """How many people training will have in a batch, and how many batches in an epoch.
 
     Args:
-        participants: the person behind each training scan.
-        target: whether each scan is a patient's.
+        people: a row a training scan, ``participant_id group``.
         batch_size: as asked for.
         validation_fraction: share of the people whose loss is watched.
         seed: as made by :func:`seed_of` from seed and fold.
@@ -142,6 +140,7 @@ def planned_batches(
     Raises:
         InputError: as :func:`set_apart` and :func:`possible_batch`.
     """
+    participants, target = people["participant_id"].tolist(), (people["group"] == "target").tolist()
     if validation_fraction > 0:
         trained, _ = set_apart(participants, target, validation_fraction, seed)
         participants, target = [participants[i] for i in trained], [target[i] for i in trained]

@@ -239,3 +239,15 @@ def test_memory_is_arranged_before_anything_imports_torch(monkeypatch: pytest.Mo
     monkeypatch.setattr(devices, "use_given_threads", lambda: order.append("threads, by torch"))
     with cli._computing(gpus=0):
         assert order == ["memory", "threads, by torch"]
+
+
+def test_check_arranges_memory_before_anything_imports_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sepclr_neuro import cli, devices\n"
+        "devices.keep_freed_memory = lambda: print('torch' in sys.modules)\n"
+        "cli.app(['check', sys.argv[1], '--headers-only'])"
+    )
+    (tmp_path / "config.yaml").write_text("cohort: {source: simulated, simulation: {participants: 40}}")
+    command = [sys.executable, "-c", code, str(tmp_path / "config.yaml")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("False\n")

@@ -53,7 +53,12 @@ def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         ({"training": {"devices": 2, "epochs": 3, "batch_size": 8}}, "training about 12 min"),
         ({"training": {"epochs": 3, "batch_size": 64}}, "training about 30 min"),  # all 10 of a group, one step
-        ({"saliency": {"attributions": ["occlusion"]}}, "maps about 0 s"),
+        ({"saliency": {"attributions": ["occlusion"]}}, "maps about 0 s without occlusion"),
+        # Each of two folds maps 20 people, 10 of them patients: 6 x (20 x 10 + 20 x 2 spaces x 20) s for the diagnosis.
+        (
+            {"saliency": {"attributions": ["integrated-gradients"], "steps": 6, "targets": ["diagnosis"]}},
+            "maps about 3.3 h",
+        ),
     ],
 )
 def test_what_changes_the_time(
