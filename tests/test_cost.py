@@ -30,22 +30,22 @@ def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         tmp_path,
         40,
         methods={"sepclr-k-jem": {}, "pca": {}},
-        training={"epochs": 3, "batch_size": 8, "validation_fraction": 0.2},
+        training={"epochs": 3, "batch_size": 8, "validation_fraction": 0.3},
         saliency={"targets": ["diagnosis", "sans"], "participants": 4, "samples": 6},
     )
     monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
     sides = sides_of(config, results)
     text = "\n".join(estimate(config, sides))
-    # Each of two folds has 10 people a group to train, of whom 2 are watched: 2 steps an epoch, of 8 people.
-    assert "sepclr-k-jem: training about 24 min" in text
+    # Each of two folds has 10 people a group to train, of whom 3 are watched: 1 step an epoch, of 8 people, not 2.
+    assert "sepclr-k-jem: training about 12 min" in text
     # Each maps 4 people, 2 of them patients: 6 x (4 x 10 + (4 + 2) x 2 spaces x 20) s.
     assert "maps about 56 min" in text
-    assert "together about 80 min" in text
+    assert "together about 68 min" in text
     assert "pca: a few passes over the volumes, not estimated" in text
     assert "disk 2 GB" in text
     # A second scan of everybody adds none to a batch or an epoch, which are of people.
     again = pd.concat([sides, sides.assign(scan_id=sides["scan_id"] + "_ses-2")])
-    assert "training about 24 min" in "\n".join(estimate(config, again))
+    assert "training about 12 min" in "\n".join(estimate(config, again))
 
 
 @pytest.mark.parametrize(
