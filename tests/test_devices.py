@@ -149,20 +149,24 @@ PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 @pytest.mark.skipif(
     not PAGES.is_file() or "[madvise]" not in PAGES.read_text(), reason="large pages cannot be asked for"
 )
-def test_large_tensors_are_in_large_pages() -> None:
+def test_large_tensors_ask_for_large_pages() -> None:
+    # The request is looked for ("hg" in `man 5 proc`), not the pages: whether any are left is the system's affair.
     code = (
-        "import resource, sys; from sepclr_neuro import devices\n"
+        "import sys; from sepclr_neuro import devices\n"
         "if sys.argv[1] == 'keep': devices.keep_freed_memory()\n"
-        "devices.use_given_threads(); import torch\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "torch.ones(2**26)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+        "import torch\n"
+        "tensor = torch.ones(2**26); middle = tensor.data_ptr() + tensor.nbytes // 2\n"
+        "for line in open('/proc/self/smaps'):\n"
+        "    name, *values = line.split()\n"
+        "    if not name.endswith(':'):\n"
+        "        first, end = (int(address, 16) for address in name.split('-'))\n"
+        "    elif name == 'VmFlags:' and first <= middle < end: print('hg' in values)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
-    page_faults = {
-        how: int(
-            subprocess.run([sys.executable, "-c", code, how], env=environment, capture_output=True, check=True).stdout
-        )
+    asked = {
+        how: subprocess.run(
+            [sys.executable, "-c", code, how], env=environment, capture_output=True, text=True, check=True
+        ).stdout
         for how in ("keep", "return")
     }
-    assert page_faults["keep"] < page_faults["return"] / 4
+    assert asked == {"keep": "True\n", "return": "False\n"}
