@@ -11,12 +11,10 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
 
-from benchmarks.rows import Rows
 from sepclr_neuro.storage import read_tsv, write_text
 
 # The shortest first.
@@ -39,14 +37,11 @@ def main() -> None:
     threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""}  # the recipe computes on processors: so does what it is compared with
     names = [*ALL, "gpu"] if torch.cuda.is_available() else list(ALL)
-    rows, failed = Rows(output), []
+    failed = []
     for name in names:
-        started = time.perf_counter()
         command = [sys.executable, "-m", f"benchmarks.{name}", *quick, "--output", str(output)]
         if subprocess.run(command, env=threads | dict(os.environ) | ({} if name == "gpu" else no_gpu)).returncode:
             failed.append(name)
-        elif not rows.has(f"benchmark_{name}"):
-            rows.add(f"benchmark_{name}", time.perf_counter() - started, "s in all")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
     if not arguments.quick:

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.steps import made_up_standardisation
 from sepclr_neuro import devices
-from sepclr_neuro.augmentation import augment
 from sepclr_neuro.config import Augmentation, Network, Training
 from sepclr_neuro.fitting import Scans, fit
 from sepclr_neuro.registry import METHODS
-from sepclr_neuro.sampling import Members, seed_of
+from sepclr_neuro.training import VolumeViews
 
 CASES = [(8, None), (64, None), (64, 8), (256, 8)]
 """People in a batch, and of these in memory."""
@@ -33,18 +33,6 @@ class _RandomVolumes:
 
     def __call__(self, rows: list[int]) -> Tensor:
         return torch.randn(len(rows), 1, *[self.side] * 3, generator=torch.Generator().manual_seed(rows[0]))
-
-
-class _Views:
-    def to(self, device: torch.device) -> _Views:
-        return self
-
-    def plain(self, scans: Tensor) -> Tensor:
-        return scans
-
-    def __call__(self, scans: Tensor, members: Members) -> tuple[Tensor, Tensor]:
-        first, second = (augment(scans, Augmentation(), seed_of(members.seed, view), members) for view in (0, 1))
-        return first, second
 
 
 def measure(method: str, side: int, people: int, at_once: int | None, steps: int) -> None:
@@ -63,7 +51,8 @@ def measure(method: str, side: int, people: int, at_once: int | None, steps: int
     with tempfile.TemporaryDirectory() as folder:
         # A batch holds everybody: an epoch is a step.
         training = Training(epochs=steps, batch_size=people, people_in_memory=at_once)
-        fit(built, scans, _Views(), training, seeds=(0, 0), folder=Path(folder) / "run", identity="", title=method)
+        views = VolumeViews(made_up_standardisation(side), Augmentation())
+        fit(built, scans, views, training, seeds=(0, 0), folder=Path(folder) / "run", identity="", title=method)
     found = {
         "people": people,
         "in memory": at_once or people,

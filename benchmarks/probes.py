@@ -51,7 +51,7 @@ def random_representations(config: Config) -> None:
 
 
 def measure(rows: Rows, quick: bool) -> None:
-    if rows.has("probes"):
+    if rows.has("probes", "tables"):
         return
     with tempfile.TemporaryDirectory() as folder:
         config = load_config(DEMO).model_copy(update={"output": Path(folder)})

@@ -23,6 +23,7 @@ from monai.transforms import (
     Transform,
 )
 from monai.transforms.traits import RandomizableTrait
+from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -110,8 +111,8 @@ def loader(
         pairs: whether each epoch shuffles ``data`` by twos (a control and a patient), for balanced batches; else none.
     """
     whole = Compose([*before, _TwoViews(random_transforms(settings, side))])
-    dataset = CacheDataset(data, whole, cache_rate=1.0, num_workers=1, progress=False)
     workers = len(os.sched_getaffinity(0))
+    dataset = CacheDataset(data, whole, cache_rate=1.0, num_workers=workers, progress=False)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -134,12 +135,14 @@ class _Pairs(Sampler[int]):
             yield from (2 * pair, 2 * pair + 1)
 
 
-def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> None:
-    """A step in float32, one forward pass a view."""
-    given = Batch((batch["first"].as_tensor(), batch["second"].as_tensor()), batch["target"].bool())  # type: ignore[attr-defined]
+def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> Tensor:
+    """A step in float32, one forward pass a view; its loss."""
+    views = (convert_to_tensor(batch[name], track_meta=False) for name in ("first", "second"))
+    given = Batch(tuple(views), batch["target"].bool())
     codes = [method.represent(view) for view in given.views]
     rows = {space: torch.stack([of_view[space] for of_view in codes], dim=1) for space in codes[0]}
     loss = method.losses(method.heads(rows, given), given)["loss"]
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    return loss.detach()

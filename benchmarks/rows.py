@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import pandas as pd
 
 from sepclr_neuro.storage import read_tsv, write_tsv
 
-__all__ = ["Rows", "best_of", "peak_of", "run"]
+__all__ = ["Rows", "best_of", "mean_of", "run"]
 
 
 class Rows:
@@ -65,11 +63,14 @@ def best_of(
     return min(seconds)
 
 
-def peak_of(code: str, *arguments: str) -> float:
-    """GiB that a Python program needs at most, in a process of its own (as `/usr/bin/time -v` tells it)."""
-    said = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    command = [sys.executable, "-c", code + said, *arguments]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / 2**20
+def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
+    """Seconds of a call, the mean of calls one after the other, as a loop makes them."""
+    for _ in range(warm_up):
+        function()
+    started = time.perf_counter()
+    for _ in range(repetitions):
+        function()
+    return (time.perf_counter() - started) / repetitions
 
 
 def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:

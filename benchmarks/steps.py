@@ -35,7 +35,7 @@ class Step:
     Args:
         method: name in the registry.
         network: name of the encoder.
-        bfloat16: whether the network computes in bfloat16.
+        bfloat16: whether the network computes in bfloat16, as `precision: auto` does where the processor can.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Step:
         network: str = "light",
         bfloat16: bool = True,
         device: str = "cpu",
+        augmentation: Augmentation | None = None,
     ) -> None:
         torch.manual_seed(0)
         self.device, self.bfloat16 = torch.device(device), bfloat16
@@ -59,7 +60,7 @@ class Step:
         self.scans = scans.pin_memory() if device == "cuda" else scans
         self.target = (torch.arange(batch_size) % 2 == 1).to(self.device)
         self.members = [members.nonzero()[:, 0] for members in (self.target, ~self.target)]
-        self.make_views = VolumeViews(made_up_standardisation(side), Augmentation()).to(self.device)
+        self.make_views = VolumeViews(made_up_standardisation(side), augmentation or Augmentation()).to(self.device)
         self._seed = 0
 
     def views(self) -> Batch:

@@ -1,8 +1,8 @@
 """Time from the start to a separation: until held-out patients are told from controls by the salient space as well as
 after the whole training of a MONAI user's recipe, on the simulated cohort.
 
-The recipe trains the five strided convolutions for all its epochs; here network and schedule are free. Both start from
-volumes on disk: theirs are read into memory, ours into the cache and standardised.
+The recipe trains the light convolutional encoder for all its epochs; here network and schedule are free. Both start
+from volumes on disk: theirs are read into memory, ours into the cache and standardised.
 
 python -m benchmarks.time_to_separation [--quick]
 """
@@ -42,7 +42,7 @@ MOST_EPOCHS = 60
 def measure(rows: Rows, quick: bool) -> None:
     if rows.has("time_to_separation_ratio"):
         return
-    side, people, epochs = (64, 48, 2) if quick else (128, 120, 5)
+    side, people, epochs = (64, 48, 2) if quick else (128, 120, 10)
     with tempfile.TemporaryDirectory() as folder:
         config = parse_config(
             {
@@ -107,7 +107,7 @@ def _recipe(config: Config, fold: Fold, epochs: int) -> tuple[float, float]:
     data = [person for pair in zip(*groups, strict=False) for person in pair]
     standardisation = Standardisation.load(results, 0)
     torch.manual_seed(0)
-    built = METHODS[METHOD].load()(METHODS[METHOD].settings(), Network(name="strided"), (1, side, side, side))
+    built = METHODS[METHOD].load()(METHODS[METHOD].settings(), Network(name="light"), (1, side, side, side))
     assert isinstance(built, GradientMethod)
     optimizer = torch.optim.Adam(built.parameters(), lr=3e-4)
     started = time.perf_counter()

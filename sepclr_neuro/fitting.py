@@ -48,8 +48,8 @@ __all__ = ["Scans", "Views", "fit", "say"]
 class Scans:
     """What is trained on, with what sampling and methods need to know of it."""
 
-    read: Callable[[list[int]], Tensor]
-    """From some rows to their scans, [B, C, *spatial]."""
+    read: Callable[..., Tensor]
+    """From some rows to their scans, [B, C, *spatial]; closed forms name ``planes`` of the first spatial axis too."""
     rows: list[int]
     participants: list[str]
     target: list[bool]
@@ -73,8 +73,8 @@ class Views(Protocol):
         """The same on another device."""
         ...
 
-    def plain(self, scans: Tensor) -> Tensor:
-        """Scans [B, C, *spatial] as probes and closed forms see them."""
+    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+        """Scans [B, C, *spatial], or these planes of their first spatial axis, as probes and closed forms see them."""
         ...
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2) -> tuple[Tensor, ...]:
@@ -586,8 +586,8 @@ def _solve(method: ClosedFormMethod, scans: Scans, views: Views) -> tuple[_Histo
     """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
     started = time.monotonic()
 
-    def read(rows: Sequence[int]) -> Tensor:
-        return views.plain(scans.read(list(rows)))
+    def read(rows: Sequence[int], planes: slice) -> Tensor:
+        return views.plain(scans.read(list(rows), planes=planes), planes)
 
     figures = method.fit(read, scans.rows, torch.tensor(scans.target))
     row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}

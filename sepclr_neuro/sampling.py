@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from sepclr_neuro.errors import InputError
+
+if TYPE_CHECKING:  # making splits needs no torch
+    from torch import Tensor
 
 __all__ = [
     "Members",

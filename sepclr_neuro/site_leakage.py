@@ -12,6 +12,7 @@ import torch
 
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, Network
+from sepclr_neuro.embedding import represent_scans
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.controls import PCA
@@ -83,14 +84,12 @@ def voxel_components(results: Results, fold: Fold, count: int) -> pd.DataFrame:
     pca = PCA(PCASettings(dim=count), Network(), [1, *cache.shape])
     rows = cache.rows(fold.train)
 
-    def read(some: Sequence[int]) -> torch.Tensor:
-        return standardisation.apply(cache.read(some))
+    def read(some: Sequence[int], planes: slice) -> torch.Tensor:
+        return standardisation.apply(cache.read(some, planes=planes), planes)
 
     pca.fit(read, rows, torch.zeros(len(rows), dtype=torch.bool))
     scans = [*fold.train, *fold.probe, *fold.test]
-    rows, at_once = cache.rows(scans), pca.people_at_once
-    parts = [pca.represent(read(rows[start : start + at_once]))["single"] for start in range(0, len(rows), at_once)]
-    return pd.DataFrame(torch.cat(parts).double().numpy(), index=scans)
+    return pd.DataFrame(represent_scans(pca, cache, standardisation, scans)["single"].astype(float), index=scans)
 
 
 def harmonise(features: pd.DataFrame, cohort: pd.DataFrame, train: Sequence[str], test: Sequence[str]) -> pd.DataFrame:

@@ -78,9 +78,10 @@ class Standardisation:
         """The same on another device."""
         return replace(self, mean=self.mean.to(device), sd=self.sd.to(device), mask=self.mask.to(device))
 
-    def apply(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Standardises volumes [B, 1, X, Y, Z] on this object's device; voxels outside the mask become 0."""
-        return (volumes - self.mean).div_(self.sd).mul_(self.mask)
+    def apply(self, volumes: torch.Tensor, planes: slice = slice(None)) -> torch.Tensor:
+        """Standardises volumes [B, 1, X, Y, Z], or ``planes`` along their first axis, on this object's device; voxels
+        outside the mask become 0."""
+        return (volumes - self.mean[planes]).div_(self.sd[planes]).mul_(self.mask[planes])
 
 
 def learn_standardisation(

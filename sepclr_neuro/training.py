@@ -44,8 +44,8 @@ class VolumeViews:
     def to(self, device: torch.device) -> VolumeViews:
         return replace(self, standardisation=self.standardisation.to(device))
 
-    def plain(self, scans: Tensor) -> Tensor:
-        return self.standardisation.apply(scans)
+    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+        return self.standardisation.apply(scans, planes)
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2) -> tuple[Tensor, ...]:
         volumes = self.plain(scans)

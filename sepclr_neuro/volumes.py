@@ -797,8 +797,10 @@ class VolumeCache:
             raise InputError(f"{self._results.index}: has no scan {missing[0]!r}; run the stage `volumes` again")
         return [self._row[scan_id] for scan_id in scan_ids]
 
-    def read(self, rows: Sequence[int], dtype: type[np.floating] = np.float32) -> torch.Tensor:
-        """Volumes [B, 1, X, Y, Z], copied from the disk, which holds float16.
+    def read(
+        self, rows: Sequence[int], dtype: type[np.floating] = np.float32, planes: slice = slice(None)
+    ) -> torch.Tensor:
+        """Volumes [B, 1, X, Y, Z], or ``planes`` along their first axis, copied from the disk, which holds float16.
 
         Raises:
             InputError: if a row is not what was written.
@@ -810,8 +812,8 @@ class VolumeCache:
                     "the stage `volumes` again, which repairs them"
                 )
             self._checked.add(row)
-        volumes = np.empty((len(rows), 1, *self.shape), dtype)
+        volumes = np.empty((len(rows), 1, *self.array[0, planes].shape), dtype)
         # One by one, since numpy keeps all other threads waiting while it indexes by a list.
         for volume, row in zip(volumes, rows, strict=True):
-            volume[0] = self.array[row]
+            volume[0] = self.array[row, planes]
         return torch.from_numpy(volumes)

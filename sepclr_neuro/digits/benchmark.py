@@ -58,7 +58,7 @@ def run_method(config: Config, results: Results, method: str, repetition: int) -
         history, how = fit(
             model,
             Scans(
-                read=train.images.__getitem__,
+                read=lambda rows, planes=slice(None): train.images[rows][:, :, planes],
                 rows=list(range(len(train.images))),
                 participants=[f"image-{row}" for row in range(len(train.images))],
                 target=train.target.tolist(),

@@ -145,17 +145,20 @@ class GradientMethod(Method):
 
 
 class ClosedFormMethod(Method):
-    """A method that is solved in passes over the training people, a few volumes in memory at a time.
+    """A method that is solved in passes over the training people, a few planes of their volumes in memory at a time.
 
     What it learns are buffers whose shape depends on the people; a built one takes the shapes of what it loads.
     """
 
     @abstractmethod
-    def fit(self, read: Callable[[Sequence[int]], Tensor], rows: Sequence[int], target: Tensor) -> dict[str, float]:
+    def fit(
+        self, read: Callable[[Sequence[int], slice], Tensor], rows: Sequence[int], target: Tensor
+    ) -> dict[str, float]:
         """Learns from training people.
 
         Args:
-            read: from some rows to their standardised volumes [B, C, *spatial].
+            read: from some rows, and planes along the first spatial axis, to these planes of their standardised
+                volumes, [B, C, planes, ...].
             rows: of the N training people.
             target: whether each is a patient, [N] bool.
 

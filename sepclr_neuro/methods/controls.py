@@ -21,10 +21,10 @@ from sepclr_neuro.registry import CPCASettings, MethodSettings, PCASettings, Sim
 __all__ = ["PCA", "ContrastivePCA", "SimCLR", "Supervised", "VoxelLinear", "equal_variance_rotation"]
 
 Matrix = NDArray[np.float64]
-Read = Callable[[Sequence[int]], Tensor]
+Read = Callable[[Sequence[int], slice], Tensor]
 
 VOXELS_AT_ONCE = 16 * 128**3
-"""Bounds memory while a closed form is solved: about 16 volumes of 128³, and as many that they are held against."""
+"""Bounds memory while a closed form is solved: as much as 16 volumes of 128³, or one plane of each training person."""
 
 
 # --- networks ----------------------------------------------------------------------------------------------------
@@ -86,17 +86,17 @@ class _Projection(ClosedFormMethod):
     r"""Linear maps of the voxels, found from the Gram matrix :math:`G = XX^T` of the N training people.
 
     A direction in voxel space that training people span is :math:`k^T X` with a coefficient a person, so that N x N
-    matrices say all, and volumes are read a block at a time: once for each pair of blocks to get G, once to add up
-    the directions.
+    matrices say all. Volumes are read a few planes of everybody at a time, each plane twice: for its part of G, and
+    for its part of the directions.
     """
 
     voxels: Tensor
-    """Positions, in the flattened volume, of voxels that are not 0 in everybody."""
+    """Positions, in the flattened volume, of voxels that are not 0 in everybody, slab by slab."""
 
     def __init__(self, settings: MethodSettings, network: Network, input_shape: Sequence[int]) -> None:
         super().__init__()
         self.settings: Any = settings
-        self.people_at_once = max(1, VOXELS_AT_ONCE // math.prod(input_shape))
+        self.input_shape = tuple(input_shape)
         self.register_buffer("voxels", torch.zeros(0, dtype=torch.int64))
         for space in self.spaces:
             self.register_buffer(f"{space}_directions", torch.zeros(0, 0))
@@ -115,30 +115,33 @@ class _Projection(ClosedFormMethod):
 
     def fit(self, read: Read, rows: Sequence[int], target: Tensor) -> dict[str, float]:
         rows = list(rows)
-        present = torch.stack([(block != 0).any(dim=0) for _, block in self._blocks(read, rows)]).any(dim=0)
-        self.voxels = present.nonzero()[:, 0]
-        gram = np.zeros((len(rows), len(rows)))
-        for one, x in self._blocks(read, rows):
-            x = x[:, self.voxels].double()
-            for other, y in self._blocks(read, rows[: one.stop]):
-                gram[one, other] = (x @ y[:, self.voxels].double().T).numpy()
-                gram[other, one] = gram[one, other].T
+        gram, voxels = np.zeros((len(rows), len(rows))), []
+        for positions, x in self._slabs(read, rows):
+            gram += (x @ x.T).numpy()
+            voxels.append(positions)
+        self.voxels = torch.cat(voxels)
         spaces = self.coefficients(gram, target.numpy())
+        directions: dict[str, list[Tensor]] = {space: [] for space in spaces}
+        for _, x in self._slabs(read, rows):
+            for space, k in spaces.items():
+                directions[space].append((torch.from_numpy(k) @ x).float())
         for space, k in spaces.items():
-            directions = torch.zeros(len(k), len(self.voxels))
-            for people, x in self._blocks(read, rows):
-                directions += (torch.from_numpy(k[:, people]) @ x[:, self.voxels].double()).float()
-            setattr(self, f"{space}_directions", directions)
+            setattr(self, f"{space}_directions", torch.cat(directions[space], dim=1))
             setattr(self, f"{space}_offset", torch.from_numpy(k @ gram.mean(axis=1)).float())
         centred = _centring(np.ones(len(rows), dtype=bool))
         variance = np.trace(centred @ gram @ centred)
         kept = [np.square(centred @ gram @ k.T).sum() / variance for k in spaces.values()]
         return {"loss": float(1 - np.mean(kept))}
 
-    def _blocks(self, read: Read, rows: list[int]) -> Iterator[tuple[slice, Tensor]]:
-        for start in range(0, len(rows), self.people_at_once):
-            part = slice(start, min(start + self.people_at_once, len(rows)))
-            yield part, read(rows[part]).flatten(start_dim=1)
+    def _slabs(self, read: Read, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of some planes of everybody, the voxels that are not 0 in all: their positions [k], and values [N, k]."""
+        places = torch.arange(math.prod(self.input_shape)).reshape(self.input_shape)
+        thickness = max(1, VOXELS_AT_ONCE // (len(rows) * places[:, 0].numel()))
+        for start in range(0, self.input_shape[1], thickness):
+            planes = slice(start, start + thickness)
+            x = read(rows, planes).flatten(start_dim=1)
+            present = (x != 0).any(dim=0)
+            yield places[:, planes].flatten()[present], x[:, present].double()
 
 
 class PCA(_Projection):

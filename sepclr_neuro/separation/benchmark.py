@@ -92,7 +92,11 @@ def best_achievable(told: Config, results: Results) -> pd.DataFrame:
     standardisation = learn_standardisation(cache, fold.train, told.standardisation)
     model = VoxelLinear(VoxelLinearSettings(), told.network, (1, *cache.shape))
     people = training_people(results, cache, fold, {})
-    model.fit(lambda rows: standardisation.apply(cache.read(rows)), people.rows, torch.tensor(people.target))
+    model.fit(
+        lambda rows, planes: standardisation.apply(cache.read(rows, planes=planes), planes),
+        people.rows,
+        torch.tensor(people.target),
+    )
     features = {
         "truth_maps": truth_features(results, cache, standardisation),
         "voxels": _represent(model, cache, standardisation, cache.scan_ids)["single"],

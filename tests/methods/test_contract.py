@@ -35,7 +35,7 @@ def learnt(name: str, shape: tuple[int, ...]) -> Method:
     method = build(name, shape)
     if isinstance(method, ClosedFormMethod):
         x = people(shape, 12)
-        method.fit(lambda rows: x[list(rows)], range(12), torch.tensor([False, True] * 6))
+        method.fit(lambda rows, planes: x[list(rows)][:, :, planes], range(12), torch.tensor([False, True] * 6))
     return method.eval()
 
 

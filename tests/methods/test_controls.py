@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config import Network
 from sepclr_neuro.losses import info_nce
+from sepclr_neuro.methods import controls
 from sepclr_neuro.methods.base import ClosedFormMethod
 from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear, equal_variance_rotation
 from sepclr_neuro.registry import CPCASettings, PCASettings, VoxelLinearSettings
@@ -29,9 +30,8 @@ def volumes() -> torch.Tensor:
     return x + (torch.arange(SHAPE[2])[:, None] > 0)
 
 
-def fitted(method: ClosedFormMethod, volumes: torch.Tensor, at_once: int = 3) -> ClosedFormMethod:
-    method.people_at_once = at_once  # type: ignore[assignment]
-    method.fit(lambda rows: volumes[list(rows)], range(len(volumes)), TARGET)
+def fitted(method: ClosedFormMethod, volumes: torch.Tensor) -> ClosedFormMethod:
+    method.fit(lambda rows, planes: volumes[list(rows)][:, :, planes], range(len(volumes)), TARGET)
     return method
 
 
@@ -84,20 +84,23 @@ def test_a_rotation_to_equal_variances_is_a_rotation() -> None:
     np.testing.assert_allclose(np.diag(rotation @ np.diag(variances) @ rotation.T), variances.mean(), rtol=1e-10)
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 100])
-def test_a_few_people_are_read_at_once_and_it_does_not_matter_how_many(volumes: torch.Tensor, at_once: int) -> None:
-    largest = 0
+@pytest.mark.parametrize(("planes_at_once", "reads"), [(0, 4), (1, 4), (3, 2), (100, 1)])
+def test_a_few_planes_are_read_at_once_and_it_does_not_matter_how_many(
+    volumes: torch.Tensor, planes_at_once: int, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = fitted(PCA(PCASettings(dim=3), Network(), SHAPE), volumes)
+    monkeypatch.setattr(controls, "VOXELS_AT_ONCE", planes_at_once * 20 * 5 * 6)
+    read_voxels = []
 
-    def read(rows: Sequence[int]) -> torch.Tensor:
-        nonlocal largest
-        largest = max(largest, len(rows))
-        return volumes[list(rows)]
+    def read(rows: Sequence[int], planes: slice) -> torch.Tensor:
+        part = volumes[list(rows)][:, :, planes]
+        read_voxels.append(part.numel())
+        return part
 
     method = PCA(PCASettings(dim=3), Network(), SHAPE)
-    method.people_at_once = at_once
     figures = method.fit(read, range(20), TARGET)
-    assert largest == min(at_once, 20)
-    reference = fitted(PCA(PCASettings(dim=3), Network(), SHAPE), volumes)
+    assert len(read_voxels) == 2 * reads
+    assert sum(read_voxels) == 2 * volumes.numel()  # however many people there are
     torch.testing.assert_close(method.single_directions, reference.single_directions, atol=1e-5, rtol=1e-4)
     kept = ReferencePCA(3).fit(volumes.flatten(1).numpy()).explained_variance_ratio_.sum()
     assert figures["loss"] == pytest.approx(1 - kept, abs=1e-5)

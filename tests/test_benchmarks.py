@@ -1,0 +1,46 @@
+"""What benchmarks hold against each other is the same work, and each of them runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gradient_caching, recipe
+from benchmarks.steps import Step
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_recipe_and_a_step_descend_on_the_same_loss() -> None:
+    ours, theirs = Step(side=32, batch_size=4, bfloat16=False), Step(side=32, batch_size=4, bfloat16=False)
+    batch = ours.views()
+    ours.descend(batch)
+    loss = recipe.descend(
+        theirs.method, theirs.optimizer, {"first": batch.views[0], "second": batch.views[1], "target": batch.target}
+    )
+    assert torch.isfinite(loss)
+    one, other = (
+        torch.cat([parameter.grad.flatten() for parameter in step.method.parameters()]) for step in (ours, theirs)
+    )
+    torch.testing.assert_close(other, one, atol=1e-5 * float(one.abs().max()), rtol=1e-3)
+
+
+def test_the_benchmark_of_memory_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    gradient_caching.measure("sepclr-k-jem", side=32, people=8, at_once=4, steps=1)
+    assert capsys.readouterr().out.startswith("people 8, in memory 4, peak GiB ")
+
+
+def test_a_benchmark_runs_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    output = tmp_path / "speed.tsv"
+    command = [sys.executable, "-m", "benchmarks.training_step", "--quick", "--output", str(output)]
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    assert {line.split("\t")[0] for line in output.read_text().splitlines()[1:]} == {
+        line.split("\t")[0] for line in first.stdout.splitlines() if "\t" in line
+    }
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert again.stdout == ""
