@@ -566,7 +566,7 @@ class SiteLeakage(Section):
         32,
         ge=1,
         description="Principal components of training people's voxels that the site is read from too, for comparison. "
-        "Null: not, which saves reading all volumes once a fold.",
+        "Null: not, which saves reading all volumes twice a fold.",
     )
     combat: bool = Field(
         False,

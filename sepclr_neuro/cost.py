@@ -68,7 +68,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
         total += trained + mapped
         disk += cost.disk * config.splits.count
-    lines.append(f"  together {_duration(total)}, one after the other; beside it volumes, probes and the report")
+    lines.append(f"  together {_duration(total)}, one after the other; beside it all other stages")
     lines.append(f"  disk {disk / 1e9:.2g} GB for volumes, models and checkpoints under {config.output}/")
     return lines
 
