@@ -15,7 +15,7 @@ from sepclr_neuro.config import Config, parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.separation.benchmark import prepare_cohort, run_recipe, truth_features
-from sepclr_neuro.separation.measure import FACTORS, factor_values, separation_score, shares
+from sepclr_neuro.separation.measure import FACTORS, PARTS, factor_values, separation_parts, shares
 from sepclr_neuro.separation.table import comparison_table, interval, separation_table, write_separation_tables
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.standardisation import learn_standardisation
@@ -83,11 +83,22 @@ def test_the_score_of_known_spaces(held: str, score: float) -> None:
             belongs = space == factor.belongs_in
             share = {"right": belongs, "wrong": not belongs, "both": True, "beyond": 1.3 if belongs else -0.4}[held]
             rows.append({"factor": name, "space": space, "share": float(share)})
-    assert separation_score(pd.DataFrame(rows)) == score
+    assert separation_parts(pd.DataFrame(rows)) == dict.fromkeys(PARTS, score)
+
+
+def test_an_empty_salient_space_has_no_salient_part() -> None:
+    """It has a score all the same, of the factors that nothing is to be found of in it, which is why parts are told."""
+    rows = [{"factor": name, "space": "salient", "share": 0.0} for name in FACTORS]
+    rows += [
+        {"factor": name, "space": "common", "share": float(factor.belongs_in == "common")}
+        for name, factor in FACTORS.items()
+    ]
+    assert separation_parts(pd.DataFrame(rows)) == {"score": 4 / 7, "salient": 0, "common": 1}
 
 
 def test_a_single_space_has_no_score() -> None:
-    assert np.isnan(separation_score(pd.DataFrame({"factor": ["age"], "space": ["single"], "share": [1.0]})))
+    single = separation_parts(pd.DataFrame({"factor": ["age"], "space": ["single"], "share": [1.0]}))
+    assert np.isnan(list(single.values())).all()
 
 
 def test_held_out_people_whom_an_encoder_saw_are_refused(made: tuple[Config, Results]) -> None:
@@ -132,14 +143,36 @@ def test_an_interval_is_students() -> None:
 
 def test_recipes_are_compared_on_the_same_cohort_and_seed() -> None:
     scores = {"ours": [0.5, 0.3, 0.7], "other": [0.4, 0.1, 0.6], "single": [np.nan] * 3}
+    runs = [_run(recipe, seed, score) for recipe, values in scores.items() for seed, score in enumerate(values)]
+    table = comparison_table(runs)
+    assert set(zip(table["reference"], table["method"], strict=True)) == {("ours", "other"), ("other", "ours")}
+    (row,) = table[(table["reference"] == "ours") & (table["part"] == "common")].to_dict("records")
+    assert row["seeds"] == 3
+    np.testing.assert_allclose([row["difference"], row["low"], row["high"]], interval([0.1, 0.2, 0.1]))
+    assert comparison_table([_run("single", 0, np.nan)]).empty
+
+
+def test_seeds_are_what_is_independent_over_cohorts() -> None:
+    """The same seed draws the same people, who are healthier or sicker, in each cohort."""
+    scores = {("ours", "small"): [0.5, 0.3, 0.7], ("other", "small"): [0.4, 0.1, 0.6]}
+    scores |= {("ours", "large"): [0.6, 0.8, 0.7], ("other", "large"): [0.3, 0.4, 0.6]}
     runs = [
-        {"cohort": "small", "recipe": recipe, "seed": seed, "score": score}
-        for recipe, values in scores.items()
+        _run(recipe, seed, score, cohort)
+        for (recipe, cohort), values in scores.items()
         for seed, score in enumerate(values)
     ]
-    (row,) = comparison_table(runs, "ours").to_dict("records")
-    assert (row["method"], row["seeds"]) == ("other", 3)
-    np.testing.assert_allclose([row["difference"], row["low"], row["high"]], interval([0.1, 0.2, 0.1]))
+    table = comparison_table(runs)
+    chosen = (table["cohort"] == "all") & (table["reference"] == "ours") & (table["part"] == "score")
+    (row,) = table[chosen].to_dict("records")
+    assert row["seeds"] == 3
+    np.testing.assert_allclose([row["difference"], row["low"], row["high"]], interval([0.2, 0.3, 0.1]))
+
+
+def _run(recipe: str, seed: int, score: float, cohort: str = "small") -> dict[str, Any]:
+    """Age alone is asked; a recipe without a score has one space."""
+    spaces = {"single": 1.0} if np.isnan(score) else {"common": score, "salient": 0.0}
+    values = pd.DataFrame([{"factor": "age", "space": space, "share": share} for space, share in spaces.items()])
+    return {"cohort": cohort, "recipe": recipe, "seed": seed, "values": values}
 
 
 # --- runs --------------------------------------------------------------------------------------------------------
@@ -209,7 +242,9 @@ def test_the_tables_and_the_figure(made: tuple[Config, Results]) -> None:
     text = results.separation("separation.md").read_text(encoding="utf-8")
     assert "| `told` | n/a |" in text
     assert "simulated" in text
-    assert read_tsv(results.separation("comparisons.tsv"))["method"].tolist() == ["closed"]
+    comparisons = read_tsv(results.separation("comparisons.tsv"))
+    of_reference = comparisons[comparisons["reference"] == "separating"]
+    assert of_reference[["method", "part"]].to_numpy().tolist() == [["closed", part] for part in PARTS]
     for suffix in ("png", "svg"):
         assert results.separation(f"separation.{suffix}").stat().st_size > 5000
 
@@ -219,18 +254,21 @@ def test_factors_that_nobody_has_leave_the_score_to_the_others() -> None:
         {
             "cohort": "small",
             "recipe": "a",
-            "seed": 0,
-            "score": 0.5,
-            "values": pd.DataFrame({"factor": ["age"], "space": ["common"], "share": [0.3], "value": [4.0]}).assign(
-                best=3.0, chance=9.0
+            "seed": seed,
+            "values": pd.DataFrame({"factor": ["age"], "space": ["common"], "value": [value]}).assign(
+                best=best, chance=9.0, share=np.nan
             ),
             "dependence": None,
             "localisation": None,
             "seconds": 60.0,
         }
+        for seed, (value, best) in enumerate([(4.0, 3.0), (8.0, 8.0)])
     ]
     row = separation_table(runs).iloc[0]
-    assert (row["age_common"], row["minutes"], row["seeds"]) == (0.3, 1.0, 1)
+    # Of the means: a cohort in which hardly anything can be told does not decide.
+    assert row["age_common"] == pytest.approx((9 - 6) / (9 - 5.5))
+    assert (row["minutes"], row["seeds"]) == (1.0, 2)
+    assert [row["age_common_value"], row["age_common_value_low"]] == pytest.approx(interval([4.0, 8.0])[:2])
     assert np.isnan(row["dependence"])
 
 

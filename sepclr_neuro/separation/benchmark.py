@@ -29,7 +29,7 @@ from sepclr_neuro.models import build_method
 from sepclr_neuro.probes import Fit
 from sepclr_neuro.registry import VoxelLinearSettings
 from sepclr_neuro.sampling import seed_of
-from sepclr_neuro.separation.measure import NUMBERS, factor_questions, factor_values, separation_score, shares
+from sepclr_neuro.separation.measure import NUMBERS, factor_questions, factor_values, separation_parts, shares
 from sepclr_neuro.simulation import write_dataset
 from sepclr_neuro.splits import Fold, read_fold, write_splits
 from sepclr_neuro.standardisation import Standardisation, learn_standardisation
@@ -154,7 +154,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 "method": name,
                 "cohort": cohort,
                 "seed": seed,
-                "score": separation_score(values),
+                "score": separation_parts(values)["score"],
                 "values": values.to_dict("records"),
                 "dependence": _dependence(spaces, people_of, fold),
                 "localisation": _localisation(method, spaces, data, cache, standardisation, people_of, fold),

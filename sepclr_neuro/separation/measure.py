@@ -17,7 +17,7 @@ import pandas as pd
 from sepclr_neuro.probes import Fit, Question, confound_features
 from sepclr_neuro.splits import Fold
 
-__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "separation_score", "shares"]
+__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "separation_parts", "shares"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ FACTORS = {
     "site_in_patients": Factor("site", "target", "common"),
 }
 NUMBERS = ("age", "sans", "saps")
+PARTS = ("score", "salient", "common")
+"""The separation score, and its parts: of the factors that belong in the salient, and in the common space."""
 
 
 def factor_questions(cohort: pd.DataFrame) -> dict[str, Question]:
@@ -104,20 +106,27 @@ def shares(values: pd.DataFrame, best: Mapping[str, float]) -> pd.Series:
     return ((values["value"] - values["chance"]) / achievable).where(possible)
 
 
-def separation_score(values: pd.DataFrame) -> float:
-    """The separation score of a method with a common and a salient space; NaN for any other.
+def separation_parts(values: pd.DataFrame) -> dict[str, float]:
+    """The separation score of a method with a common and a salient space, and of the factors of each; NaN for others.
 
     Args:
         values: ``factor space share``.
 
+    Returns:
+        ``score``: the mean over factors of the share where a factor belongs less that in the other space;
+        ``salient`` and ``common``: the same of the factors that belong there alone. A salient space that holds nothing
+        costs the first nothing in the factors of the common one, so that all three are to be read.
+
     >>> table = pd.DataFrame({"factor": ["age", "age", "sans", "sans"], "space": ["common", "salient"] * 2,
     ...                       "share": [1.0, 0.2, -0.1, 0.6]})
-    >>> round(separation_score(table), 2)
-    0.7
+    >>> {name: round(value, 2) for name, value in separation_parts(table).items()}
+    {'score': 0.7, 'salient': 0.6, 'common': 0.8}
     """
     table = values.pivot(index="factor", columns="space", values="share").dropna().clip(0, 1)
     if set(table.columns) != {"common", "salient"}:
-        return float("nan")
-    differences = table["common"] - table["salient"]
-    signs = [1 if FACTORS[str(name)].belongs_in == "common" else -1 for name in table.index]
-    return float((differences * signs).mean())
+        return dict.fromkeys(PARTS, float("nan"))
+    difference = table["common"] - table["salient"]
+    place = pd.Series({name: FACTORS[str(name)].belongs_in for name in table.index}, dtype=object)
+    difference = difference.where(place == "common", -difference)
+    own = {space: float(difference[place == space].mean()) for space in ("salient", "common")}
+    return {"score": float(difference.mean()), **own}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import matplotlib
@@ -14,7 +15,7 @@ from scipy import stats
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, drawn
-from sepclr_neuro.separation.measure import FACTORS
+from sepclr_neuro.separation.measure import FACTORS, PARTS, separation_parts, shares
 from sepclr_neuro.storage import read_json, write_text, write_tsv
 
 __all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
@@ -44,38 +45,42 @@ def _runs(config: Config, results: Results) -> list[dict[str, Any]]:
     ]
     for run in runs:
         # JSON has no NaN.
-        run["score"] = float("nan") if run["score"] is None else run["score"]
         numbers = ["value", "chance", "best", "share"]
         run["values"] = pd.DataFrame(run["values"]).astype(dict.fromkeys(numbers, float))
     return runs
 
 
 def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
-    """A row a recipe and cohort, means over seeds.
+    """A row a recipe and cohort, over seeds.
 
     Returns:
-        ``method`` (the recipe), ``cohort seeds score low high`` (95 % interval); a share a factor and space, e.g.
-        ``age_common``; the probes' figures themselves, e.g. ``age_common_value``, ``age_best``, ``age_chance``;
-        ``dependence``, ``localisation`` (share of relevance in the true regions over their share of the brain),
-        ``minutes``.
+        ``method`` (the recipe), ``cohort seeds score low high`` (mean and 95 % interval); a share a factor and space,
+        e.g. ``age_common``: the mean figure less the mean chance, over the mean best less the mean chance;
+        ``score_salient score_salient_low score_salient_high`` of the factors that belong in the salient space, and so
+        for the common one; the probes' figures themselves with their intervals, e.g. ``age_common_value
+        age_common_value_low age_common_value_high``, ``age_best``, ``age_chance``; ``dependence``, ``localisation``
+        (share of relevance in the true regions over their share of the brain), ``minutes``.
     """
     rows = []
     for (cohort, recipe), group in _grouped(runs):
-        mean, low, high = interval([run["score"] for run in group])
+        parts = [separation_parts(run["values"]) for run in group]
         row: dict[str, Any] = {"method": recipe, "cohort": cohort, "seeds": len(group)}
-        row |= {"score": mean, "low": low, "high": high}
+        row |= _with_interval("score", [of_run["score"] for of_run in parts], "low", "high")
         values = pd.concat([run["values"] for run in group])
-        of_space = values.groupby(["factor", "space"], sort=False)[["share", "value"]].mean()
+        best = values.groupby("factor")["best"].mean()
+        means = values.groupby(["factor", "space"], sort=False)[["value", "chance"]].mean().reset_index()
+        means["share"] = shares(means, best.to_dict())
+        of_space = means.set_index(["factor", "space"])
+        asked = [(f, s) for f in FACTORS for s in ("common", "salient", "single") if (f, s) in of_space.index]
+        row |= {f"{factor}_{space}": of_space.loc[(factor, space), "share"] for factor, space in asked}
+        for space in ("salient", "common"):
+            row |= _with_interval(f"score_{space}", [of_run[space] for of_run in parts])
+        for factor, space in asked:
+            chosen = values[(values["factor"] == factor) & (values["space"] == space)]
+            row |= _with_interval(f"{factor}_{space}_value", chosen["value"].tolist())
         for factor in FACTORS:
-            for space in ("common", "salient", "single"):
-                if (factor, space) in of_space.index:
-                    row[f"{factor}_{space}"] = of_space.loc[(factor, space), "share"]
-        for factor in FACTORS:
-            for space in ("common", "salient", "single"):
-                if (factor, space) in of_space.index:
-                    row[f"{factor}_{space}_value"] = of_space.loc[(factor, space), "value"]
-            chosen = values[values["factor"] == factor]
-            row |= {f"{factor}_best": chosen["best"].mean(), f"{factor}_chance": chosen["chance"].mean()}
+            row |= {f"{factor}_best": best.get(factor, np.nan)}
+            row |= {f"{factor}_chance": values.loc[values["factor"] == factor, "chance"].mean()}
         row["dependence"] = _mean([run["dependence"] for run in group])
         row["localisation"] = _mean([(run["localisation"] or {}).get("ratio") for run in group])
         row["minutes"] = _mean([run["seconds"] / 60 for run in group])
@@ -83,36 +88,47 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparison_table(runs: list[dict[str, Any]], reference: str) -> pd.DataFrame:
-    """The reference's score less each other recipe's on the same cohort and seed, with its 95 % interval.
+def _with_interval(name: str, values: list[float], low: str | None = None, high: str | None = None) -> dict[str, float]:
+    return dict(zip((name, low or f"{name}_low", high or f"{name}_high"), interval(values), strict=True))
+
+
+def comparison_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """Each recipe's score, and its parts, less each other's on the same cohort and seed, with its 95 % interval.
 
     Returns:
-        ``cohort method difference low high seeds``; recipes without a score are left out. ``cohort`` is ``all`` for
-        the pairs of all cohorts together.
+        ``cohort reference method part difference low high seeds``: the reference less the method; ``part`` is one of
+        :data:`PARTS`. Recipes without a score are left out. ``cohort`` is ``all`` for the mean over cohorts: the same
+        seed draws the same people in each of them, so that seeds are what is independent.
     """
-    scores = {(run["cohort"], run["recipe"], run["seed"]): run["score"] for run in runs}
-    cohorts = list(dict.fromkeys(run["cohort"] for run in runs))
-    recipes = [name for name in dict.fromkeys(run["recipe"] for run in runs) if name != reference]
+    known = [
+        {"cohort": run["cohort"], "recipe": run["recipe"], "seed": run["seed"], "part": part, "value": value}
+        for run in runs
+        for part, value in separation_parts(run["values"]).items()
+        if {"common", "salient"} <= set(run["values"]["space"])
+    ]
+    columns = ["cohort", "reference", "method", "part", "difference", "low", "high", "seeds"]
+    if not known:
+        return pd.DataFrame(columns=columns)
+    table = pd.DataFrame(known).pivot(index=["cohort", "seed"], columns=["part", "recipe"], values="value")
+    recipes = list(dict.fromkeys(entry["recipe"] for entry in known))
+    cohorts = list(dict.fromkeys(entry["cohort"] for entry in known))
     rows = []
-    for cohort in [*cohorts, *(["all"] if len(cohorts) > 1 else [])]:
-        for recipe in recipes:
-            pairs = [
-                (scores[place, reference, seed], score)
-                for (place, name, seed), score in scores.items()
-                if name == recipe and cohort in (place, "all")
-            ]
-            differences = [own - other for own, other in pairs if np.isfinite(own) and np.isfinite(other)]
-            if differences:
-                mean, low, high = interval(differences)
-                row = {"cohort": cohort, "method": recipe, "difference": mean, "low": low, "high": high}
-                rows.append(row | {"seeds": len(differences)})
-    return pd.DataFrame(rows, columns=["cohort", "method", "difference", "low", "high", "seeds"])
+    for reference, method in itertools.permutations(recipes, 2):
+        for part in PARTS:
+            differences = (table[part, reference] - table[part, method]).unstack("cohort")
+            for cohort in [*cohorts, *(["all"] if len(cohorts) > 1 else [])]:
+                of_seeds = (differences.mean(axis=1, skipna=False) if cohort == "all" else differences[cohort]).dropna()
+                if len(of_seeds):
+                    row: dict[str, Any] = {"cohort": cohort, "reference": reference, "method": method, "part": part}
+                    row |= _with_interval("difference", of_seeds.tolist(), "low", "high")
+                    rows.append(row | {"seeds": len(of_seeds)})
+    return pd.DataFrame(rows, columns=columns)
 
 
 def write_separation_tables(config: Config, results: Results) -> None:
     """Writes separation.tsv, comparisons.tsv, separation.md and the figure."""
     runs = _runs(config, results)
-    table, comparisons = separation_table(runs), comparison_table(runs, config.separation.reference_recipe)
+    table, comparisons = separation_table(runs), comparison_table(runs)
     write_tsv(results.separation("separation.tsv"), table)
     write_tsv(results.separation("comparisons.tsv"), comparisons)
     write_text(results.separation("separation.md"), _markdown(config, table, comparisons))
@@ -129,6 +145,13 @@ def _grouped(runs: list[dict[str, Any]]) -> list[tuple[tuple[str, str], list[dic
 def _mean(values: list[float | None]) -> float:
     known = [value for value in values if value is not None and np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
+
+
+def _told(row: pd.Series, name: str, low: str | None = None, high: str | None = None) -> str:
+    value, ends = row[name], (row[low or f"{name}_low"], row[high or f"{name}_high"])
+    if not np.isfinite(value):
+        return "n/a"
+    return f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if np.isfinite(ends[0]) else "")
 
 
 def _share(row: pd.Series, factor: str, space: str) -> str:
@@ -151,25 +174,24 @@ def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) ->
             f"**{cohort}** ({kinds[str(cohort)]}; {people.describe()}; seeds {', '.join(map(str, seeds))})",
             "",
         ]
-        lines += ["| recipe | score | " + " | ".join(FACTORS) + " | dependence | localisation | minutes |"]
-        lines += ["|---|---|" + "---|" * (len(FACTORS) + 3)]
+        names = ["recipe", "score", "salient part", "common part", *FACTORS, "dependence", "localisation", "minutes"]
+        lines += [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
         for _, row in rows.sort_values("score", ascending=False).iterrows():
-            score = "n/a" if not np.isfinite(row["score"]) else f"{row['score']:.2f}"
-            if np.isfinite(row["low"]):
-                score += f" ({row['low']:.2f} to {row['high']:.2f})"
+            scores = [_told(row, "score", "low", "high"), _told(row, "score_salient"), _told(row, "score_common")]
             cells = []
             for factor in FACTORS:
                 single = _share(row, factor, "single")
                 both = f"{_share(row, factor, 'common')} / {_share(row, factor, 'salient')}"
                 cells.append(single if single != "n/a" else both)
             last = [f"{row[name]:.2f}" if np.isfinite(row[name]) else "n/a" for name in ("dependence", "localisation")]
-            lines.append(f"| `{row['method']}` | {score} | {' | '.join(cells + last)} | {row['minutes']:.1f} |")
+            lines.append(f"| `{row['method']}` | {' | '.join(scores + cells + last)} | {row['minutes']:.1f} |")
     reference = config.separation.reference_recipe
-    lines += ["", f"Score of `{reference}` less that of each other recipe, on the same cohorts and seeds:", ""]
-    lines += ["| cohort | recipe | difference | pairs |", "|---|---|---|---|"]
-    for _, row in comparisons.iterrows():
-        span = f" ({row['low']:.2f} to {row['high']:.2f})" if np.isfinite(row["low"]) else ""
-        lines.append(f"| {row['cohort']} | `{row['method']}` | {row['difference']:.2f}{span} | {row['seeds']} |")
+    lines += ["", f"`{reference}` less each other recipe, on the same cohorts and seeds, with 95 % intervals:", ""]
+    lines += ["| cohort | recipe | score | salient part | common part | seeds |", "|---|---|---|---|---|---|"]
+    of_reference = comparisons[comparisons["reference"] == reference]
+    for (place, method), rows in of_reference.groupby(["cohort", "method"], sort=False):
+        cells = [_told(row, "difference", "low", "high") for _, row in rows.iterrows()]  # in the order of PARTS
+        lines.append(f"| {place} | `{method}` | {' | '.join(cells)} | {rows['seeds'].max()} |")
     return "\n".join(lines) + "\n"
 
 
@@ -184,7 +206,8 @@ def _figure(table: pd.DataFrame, runs: list[dict[str, Any]]) -> Figure:
         rows = table[table["cohort"] == cohort].set_index("method").loc[recipes]
         places = np.arange(len(recipes))[::-1]
         for place, (recipe, row) in zip(places, rows.iterrows(), strict=True):
-            own = [run["score"] for run in runs if (run["cohort"], run["recipe"]) == (cohort, recipe)]
+            of_recipe = [run for run in runs if (run["cohort"], run["recipe"]) == (cohort, recipe)]
+            own = [separation_parts(run["values"])["score"] for run in of_recipe]
             scores.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1)
             scores.scatter(own, [place] * len(own), s=8, color=SPACE_COLOURS["single"])
             scores.scatter([row["score"]], [place], s=26, color=INK)
