@@ -204,6 +204,19 @@ def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
 # --- several processes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("method", "memory"), [("sepclr-k-jem", {"people_in_memory": 2}), ("sepclr-tc", {}), ("mm-cvae", {})]
+)
+def test_gradients_of_two_processes_are_those_of_one(
+    method: str, memory: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their size too, which Adam would hide. This process is the first of the two."""
+    own = SEPCLR if method.startswith("sepclr") else {}
+    one = gradients(tmp_path / "one", monkeypatch, method, ONE_STEP, **own)
+    two = gradients(tmp_path / "two", monkeypatch, method, ONE_STEP | {"devices": 2, **memory}, **own)
+    assert_alike(one, two, 1e-4)
+
+
 def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Random views, an estimator with its own optimiser, gradient caching within each process, a watched loss."""
     method = "sepclr-tc"
