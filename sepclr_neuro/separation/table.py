@@ -147,6 +147,11 @@ def _mean(values: list[float | None]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
+def _known(row: pd.Series, *names: str) -> float:
+    """The first of these figures that the row has."""
+    return next((float(row[name]) for name in names if np.isfinite(row.get(name, np.nan))), float("nan"))
+
+
 def _told(row: pd.Series, name: str, low: str | None = None, high: str | None = None) -> str:
     value, ends = row[name], (row[low or f"{name}_low"], row[high or f"{name}_high"])
     if not np.isfinite(value):
@@ -218,7 +223,7 @@ def _figure(table: pd.DataFrame, runs: list[dict[str, Any]]) -> Figure:
         columns = [(factor, space) for factor in FACTORS for space in ("common", "salient")]
         shares = np.array(
             [
-                [row.get(f"{factor}_{space}", row.get(f"{factor}_single", np.nan)) for factor, space in columns]
+                [_known(row, f"{factor}_{space}", f"{factor}_single") for factor, space in columns]
                 for _, row in rows.iterrows()
             ],
             dtype=float,
