@@ -14,7 +14,7 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.separation.benchmark import prepare_cohort, run_recipe, truth_features
+from sepclr_neuro.separation.benchmark import _dependence, prepare_cohort, run_recipe, truth_features
 from sepclr_neuro.separation.measure import FACTORS, PARTS, factor_values, separation_parts, shares
 from sepclr_neuro.separation.table import comparison_table, interval, separation_table, write_separation_tables
 from sepclr_neuro.splits import Fold, read_fold
@@ -219,6 +219,21 @@ def test_what_a_run_says(made: tuple[Config, Results]) -> None:
     told = read_json(results.separation_run("small", 3, "told"))
     assert (told["score"], told["dependence"]) == (None, None)
     assert told["settings"]["standardisation"]["intensity"] == "global"
+
+
+def test_dependence_is_that_of_held_out_patients() -> None:
+    people = [f"sub-{number:03}" for number in range(80)]
+    cohort = pd.DataFrame({"scan_id": people, "group": ["background", "target"] * 40})
+    fold = Fold(0, tuple(people[:40]), tuple(people[40:]))
+    rng = np.random.default_rng(0)
+    spaces = {name: pd.DataFrame(rng.normal(size=(80, 2)), index=people) for name in ("common", "salient")}
+    of_others = _dependence(spaces, cohort, fold)
+    assert of_others is not None
+    assert abs(of_others) < 0.3
+    asked = people[41::2]
+    spaces["salient"].loc[asked] = 3 * spaces["common"].loc[asked]
+    assert _dependence(spaces, cohort, fold) == pytest.approx(1)
+    assert _dependence({"single": spaces["common"]}, cohort, fold) is None
 
 
 def test_the_same_recipe_gives_the_same_figures(made: tuple[Config, Results]) -> None:
