@@ -195,7 +195,8 @@ def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) ->
     lines += ["| cohort | recipe | score | salient part | common part | seeds |", "|---|---|---|---|---|---|"]
     of_reference = comparisons[comparisons["reference"] == reference]
     for (place, method), rows in of_reference.groupby(["cohort", "method"], sort=False):
-        cells = [_told(row, "difference", "low", "high") for _, row in rows.iterrows()]  # in the order of PARTS
+        by_part = {row["part"]: row for _, row in rows.iterrows()}
+        cells = [_told(by_part[part], "difference", "low", "high") if part in by_part else "n/a" for part in PARTS]
         lines.append(f"| {place} | `{method}` | {' | '.join(cells)} | {rows['seeds'].max()} |")
     return "\n".join(lines) + "\n"
 
