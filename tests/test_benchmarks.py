@@ -1,4 +1,4 @@
-"""What benchmarks hold against each other is the same work, and each of them runs."""
+"""What is held against each other is the same work; a benchmark runs, and goes on where it was stopped."""
 
 from __future__ import annotations
 

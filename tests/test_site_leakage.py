@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA as ReferencePCA  # noqa: N811
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.methods import controls
 from sepclr_neuro.site_leakage import harmonise, voxel_components, write_site_leakage
 from sepclr_neuro.splits import Fold, read_fold, write_splits
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
@@ -167,7 +168,12 @@ def test_repeats_count_once_for_dependence() -> None:
     assert list(Config(splits=by_site).splits.first_repeat) == [0, 1]
 
 
-def test_voxel_components_are_scikit_learns_of_training_people(run: tuple[Config, Results]) -> None:
+@pytest.mark.parametrize("voxels_at_once", [controls.VOXELS_AT_ONCE, 0])
+def test_voxel_components_are_scikit_learns_of_training_people(
+    run: tuple[Config, Results], voxels_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All planes of the volumes at once, and one at a time."""
+    monkeypatch.setattr(controls, "VOXELS_AT_ONCE", voxels_at_once)
     results = run[1]
     fold = read_fold(results, 1)
     found = voxel_components(results, fold, 4)
