@@ -1,5 +1,6 @@
 """What a competent MONAI user would write: CacheDataset, dictionary transforms in loader workers, float32, contiguous
-tensors, one forward pass a view. The same network, the same kinds of transforms and the same probabilities as here.
+tensors, one forward pass a view. The same network of torch's own layers, the same kinds of transforms and the same
+probabilities as here.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from monai.transforms import (
 )
 from monai.transforms.traits import RandomizableTrait
 from monai.utils import convert_to_tensor
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from sepclr_neuro.config import Augmentation
 from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.networks import PatchStem
 from sepclr_neuro.standardisation import Standardisation
 
-__all__ = ["Standardised", "descend", "loader", "random_transforms"]
+__all__ = ["Standardised", "descend", "loader", "of_usual_layers", "random_transforms"]
 
 KEY = "volume"
 
@@ -133,6 +135,26 @@ class _Pairs(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         for pair in torch.randperm(self.size // 2).tolist():
             yield from (2 * pair, 2 * pair + 1)
+
+
+def of_usual_layers(method: GradientMethod) -> GradientMethod:
+    """The same networks with the same weights, made of nn.Conv3d and nn.GroupNorm, contiguous."""
+    for module in list(method.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, PatchStem):
+                setattr(module, name, _as_convolution(layer))
+            elif isinstance(layer, nn.GroupNorm):
+                usual = nn.GroupNorm(layer.num_groups, layer.num_channels)
+                usual.load_state_dict(layer.state_dict())
+                setattr(module, name, usual)
+    return method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _as_convolution(stem: PatchStem) -> nn.Conv3d:
+    weight = stem.weight.detach().unflatten(1, (-1, *[stem.side] * 3))
+    convolution = nn.Conv3d(weight.shape[1], weight.shape[0], stem.side, stride=stem.side)
+    convolution.load_state_dict({"weight": weight, "bias": stem.bias.detach()})
+    return convolution
 
 
 def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> Tensor:

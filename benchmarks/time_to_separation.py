@@ -109,6 +109,7 @@ def _recipe(config: Config, fold: Fold, epochs: int) -> tuple[float, float]:
     torch.manual_seed(0)
     built = METHODS[METHOD].load()(METHODS[METHOD].settings(), Network(name="light"), (1, side, side, side))
     assert isinstance(built, GradientMethod)
+    built = recipe.of_usual_layers(built)
     optimizer = torch.optim.Adam(built.parameters(), lr=3e-4)
     started = time.perf_counter()
     before = [

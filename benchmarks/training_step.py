@@ -59,7 +59,7 @@ def _ours(rows: Rows, suffix: str, augmentation: Augmentation, side: int, repeti
 def _recipe(rows: Rows, suffix: str, augmentation: Augmentation, side: int, repetitions: int) -> float:
     """Seconds of a step of the recipe, its workers running ahead as they do in an epoch."""
     step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
-    method = step.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    method = recipe.of_usual_layers(step.method)
     optimizer = torch.optim.Adam(method.parameters())
     views, target = step.views().views, step.target
     ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": target}

@@ -10,12 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
+from sepclr_neuro.layers import GroupNorm, cut_patches
 
 __all__ = [
     "Decoder",
     "LightEncoder",
     "LinearDecoder",
     "LinearEncoder",
+    "PatchStem",
     "Projector",
     "StridedEncoder",
     "build_decoder",
@@ -31,7 +33,7 @@ STRIDED_CHANNELS = (32, 64, 128, 256, 512)
 _GROUPS = 8
 
 
-class _PatchStem(nn.Linear):
+class PatchStem(nn.Linear):
     """Cuts the input into patches and maps each linearly: [B, C, *spatial] -> [B, width, *(spatial / side)].
 
     The same as a convolution whose kernel is its stride, but its gradient with respect to the input, which saliency
@@ -40,15 +42,10 @@ class _PatchStem(nn.Linear):
 
     def __init__(self, in_channels: int, width: int, side: int, axes: int) -> None:
         super().__init__(in_channels * side**axes, width)
-        self.side, self.axes = side, axes
+        self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, *spatial = x.shape
-        split = [part for size in spatial for part in (size // self.side, self.side)]
-        x = x.reshape(batch, channels, *split)
-        grid, patch = range(2, 2 + 2 * self.axes, 2), range(3, 3 + 2 * self.axes, 2)
-        x = x.permute(0, *grid, 1, *patch).flatten(start_dim=1 + self.axes)
-        return super().forward(x).movedim(-1, 1)
+        return super().forward(cut_patches(x, self.side)).movedim(-1, 1)
 
 
 class LightEncoder(nn.Module):
@@ -88,12 +85,12 @@ class LightEncoder(nn.Module):
         before, grid = input_shape[0], list(input_shape[1:])
         for stage, width in enumerate(channels):
             if stage == 0:
-                layers.append(_PatchStem(before, width, side=patch, axes=len(grid)))
+                layers.append(PatchStem(before, width, side=patch, axes=len(grid)))
                 grid = [size // patch for size in grid]
             else:
                 layers.append(convolution(before, width, kernel_size=3, stride=2, padding=1))
                 grid = [math.ceil(size / 2) for size in grid]
-            layers += [nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
+            layers += [GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
             before = width
         self.features = nn.Sequential(*layers)
         self.pooled = pooled
@@ -169,7 +166,7 @@ def _in_groups(network: nn.Module) -> nn.Module:
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
-                setattr(module, name, nn.GroupNorm(_GROUPS, child.num_features))
+                setattr(module, name, GroupNorm(_GROUPS, child.num_features))
     return network
 
 
@@ -245,7 +242,7 @@ class Decoder(nn.Module):
 
         def activation(width: int) -> list[nn.Module]:
             if light:
-                return [nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
+                return [GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
             return [_BATCH_NORM[axes](width), nn.LeakyReLU(0.2, inplace=True)]
 
         layers = activation(channels[-1])

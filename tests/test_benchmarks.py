@@ -11,6 +11,8 @@ import torch
 
 from benchmarks import gradient_caching, recipe
 from benchmarks.steps import Step
+from sepclr_neuro.layers import GroupNorm
+from sepclr_neuro.networks import PatchStem
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,12 +21,15 @@ def test_the_recipe_and_a_step_descend_on_the_same_loss() -> None:
     ours, theirs = Step(side=32, batch_size=4, bfloat16=False), Step(side=32, batch_size=4, bfloat16=False)
     batch = ours.views()
     ours.descend(batch)
+    method = recipe.of_usual_layers(theirs.method)
+    assert not any(isinstance(module, PatchStem | GroupNorm) for module in method.modules())
+    optimizer = torch.optim.Adam(method.parameters())
     loss = recipe.descend(
-        theirs.method, theirs.optimizer, {"first": batch.views[0], "second": batch.views[1], "target": batch.target}
+        method, optimizer, {"first": batch.views[0], "second": batch.views[1], "target": batch.target}
     )
     assert torch.isfinite(loss)
     one, other = (
-        torch.cat([parameter.grad.flatten() for parameter in step.method.parameters()]) for step in (ours, theirs)
+        torch.cat([parameter.grad.flatten() for parameter in of.parameters()]) for of in (ours.method, method)
     )
     torch.testing.assert_close(other, one, atol=1e-5 * float(one.abs().max()), rtol=1e-3)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.networks import _PatchStem, _Unpatch, build_decoder, build_encoder
+from sepclr_neuro.networks import PatchStem, _Unpatch, build_decoder, build_encoder
 
 
 @pytest.mark.parametrize("name", ["linear", "light", "strided", "resnet18", "densenet121"])
@@ -50,7 +50,7 @@ def test_a_decoder_ends_on_the_grid_that_the_encoder_began_with(name: str, shape
 @pytest.mark.parametrize("spatial", [(8, 12), (8, 12, 16)])
 def test_patches_are_put_back_where_they_were_cut(spatial: tuple[int, ...]) -> None:
     axes = len(spatial)
-    stem, back = _PatchStem(2, 2 * 4**axes, side=4, axes=axes), _Unpatch(2 * 4**axes, 2, side=4, axes=axes)
+    stem, back = PatchStem(2, 2 * 4**axes, side=4, axes=axes), _Unpatch(2 * 4**axes, 2, side=4, axes=axes)
     for layer in (stem, back):
         torch.nn.init.eye_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
