@@ -65,9 +65,7 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
 
     lengths = volumes.shape[2:]
     scale, centre, sigma, on_device_sd = (_beside(volumes, drawn) for drawn in (scale, centre, sigma, noise_sd))
-    matrices = [
-        axis_matrix(length, scale[:, axis], centre[:, axis], sigma[:, axis]) for axis, length in enumerate(lengths)
-    ]
+    matrices = _axis_matrices(lengths, scale, centre, sigma)
     device_rng = torch.Generator(device)
     views = torch.empty_like(volumes)
     # One by one on a CPU, since a volume that stays in its cache from first to last step is done sooner.
@@ -93,6 +91,15 @@ def _beside(volumes: Tensor, drawn: Tensor) -> Tensor:
     """What was drawn on the CPU, on the device of the volumes, which nothing waits for."""
     drawn = drawn.to(volumes.dtype)
     return drawn.pin_memory().to(volumes.device, non_blocking=True) if volumes.is_cuda else drawn
+
+
+def _axis_matrices(lengths: Sequence[int], scale: Tensor, centre: Tensor, sigma: Tensor) -> list[Tensor]:
+    """A matrix [B, n, n] an axis, from what was drawn, each [B, axes]; those of a cube at once, since a GPU starts few
+    large operations sooner than many small ones."""
+    if len(set(lengths)) == 1:
+        of_cube = axis_matrix(lengths[0], *(drawn.T.flatten() for drawn in (scale, centre, sigma)))
+        return list(of_cube.chunk(len(lengths)))
+    return [axis_matrix(n, scale[:, axis], centre[:, axis], sigma[:, axis]) for axis, n in enumerate(lengths)]
 
 
 def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tensor:
