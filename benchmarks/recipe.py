@@ -138,13 +138,13 @@ class _Pairs(Sampler[int]):
 
 
 def of_usual_layers(method: GradientMethod) -> GradientMethod:
-    """The same networks with the same weights, made of nn.Conv3d and nn.GroupNorm, contiguous."""
+    """Changes the 3D networks of a method to nn.Conv3d and nn.GroupNorm with the same weights, contiguous."""
     for module in list(method.modules()):
         for name, layer in list(module.named_children()):
             if isinstance(layer, PatchStem):
                 setattr(module, name, _as_convolution(layer))
             elif isinstance(layer, nn.GroupNorm):
-                usual = nn.GroupNorm(layer.num_groups, layer.num_channels)
+                usual = nn.GroupNorm(layer.num_groups, layer.num_channels, layer.eps)
                 usual.load_state_dict(layer.state_dict())
                 setattr(module, name, usual)
     return method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

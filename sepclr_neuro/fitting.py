@@ -420,7 +420,7 @@ class _Loop(lightning.LightningModule):
 
 
 def _seed(seed: int) -> None:
-    """torch.manual_seed, which takes 2 ms since it also prepares kinds of devices that are not there."""
+    """torch.manual_seed for this process's device: it takes 2 ms to prepare kinds of devices that are not there."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(seed)

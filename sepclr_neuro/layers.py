@@ -1,4 +1,4 @@
-"""Layers whose gradients torch computes slowly on a CPU, with the same results: group norm, cutting into patches."""
+"""Layers whose gradients torch computes slowly on a CPU: group normalisation, cutting into patches."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _PARTS = 64
 class GroupNorm(nn.GroupNorm):
     """torch's GroupNorm; on a CPU, where the channels lie last, with a backward pass of its own.
 
-    There torch's takes ten times as long as reading and writing the tensors does.
+    There torch's takes ten times as long as reading and writing the tensors does. In bfloat16 this one's gradients are
+    off by a few roundings of bfloat16, less than 1 %; torch's by one. Once differentiable.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and _channels_lie_last(x):
+        if x.device.type == "cpu" and self.affine and _channels_lie_last(x):
             return _GroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
         return super().forward(x)
 
 
 def _channels_lie_last(x: Tensor) -> bool:
-    return x.movedim(1, -1).is_contiguous() and not x.is_contiguous()
+    return x.ndim in (4, 5) and x.movedim(1, -1).is_contiguous() and not x.is_contiguous()
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -61,7 +62,9 @@ class _GroupNorm(torch.autograd.Function):
         exact = torch.promote_types(x.dtype, torch.float32)
         mean, inverse_sd = (value.to(exact).repeat_interleave(each, dim=1) for value in of_groups)
         sum_g = _over_space(lines_g, exact)
-        sum_gx = _over_space(lines_g * lines_x, exact) - mean * sum_g
+        # Centred before they are multiplied, or the products' rounding errors would be those of the mean.
+        middle = mean.to(x.dtype)
+        sum_gx = _over_space((lines_x - middle[:, None]).mul_(lines_g), exact) + (middle.to(exact) - mean) * sum_g
 
         def over_group(of_channels: Tensor) -> Tensor:
             means = (weight * of_channels).unflatten(1, (-1, each)).mean(dim=2) / lines_x.shape[1]
@@ -79,8 +82,10 @@ class _GroupNorm(torch.autograd.Function):
 
 def _over_space(lines: Tensor, exact: torch.dtype) -> Tensor:
     """[B, n, C] -> [B, C]. Sums of bfloat16 are rounded to bfloat16: parts of them first, whose errors cancel."""
-    parts = math.gcd(lines.shape[1], _PARTS)
-    return lines.unflatten(1, (parts, -1)).sum(dim=2).sum(dim=1, dtype=exact)
+    each = max(lines.shape[1] // _PARTS, 1)
+    whole = lines.shape[1] // each * each
+    of_parts = lines[:, :whole].unflatten(1, (-1, each)).sum(dim=2)
+    return of_parts.sum(dim=1, dtype=exact) + lines[:, whole:].sum(dim=1, dtype=exact)
 
 
 def cut_patches(x: Tensor, side: int) -> Tensor:
@@ -112,7 +117,8 @@ def _reordered(x: Tensor, order: Sequence[int]) -> Tensor:
 
     On a CPU lines along the last axis are moved as one number each where a number is as wide: a fourth of the time.
     """
-    wide = _AS_WIDE.get(x.shape[-1] * x.element_size())
-    if wide is None or x.device.type != "cpu":
+    x = x.contiguous()
+    line = x.shape[-1] * x.element_size()
+    if x.device.type != "cpu" or line not in _AS_WIDE or x.storage_offset() * x.element_size() % line:
         return x.permute(*order).contiguous()
-    return x.contiguous().view(wide).permute(*order).contiguous().view(x.dtype)
+    return x.view(_AS_WIDE[line]).permute(*order).contiguous().view(x.dtype)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
@@ -45,6 +46,9 @@ class PatchStem(nn.Linear):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))  # before it is copied, not after
         return super().forward(cut_patches(x, self.side)).movedim(-1, 1)
 
 

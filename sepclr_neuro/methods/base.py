@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.sampling import Members, seed_of
 
-__all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view", "stacked"]
+__all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,6 @@ class Batch:
         rng = torch.Generator().manual_seed(seed_of(members.seed, 4))
         drawn = torch.randn(members.batch_size, width, generator=rng)
         return members.pick(drawn).to(self.target.device, non_blocking=True)
-
-
-def stacked(views: Sequence[Tensor]) -> Tensor:
-    """One view after the other, [views * B, C, *spatial], in the precision that networks compute in."""
-    device = views[0].device.type
-    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else views[0].dtype
-    return torch.cat([view.to(precision) for view in views])
 
 
 def by_person(of_views: dict[str, Tensor]) -> dict[str, Tensor]:

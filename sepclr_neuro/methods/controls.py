@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
 from sepclr_neuro.losses import info_nce, outside_autocast, precise
-from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, by_person, by_view, stacked
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, by_person, by_view
 from sepclr_neuro.networks import Projector, build_encoder
 from sepclr_neuro.registry import CPCASettings, MethodSettings, PCASettings, SimCLRSettings, SupervisedSettings
 
@@ -48,7 +48,7 @@ class SimCLR(GradientMethod):
         return {"single": self.encoder(volumes)}
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(stacked(part.views)))
+        return by_person(self.represent(torch.cat(part.views)))
 
     @outside_autocast
     def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ class Supervised(GradientMethod):
         return {"single": self.encoder(volumes)}
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(stacked(part.views)))
+        return by_person(self.represent(torch.cat(part.views)))
 
     @outside_autocast
     def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from sepclr_neuro.losses import (
     precise,
     uniformity,
 )
-from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view, stacked
+from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
 from sepclr_neuro.networks import Projector, build_encoder
 from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
 
@@ -113,7 +113,7 @@ class SepCLR(GradientMethod):
         return torch.cat([owned, projected], dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(stacked(part.views)))
+        return by_person(self.represent(torch.cat(part.views)))
 
     def heads(self, codes: dict[str, Tensor], batch: Batch) -> Heads:
         both = by_view(codes)
