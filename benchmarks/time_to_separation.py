@@ -1,7 +1,7 @@
 """Time from the start to a separation: until held-out patients are told from controls by the salient space as well as
 after the whole training of a MONAI user's recipe, on the simulated cohort.
 
-The recipe trains a convolutional encoder for all its epochs; here network and schedule are free: they are config.yaml's.
+The recipe trains a convolutional encoder for all its epochs; here network and schedule are free: config.yaml's.
 Both start from volumes on disk: theirs are read into memory, ours into the cache and standardised. What it takes to
 start Python and to look at the accuracy is not counted. How long ours is trained is chosen on the held-out people, so
 the recipe is given the same choice too, in the row ``..._same_choice``.
