@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["GroupNorm", "cut_patches"]
+__all__ = ["GroupNorm", "cut_patches", "join_patches"]
 
 # Numbers that are as wide as a row of voxels in a patch, by bytes.
 _AS_WIDE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
@@ -90,26 +90,53 @@ def _over_space(lines: Tensor, exact: torch.dtype) -> Tensor:
 
 def cut_patches(x: Tensor, side: int) -> Tensor:
     """Cuts volumes or images into patches: [B, C, *spatial] -> [B, *(spatial / side), C * side^axes]."""
-    return _Patches.apply(x, side)
+    return _Cut.apply(x, side)
 
 
-class _Patches(torch.autograd.Function):
+def join_patches(patches: Tensor, side: int) -> Tensor:
+    """The way back: [B, *grid, C * side^axes] -> [B, C, *(grid * side)]."""
+    return _Joined.apply(patches, side)
+
+
+class _Cut(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
-        people, channels, *spatial = x.shape
-        split = [part for size in spatial for part in (size // side, side)]
-        grid, within = range(2, 2 + len(split), 2), range(3, 3 + len(split), 2)
-        ctx.order, ctx.shape = [0, *grid, 1, *within], x.shape
-        return _reordered(x.reshape(people, channels, *split), ctx.order).flatten(1 + len(spatial))
+        ctx.side = side
+        return _cut(x, side)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        _, channels, *spatial = ctx.shape
-        back = sorted(range(len(ctx.order)), key=ctx.order.__getitem__)
-        side = spatial[-1] // g.shape[len(spatial)]
-        cut = g.reshape(*g.shape[:-1], channels, *[side] * len(spatial))
-        return _reordered(cut, back).reshape(ctx.shape), None
+        return _join(g, ctx.side), None
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, side: int) -> Tensor:
+        ctx.side = side
+        return _join(patches, side)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        return _cut(g, ctx.side), None
+
+
+def _cut(x: Tensor, side: int) -> Tensor:
+    people, channels, *spatial = x.shape
+    axes = len(spatial)
+    x = x.reshape(people, channels, *(part for size in spatial for part in (size // side, side)))
+    grid, within = range(2, 2 + 2 * axes, 2), range(3, 3 + 2 * axes, 2)
+    return _reordered(x, [0, *grid, 1, *within]).flatten(1 + axes)
+
+
+def _join(patches: Tensor, side: int) -> Tensor:
+    people, *grid, width = patches.shape
+    axes = len(grid)
+    patches = patches.reshape(people, *grid, width // side**axes, *[side] * axes)
+    # Channels first, then the grid's axes and those within a patch by turns.
+    turns = (axis for pair in zip(range(1, 1 + axes), range(2 + axes, 2 + 2 * axes), strict=True) for axis in pair)
+    return _reordered(patches, [0, 1 + axes, *turns]).reshape(people, -1, *(size * side for size in grid))
 
 
 def _reordered(x: Tensor, order: Sequence[int]) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.layers import GroupNorm, cut_patches
+from sepclr_neuro.layers import GroupNorm, cut_patches, join_patches
 
 __all__ = [
     "Decoder",
@@ -197,15 +197,10 @@ class _Unpatch(nn.Linear):
 
     def __init__(self, width: int, out_channels: int, side: int, axes: int) -> None:
         super().__init__(width, out_channels * side**axes)
-        self.out_channels, self.side, self.axes = out_channels, side, axes
+        self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, grid = len(x), x.shape[2:]
-        x = super().forward(x.movedim(1, -1)).reshape(batch, *grid, self.out_channels, *[self.side] * self.axes)
-        # From (batch, grid, channels, within a patch) to (batch, channels, grid and within by turns).
-        within = range(2 + self.axes, 2 + 2 * self.axes)
-        order = [axis for pair in zip(range(1, 1 + self.axes), within, strict=True) for axis in pair]
-        return x.permute(0, 1 + self.axes, *order).reshape(batch, self.out_channels, *(n * self.side for n in grid))
+        return join_patches(super().forward(x.movedim(1, -1)), self.side)
 
 
 class _Upsampling(nn.Module):

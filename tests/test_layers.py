@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepclr_neuro.layers import GroupNorm, cut_patches
+from sepclr_neuro.layers import GroupNorm, cut_patches, join_patches
 
 SHAPES = [(3, 16, 4, 6, 5), (2, 32, 16, 16, 16), (4, 16, 15, 15, 15), (4, 16, 8, 7)]
 
@@ -74,6 +74,11 @@ def test_patches_are_those_of_a_plain_permutation(dtype: torch.dtype, side: int,
     g = torch.randn(patches.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     (by_x,) = torch.autograd.grad(patches, x, g)
     assert torch.equal(cut_patches(by_x, side), g)
+    patches = patches.detach().requires_grad_()
+    joined = join_patches(patches, side)
+    assert torch.equal(joined, x)
+    (by_patches,) = torch.autograd.grad(joined, patches, by_x)
+    assert torch.equal(by_patches, g)
 
 
 @pytest.mark.parametrize(
