@@ -32,7 +32,8 @@ def main() -> None:
     arguments = parser.parse_args()
     output = Path("results/benchmark") / ("speed-quick.tsv" if arguments.quick else "speed.tsv")
     if arguments.afresh:
-        output.unlink(missing_ok=True)
+        for table in (output, output.with_suffix(".points.tsv")):
+            table.unlink(missing_ok=True)
     quick = ["--quick"] if arguments.quick else []
     threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""}  # the recipe computes on processors: so does what it is compared with

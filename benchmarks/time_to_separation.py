@@ -1,12 +1,14 @@
 """Time from the start to a separation: until held-out patients are told from controls by the salient space as well as
-after the whole training of a MONAI user's recipe, on the simulated cohort.
+after the whole training of a MONAI user's recipe, on simulated cohorts.
 
 The recipe trains a convolutional encoder for all its epochs; here network and schedule are free: config.yaml's.
 Both start from volumes on disk: theirs are read into memory, ours into the cache and standardised. What it takes to
-start Python and to look at the accuracy is not counted. How long ours is trained is chosen on the held-out people, so
-the recipe is given the same choice too, in the row ``..._same_choice``.
+start Python and to look at the accuracy is not counted. The accuracy is the mean over cohorts, since 60 held-out people
+of one leave it uncertain by 6 points. How long ours is trained is chosen on the held-out people, so the recipe is given
+the same choice too, in the row ``..._same_choice``. Each cohort's points are kept beside the table of rows, in a table
+of the same name that ends in ``.points.tsv``.
 
-python -m benchmarks.time_to_separation [--quick] [--network light] [--epochs 100]
+python -m benchmarks.time_to_separation [--quick] [--network light] [--epochs 100] [--seeds 0 1 2]
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -35,20 +38,54 @@ from sepclr_neuro.registry import METHODS
 from sepclr_neuro.simulation import write_dataset
 from sepclr_neuro.splits import Fold, read_fold, write_splits
 from sepclr_neuro.standardisation import Standardisation, write_standardisation
+from sepclr_neuro.storage import read_tsv, write_tsv
 from sepclr_neuro.training import VolumeViews, training_people
 from sepclr_neuro.volumes import VolumeCache, write_volumes
 
 METHOD = "sepclr-k-jem"
 BATCH_SIZE = 8
 EPOCHS = (2, 4, 8, 16, 32, 64, 128)
-UNIT = "% balanced, held-out people, salient space"
-
-Trained = tuple[float, float, int]
-"""Seconds, the accuracy then (0 to 1), epochs."""
+KEY = ["device", "network", "seed", "trained"]
 
 
-def measure(rows: Rows, side: int, people: int, network: Literal["light", "strided"], epochs: int, seed: int) -> None:
-    """Adds the recipe's accuracy and seconds, and ours, to the rows."""
+class _Points:
+    """How accurate a training is after so many seconds; kept on disk, so that an interrupted run goes on."""
+
+    def __init__(self, path: Path | None, device: str, network: str) -> None:
+        self.path, self.device, self.network = path, device, network
+        self.table = pd.DataFrame(columns=[*KEY, "epochs", "seconds", "accuracy"])
+        if path is not None and path.is_file():
+            self.table = read_tsv(path, text=("device", "network", "trained"))
+
+    def of(self, trained: str, seeds: Sequence[int]) -> pd.DataFrame:
+        """Those of ``recipe`` or ``ours``."""
+        same = (self.table["device"] == self.device) & (self.table["network"] == self.network)
+        return self.table[same & (self.table["trained"] == trained) & self.table["seed"].isin(seeds)]
+
+    def replace(self, trained: str, seed: int, points: list[tuple[int, float, float]]) -> None:
+        rows = pd.DataFrame(
+            [(self.device, self.network, seed, trained, *point) for point in points], columns=self.table.columns
+        )
+        kept = self.table.drop(self.of(trained, [seed]).index)
+        self.table = pd.concat([kept, rows], ignore_index=True) if len(kept) else rows
+        if self.path is not None:
+            write_tsv(self.path, self.table)
+
+
+def measure(
+    points: _Points,
+    side: int,
+    people: int,
+    network: Literal["light", "strided"],
+    epochs: int,
+    lengths: Sequence[int],
+    seed: int,
+) -> None:
+    """Trains both on one cohort, unless that was done: the recipe for some epochs, ours for each of these lengths."""
+    longest = {"recipe": epochs, "ours": lengths[-1]}
+    missing = [trained for trained, last in longest.items() if last not in set(points.of(trained, [seed])["epochs"])]
+    if not missing:
+        return
     with tempfile.TemporaryDirectory() as folder:
         config = _config(Path(folder), side, people, seed)
         results = Results(config.output)
@@ -56,29 +93,40 @@ def measure(rows: Rows, side: int, people: int, network: Literal["light", "strid
             prepare(config, results)
         fold = read_fold(results, 0)
         write_standardisation(config, results, 0)
-        prefix, suffix = _affixes(network)
-        theirs = _recipe(config, fold, network, epochs)
-        whole, goal, _ = theirs[-1]
-        rows.add(f"{prefix}recipe_accuracy{suffix}", 100 * goal, UNIT)
-        rows.add(f"{prefix}recipe_epochs{suffix}", epochs, "epochs")
-        rows.add(f"{prefix}recipe_time_to_separation{suffix}", whole, "s")
-        ours, reached, taken = _ours(config, fold, goal)
-        rows.add(f"{prefix}time_to_separation{suffix}", ours, "s")
-        rows.add(f"{prefix}time_to_separation_accuracy{suffix}", 100 * reached, UNIT)
-        rows.add(f"{prefix}time_to_separation_epochs{suffix}", taken, "epochs")
-        chosen = _first_to_reach(theirs, goal) or theirs[-1]
-        rows.add(f"{prefix}time_to_separation_same_choice{suffix}", chosen[0] / ours, "times the recipe's speed")
-        rows.add(f"{prefix}time_to_separation_ratio{suffix}", whole / ours, "times the recipe's speed")
+        if "recipe" in missing:
+            points.replace("recipe", seed, _recipe(config, fold, network, epochs))
+        if "ours" in missing:
+            points.replace("ours", seed, _ours(config, fold, lengths))
 
 
-def _affixes(network: str) -> tuple[str, str]:
-    """What the names of rows begin and end with."""
-    return "gpu_" if torch.cuda.is_available() else "", "" if network == "light" else f"_{network}"
+def compare(rows: Rows, points: _Points, seeds: Sequence[int], epochs: int) -> None:
+    """The rows, of means over cohorts."""
+    prefix = "gpu_" if points.device == "gpu" else ""
+    suffix = "" if points.network == "light" else f"_{points.network}"
+    recipe, ours = (
+        points.of(trained, seeds).groupby("epochs")[["seconds", "accuracy"]].mean() for trained in ("recipe", "ours")
+    )
+    whole, goal = recipe.loc[epochs]
+    accuracy = f"% balanced, salient space, mean of {len(seeds)} cohorts"
+    speed = "times the recipe's speed"
+    rows.add(f"{prefix}recipe_accuracy{suffix}", 100 * goal, accuracy)
+    rows.add(f"{prefix}recipe_epochs{suffix}", epochs, "epochs")
+    rows.add(f"{prefix}recipe_time_to_separation{suffix}", whole, "s")
+    reached = _first_to_reach(ours, goal)
+    taken = ours.index[-1] if reached is None else reached
+    seconds = ours["seconds"][taken] if reached is not None else float("nan")
+    rows.add(f"{prefix}time_to_separation{suffix}", seconds, "s", "not reached" if reached is None else "")
+    rows.add(f"{prefix}time_to_separation_accuracy{suffix}", 100 * ours["accuracy"][taken], accuracy)
+    rows.add(f"{prefix}time_to_separation_epochs{suffix}", taken, "epochs")
+    chosen = _first_to_reach(recipe, goal) or epochs
+    rows.add(f"{prefix}time_to_separation_same_choice{suffix}", recipe["seconds"][chosen] / seconds, speed)
+    rows.add(f"{prefix}time_to_separation_ratio{suffix}", whole / seconds, speed)
 
 
-def _first_to_reach(trained: list[Trained], goal: float) -> Trained | None:
-    """The shortest training that reaches an accuracy, when the next longer one does too."""
-    return next((one for one, longer in pairwise(trained) if min(one[1], longer[1]) >= goal), None)
+def _first_to_reach(trained: pd.DataFrame, goal: float) -> int | None:
+    """The shortest training that reaches an accuracy, when the next longer one does too: one alone may be luck."""
+    reach = trained["accuracy"] >= goal
+    return next((epochs for epochs, longer in pairwise(trained.index) if reach[epochs] and reach[longer]), None)
 
 
 def _config(folder: Path, side: int, people: int, seed: int) -> Config:
@@ -121,8 +169,10 @@ def _accuracy(config: Config, fold: Fold, method: GradientMethod) -> float:
     return answer.values["bacc"]
 
 
-def _recipe(config: Config, fold: Fold, network: Literal["light", "strided"], epochs: int) -> list[Trained]:
-    """The whole training, reading included, and as far as it was after some of its epochs."""
+def _recipe(
+    config: Config, fold: Fold, network: Literal["light", "strided"], epochs: int
+) -> list[tuple[int, float, float]]:
+    """Epochs, seconds from the start (reading included), accuracy (0 to 1), on the way to the whole training."""
     results, side = Results(config.output), config.volumes.shape[0]
     cohort = load_cohort(results).set_index("scan_id")
     data: list[dict[str, Any]] = [
@@ -156,54 +206,43 @@ def _recipe(config: Config, fold: Fold, network: Literal["light", "strided"], ep
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - started
-            trained.append((seconds, _accuracy(config, fold, built), epoch))
-            print(f"# recipe, {epoch} epochs: {100 * trained[-1][1]:.1f} % after {seconds:.1f} s", flush=True)
+            trained.append((epoch, seconds, _accuracy(config, fold, built)))
+            print(f"# recipe, {epoch} epochs: {100 * trained[-1][2]:.1f} % after {seconds:.1f} s", flush=True)
             started = time.perf_counter()
     return trained
 
 
-def _ours(config: Config, fold: Fold, goal: float) -> Trained:
-    """The shortest training that reaches the accuracy, when twice as long a one does too; NaN seconds for none. Cache
-    and standardisation included."""
+def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int, float, float]]:
+    """The same of our training, cache and standardisation included."""
     results = Results(config.output)
     for path in results.volumes.parent.iterdir():
         path.unlink()
     started = time.perf_counter()
     write_volumes(config, results)
     write_standardisation(config, results, 0)
-    before = time.perf_counter() - started
-    trained = []
-    for epochs in EPOCHS:
-        seconds, accuracy = _training(config, fold, epochs)
-        print(f"# {epochs} epochs: {100 * accuracy:.1f} % after {before + seconds:.1f} s", flush=True)
-        trained.append((before + seconds, accuracy, epochs))
-        found = _first_to_reach(trained, goal)
-        if found is not None:
-            return found
-    return float("nan"), max(accuracy for _, accuracy, _ in trained), EPOCHS[-1]
-
-
-def _training(config: Config, fold: Fold, epochs: int) -> tuple[float, float]:
-    """Seconds of a whole training, and the accuracy after it."""
-    results = Results(config.output)
-    started = time.perf_counter()
     scans = training_people(results, VolumeCache(results), fold, {})
     views = VolumeViews(Standardisation.load(results, 0), config.augmentation)
     torch.manual_seed(config.seed)
     method = build_method(config, METHOD, [1, *config.volumes.shape])
-    fit(
-        method,
-        scans,
-        views,
-        config.training.model_copy(update={"epochs": epochs}),
-        seeds=(config.seed, 0),
-        folder=results.checkpoints(METHOD, 0),
-        identity=f"{epochs} epochs",
-        title=f"{epochs} epochs",
-    )
-    seconds = time.perf_counter() - started
     assert isinstance(method, GradientMethod)
-    return seconds, _accuracy(config, fold, method)
+    seconds, trained = 0.0, []
+    for epochs in lengths:
+        # Goes on where the shorter training ended.
+        fit(
+            method,
+            scans,
+            views,
+            config.training.model_copy(update={"epochs": epochs}),
+            seeds=(config.seed, 0),
+            folder=results.checkpoints(METHOD, 0),
+            identity="time to a separation",
+            title="ours",
+        )
+        seconds += time.perf_counter() - started
+        trained.append((epochs, seconds, _accuracy(config, fold, method)))
+        print(f"# ours, {epochs} epochs: {100 * trained[-1][2]:.1f} % after {seconds:.1f} s", flush=True)
+        started = time.perf_counter()
+    return trained
 
 
 def main() -> None:
@@ -212,13 +251,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="table of the rows; those that it has are not measured again")
     parser.add_argument("--network", default="light", choices=("light", "strided"), help="the recipe's encoder")
     parser.add_argument("--epochs", type=int, default=100, help="of the recipe; 100 is the program's default")
-    parser.add_argument("--seed", type=int, default=1, help="of cohort, weights and views")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of cohorts, weights and views")
     given = parser.parse_args()
-    rows = Rows(given.output)
-    prefix, suffix = _affixes(given.network)
-    if not rows.has(f"{prefix}time_to_separation_ratio{suffix}"):
-        side, people, epochs = (64, 48, 2) if given.quick else (128, 120, given.epochs)
-        measure(rows, side, people, given.network, epochs, given.seed)
+    side, people, epochs, lengths = (64, 48, 2, EPOCHS[:2]) if given.quick else (128, 120, given.epochs, EPOCHS)
+    seeds = given.seeds[:1] if given.quick else given.seeds
+    path = None if given.output is None else given.output.with_suffix(".points.tsv")
+    points = _Points(path, "gpu" if torch.cuda.is_available() else "cpu", given.network)
+    for seed in seeds:
+        measure(points, side, people, given.network, epochs, lengths, seed)
+    compare(Rows(given.output), points, seeds, epochs)
 
 
 if __name__ == "__main__":
