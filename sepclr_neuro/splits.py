@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sepclr_neuro import config as settings_of
 from sepclr_neuro.cohort import load_cohort
@@ -162,6 +161,9 @@ def _one_sided(splits: pd.DataFrame, cohort: pd.DataFrame) -> list[str]:
 
 
 def _k_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+    # Here, since every stage reads folds and only one makes them.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     strata, found = _strata(people, settings), []
     for repeat in range(settings.repeats):
         shuffle_seed = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
