@@ -287,8 +287,19 @@ def _read(path: Path, settings: settings_of.Volumes) -> tuple[NDArray[np.float32
         stored = _read_nifti(path, image_class).reshape(shape)
     _check_values(path, stored, settings)
     orientation = io_orientation(affine)
-    data = np.ascontiguousarray(apply_orientation(np.maximum(stored, 0), orientation))
-    return data, affine @ inv_ornt_aff(orientation, shape)
+    return _not_negative(apply_orientation(stored, orientation)), affine @ inv_ornt_aff(orientation, shape)
+
+
+def _not_negative(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A contiguous copy, with 0 in place of negative voxels."""
+    if data.strides[2] % 4096:
+        return np.maximum(data, 0, order="C")
+    # Voxels this far apart, as in NIfTI those of 128³ are along z, compete for the same few places in the processor's
+    # cache. Plane by plane they take less than half the time.
+    copy = np.empty(data.shape, np.float32)
+    for y in range(data.shape[1]):
+        copy[:, y] = np.maximum(data[:, y], 0)
+    return copy
 
 
 def _read_checked(path: Path, settings: settings_of.Volumes) -> tuple[NDArray[np.float32], Affine]:
@@ -312,14 +323,17 @@ def _read_nifti(path: Path, image_class: Any) -> NDArray[np.float32]:
         raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
     if len(raw) < expected:
         raise InputError(f"{path}: the file is truncated: {len(raw)} of {expected} bytes; copy it again")
+    if header.get_data_dtype() == np.float32 and header.get_slope_inter() in ((None, None), (1, 0)):
+        # As CAT12 writes them: nibabel would copy the voxels twice.
+        return np.ndarray(header.get_data_shape(), np.float32, raw, header.get_data_offset(), order="F")
     return image_class.from_bytes(raw).get_fdata(dtype=np.float32, caching="unchanged")
 
 
 def _check_values(path: Path, data: NDArray[np.float32], settings: settings_of.Volumes) -> None:
-    infinite = int(data.size - np.isfinite(data).sum())
-    if infinite:
+    lowest, highest = float(data.min()), float(data.max())  # NaN if any voxel is
+    if not np.isfinite([lowest, highest]).all():
+        infinite = data.size - np.isfinite(data).sum()
         raise InputError(f"{path}: {infinite} voxels are NaN or infinite; expected 0 where there is no grey matter")
-    lowest, highest = float(data.min()), float(data.max())
     if lowest == highest:
         what = "all voxels are 0" if highest == 0 else f"all voxels are {highest:g}"
         raise InputError(f"{path}: {what}; there is no brain in it, make it again")
@@ -706,7 +720,7 @@ def _build(
                 # Written, not mapped: on a full disk a mapped page ends the program without a word.
                 with lock:
                     file.seek(start + row * values.nbytes)
-                    file.write(values.tobytes())
+                    file.write(values.data)
                 return _Row(row, digest, voxels_sha256(values)), []
 
             outcome = in_parallel(fill, range(len(scans)), "volumes")

@@ -189,6 +189,24 @@ def test_an_array_is_read_as_cat12_writes_it(tmp_path: Path, leading: tuple[int,
     np.testing.assert_allclose(loaded_affine, expected_affine)
 
 
+def test_32_bit_floats_are_read_in_either_byte_order_and_scaled(tmp_path: Path) -> None:
+    shape = (32, 32, 32)  # a plane is 4096 bytes: copied plane by plane
+    values = np.random.default_rng(0).uniform(-5e-4, 1, shape).astype(np.float32)
+    affine = grid_affine(shape, 6.0)
+    for order, slope in itertools.product("<>", [1.0, 0.5]):
+        header = nibabel.Nifti1Header(endianness=order)
+        header.set_data_dtype(f"{order}f4")
+        image = nibabel.Nifti1Image(values / np.float32(slope), affine, header)
+        image.header.set_slope_inter(slope, 0)
+        image.header.set_sform(affine, code="mni")
+        nibabel.save(image, tmp_path / "a.nii.gz")
+        stored = nibabel.load(tmp_path / "a.nii.gz")
+        assert (stored.header.endianness, stored.dataobj.slope) == (order, slope)
+        loaded, loaded_affine = load_volume(tmp_path / "a.nii.gz", SMALL)
+        np.testing.assert_array_equal(loaded, np.maximum(values, 0))
+        np.testing.assert_allclose(loaded_affine, affine)
+
+
 def test_nifti_2_scaled_integers_and_a_trailing_axis_are_read(tmp_path: Path) -> None:
     shape, affine = small_grid()
     values = brain(shape, affine)
