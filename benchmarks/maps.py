@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.rows import Rows, best_of, run
+from benchmarks.rows import Rows, best_of_each, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro.attribution import smoothgrad
 
@@ -40,11 +40,13 @@ def measure(rows: Rows, quick: bool) -> None:
         """Of the first scores."""
         smoothgrad(lambda x: scores(x)[:number], volume, standardisation.mask, samples=SAMPLES, noise_sd=0.1, seed=0)
 
-    one = best_of(forward_backward, 3 if quick else 40)
-    for number, suffix in ((len(method.spaces) * TARGETS, ""), (1, "_one_score")):
-        whole = best_of(partial(map_once, number), 2 if quick else 10)
+    scored = len(method.spaces) * TARGETS
+    timed = {"": partial(map_once, scored), "_one_score": partial(map_once, 1), "one": forward_backward}
+    seconds = best_of_each(timed, 2 if quick else 20)
+    for suffix, number in (("", scored), ("_one_score", 1)):
+        whole, ratio = seconds[suffix], seconds[suffix] / (seconds["one"] * SAMPLES)
         rows.add(f"smoothgrad{suffix}", whole, f"s a participant, {SAMPLES} samples, {number} scores")
-        rows.add(f"smoothgrad_ratio{suffix}", whole / (one * SAMPLES), "times n_samples forward-backwards of one score")
+        rows.add(f"smoothgrad_ratio{suffix}", ratio, "times n_samples forward-backwards of one score")
 
 
 if __name__ == "__main__":
