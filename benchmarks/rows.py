@@ -32,15 +32,19 @@ class Rows:
         return set(names) <= set(read_tsv(self.path, text=("name", "unit"))["name"])
 
     def add(self, name: str, value: float, unit: str, note: str = "") -> None:
-        """Prints a row and keeps it; ``note`` says why there is no value, where it is NaN."""
+        """Prints a row and keeps it. One without a value, NaN, is not kept, nor is what was measured before;
+        ``note`` says why there is none."""
         print(f"{name}\t{value:.4g}\t{unit}" + (f"\t# {note}" if note else ""), flush=True)
-        if self.path is None or math.isnan(value):
+        if self.path is None:
             return
         table = pd.DataFrame(columns=["name", "value", "unit"])
         if self.path.is_file():
             table = read_tsv(self.path, text=("name", "unit"))
-        row = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit}])
-        write_tsv(self.path, pd.concat([table[table["name"] != name], row], ignore_index=True))
+        table = table[table["name"] != name]
+        if not math.isnan(value):
+            row = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit}])
+            table = pd.concat([table, row], ignore_index=True)
+        write_tsv(self.path, table)
 
 
 def best_of(
