@@ -14,8 +14,11 @@ import numpy as np
 from benchmarks.rows import Rows, run
 from sepclr_neuro.embedding import write_representations
 from sepclr_neuro.probes import write_probes
+from sepclr_neuro.saliency import write_saliency
+from sepclr_neuro.site_leakage import write_site_leakage
 from sepclr_neuro.standardisation import write_standardisation
 from sepclr_neuro.training import train_fold
+from sepclr_neuro.vbm import write_vbm
 from tests.small_run import small_run
 
 METHODS = ("sepclr-k-jem", "sepclr-no-k-jem", "sepclr-mmd", "sepclr-k-mi")
@@ -43,7 +46,7 @@ def measure(rows: Rows, quick: bool) -> None:
 
 
 def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
-    """Of standardising, training two epochs, embedding and probing volumes of 32³; the cohort is made before."""
+    """Of all stages that learn or map, on volumes of 32³, two epochs of training; the cohort is made before."""
     with tempfile.TemporaryDirectory() as folder:
         config, results = small_run(
             Path(folder),
@@ -52,6 +55,7 @@ def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
             training={"epochs": 2, "batch_size": 4},
             methods={name: {} for name in METHODS[:methods]},
             probes={"permutations": 100, "bootstraps": 100, "confounds": ["age"]},
+            saliency={"targets": ["diagnosis"], "samples": 2},
         )
         started = time.perf_counter()
         for fold in range(folds):
@@ -61,6 +65,10 @@ def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
         for method in config.methods:
             write_representations(config, results, method)
         write_probes(config, results)
+        write_vbm(config, results)
+        for method in config.methods:
+            write_saliency(config, results, method)
+        write_site_leakage(config, results)
         return time.perf_counter() - started
 
 

@@ -1,14 +1,16 @@
-"""SmoothGrad of one participant against a forward and backward pass of as many noisy copies.
+"""SmoothGrad of one participant against as many forward and backward passes of one volume and one score.
 
 python -m benchmarks.maps [--quick]
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from benchmarks.rows import Rows, best_of, run
+from benchmarks.rows import Rows, best_of_each, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro.attribution import smoothgrad
 
@@ -17,7 +19,7 @@ TARGETS = 3
 
 
 def measure(rows: Rows, quick: bool) -> None:
-    if rows.has("smoothgrad_ratio", "smoothgrad_ratio_a_score"):
+    if rows.has("smoothgrad_ratio", "smoothgrad_ratio_one_score"):
         return
     side = 32 if quick else 64
     method, standardisation = Step(side=side, batch_size=4).method.eval(), made_up_standardisation(side)
@@ -25,23 +27,26 @@ def measure(rows: Rows, quick: bool) -> None:
     volume = standardisation.apply(made_up_scans(1, side))
     weights = torch.randn(TARGETS, 32, generator=torch.Generator().manual_seed(0))
 
-    def scores(volumes: Tensor) -> Tensor:
+    def scores(volumes: Tensor) -> list[Tensor]:
         found = method.represent(volumes)
-        return torch.cat([found[space] @ weights.T for space in method.spaces], dim=1)
+        return [found[space] @ target for space in method.spaces for target in weights]
 
     def forward_backward() -> None:
         """Of one volume and one score."""
         x = volume.clone().requires_grad_()
-        torch.autograd.grad(scores(x)[0, 0], x)
+        torch.autograd.grad(scores(x)[0], x)
 
-    def map_once() -> None:
-        smoothgrad(scores, volume, standardisation.mask, samples=SAMPLES, noise_sd=0.1, seed=0)
+    def map_once(number: int) -> None:
+        """Of the first scores."""
+        smoothgrad(lambda x: scores(x)[:number], volume, standardisation.mask, samples=SAMPLES, noise_sd=0.1, seed=0)
 
-    one, whole = best_of(forward_backward, 3 if quick else 20), best_of(map_once, 2 if quick else 5)
     scored = len(method.spaces) * TARGETS
-    rows.add("smoothgrad", whole, f"s a participant, {SAMPLES} samples, {scored} scores")
-    rows.add("smoothgrad_ratio", whole / (one * SAMPLES), "times n_samples forward-backwards of one score")
-    rows.add("smoothgrad_ratio_a_score", whole / (one * SAMPLES * scored), "times n_samples forward-backwards a score")
+    timed = {"": partial(map_once, scored), "_one_score": partial(map_once, 1), "one": forward_backward}
+    seconds = best_of_each(timed, 2 if quick else 20)
+    for suffix, number in (("", scored), ("_one_score", 1)):
+        whole, ratio = seconds[suffix], seconds[suffix] / (seconds["one"] * SAMPLES)
+        rows.add(f"smoothgrad{suffix}", whole, f"s a participant, {SAMPLES} samples, {number} scores")
+        rows.add(f"smoothgrad_ratio{suffix}", ratio, "times n_samples forward-backwards of one score")
 
 
 if __name__ == "__main__":

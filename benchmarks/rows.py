@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from sepclr_neuro.storage import read_tsv, write_tsv
 
-__all__ = ["Rows", "best_of", "mean_of", "run"]
+__all__ = ["Rows", "best_of", "best_of_each", "mean_of", "run"]
 
 
 class Rows:
@@ -32,15 +32,19 @@ class Rows:
         return set(names) <= set(read_tsv(self.path, text=("name", "unit"))["name"])
 
     def add(self, name: str, value: float, unit: str, note: str = "") -> None:
-        """Prints a row and keeps it; ``note`` says why there is no value, where it is NaN."""
+        """Prints a row and keeps it. One without a value, NaN, is not kept, nor is what was measured before;
+        ``note`` says why there is none."""
         print(f"{name}\t{value:.4g}\t{unit}" + (f"\t# {note}" if note else ""), flush=True)
-        if self.path is None or math.isnan(value):
+        if self.path is None:
             return
         table = pd.DataFrame(columns=["name", "value", "unit"])
         if self.path.is_file():
             table = read_tsv(self.path, text=("name", "unit"))
-        row = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit}])
-        write_tsv(self.path, pd.concat([table[table["name"] != name], row], ignore_index=True))
+        table = table[table["name"] != name]
+        if not math.isnan(value):
+            row = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit}])
+            table = pd.concat([table, row], ignore_index=True)
+        write_tsv(self.path, table)
 
 
 def best_of(
@@ -61,6 +65,12 @@ def best_of(
         if call >= 0:
             seconds.append(time.perf_counter() - started)
     return min(seconds)
+
+
+def best_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
+    """The same of several functions, called by turns: what else a machine does meets all alike, for their ratios."""
+    turns = [{name: best_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(1 + repetitions)]
+    return {name: min(turn[name] for turn in turns[1:]) for name in functions}
 
 
 def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:

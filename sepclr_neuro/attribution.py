@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 __all__ = ["Scores", "integrated_gradients", "occlusion", "smoothgrad"]
 
-Scores = Callable[[Tensor], Tensor]
-"""From standardised volumes [B, 1, X, Y, Z] to K scores of each, [B, K], differentiable."""
+Scores = Callable[[Tensor], list[Tensor]]
+"""From standardised volumes [B, 1, X, Y, Z] to K scores of each, K times [B], differentiable.
+
+Not one tensor, or the gradient of each score would pass through the networks of all.
+"""
 
 # Voxels that pass through the networks at once: two volumes of 128³, 16 of 64³.
 VOXELS_AT_ONCE = 2 * 128**3
@@ -21,13 +24,24 @@ def _chunks(count: int, volume: Tensor) -> list[range]:
     return [range(start, min(start + at_once, count)) for start in range(0, count, at_once)]
 
 
-def _summed_gradients(scores: Scores, volumes: Tensor) -> Tensor:
-    """The gradient of each score, summed over volumes: [K, X, Y, Z], float64, on the CPU."""
+def _gradients(scores: Scores, volumes: Tensor) -> list[Tensor]:
+    """The gradient of each score, summed over volumes: K times [X, Y, Z]."""
     volumes = volumes.detach().requires_grad_()
-    values = scores(volumes).sum(dim=0)
     # All scores share the forward pass; captum would compute it anew for each.
-    gradients = [torch.autograd.grad(value, volumes, retain_graph=True)[0] for value in values]
-    return torch.stack([gradient.sum(dim=(0, 1)).double().cpu() for gradient in gradients])
+    return [
+        torch.autograd.grad(values.sum(), volumes, retain_graph=True)[0].sum(dim=(0, 1)) for values in scores(volumes)
+    ]
+
+
+def _summed_gradients(scores: Scores, batches: Iterable[Tensor]) -> Tensor:
+    """The same over all volumes of some batches: [K, X, Y, Z], float64, on the CPU."""
+    totals: list[Tensor] = []
+    for volumes in batches:
+        gradients = _gradients(scores, volumes)
+        totals = totals or [torch.zeros_like(gradient, dtype=torch.float64) for gradient in gradients]
+        for total, gradient in zip(totals, gradients, strict=True):
+            total += gradient
+    return torch.stack(totals).cpu()
 
 
 def smoothgrad(scores: Scores, volume: Tensor, mask: Tensor, *, samples: int, noise_sd: float, seed: int) -> Tensor:
@@ -53,13 +67,14 @@ def smoothgrad(scores: Scores, volume: Tensor, mask: Tensor, *, samples: int, no
     Source: Smilkov et al., *SmoothGrad: removing noise by adding noise*, 2017 (arXiv 1706.03825).
     """
     generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for copies in _chunks(samples, volume):
+
+    def noisy(copies: range) -> Tensor:
         # One draw a copy, on the CPU: the same noise whatever the batch and the device.
         noise = torch.cat([torch.randn(volume.shape, generator=generator) for _ in copies]).to(volume.device)
-        # The mask's own gradient is 0 outside it.
-        parts.append(_summed_gradients(lambda x: scores(x * mask), volume + noise_sd * noise))
-    return torch.stack(parts).sum(dim=0) / samples
+        return noise.mul_(noise_sd).add_(volume).mul_(mask)
+
+    total = _summed_gradients(scores, map(noisy, _chunks(samples, volume)))
+    return total * mask.cpu() / samples
 
 
 def integrated_gradients(scores: Scores, volume: Tensor, baseline: Tensor, *, steps: int) -> Tensor:
@@ -81,11 +96,13 @@ def integrated_gradients(scores: Scores, volume: Tensor, baseline: Tensor, *, st
 
     Source: Sundararajan et al., *Axiomatic attribution for deep networks*, ICML 2017 (arXiv 1703.01365).
     """
-    parts = []
-    for at_once in _chunks(steps, volume):
+
+    def on_the_way(at_once: range) -> Tensor:
         way = torch.tensor([(i + 0.5) / steps for i in at_once], device=volume.device).reshape(-1, 1, 1, 1, 1)
-        parts.append(_summed_gradients(scores, baseline + way * (volume - baseline)))
-    return (volume - baseline)[0, 0].double().cpu() * torch.stack(parts).sum(dim=0) / steps
+        return baseline + way * (volume - baseline)
+
+    total = _summed_gradients(scores, map(on_the_way, _chunks(steps, volume)))
+    return (volume - baseline)[0, 0].double().cpu() * total / steps
 
 
 @torch.no_grad()
@@ -106,11 +123,11 @@ def occlusion(scores: Scores, volume: Tensor, baseline: Tensor, regions: Tensor)
         [K, X, Y, Z], float64, in units of the score: each voxel has the value of its region.
     """
     labels = [int(label) for label in regions.unique() if label != 0]
-    whole = scores(volume)[0].double()
+    whole = torch.cat(scores(volume)).double()
     effects = torch.zeros(len(labels) + 1, len(whole), dtype=torch.float64, device=volume.device)
     for at_once in _chunks(len(labels), volume):
         occluded = torch.cat([torch.where(regions == labels[i], baseline, volume) for i in at_once])
-        effects[at_once.start + 1 : at_once.stop + 1] = whole - scores(occluded).double()
+        effects[at_once.start + 1 : at_once.stop + 1] = whole - torch.stack(scores(occluded), dim=1)
     place = torch.zeros_like(regions, dtype=torch.long)
     for i, label in enumerate(labels, start=1):
         place[regions == label] = i

@@ -153,7 +153,7 @@ class FoldMapper:
         return [pair for pair in self.decisions if (self.asked[pair[0]]["participant_id"] == participant).any()]
 
     def scores(self, pairs: list[Pair], weights: dict[Pair, list[float]] | None = None) -> Scores:
-        """The scores [B, K] of volumes for K pairs: ``w · r(x)``, whose gradient is that of the decision function.
+        """The scores of volumes for K pairs, K times [B]: ``w · r(x)``, the decision function but for a constant.
 
         Args:
             pairs: which.
@@ -162,13 +162,12 @@ class FoldMapper:
         found = self.decisions if weights is None else weights
         vectors = [None if found[pair] is None else torch.tensor(found[pair], device=self.device) for pair in pairs]
 
-        def of(volumes: Tensor) -> Tensor:
+        def of(volumes: Tensor) -> list[Tensor]:
             representations = self.model.represent(volumes) if any(v is not None for v in vectors) else {}
-            columns = [
+            return [
                 self.model.method.salient_norm(volumes) if vector is None else representations[space].float() @ vector
                 for (_, space), vector in zip(pairs, vectors, strict=True)
             ]
-            return torch.stack(columns, dim=1)
 
         return of
 

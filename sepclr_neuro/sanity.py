@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.atlases import Atlas
+from sepclr_neuro.attribution import Scores
 from sepclr_neuro.embedding import read_representations
 from sepclr_neuro.fold_maps import FoldMapper, Pair, mapped_people, say
 from sepclr_neuro.localisation import similarity
@@ -27,15 +28,15 @@ SANITY = ["target", "space", "check", "layers", "last_layer", "spearman", "spear
 STAGES = 3
 
 
-def layers_by_depth(method: nn.Module, represent: Callable[[Tensor], Tensor], volume: Tensor) -> list[str]:
-    """Names of the modules with weights of their own that a representation goes through, the last one first.
+def layers_by_depth(method: nn.Module, scores: Scores, volume: Tensor) -> list[str]:
+    """Names of the modules with weights of their own that scores go through, the last one first.
 
     Found by running it, so that it holds for any network: in the order in which modules are called, and only those
-    whose weights change the representation.
+    whose weights change the scores.
 
     Args:
-        method: the network that ``represent`` belongs to.
-        represent: from volumes [B, 1, X, Y, Z] to one space [B, d].
+        method: the network that the scores come from.
+        scores: of volumes.
         volume: [1, 1, X, Y, Z].
     """
     called: list[str] = []
@@ -47,7 +48,7 @@ def layers_by_depth(method: nn.Module, represent: Callable[[Tensor], Tensor], vo
     modules = dict(method.named_modules())
     try:
         with torch.enable_grad():
-            total = represent(volume).sum()
+            total = torch.cat(scores(volume)).sum()
         names = list(dict.fromkeys(called))
         weights = [(name, weight) for name in names for weight in modules[name].parameters(recurse=False)]
         gradients = torch.autograd.grad(total, [weight for _, weight in weights], allow_unused=True) if weights else ()

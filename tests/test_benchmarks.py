@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from benchmarks import gradient_caching, recipe
+from benchmarks.rows import Rows
 from benchmarks.steps import Step
 from sepclr_neuro.layers import GroupNorm
 from sepclr_neuro.networks import PatchStem
+from sepclr_neuro.storage import read_tsv
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,6 +39,15 @@ def test_the_recipe_and_a_step_descend_on_the_same_loss() -> None:
 def test_the_benchmark_of_memory_runs(capsys: pytest.CaptureFixture[str]) -> None:
     gradient_caching.measure("sepclr-k-jem", side=32, people=8, at_once=4, steps=1)
     assert capsys.readouterr().out.startswith("people 8, in memory 4, peak GiB ")
+
+
+def test_a_row_that_has_no_value_any_more_leaves_the_table(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "speed.tsv")
+    rows.add("never", float("nan"), "s")
+    for name, value in (("sometimes", 1.0), ("always", 2.0), ("sometimes", float("nan")), ("always", 3.0)):
+        rows.add(name, value, "s")
+    assert not rows.has("sometimes")
+    assert read_tsv(tmp_path / "speed.tsv", text=("name", "unit")).to_numpy().tolist() == [["always", 3.0, "s"]]
 
 
 def test_a_benchmark_runs_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

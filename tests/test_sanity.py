@@ -35,11 +35,11 @@ class TwoEncoders(nn.Module):
         return self.last(self.first(volumes))
 
 
-def test_layers_are_those_that_a_representation_goes_through_backwards() -> None:
+def test_layers_are_those_that_scores_go_through_backwards() -> None:
     network = TwoEncoders()
-    found = layers_by_depth(network, network.represent, torch.randn(1, 1, 4, 4, 4))
+    found = layers_by_depth(network, lambda x: [network.represent(x)], torch.randn(1, 1, 4, 4, 4))
     assert found == ["last", "first.3", "first.1", "first.0"]
-    assert layers_by_depth(nn.Identity(), lambda x: x.requires_grad_(), torch.randn(1, 2)) == []
+    assert layers_by_depth(nn.Identity(), lambda x: [x.requires_grad_()], torch.randn(1, 2)) == []
 
 
 def test_weights_are_shuffled_layer_by_layer_and_put_back() -> None:
@@ -97,9 +97,24 @@ def test_maps_of_a_network_change_with_its_weights_and_its_probes_labels(mapper:
     assert all(torch.equal(value, weights[name]) for name, value in mapper.model.method.state_dict().items())
 
 
+def test_the_gradient_of_a_score_passes_through_its_own_spaces_encoder_alone(mapper: FoldMapper) -> None:
+    passes: list[str] = []
+    hooks = [
+        getattr(mapper.model.method, f"{space}_encoder").register_full_backward_hook(
+            lambda *_, space=space: passes.append(space)
+        )
+        for space in ("common", "salient")
+    ]
+    pairs = list(mapper.decisions)
+    mapper.explain("smoothgrad", mapper.scores(pairs), mapper.everybody.index[0], None)
+    for hook in hooks:
+        hook.remove()
+    assert passes == [space for _, space in pairs]
+
+
 def test_a_map_that_shows_the_volume_alone_is_found_out(mapper: FoldMapper, monkeypatch: pytest.MonkeyPatch) -> None:
     def the_volume(scores: Scores, volume: Tensor, *_: object, **__: object) -> Tensor:
-        return volume[0].double().expand(scores(volume).shape[1], *volume.shape[2:])
+        return volume[0].double().expand(len(scores(volume)), *volume.shape[2:])
 
     monkeypatch.setattr(fold_maps, "smoothgrad", the_volume)
     table = sanity_checks(mapper, "smoothgrad", None)

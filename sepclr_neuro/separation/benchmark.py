@@ -218,8 +218,8 @@ def _localisation(
     weights = torch.from_numpy(answer.weights).float().to(device)
     standardisation = standardisation.to(device)
 
-    def scores(volumes: Tensor) -> Tensor:
-        return (method.represent(volumes)[space].float() @ weights)[:, None]
+    def scores(volumes: Tensor) -> list[Tensor]:
+        return [method.represent(volumes)[space].float() @ weights]
 
     patients = set(cohort.loc[cohort["group"] == "target", "scan_id"])
     total = np.zeros(cache.shape)

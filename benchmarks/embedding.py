@@ -1,0 +1,70 @@
+"""Embedding scans from the cache against the forward pass alone, and what bfloat16 would gain and change.
+
+python -m benchmarks.embedding [--quick]
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.rows import Rows, best_of_each, run
+from benchmarks.steps import Step, made_up_standardisation
+from sepclr_neuro.embedding import represent_scans
+from sepclr_neuro.layout import Results
+from sepclr_neuro.storage import write_json, write_tsv
+from sepclr_neuro.volumes import VolumeCache, voxels_sha256
+
+PEOPLE = 16
+
+
+def measure(rows: Rows, quick: bool) -> None:
+    if rows.has("embedding", "embedding_ratio_to_forward", "embedding_bfloat16_speed", "embedding_bfloat16_error"):
+        return
+    side, repetitions = (32, 2) if quick else (128, 10)
+    method, standardisation = Step(side=side, batch_size=2).method.eval(), made_up_standardisation(side)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = _made_up_cache(Results(Path(folder)), side)
+        volumes = standardisation.apply(cache.read(range(PEOPLE)))
+
+        def embed() -> dict[str, np.ndarray]:
+            return represent_scans(method, cache, standardisation, cache.scan_ids)
+
+        @torch.inference_mode()
+        def forward(bfloat16: bool) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                found = [torch.cat(list(method.represent(pair).values()), dim=1) for pair in volumes.split(2)]
+            return torch.cat(found).float()
+
+        timed = {"embedding": embed, "float32": partial(forward, False), "bfloat16": partial(forward, True)}
+        seconds = best_of_each(timed, repetitions)
+    exact, rounded = forward(False), forward(True)
+    error = ((rounded - exact).abs() / exact.std(dim=0)).max().item()
+    rows.add("embedding", PEOPLE / seconds["embedding"], "volumes/s, reading and standardising included")
+    rows.add("embedding_ratio_to_forward", seconds["embedding"] / seconds["float32"], "times the forward pass alone")
+    rows.add("embedding_bfloat16_speed", seconds["float32"] / seconds["bfloat16"], "times the speed in float32")
+    rows.add("embedding_bfloat16_error", error, "SDs over people, the largest change")
+
+
+def _made_up_cache(results: Results, side: int) -> VolumeCache:
+    """Of people who differ in patches of 8 voxels, since noise that differs in each voxel is averaged away."""
+    random = torch.Generator().manual_seed(0)
+    patches = torch.randn(PEOPLE, 1, *[side // 8] * 3, generator=random)
+    scans = (0.5 + 0.3 * functional.interpolate(patches, scale_factor=8))[:, 0].half().numpy()
+    index = {"scan_id": [f"sub-{number:02d}" for number in range(PEOPLE)], "row": range(PEOPLE), "sha256": ""}
+    checksums = [voxels_sha256(scan) for scan in scans]
+    write_tsv(results.index, pd.DataFrame(index | {"source": "made up", "voxels_sha256": checksums}))
+    write_json(results.grid, {"shape": [side] * 3, "affine": np.eye(4).tolist()})
+    np.save(results.volumes, scans)
+    return VolumeCache(results)
+
+
+if __name__ == "__main__":
+    run(__doc__, measure)
