@@ -79,7 +79,7 @@ def represent_scans(
     batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
     parts: dict[str, list[np.ndarray]] = {space: [] for space in method.spaces}
     for start in range(0, len(scans), batch):
-        volumes = cache.read(cache.rows(scans[start : start + batch])).to(device)
+        volumes = cache.read(cache.rows(scans[start : start + batch]), np.float16).to(device)
         for space, values in method.represent(standardise(volumes)).items():
             parts[space].append(values.float().cpu().numpy())
     return {space: np.concatenate(blocks) for space, blocks in parts.items()}
