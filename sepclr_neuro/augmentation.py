@@ -201,28 +201,29 @@ def _turn(volume: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:
     sizes = depth, height, width
     steps = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in sizes]
     middles = [(size - 1) / 2 + float(by) * size for size, by in zip(sizes, shift, strict=True)]
+    # grid_sample counts from -1 to 1.
+    along_z, middle_z = rotation[2] * 2 / width, (2 * middles[2] + 1) / width - 1
     turned = torch.empty_like(volume)
     # Some planes of the result at a time, so that their positions stay in the processor's cache.
     for start in range(0, depth, _PLANES):
         planes = slice(start, start + _PLANES)
         x, y, z = (
             (along[0] * steps[0][planes, None] + along[1] * steps[1] + middle)[..., None] + along[2] * steps[2]
-            for along, middle in zip(rotation, middles, strict=True)
+            for along, middle in ((rotation[0], middles[0]), (rotation[1], middles[1]), (along_z, middle_z))
         )
         before = x.clamp_(-1, depth).floor()
         # The planes that these ones come from; the fewer, the more digits a position among them has.
         first, last = (int(plane) for plane in before.aminmax())
-        source = image[:, (first + 1) * pitch : (last + 3) * pitch]
-        source = source.expand(len(before), channels, -1, width)
+        sources = [
+            image[:, (first + plane) * pitch : (last + plane + 1) * pitch].expand(len(before), channels, -1, width)
+            for plane in (1, 2)
+        ]
         between = x.sub_(before)[:, None]
         row = before.sub_(first).mul_(pitch).add_(y.clamp_(-1, height))
-        # From voxels to -1 to 1, as grid_sample counts.
-        rows = source.shape[2]
-        grid = torch.stack([z.mul_(2 / width).add_(1 / width - 1), row.mul_(2 / rows).add_(1 / rows - 1)], dim=-1)
-        above = functional.grid_sample(source, grid, align_corners=False)
-        grid[..., 1] += 2 * pitch / rows
-        below = functional.grid_sample(source, grid, align_corners=False)
-        turned[:, planes] = torch.lerp(above, below, between).movedim(1, 0)
+        rows = sources[0].shape[2]
+        grid = torch.stack([z, row.mul_(2 / rows).add_(1 / rows - 1)], dim=-1)
+        above, below = (functional.grid_sample(source, grid, align_corners=False) for source in sources)
+        torch.lerp(above, below, between, out=turned[:, planes].movedim(1, 0))
     return turned
 
 

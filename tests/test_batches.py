@@ -230,13 +230,14 @@ def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.Capture
     )
     train_fold(two, two_results, method, 0)
     assert capsys.readouterr().err.count("epoch 2/2") == 1
-    # Not the weights themselves: Adam makes large steps of the rounding of a gradient that is 0, before a norm.
+    # Not the weights themselves: Adam makes large steps of the rounding of a gradient that is 0, before a norm. What is
+    # left of that is 0.3 % of an SD at most, in seeds 0 and 1; gradients that are not averaged make 15 % and more.
     models = [load_model(results.model_folder(method, 0)) for results in (one_results, two_results)]
     x = torch.randn(3, 1, 32, 32, 32)
     with torch.no_grad():
         expected, found = (model.represent(x) for model in models)
     for space in expected:
-        torch.testing.assert_close(found[space], expected[space], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(found[space], expected[space], atol=0.01 * float(expected[space].std()), rtol=0)
     histories = [read_tsv(results.model_folder(method, 0) / "history.tsv") for results in (one_results, two_results)]
     for term in ("loss", "independence", "validation_loss"):
         assert histories[1][term].tolist() == pytest.approx(histories[0][term].tolist(), rel=1e-3)
