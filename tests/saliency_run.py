@@ -41,7 +41,8 @@ class Linear(Method):
 
     def represent(self, volumes: Tensor) -> dict[str, Tensor]:
         self.batches.append(len(volumes))
-        return {space: self.features(volumes).flatten(1) @ field.flatten(1).T for space, field in self.fields.items()}
+        seen = self.features(volumes).flatten(1)
+        return {space: seen @ field.flatten(1).T.to(seen.device) for space, field in self.fields.items()}
 
     def features(self, volumes: Tensor) -> Tensor:
         return volumes

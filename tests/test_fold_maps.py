@@ -38,7 +38,7 @@ def test_nothing_special_is_the_mean_of_the_training_controls(run: Run) -> None:
     group = run.cohort.set_index("scan_id")["group"]
     controls = [scan for scan in run.train[0] if group[scan] == "background"]
     expected = np.mean([run.standardised(0, scan) for scan in controls], axis=0)
-    np.testing.assert_allclose(mapper.baseline()[0, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(mapper.baseline()[0, 0].cpu(), expected, atol=1e-5)
 
 
 def test_integrated_gradients_and_occlusion_of_a_linear_model(run: Run) -> None:
@@ -46,7 +46,7 @@ def test_integrated_gradients_and_occlusion_of_a_linear_model(run: Run) -> None:
     mapper = FoldMapper(run.config, run.results, METHOD, 0)
     pair, scan = ("diagnosis", "salient"), "sub-01"
     scores = mapper.scores([pair])
-    away = run.standardised(0, scan) - mapper.baseline()[0, 0].numpy()
+    away = run.standardised(0, scan) - mapper.baseline()[0, 0].cpu().numpy()
     added = away * run.field(0, *pair)
     found = mapper.explain("integrated-gradients", scores, scan, None)[0].numpy()
     np.testing.assert_allclose(found, added, atol=1e-4)
