@@ -29,6 +29,8 @@ TRAINED = [name for name, entry in METHODS.items() if entry.settings.trained]
 SEPCLR = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
 ONE_STEP = {"epochs": 1, "batch_size": 8, "precision": "float32"}  # of all 8 people that a fold of 16 trains on
 
+two_processes = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need two GPUs, or none")
+
 
 def gradients(
     folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, training: dict[str, Any], **settings: Any
@@ -204,6 +206,7 @@ def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
 # --- several processes ----------------------------------------------------------------------------------------------
 
 
+@two_processes
 @pytest.mark.parametrize(
     ("method", "memory"), [("sepclr-k-jem", {"people_in_memory": 2}), ("sepclr-tc", {}), ("mm-cvae", {})]
 )
@@ -217,6 +220,7 @@ def test_gradients_of_two_processes_are_those_of_one(
     assert_alike(one, two, 1e-4)
 
 
+@two_processes
 def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Random views, an estimator with its own optimiser, gradient caching within each process, a watched loss."""
     method = "sepclr-tc"
@@ -252,6 +256,7 @@ def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.Capture
     }  # fmt: skip
 
 
+@two_processes
 def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,7 +114,7 @@ def test_the_gradient_of_a_score_passes_through_its_own_spaces_encoder_alone(map
 
 def test_a_map_that_shows_the_volume_alone_is_found_out(mapper: FoldMapper, monkeypatch: pytest.MonkeyPatch) -> None:
     def the_volume(scores: Scores, volume: Tensor, *_: object, **__: object) -> Tensor:
-        return volume[0].double().expand(len(scores(volume)), *volume.shape[2:])
+        return volume[0].double().cpu().expand(len(scores(volume)), *volume.shape[2:])
 
     monkeypatch.setattr(fold_maps, "smoothgrad", the_volume)
     table = sanity_checks(mapper, "smoothgrad", None)
