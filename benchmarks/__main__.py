@@ -50,12 +50,14 @@ def main() -> None:
 
 
 def write_page(output: Path) -> None:
-    """Puts the rows between the marks of docs/speed.md."""
+    """Puts the rows between the marks of docs/speed.md; a GPU's stay there where this machine has none."""
     table = read_tsv(output, text=("name", "unit"))
+    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
+    earlier, after = rest.split(MARKS[1])
     lines = ["| name | value | unit |", "|---|---:|---|"]
     lines += [f"| `{name}` | {value:.4g} | {unit} |" for name, value, unit in table.to_numpy().tolist()]
-    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
+    if not table["name"].str.startswith("gpu_").any():
+        lines += [line for line in earlier.splitlines() if line.startswith("| `gpu_")]
     write_text(PAGE, before + MARKS[0] + "\n".join(lines) + "\n" + MARKS[1] + after)
 
 

@@ -22,7 +22,7 @@ from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import write_json, write_tsv
 from sepclr_neuro.volumes import VolumeCache, voxels_sha256
 
-PEOPLE = 16
+PEOPLE, AT_ONCE = 16, 8
 
 
 def measure(rows: Rows, quick: bool) -> None:
@@ -39,9 +39,11 @@ def measure(rows: Rows, quick: bool) -> None:
 
         @torch.inference_mode()
         def forward(bfloat16: bool) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                found = [torch.cat(list(method.represent(pair).values()), dim=1) for pair in volumes.split(2)]
-            return torch.cat(found).float()
+            device = next(method.parameters()).device  # that on which embedding left it
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                parts = (method.represent(some.to(device)) for some in volumes.split(AT_ONCE))
+                found = [torch.cat(list(part.values()), dim=1) for part in parts]
+            return torch.cat(found).float().cpu()
 
         timed = {"embedding": embed, "float32": partial(forward, False), "bfloat16": partial(forward, True)}
         seconds = best_of_each(timed, repetitions)

@@ -1,4 +1,4 @@
-"""SmoothGrad of one participant against as many forward and backward passes of one volume and one score.
+"""SmoothGrad of one participant against a forward and a backward pass of one volume and one score for each noisy copy.
 
 python -m benchmarks.maps [--quick]
 """
@@ -45,7 +45,9 @@ def measure(rows: Rows, quick: bool) -> None:
     seconds = best_of_each(timed, 2 if quick else 20)
     for suffix, number in (("", scored), ("_one_score", 1)):
         whole, ratio = seconds[suffix], seconds[suffix] / (seconds["one"] * SAMPLES)
-        rows.add(f"smoothgrad{suffix}", whole, f"s a participant, {SAMPLES} samples, {number} scores")
+        rows.add(
+            f"smoothgrad{suffix}", whole, f"s a participant, {SAMPLES} samples, {number} score{'s' * (number > 1)}"
+        )
         rows.add(f"smoothgrad_ratio{suffix}", ratio, "times n_samples forward-backwards of one score")
 
 

@@ -45,35 +45,40 @@ from sepclr_neuro.volumes import VolumeCache, write_volumes
 METHOD = "sepclr-k-jem"
 BATCH_SIZE = 8
 EPOCHS = (2, 4, 8, 16, 32, 64, 128)
-KEY = ["device", "network", "seed", "trained"]
 
 
-class _Points:
-    """How accurate a training is after so many seconds; kept on disk, so that an interrupted run goes on."""
+class Points:
+    """How accurate a training is after so many seconds; kept on disk, so that an interrupted run goes on.
+
+    A training is known by where, on what cohort, whose it was and how many epochs it was to last.
+    """
 
     def __init__(self, path: Path | None, device: str, network: str) -> None:
         self.path, self.device, self.network = path, device, network
-        self.table = pd.DataFrame(columns=[*KEY, "epochs", "seconds", "accuracy"])
+        self.table = pd.DataFrame(
+            columns=["device", "network", "seed", "trained", "length", "epochs", "seconds", "accuracy"]
+        )
         if path is not None and path.is_file():
             self.table = read_tsv(path, text=("device", "network", "trained"))
 
-    def of(self, trained: str, seeds: Sequence[int]) -> pd.DataFrame:
+    def of(self, trained: str, length: int, seeds: Sequence[int]) -> pd.DataFrame:
         """Those of ``recipe`` or ``ours``."""
-        same = (self.table["device"] == self.device) & (self.table["network"] == self.network)
-        return self.table[same & (self.table["trained"] == trained) & self.table["seed"].isin(seeds)]
+        known = {"device": self.device, "network": self.network, "trained": trained, "length": length}
+        same = (self.table[list(known)] == pd.Series(known)).all(axis=1)
+        return self.table[same & self.table["seed"].isin(seeds)]
 
-    def replace(self, trained: str, seed: int, points: list[tuple[int, float, float]]) -> None:
+    def add(self, trained: str, length: int, seed: int, points: list[tuple[int, float, float]]) -> None:
         rows = pd.DataFrame(
-            [(self.device, self.network, seed, trained, *point) for point in points], columns=self.table.columns
+            [(self.device, self.network, seed, trained, length, *point) for point in points],
+            columns=self.table.columns,
         )
-        kept = self.table.drop(self.of(trained, [seed]).index)
-        self.table = pd.concat([kept, rows], ignore_index=True) if len(kept) else rows
+        self.table = pd.concat([self.table, rows], ignore_index=True) if len(self.table) else rows
         if self.path is not None:
             write_tsv(self.path, self.table)
 
 
 def measure(
-    points: _Points,
+    points: Points,
     side: int,
     people: int,
     network: Literal["light", "strided"],
@@ -82,8 +87,11 @@ def measure(
     seed: int,
 ) -> None:
     """Trains both on one cohort, unless that was done: the recipe for some epochs, ours for each of these lengths."""
-    longest = {"recipe": epochs, "ours": lengths[-1]}
-    missing = [trained for trained, last in longest.items() if last not in set(points.of(trained, [seed])["epochs"])]
+    missing = {
+        trained: length
+        for trained, length in (("recipe", epochs), ("ours", lengths[-1]))
+        if points.of(trained, length, [seed]).empty
+    }
     if not missing:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -94,20 +102,21 @@ def measure(
         fold = read_fold(results, 0)
         write_standardisation(config, results, 0)
         if "recipe" in missing:
-            points.replace("recipe", seed, _recipe(config, fold, network, epochs))
+            points.add("recipe", epochs, seed, _recipe(config, fold, network, epochs))
         if "ours" in missing:
-            points.replace("ours", seed, _ours(config, fold, lengths))
+            points.add("ours", lengths[-1], seed, _ours(config, fold, lengths))
 
 
-def compare(rows: Rows, points: _Points, seeds: Sequence[int], epochs: int) -> None:
+def compare(rows: Rows, points: Points, seeds: Sequence[int], epochs: int, longest: int) -> None:
     """The rows, of means over cohorts."""
     prefix = "gpu_" if points.device == "gpu" else ""
     suffix = "" if points.network == "light" else f"_{points.network}"
-    recipe, ours = (
-        points.of(trained, seeds).groupby("epochs")[["seconds", "accuracy"]].mean() for trained in ("recipe", "ours")
+    theirs, ours = (
+        points.of(trained, length, seeds).groupby("epochs")[["seconds", "accuracy"]].mean()
+        for trained, length in (("recipe", epochs), ("ours", longest))
     )
-    whole, goal = recipe.loc[epochs]
-    accuracy = f"% balanced, salient space, mean of {len(seeds)} cohorts"
+    whole, goal = theirs.loc[epochs]
+    accuracy = f"% balanced, held-out people, salient space, mean over cohorts {' '.join(map(str, seeds))}"
     speed = "times the recipe's speed"
     rows.add(f"{prefix}recipe_accuracy{suffix}", 100 * goal, accuracy)
     rows.add(f"{prefix}recipe_epochs{suffix}", epochs, "epochs")
@@ -118,8 +127,8 @@ def compare(rows: Rows, points: _Points, seeds: Sequence[int], epochs: int) -> N
     rows.add(f"{prefix}time_to_separation{suffix}", seconds, "s", "not reached" if reached is None else "")
     rows.add(f"{prefix}time_to_separation_accuracy{suffix}", 100 * ours["accuracy"][taken], accuracy)
     rows.add(f"{prefix}time_to_separation_epochs{suffix}", taken, "epochs")
-    chosen = _first_to_reach(recipe, goal) or epochs
-    rows.add(f"{prefix}time_to_separation_same_choice{suffix}", recipe["seconds"][chosen] / seconds, speed)
+    chosen = _first_to_reach(theirs, goal) or epochs
+    rows.add(f"{prefix}time_to_separation_same_choice{suffix}", theirs["seconds"][chosen] / seconds, speed)
     rows.add(f"{prefix}time_to_separation_ratio{suffix}", whole / seconds, speed)
 
 
@@ -248,7 +257,9 @@ def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to try it out")
-    parser.add_argument("--output", type=Path, help="table of the rows; those that it has are not measured again")
+    parser.add_argument(
+        "--output", type=Path, help="table of the rows; cohorts in .points.tsv beside it are not trained again"
+    )
     parser.add_argument("--network", default="light", choices=("light", "strided"), help="the recipe's encoder")
     parser.add_argument("--epochs", type=int, default=100, help="of the recipe; 100 is the program's default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of cohorts, weights and views")
@@ -256,10 +267,10 @@ def main() -> None:
     side, people, epochs, lengths = (64, 48, 2, EPOCHS[:2]) if given.quick else (128, 120, given.epochs, EPOCHS)
     seeds = given.seeds[:1] if given.quick else given.seeds
     path = None if given.output is None else given.output.with_suffix(".points.tsv")
-    points = _Points(path, "gpu" if torch.cuda.is_available() else "cpu", given.network)
+    points = Points(path, "gpu" if torch.cuda.is_available() else "cpu", given.network)
     for seed in seeds:
         measure(points, side, people, given.network, epochs, lengths, seed)
-    compare(Rows(given.output), points, seeds, epochs)
+    compare(Rows(given.output), points, seeds, epochs, lengths[-1])
 
 
 if __name__ == "__main__":

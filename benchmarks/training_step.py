@@ -33,7 +33,7 @@ AHEAD = 8
 def measure(rows: Rows, quick: bool) -> None:
     side, repetitions, rounds = (32, 2, 1) if quick else (128, 10, 3)
     for suffix, augmentation in SETTINGS.items():
-        if not rows.has(f"step_ratio_to_recipe{suffix}", f"step_ratio_to_bare{suffix}"):
+        if not rows.has(f"step_ratio_to_recipe{suffix}", f"step_ratio_to_recipe_most{suffix}"):
             _beside_the_recipe(rows, suffix, augmentation, side, repetitions, rounds)
     for method in ("cvae", "sepclr-k-jem"):
         if not rows.has(f"step_{method}_64", f"step_{method}_64_views"):

@@ -68,8 +68,8 @@ def represent_scans(
 ) -> dict[str, np.ndarray]:
     """Representations of scans by a trained method, [N, d] a space, a few volumes in memory at a time.
 
-    In float32, however the method was trained: bfloat16 would be faster, but change representations by some hundredths
-    of their SD over people (`python -m benchmarks.embedding` measures both), where 0.001 is what may be lost.
+    In float32, however the method was trained: bfloat16 would be faster, but change those of an untrained network by
+    some hundredths of their SD over people (`python -m benchmarks.embedding` measures both), not by 0.001 at most.
 
     The method is left on the device that it computed on, a GPU where there is one.
     """

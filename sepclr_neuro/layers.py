@@ -10,11 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["GroupNorm", "cut_patches", "join_patches"]
+__all__ = ["GroupNorm", "as_computed", "cut_patches", "join_patches"]
 
 # Numbers that are as wide as a row of voxels in a patch, by bytes.
 _AS_WIDE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
 _PARTS = 64
+
+
+def as_computed(x: Tensor) -> Tensor:
+    """In the precision that autocast, where it is on, computes in: half as much to copy afterwards."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class GroupNorm(nn.GroupNorm):

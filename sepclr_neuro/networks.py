@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.layers import GroupNorm, cut_patches, join_patches
+from sepclr_neuro.layers import GroupNorm, as_computed, cut_patches, join_patches
 
 __all__ = [
     "Decoder",
@@ -46,10 +45,7 @@ class PatchStem(nn.Linear):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        device = x.device.type
-        if torch.is_autocast_enabled(device):
-            x = x.to(torch.get_autocast_dtype(device))  # before it is copied, not after
-        return super().forward(cut_patches(x, self.side)).movedim(-1, 1)
+        return super().forward(cut_patches(as_computed(x), self.side)).movedim(-1, 1)
 
 
 class LightEncoder(nn.Module):

@@ -36,7 +36,7 @@ def layers_by_depth(method: nn.Module, scores: Scores, volume: Tensor) -> list[s
 
     Args:
         method: the network that the scores come from.
-        scores: of volumes.
+        scores: K scores of volumes; see :data:`sepclr_neuro.attribution.Scores`.
         volume: [1, 1, X, Y, Z].
     """
     called: list[str] = []

@@ -12,6 +12,7 @@ import torch
 from benchmarks import gradient_caching, recipe
 from benchmarks.rows import Rows
 from benchmarks.steps import Step
+from benchmarks.time_to_separation import Points, compare
 from sepclr_neuro.layers import GroupNorm
 from sepclr_neuro.networks import PatchStem
 from sepclr_neuro.storage import read_tsv
@@ -48,6 +49,42 @@ def test_a_row_that_has_no_value_any_more_leaves_the_table(tmp_path: Path) -> No
         rows.add(name, value, "s")
     assert not rows.has("sometimes")
     assert read_tsv(tmp_path / "speed.tsv", text=("name", "unit")).to_numpy().tolist() == [["always", 3.0, "s"]]
+
+
+def test_times_to_a_separation_are_means_over_cohorts_of_one_kind(tmp_path: Path) -> None:
+    path = tmp_path / "speed.points.tsv"
+    others = Points(path, "gpu", "light")
+    others.add("recipe", 4, 0, [(2, 1.0, 0.9), (4, 2.0, 0.9)])
+    points = Points(path, "cpu", "light")
+    points.add("recipe", 2, 0, [(2, 900.0, 0.9)])
+    for seed, better in ((0, 0.0), (1, 0.1)):
+        points.add("recipe", 4, seed, [(2, 100.0, 0.5 + better), (4, 200.0, 0.6 + better)])
+        points.add("ours", 8, seed, [(2, 5.0, 0.7 - better), (4, 6.0, 0.55), (6, 8.0, 0.7), (8, 9.0, 0.6 + better)])
+    kept = Points(path, "cpu", "light")
+    assert not kept.of("recipe", 4, [0, 1]).empty
+    assert kept.of("recipe", 4, [2]).empty
+    rows = Rows(tmp_path / "speed.tsv")
+    compare(rows, kept, [0, 1], epochs=4, longest=8)
+
+    def found() -> dict[str, float]:
+        table = read_tsv(tmp_path / "speed.tsv", text=("name", "unit"))
+        return dict(zip(table["name"], table["value"], strict=True))
+
+    assert found() == {
+        "recipe_accuracy": 65.0,
+        "recipe_epochs": 4.0,
+        "recipe_time_to_separation": 200.0,
+        "time_to_separation": 8.0,  # after two epochs it was luck
+        "time_to_separation_accuracy": 70.0,
+        "time_to_separation_epochs": 6.0,
+        "time_to_separation_same_choice": 25.0,
+        "time_to_separation_ratio": 25.0,
+    }
+    kept.add("recipe", 4, 2, [(4, 200.0, 0.8)])
+    kept.add("ours", 8, 2, [(6, 8.0, 0.7), (8, 9.0, 0.9)])
+    compare(rows, kept, [2], epochs=4, longest=8)
+    assert "time_to_separation" not in found()
+    assert found()["time_to_separation_accuracy"] == 90.0
 
 
 def test_a_benchmark_runs_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

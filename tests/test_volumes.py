@@ -193,17 +193,17 @@ def test_32_bit_floats_are_read_in_either_byte_order_and_scaled(tmp_path: Path) 
     shape = (32, 32, 32)  # a plane is 4096 bytes: copied plane by plane
     values = np.random.default_rng(0).uniform(-5e-4, 1, shape).astype(np.float32)
     affine = grid_affine(shape, 6.0)
-    for order, slope in itertools.product("<>", [1.0, 0.5]):
+    for order, (slope, intercept) in itertools.product("<>", [(1.0, 0.0), (0.5, 0.0), (1.0, 0.25)]):
         header = nibabel.Nifti1Header(endianness=order)
         header.set_data_dtype(f"{order}f4")
-        image = nibabel.Nifti1Image(values / np.float32(slope), affine, header)
-        image.header.set_slope_inter(slope, 0)
+        image = nibabel.Nifti1Image((values - np.float32(intercept)) / np.float32(slope), affine, header)
+        image.header.set_slope_inter(slope, intercept)
         image.header.set_sform(affine, code="mni")
         nibabel.save(image, tmp_path / "a.nii.gz")
         stored = nibabel.load(tmp_path / "a.nii.gz")
-        assert (stored.header.endianness, stored.dataobj.slope) == (order, slope)
+        assert (stored.header.endianness, stored.dataobj.slope, stored.dataobj.inter) == (order, slope, intercept)
         loaded, loaded_affine = load_volume(tmp_path / "a.nii.gz", SMALL)
-        np.testing.assert_array_equal(loaded, np.maximum(values, 0))
+        np.testing.assert_allclose(loaded, np.maximum(values, 0), rtol=0, atol=1e-7)
         np.testing.assert_allclose(loaded_affine, affine)
 
 
@@ -299,6 +299,7 @@ HEADER_FAULTS = {
     "unknown sform code": (_put(254, "h", 6), "sform_code 6 not valid"),
     "voxels far away": (_put(108, "f", 1.5e12), "voxels begin at byte 15000000"),
     "voxels at infinity": (_put(108, "f", float("inf")), "header is not valid"),
+    "an infinite intercept": (_put(112, "2f", 1.0, float("inf")), "header is not valid"),
     "shifted voxels": (_put(108, "f", 352.5), "vox offset .* not divisible by 16"),
     "negative voxel size": (_put(80, "f", -6.0), "pixdim.* should be positive"),
     "no codes": (lambda path: _with_header(path, _no_codes), "neither sform nor qform is set"),
@@ -502,6 +503,16 @@ def test_without_its_state_file_the_array_is_built_anew(tmp_path: Path, read_fil
     np.save(results.volumes, np.zeros((4, 32, 32, 32), dtype=np.float16))
     read_files.clear()
     assert VolumeCache(run(tmp_path, cohort)).array.max() > 0.5
+    assert len(read_files) == 4
+
+
+def test_a_state_file_of_other_digests_is_none(tmp_path: Path, read_files: list[str]) -> None:
+    cohort = make_cohort(tmp_path)
+    state = run(tmp_path, cohort).volumes.with_name("rows.json")
+    entries = [{"read" if name == "digest" else name: value for name, value in row.items()} for row in read_json(state)]
+    write_json(state, entries)
+    read_files.clear()
+    run(tmp_path, cohort)
     assert len(read_files) == 4
 
 

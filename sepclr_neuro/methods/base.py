@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sepclr_neuro.layers import as_computed
 from sepclr_neuro.sampling import Members, seed_of
 
 __all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
@@ -52,6 +53,10 @@ class Batch:
     def positions(self) -> list[int]:
         """Where these people are in the whole batch."""
         return list(range(len(self.target))) if self.members is None else self.members.positions
+
+    def all_views(self) -> Tensor:
+        """The first view of each person, then the next, [2 B, C, *spatial], as networks compute."""
+        return torch.cat([as_computed(view) for view in self.views])
 
     def normal(self, width: int) -> Tensor:
         """Standard normal numbers, [B, width]: the same for a person at each call, whoever else is in memory."""

@@ -48,7 +48,7 @@ class SimCLR(GradientMethod):
         return {"single": self.encoder(volumes)}
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(torch.cat(part.views)))
+        return by_person(self.represent(part.all_views()))
 
     @outside_autocast
     def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ class Supervised(GradientMethod):
         return {"single": self.encoder(volumes)}
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(torch.cat(part.views)))
+        return by_person(self.represent(part.all_views()))
 
     @outside_autocast
     def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

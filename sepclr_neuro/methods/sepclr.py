@@ -113,7 +113,7 @@ class SepCLR(GradientMethod):
         return torch.cat([owned, projected], dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(torch.cat(part.views)))
+        return by_person(self.represent(part.all_views()))
 
     def heads(self, codes: dict[str, Tensor], batch: Batch) -> Heads:
         both = by_view(codes)
