@@ -27,7 +27,7 @@ METHODS = ("sepclr-k-jem", "sepclr-no-k-jem", "sepclr-mmd", "sepclr-k-mi")
 def measure(rows: Rows, quick: bool) -> None:
     few = 1 if quick else 2
     points: dict[str, list[tuple[int, dict[str, int]]]] = {
-        "participants": [(n * few, {"people": n * few}) for n in (24, 48, 96)],
+        "participants": [(n * few, {"people": n * few}) for n in (24, 96, 192)],
         "folds": [(n, {"people": 24 * few, "folds": n}) for n in (2, 4, 6)],
         "methods": [(n, {"people": 24 * few, "methods": n}) for n in (1, 2, 4)],
     }
