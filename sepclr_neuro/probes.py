@@ -361,8 +361,8 @@ class Fit:
 def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:
     """Fits probes side by side, a process a given thread; the answers are in the order of the probes."""
     workers = min(given_threads() or len(os.sched_getaffinity(0)), len(fits) // 8 + 1)
-    # A probe's matrices are so small that BLAS threads would wait for each other most of the time: by an order of
-    # magnitude slower where OMP_NUM_THREADS, which Snakemake sets, is above 1.
+    # A probe's matrices are so small that BLAS threads, of which Snakemake's OMP_NUM_THREADS would have some a process,
+    # wait for each other.
     with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
         return Parallel(n_jobs=workers)(delayed(fit.answer)(person) for fit in fits)
 
