@@ -87,11 +87,8 @@ def measure(
     seed: int,
 ) -> None:
     """Trains both on one cohort, unless that was done: the recipe for some epochs, ours for each of these lengths."""
-    missing = {
-        trained: length
-        for trained, length in (("recipe", epochs), ("ours", lengths[-1]))
-        if points.of(trained, length, [seed]).empty
-    }
+    asked = (("recipe", epochs), ("ours", lengths[-1]))
+    missing = [trained for trained, length in asked if points.of(trained, length, [seed]).empty]
     if not missing:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -122,9 +119,9 @@ def compare(rows: Rows, points: Points, seeds: Sequence[int], epochs: int, longe
     rows.add(f"{prefix}recipe_epochs{suffix}", epochs, "epochs")
     rows.add(f"{prefix}recipe_time_to_separation{suffix}", whole, "s")
     reached = _first_to_reach(ours, goal)
-    taken = ours.index[-1] if reached is None else reached
-    seconds = ours["seconds"][taken] if reached is not None else float("nan")
-    rows.add(f"{prefix}time_to_separation{suffix}", seconds, "s", "not reached" if reached is None else "")
+    taken = reached or ours.index[-1]
+    seconds = ours["seconds"][reached] if reached else float("nan")
+    rows.add(f"{prefix}time_to_separation{suffix}", seconds, "s", "" if reached else "not reached")
     rows.add(f"{prefix}time_to_separation_accuracy{suffix}", 100 * ours["accuracy"][taken], accuracy)
     rows.add(f"{prefix}time_to_separation_epochs{suffix}", taken, "epochs")
     chosen = _first_to_reach(theirs, goal) or epochs

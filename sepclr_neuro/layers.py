@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["GroupNorm", "as_computed", "cut_patches", "join_patches"]
+__all__ = ["GroupNorm", "cut_patches", "join_patches"]
 
 # Numbers that are as wide as a row of voxels in a patch, by bytes.
 _AS_WIDE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
 _PARTS = 64
 
-
-def as_computed(x: Tensor) -> Tensor:
-    """In the precision that autocast, where it is on, computes in: half as much to copy afterwards."""
-    device = x.device.type
-    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+_Reorder = Callable[[Tensor, int], Tensor]
 
 
 class GroupNorm(nn.GroupNorm):
@@ -96,36 +92,26 @@ def _over_space(lines: Tensor, exact: torch.dtype) -> Tensor:
 
 def cut_patches(x: Tensor, side: int) -> Tensor:
     """Cuts volumes or images into patches: [B, C, *spatial] -> [B, *(spatial / side), C * side^axes]."""
-    return _Cut.apply(x, side)
+    return _Reordering.apply(x, side, _cut, _join)
 
 
 def join_patches(patches: Tensor, side: int) -> Tensor:
     """The way back: [B, *grid, C * side^axes] -> [B, C, *(grid * side)]."""
-    return _Joined.apply(patches, side)
+    return _Reordering.apply(patches, side, _join, _cut)
 
 
-class _Cut(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
-        ctx.side = side
-        return _cut(x, side)
+class _Reordering(torch.autograd.Function):
+    """Moves numbers one way; their gradients come back the other way."""
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return _join(g, ctx.side), None
-
-
-class _Joined(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, patches: Tensor, side: int) -> Tensor:
-        ctx.side = side
-        return _join(patches, side)
+    def forward(ctx: Any, x: Tensor, side: int, there: _Reorder, back: _Reorder) -> Tensor:
+        ctx.side, ctx.back = side, back
+        return there(x, side)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return _cut(g, ctx.side), None
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.back(g, ctx.side), None, None, None
 
 
 def _cut(x: Tensor, side: int) -> Tensor:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
-from sepclr_neuro.layers import GroupNorm, as_computed, cut_patches, join_patches
+from sepclr_neuro.layers import GroupNorm, cut_patches, join_patches
 
 __all__ = [
     "Decoder",
@@ -20,6 +21,7 @@ __all__ = [
     "PatchStem",
     "Projector",
     "StridedEncoder",
+    "as_computed",
     "build_decoder",
     "build_encoder",
 ]
@@ -31,6 +33,12 @@ _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 STRIDED_CHANNELS = (32, 64, 128, 256, 512)
 _GROUPS = 8
+
+
+def as_computed(x: Tensor) -> Tensor:
+    """In the precision that autocast, where it is on, computes in: half as much to copy afterwards."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class PatchStem(nn.Linear):
