@@ -1,8 +1,1 @@
-"""What is measured by hand: speed and memory by `make bench` (docs/speed.md), and the figures of other pages of docs.
-
-Memory is kept as the command line keeps it.
-"""
-
-from sepclr_neuro import devices
-
-devices.keep_freed_memory()
+"""What is measured by hand: speed and memory (`make bench`, docs/speed.md), and the figures of other pages of docs."""

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.rows import Rows, best_of
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
+from sepclr_neuro import devices
 from sepclr_neuro.config import Augmentation, Network, Training
 from sepclr_neuro.fitting import Scans, fit
 from sepclr_neuro.registry import METHODS
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="the compiled step alone")
     parser.add_argument("--output", type=Path, help="table to keep the rows in")
     arguments = parser.parse_args()
+    devices.keep_freed_memory()
     if not torch.cuda.is_available():
         sys.exit("no GPU here: nothing was measured")
     side, repetitions = (64, 5) if arguments.quick else (128, 10)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sepclr_neuro import devices
 from sepclr_neuro.storage import read_tsv, write_tsv
 
 __all__ = ["Rows", "best_of", "best_of_each", "mean_of", "run"]
@@ -84,7 +85,7 @@ def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) 
 
 
 def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:
-    """The command line of a benchmark.
+    """The command line of a benchmark. Memory is kept as our own command line keeps it.
 
     Args:
         measure: is given the rows, and whether a small size will do, to try the benchmark out.
@@ -93,4 +94,5 @@ def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:
     parser.add_argument("--quick", action="store_true", help="a small size, to try it out")
     parser.add_argument("--output", type=Path, help="table of the rows; those that it has are not measured again")
     arguments = parser.parse_args()
+    devices.keep_freed_memory()
     measure(Rows(arguments.output), arguments.quick)

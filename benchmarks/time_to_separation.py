@@ -27,6 +27,7 @@ from monai.transforms import EnsureChannelFirstd, LoadImaged, Orientationd, Resi
 
 from benchmarks import recipe
 from benchmarks.rows import Rows
+from sepclr_neuro import devices
 from sepclr_neuro.cohort import load_cohort, write_cohort
 from sepclr_neuro.config import Augmentation, Config, Network, parse_config
 from sepclr_neuro.fitting import fit
@@ -99,7 +100,7 @@ def measure(
         fold = read_fold(results, 0)
         write_standardisation(config, results, 0)
         if "recipe" in missing:
-            points.add("recipe", epochs, seed, _recipe(config, fold, network, epochs))
+            points.add("recipe", epochs, seed, recipe.in_its_process(_recipe, config, fold, network, epochs))
         if "ours" in missing:
             points.add("ours", lengths[-1], seed, _ours(config, fold, lengths))
 
@@ -261,6 +262,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100, help="of the recipe; 100 is the program's default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of cohorts, weights and views")
     given = parser.parse_args()
+    devices.keep_freed_memory()
     side, people, epochs, lengths = (64, 48, 2, EPOCHS[:2]) if given.quick else (128, 120, given.epochs, EPOCHS)
     seeds = given.seeds[:1] if given.quick else given.seeds
     path = None if given.output is None else given.output.with_suffix(".points.tsv")

@@ -5,6 +5,9 @@ measured in turn: a machine that is shared with others changes its speed within 
 transform, and the default draws one for a quarter of the views: the rows `..._rotating_half` say what it is to draw one
 for half of them.
 
+The recipe runs as its user would start it, in a process of its own. Rows `..._keeping_memory` say what it is with the
+one setting of ours that it could take over as it is, that of the C library's memory.
+
 python -m benchmarks.training_step [--quick]
 """
 
@@ -13,15 +16,14 @@ from __future__ import annotations
 import itertools
 import resource
 import time
-from collections.abc import Iterator
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from benchmarks import recipe
 from benchmarks.rows import Rows, mean_of, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
+from sepclr_neuro import devices
 from sepclr_neuro.config import Augmentation
 
 BATCH_SIZE = 8
@@ -45,18 +47,27 @@ def measure(rows: Rows, quick: bool) -> None:
 def _beside_the_recipe(
     rows: Rows, suffix: str, augmentation: Augmentation, side: int, repetitions: int, rounds: int
 ) -> None:
-    step, theirs = Step(side=side, batch_size=BATCH_SIZE, augmentation=augmentation), _Recipe(side, augmentation)
-    found = pd.DataFrame([_ours(step, repetitions) | theirs.seconds(repetitions) for _ in range(rounds)])
+    step, theirs = Step(side=side, batch_size=BATCH_SIZE, augmentation=augmentation), (side, augmentation, repetitions)
+    found = pd.DataFrame(
+        [
+            _ours(step, repetitions)
+            | recipe.in_its_process(_recipe, *theirs)
+            | recipe.in_its_process(_recipe_keeping_memory, *theirs)
+            for _ in range(rounds)
+        ]
+    )
     found["step_ratio_to_bare"] = found["step"] / found["step_bare"]
-    found["step_ratio_to_recipe"] = found["recipe_step"] / found["step"]
+    for how in ("", "_keeping_memory"):
+        found[f"step_ratio_to_recipe{how}"] = found[f"recipe_step{how}"] / found["step"]
     units = {
         "step_page_faults": "a step",
         "step_ratio_to_bare": "times the bare step",
         "step_ratio_to_recipe": "times the recipe's volumes a second",
+        "step_ratio_to_recipe_keeping_memory": "times the recipe's volumes a second",
     }
     for name, values in found.items():
         rows.add(f"{name}{suffix}", values.median(), units.get(str(name), "s"))
-    for ratio in ("step_ratio_to_bare", "step_ratio_to_recipe"):
+    for ratio in ("step_ratio_to_bare", "step_ratio_to_recipe", "step_ratio_to_recipe_keeping_memory"):
         for extreme, value in (("least", found[ratio].min()), ("most", found[ratio].max())):
             rows.add(f"{ratio}_{extreme}{suffix}", value, f"of {rounds} rounds")
 
@@ -76,34 +87,34 @@ def _ours(step: Step, repetitions: int) -> dict[str, float]:
     return found
 
 
-class _Recipe:
-    """The recipe's network and loader, for the same scans again and again."""
+def _recipe(side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
+    """Seconds of a step of the recipe, whose workers run ahead as they do in an epoch; and of its network alone."""
+    step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
+    method = recipe.of_usual_layers(step.method)
+    optimizer = torch.optim.Adam(method.parameters())
+    views = step.views().views
+    ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": step.target}
+    network = mean_of(lambda: recipe.descend(method, optimizer, ready), 3)
+    scans = made_up_scans(BATCH_SIZE, side)
+    data = [{"volume": scan, "target": number % 2} for number, scan in enumerate(scans)]
+    before = [recipe.Standardised(made_up_standardisation(side))]
+    # Batches for the measured steps, and for those before and after.
+    whole = data * (repetitions + 2 * AHEAD)
+    batches = iter(recipe.loader(whole, before, augmentation, side, BATCH_SIZE))
 
-    def __init__(self, side: int, augmentation: Augmentation) -> None:
-        step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
-        self.method = recipe.of_usual_layers(step.method)
-        self.optimizer = torch.optim.Adam(self.method.parameters())
-        views = step.views().views
-        self.ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": step.target}
-        self.side, self.augmentation = side, augmentation
-
-    def seconds(self, repetitions: int) -> dict[str, float]:
-        """Of a step, the workers running ahead as they do in an epoch; and of its network alone."""
-        network = mean_of(lambda: recipe.descend(self.method, self.optimizer, self.ready), 3)
-        scans = made_up_scans(BATCH_SIZE, self.side)
-        data = [{"volume": scan, "target": number % 2} for number, scan in enumerate(scans)]
-        before = [recipe.Standardised(made_up_standardisation(self.side))]
-        whole = data * (repetitions + 2 * AHEAD)
-        # Its workers end with it, so that they take nothing from what is measured next.
-        batches = iter(recipe.loader(whole, before, self.augmentation, self.side, BATCH_SIZE))
-        self._descend(batches, AHEAD)
-        started = time.perf_counter()
-        self._descend(batches, repetitions)
-        return {"recipe_step": (time.perf_counter() - started) / repetitions, "recipe_step_network": network}
-
-    def _descend(self, batches: Iterator[dict[str, Tensor]], steps: int) -> None:
+    def descend(steps: int) -> None:
         for batch in itertools.islice(batches, steps):
-            recipe.descend(self.method, self.optimizer, batch)
+            recipe.descend(method, optimizer, batch)
+
+    descend(AHEAD)
+    started = time.perf_counter()
+    descend(repetitions)
+    return {"recipe_step": (time.perf_counter() - started) / repetitions, "recipe_step_network": network}
+
+
+def _recipe_keeping_memory(side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
+    devices.keep_freed_memory()
+    return {f"{name}_keeping_memory": seconds for name, seconds in _recipe(side, augmentation, repetitions).items()}
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def _refuse_unknown(option: str, name: str, known: Iterable[str], where: str) ->
 
 @contextmanager
 def _computing(gpus: int = 1) -> Iterator[None]:
-    """On so many GPUs, if this machine has any, the given threads, and memory that is kept. Import torch within."""
+    """On so many GPUs, if this machine has any, the given threads, and memory that is kept."""
     from sepclr_neuro import devices
 
     with devices.free_gpus(gpus) if gpus else nullcontext():
-        devices.keep_freed_memory()  # torch reads what this sets when it is imported
+        devices.keep_freed_memory()
         devices.use_given_threads()
         yield
 
@@ -78,9 +78,6 @@ def check(
     ] = False,
 ) -> None:
     """Look at a configuration and its data: errors, warnings, counts, what would run and cost. Status 2 on errors."""
-    from sepclr_neuro import devices
-
-    devices.keep_freed_memory()  # before torch comes with any of these
     from sepclr_neuro.check import check
     from sepclr_neuro.config import load_config
     from sepclr_neuro.storage import write_tsv

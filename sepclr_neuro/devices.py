@@ -24,7 +24,7 @@ from sepclr_neuro.errors import InputError
 __all__ = ["free_gpus", "given_threads", "keep_freed_memory", "peak_memory", "use_given_threads"]
 
 WAIT_SECONDS = 2.0
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
 def given_threads() -> int | None:
@@ -49,16 +49,15 @@ def use_given_threads() -> None:
 def keep_freed_memory() -> None:
     """Makes glibc keep what this process frees, for its next step; does nothing with another C library.
 
-    By default glibc hands freed tensors back to the system, which clears the same pages again for each step
-    (`man 3 mallopt`). Tensors above 32 MB still go back: kept too, they would leave gaps that no other tensor fits.
-    torch is told to ask for those in pages of 2 MB, of which there are 512 times fewer to clear; it listens only while
-    it is imported.
+    By default glibc hands large freed tensors back to the system, which clears the same pages again for each step
+    (`man 3 mallopt`). Kept, they leave gaps that not every other tensor fits: a process grows by 10 to 40 %. All
+    threads share one heap, so that what one of them freed is there for the others.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, -1)
+        library.mallopt(_M_ARENA_MAX, 1)
 
 
 def peak_memory() -> str:

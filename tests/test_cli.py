@@ -18,7 +18,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sepclr_neuro import __version__, cli, devices
+from sepclr_neuro import __version__, cli
 from sepclr_neuro.config import Config, json_schema
 from sepclr_neuro.layout import Results
 
@@ -230,24 +230,3 @@ def test_stages_that_train_nothing_do_not_wait_for_the_loop(stage: str) -> None:
     code = f"import sys, sepclr_neuro.{stage}; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "lightning" not in imported
-
-
-def test_memory_is_arranged_before_anything_imports_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch reads THP_MEM_ALLOC_ENABLE once, when it is imported."""
-    order: list[str] = []
-    monkeypatch.setattr(devices, "keep_freed_memory", lambda: order.append("memory"))
-    monkeypatch.setattr(devices, "use_given_threads", lambda: order.append("threads, by torch"))
-    with cli._computing(gpus=0):
-        assert order == ["memory", "threads, by torch"]
-
-
-def test_check_arranges_memory_before_anything_imports_torch(tmp_path: Path) -> None:
-    code = (
-        "import sys; from sepclr_neuro import cli, devices\n"
-        "devices.keep_freed_memory = lambda: print('torch' in sys.modules)\n"
-        "cli.app(['check', sys.argv[1], '--headers-only'])"
-    )
-    (tmp_path / "config.yaml").write_text("cohort: {source: simulated, simulation: {participants: 40}}")
-    command = [sys.executable, "-c", code, str(tmp_path / "config.yaml")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told.startswith("False\n")
