@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as functional
@@ -21,7 +22,7 @@ from sepclr_neuro.sampling import Members, seed_of
 __all__ = ["augment", "axis_matrix", "rotate"]
 
 _PLANES = 16
-_ROWS = 32
+_ROWS = 16
 
 
 def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members | None = None) -> Tensor:
@@ -66,25 +67,39 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
     lengths = volumes.shape[2:]
     scale, centre, sigma, on_device_sd = (_beside(volumes, drawn) for drawn in (scale, centre, sigma, noise_sd))
     matrices = _axis_matrices(lengths, scale, centre, sigma)
-    device_rng = torch.Generator(device)
     views = torch.empty_like(volumes)
     # One by one on a CPU, since a volume that stays in its cache from first to last step is done sooner.
     at_once = 1 if device.type == "cpu" else len(volumes)
     for start in range(0, len(volumes), at_once):
         part = slice(start, start + at_once)
-        source, view = volumes[part], views[part]
+        source = volumes[part]
         if turned[part].any():
             source = rotate(source, degrees[part], shift[part])
-        _along_axes([matrix[part] for matrix in matrices], source, out=view)
-        if (noise_sd[part] > 0).any():
-            # A stream a person: the same noise whoever else is in memory.
-            noise = torch.empty_like(view)
-            for one, position in zip(noise, members.positions[part], strict=True):
-                one.normal_(generator=device_rng.manual_seed(seed_of(seed, position)))
-            view.addcmul_(noise, on_device_sd[part].view(-1, *[1] * (axes + 1)))
+        _along_axes([matrix[part] for matrix in matrices], source, out=views[part])
+
+    noisy = noise_sd.nonzero()[:, 0].tolist()
+    for i, noise in zip(noisy, _noise(volumes, seed, [members.positions[i] for i in noisy]), strict=True):
+        views[i].addcmul_(noise, on_device_sd[i])
     for i in cutout.nonzero()[:, 0].tolist():
         views[i][:, *_box(corner[i], box[i], lengths)] = 0
     return views
+
+
+def _noise(volumes: Tensor, seed: int, positions: Sequence[int]) -> Iterator[Tensor]:
+    """Standard normal numbers for a volume of each of these people: a stream a person, whoever else is in memory."""
+
+    def draw(position: int) -> Tensor:
+        rng = torch.Generator(volumes.device).manual_seed(seed_of(seed, position))
+        return torch.empty_like(volumes[0]).normal_(generator=rng)
+
+    if volumes.is_cuda:
+        yield from map(draw, positions)
+        return
+    # On a CPU torch draws with one thread: as many people at once as there are threads.
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as drawing:
+        for start in range(0, len(positions), threads):
+            yield from drawing.map(draw, positions[start : start + threads])
 
 
 def _beside(volumes: Tensor, drawn: Tensor) -> Tensor:
