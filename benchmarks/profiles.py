@@ -17,17 +17,19 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.probes import DEMO, random_representations
 from benchmarks.steps import Step
+from sepclr_neuro import devices
 from sepclr_neuro.config import load_config
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import write_probes
 
-STEPS, MOST = 5, 12
+STEPS, WARM_UP, MOST = 5, 8, 12
 
 
 def _of_steps() -> None:
     """Prints the operations of steps at 128³, batch 8, by the time in them alone."""
     step = Step(side=128, batch_size=8)
-    step()
+    for _ in range(WARM_UP):
+        step()
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(STEPS):
             step()
@@ -57,6 +59,7 @@ def _of_probes() -> None:
 
 
 if __name__ == "__main__":
+    devices.keep_freed_memory()
     torch.set_num_threads(2)
     _of_steps()
     _of_probes()
