@@ -5,7 +5,6 @@ python -m benchmarks.cache [--quick]
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import sys
@@ -23,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.rows import Rows, best_of, run
+from benchmarks.rows import Rows, best_of, held_memory, in_new_process, run
 from benchmarks.steps import Step
 from sepclr_neuro import volumes
 from sepclr_neuro.cohort import load_cohort, write_cohort
@@ -49,7 +48,7 @@ def measure(rows: Rows, quick: bool) -> None:
             if not rows.has(f"cache_memory_{count}"):
                 results = _sparse(Path(folder) / f"sparse-{count}", side, count)
                 rows.add(
-                    f"cache_memory_{count}", _in_a_process(_read_many, results.root, 8), "MiB beyond the page cache"
+                    f"cache_memory_{count}", in_new_process(_read_many, results.root, 8), "MiB beyond the page cache"
                 )
 
 
@@ -137,26 +136,13 @@ def _reading(rows: Rows, results: Results, side: int) -> None:
 # --- in processes of their own -------------------------------------------------------------------------------------
 
 
-def _anonymous_mib() -> float:
-    """Memory of this process that is not the system's page cache."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
-
-
-def _in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
 def _read_many(folder: Path, batches: int) -> float:
     """MiB that opening a cache and reading some batches of it adds to a process."""
-    before = _anonymous_mib()
+    before = held_memory("RssAnon")
     cache, rng, most = VolumeCache(Results(folder)), np.random.default_rng(0), 0.0
     for _ in range(batches):
         read = cache.read(rng.choice(len(cache.scan_ids), BATCH_SIZE, replace=False).tolist(), np.float16)
-        most = max(most, _anonymous_mib() - before)
+        most = max(most, held_memory("RssAnon") - before)
         del read
     return most
 
@@ -172,7 +158,7 @@ def _beside_monai(rows: Rows, config: Config, folder: Path) -> None:
     }
     for name, function in kinds.items():
         _drop_page_cache([Path(path) for path in paths])
-        for part, value in _in_a_process(function).items():
+        for part, value in in_new_process(function).items():
             units = {"first_epoch": "s", "later_epoch": "s", "memory": "MiB beyond the page cache", "disk": "MiB"}
             rows.add(f"{name}_{part}", value, units[part])
 
@@ -186,7 +172,7 @@ def _epochs(read: Callable[[int], Any], count: int) -> float:
 
 def _epochs_of_ours(config: Config) -> dict[str, float]:
     """The first epoch builds the cache."""
-    results, before = Results(config.output), _anonymous_mib()
+    results, before = Results(config.output), held_memory("RssAnon")
     shutil.rmtree(results.volumes.parent)
     started = time.perf_counter()
     write_volumes(config, results)
@@ -194,7 +180,7 @@ def _epochs_of_ours(config: Config) -> dict[str, float]:
     count = len(cache.scan_ids)
     first = time.perf_counter() - started + _epochs(lambda row: cache.read([row], np.float16), count)
     later = _epochs(lambda row: cache.read([row], np.float16), count)
-    memory = _anonymous_mib() - before
+    memory = held_memory("RssAnon") - before
     return {
         "first_epoch": first,
         "later_epoch": later,
@@ -207,7 +193,7 @@ def _epochs_of_monai(kind: str, paths: list[str], shape: list[int], folder: Path
     from monai import data
     from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, ResizeWithPadOrCropd
 
-    before, started = _anonymous_mib(), time.perf_counter()
+    before, started = held_memory("RssAnon"), time.perf_counter()
     steps = [LoadImaged("volume"), EnsureChannelFirstd("volume"), Orientationd("volume", "RAS", labels=None)]
     whole = Compose([*steps, ResizeWithPadOrCropd("volume", shape)])
     people = [{"volume": path} for path in paths]
@@ -218,7 +204,7 @@ def _epochs_of_monai(kind: str, paths: list[str], shape: list[int], folder: Path
     first = time.perf_counter() - started + _epochs(lambda row: dataset[row]["volume"].shape, len(paths))
     later = _epochs(lambda row: dataset[row]["volume"].sum(), len(paths))
     disk = 0.0 if folder is None else sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-    return {"first_epoch": first, "later_epoch": later, "memory": _anonymous_mib() - before, "disk": disk}
+    return {"first_epoch": first, "later_epoch": later, "memory": held_memory("RssAnon") - before, "disk": disk}
 
 
 if __name__ == "__main__":

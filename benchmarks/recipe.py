@@ -6,10 +6,8 @@ probabilities as here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from monai.data import CacheDataset, DataLoader
@@ -35,28 +33,9 @@ from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.networks import PatchStem
 from sepclr_neuro.standardisation import Standardisation
 
-__all__ = ["Standardised", "descend", "in_its_process", "loader", "of_usual_layers", "random_transforms"]
+__all__ = ["Standardised", "descend", "loader", "of_usual_layers", "random_transforms"]
 
 KEY = "volume"
-_Result = TypeVar("_Result")
-
-
-def in_its_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """What a function returns in a new process, whose memory is handled as its user's would be: by default."""
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, function, *arguments))
-    process.start()
-    sender.close()  # here, so that a process that failed is not waited for
-    with receiver:
-        result: _Result = receiver.recv()
-    process.join()
-    return result
-
-
-def _send(sender: Connection, function: Callable[..., Any], *arguments: Any) -> None:
-    with sender:
-        sender.send(function(*arguments))
 
 
 class Standardised(MapTransform):

@@ -6,14 +6,19 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from sepclr_neuro import devices
 from sepclr_neuro.storage import read_tsv, write_tsv
 
-__all__ = ["Rows", "best_of", "best_of_each", "mean_of", "run"]
+__all__ = ["Rows", "best_of", "best_of_each", "held_memory", "in_new_process", "mean_of", "run"]
+
+_Result = TypeVar("_Result")
 
 
 class Rows:
@@ -82,6 +87,31 @@ def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) 
     for _ in range(repetitions):
         function()
     return (time.perf_counter() - started) / repetitions
+
+
+def held_memory(kind: str) -> float:
+    """MiB of this process, by a line of the system's account of it (`man 5 proc`): ``RssAnon`` is what it holds now
+    beyond the page cache, ``VmHWM`` the most that it ever held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{kind}:"))
+
+
+def in_new_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """What a function returns in a process that handles memory as the system does by default."""
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, function, *arguments))
+    process.start()
+    sender.close()  # here, so that a process that failed is not waited for
+    with receiver:
+        result: _Result = receiver.recv()
+    process.join()
+    return result
+
+
+def _send(sender: Connection, function: Callable[..., Any], *arguments: Any) -> None:
+    with sender:
+        sender.send(function(*arguments))
 
 
 def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:

@@ -26,7 +26,7 @@ import torch
 from monai.transforms import EnsureChannelFirstd, LoadImaged, Orientationd, ResizeWithPadOrCropd
 
 from benchmarks import recipe
-from benchmarks.rows import Rows
+from benchmarks.rows import Rows, in_new_process
 from sepclr_neuro import devices
 from sepclr_neuro.cohort import load_cohort, write_cohort
 from sepclr_neuro.config import Augmentation, Config, Network, parse_config
@@ -100,7 +100,7 @@ def measure(
         fold = read_fold(results, 0)
         write_standardisation(config, results, 0)
         if "recipe" in missing:
-            points.add("recipe", epochs, seed, recipe.in_its_process(_recipe, config, fold, network, epochs))
+            points.add("recipe", epochs, seed, in_new_process(_recipe, config, fold, network, epochs))
         if "ours" in missing:
             points.add("ours", lengths[-1], seed, _ours(config, fold, lengths))
 

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from benchmarks import recipe
-from benchmarks.rows import Rows, mean_of, run
+from benchmarks.rows import Rows, held_memory, in_new_process, mean_of, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro import devices
 from sepclr_neuro.config import Augmentation
@@ -43,6 +43,11 @@ def measure(rows: Rows, quick: bool) -> None:
             step = Step(method, side=32 if quick else 64, batch_size=16)
             rows.add(f"step_{method}_64", mean_of(step, repetitions), "s")
             rows.add(f"step_{method}_64_views", mean_of(step.views, repetitions), "s")
+        if not rows.has(f"memory_{method}_kept", f"memory_{method}_returned"):
+            for how, keeps in (("kept", True), ("returned", False)):
+                seconds, memory = in_new_process(_memory, method, side, repetitions, keeps)
+                rows.add(f"step_{method}_memory_{how}", seconds, "s")
+                rows.add(f"memory_{method}_{how}", memory, "GiB, the most that the process held")
 
 
 def _beside_the_recipe(
@@ -52,8 +57,8 @@ def _beside_the_recipe(
     found = pd.DataFrame(
         [
             _ours(step, repetitions)
-            | recipe.in_its_process(_recipe, *theirs)
-            | recipe.in_its_process(_recipe_keeping_memory, *theirs)
+            | in_new_process(_recipe, *theirs)
+            | in_new_process(_recipe_keeping_memory, *theirs)
             for _ in range(rounds)
         ]
     )
@@ -87,6 +92,15 @@ def _ours(step: Step, repetitions: int) -> dict[str, float]:
     found["step"] = mean_of(step, repetitions, warm_up=0)
     found["step_page_faults"] = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / repetitions
     return found
+
+
+def _memory(method: str, side: int, repetitions: int, keeps: bool) -> tuple[float, float]:
+    """Seconds of a step, and the most memory that its process held, GiB; with freed memory kept for the next step, or
+    returned to the system, as is the default."""
+    if keeps:
+        devices.keep_freed_memory()
+    seconds = mean_of(Step(method, side=side, batch_size=BATCH_SIZE), repetitions, warm_up=AHEAD)
+    return seconds, held_memory("VmHWM") / 1024
 
 
 def _recipe(side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
