@@ -5,8 +5,8 @@ measured in turn: a machine that is shared with others changes its speed within 
 transform, and the default draws one for a quarter of the views: the rows `..._rotating_half` say what it is to draw one
 for half of them.
 
-The recipe runs as its user would start it, in a process of its own. Rows `..._keeping_memory` say what it is with the
-one setting of ours that it could take over as it is, that of the C library's memory.
+The recipe runs as its user would start it, in a process of its own. Rows `..._keeping_memory` say what it is where that
+process keeps freed memory as ours does, a setting that has nothing to do with how a step is written.
 
 python -m benchmarks.training_step [--quick]
 """
@@ -36,7 +36,7 @@ AHEAD = 8
 def measure(rows: Rows, quick: bool) -> None:
     side, repetitions, rounds = (32, 2, 1) if quick else (128, 10, 3)
     for suffix, augmentation in SETTINGS.items():
-        if not rows.has(f"step_ratio_to_recipe{suffix}", f"step_ratio_to_recipe_most{suffix}"):
+        if not rows.has(f"step_ratio_to_recipe_most{suffix}", f"step_ratio_to_recipe_keeping_memory_most{suffix}"):
             _beside_the_recipe(rows, suffix, augmentation, side, repetitions, rounds)
     for method in ("cvae", "sepclr-k-jem"):
         if not rows.has(f"step_{method}_64", f"step_{method}_64_views"):
@@ -82,7 +82,7 @@ def _ours(step: Step, repetitions: int) -> dict[str, float]:
     """Seconds of a step and of its parts."""
     ready, plain = step.views(), step.scans.clone()
     found = {
-        "step_bare": mean_of(lambda: step.descend(ready), repetitions),
+        "step_bare": mean_of(lambda: step.descend(ready), repetitions, warm_up=AHEAD),
         "step_views": mean_of(step.views, repetitions),
         "step_standardisation": mean_of(lambda: step.make_views.plain(plain), repetitions),
     }

@@ -68,7 +68,7 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
     scale, centre, sigma, on_device_sd = (_beside(volumes, drawn) for drawn in (scale, centre, sigma, noise_sd))
     matrices = _axis_matrices(lengths, scale, centre, sigma)
     views = torch.empty_like(volumes)
-    # One by one on a CPU, since a volume that stays in its cache from first to last step is done sooner.
+    # One by one on a CPU, since a volume that stays in its cache from the first to the last product is done sooner.
     at_once = 1 if device.type == "cpu" else len(volumes)
     for start in range(0, len(volumes), at_once):
         part = slice(start, start + at_once)

@@ -25,6 +25,7 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
+from sepclr_neuro import devices
 from sepclr_neuro.errors import InputError
 
 __all__ = ["Group", "in_processes"]
@@ -132,6 +133,7 @@ def _other(pipe: Connection, job: bytes, group: Group, store: str, threads: int)
         try:
             work = pickle.loads(job)  # noqa: S301 (from the process that started this one)
             torch.set_num_threads(threads)
+            devices.keep_freed_memory()
             pipe.send(None)
             distributed.init_process_group(_backend(), init_method=store, rank=group.process, world_size=group.size)
             work(group)

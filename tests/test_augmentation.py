@@ -144,6 +144,18 @@ def test_noise_of_no_two_views_is_the_same() -> None:
     assert (correlation - torch.eye(6)).abs().max() < 0.1
 
 
+def test_noise_does_not_depend_on_how_many_threads_draw_it() -> None:
+    quiet, noise = torch.zeros(6, 1, 16, 16, 16), Augmentation(**(OFF | {"noise_probability": 1.0}))
+    before, views = torch.get_num_threads(), []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            views.append(augment(quiet, noise, seed=1))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(views[0], views[1], atol=0, rtol=0)
+
+
 def test_cutout_zeroes_one_box_of_the_right_size() -> None:
     ones = torch.ones(100, 1, 32, 32, 32)
     view = augment(ones, Augmentation(**(OFF | {"cutout_probability": 1.0, "cutout_share": (0.25, 0.5)})), seed=2)

@@ -18,7 +18,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sepclr_neuro import __version__, cli
+from sepclr_neuro import __version__, cli, devices
 from sepclr_neuro.config import Config, json_schema
 from sepclr_neuro.layout import Results
 
@@ -230,3 +230,11 @@ def test_stages_that_train_nothing_do_not_wait_for_the_loop(stage: str) -> None:
     code = f"import sys, sepclr_neuro.{stage}; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "lightning" not in imported
+
+
+def test_whatever_computes_keeps_memory_and_uses_the_given_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for what in ("keep_freed_memory", "use_given_threads"):
+        monkeypatch.setattr(devices, what, lambda what=what: done.append(what))
+    with cli._computing(gpus=0):
+        assert done == ["keep_freed_memory", "use_given_threads"]
