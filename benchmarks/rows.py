@@ -96,11 +96,12 @@ def held_memory(kind: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{kind}:"))
 
 
-def in_new_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """What a function returns in a process that handles memory as the system does by default."""
+def in_new_process(function: Callable[..., _Result], *arguments: Any, keep_memory: bool = False) -> _Result:
+    """What a function returns in a process that handles memory as the system does by default, or as our own command
+    line does."""
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, function, *arguments))
+    process = context.Process(target=_send, args=(sender, keep_memory, function, *arguments))
     process.start()
     sender.close()  # here, so that a process that failed is not waited for
     with receiver:
@@ -109,7 +110,9 @@ def in_new_process(function: Callable[..., _Result], *arguments: Any) -> _Result
     return result
 
 
-def _send(sender: Connection, function: Callable[..., Any], *arguments: Any) -> None:
+def _send(sender: Connection, keep_memory: bool, function: Callable[..., Any], *arguments: Any) -> None:
+    if keep_memory:
+        devices.keep_freed_memory()
     with sender:
         sender.send(function(*arguments))
 

@@ -23,7 +23,6 @@ import torch
 from benchmarks import recipe
 from benchmarks.rows import Rows, held_memory, in_new_process, mean_of, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
-from sepclr_neuro import devices
 from sepclr_neuro.config import Augmentation
 
 BATCH_SIZE = 8
@@ -45,7 +44,7 @@ def measure(rows: Rows, quick: bool) -> None:
             rows.add(f"step_{method}_64_views", mean_of(step.views, repetitions), "s")
         if not rows.has(f"memory_{method}_kept", f"memory_{method}_returned"):
             for how, keeps in (("kept", True), ("returned", False)):
-                seconds, memory = in_new_process(_memory, method, side, repetitions, keeps)
+                seconds, memory = in_new_process(_step_and_memory, method, side, repetitions, keep_memory=keeps)
                 rows.add(f"step_{method}_memory_{how}", seconds, "s")
                 rows.add(f"memory_{method}_{how}", memory, "GiB, the most that the process held")
 
@@ -57,8 +56,8 @@ def _beside_the_recipe(
     found = pd.DataFrame(
         [
             _ours(step, repetitions)
-            | in_new_process(_recipe, *theirs)
-            | in_new_process(_recipe_keeping_memory, *theirs)
+            | in_new_process(_recipe, "", *theirs)
+            | in_new_process(_recipe, "_keeping_memory", *theirs, keep_memory=True)
             for _ in range(rounds)
         ]
     )
@@ -94,16 +93,13 @@ def _ours(step: Step, repetitions: int) -> dict[str, float]:
     return found
 
 
-def _memory(method: str, side: int, repetitions: int, keeps: bool) -> tuple[float, float]:
-    """Seconds of a step, and the most memory that its process held, GiB; with freed memory kept for the next step, or
-    returned to the system, as is the default."""
-    if keeps:
-        devices.keep_freed_memory()
+def _step_and_memory(method: str, side: int, repetitions: int) -> tuple[float, float]:
+    """Seconds of a step, and the most memory that this process held, GiB."""
     seconds = mean_of(Step(method, side=side, batch_size=BATCH_SIZE), repetitions, warm_up=AHEAD)
     return seconds, held_memory("VmHWM") / 1024
 
 
-def _recipe(side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
+def _recipe(suffix: str, side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
     """Seconds of a step of the recipe, whose workers run ahead as they do in an epoch; and of its network alone."""
     step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
     method = recipe.of_usual_layers(step.method)
@@ -125,12 +121,8 @@ def _recipe(side: int, augmentation: Augmentation, repetitions: int) -> dict[str
     descend(AHEAD)
     started = time.perf_counter()
     descend(repetitions)
-    return {"recipe_step": (time.perf_counter() - started) / repetitions, "recipe_step_network": network}
-
-
-def _recipe_keeping_memory(side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
-    devices.keep_freed_memory()
-    return {f"{name}_keeping_memory": seconds for name, seconds in _recipe(side, augmentation, repetitions).items()}
+    whole_step = (time.perf_counter() - started) / repetitions
+    return {f"recipe_step{suffix}": whole_step, f"recipe_step_network{suffix}": network}
 
 
 if __name__ == "__main__":
