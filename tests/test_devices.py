@@ -137,6 +137,22 @@ def test_steps_take_no_new_memory_from_the_system() -> None:
     assert page_faults["keep"] < page_faults["return"] / 10
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc keeps its own rules")
+def test_a_thread_takes_what_another_one_freed() -> None:
+    code = (
+        "import resource, threading; from sepclr_neuro import devices\n"
+        "devices.keep_freed_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def take(): bytearray(24 * 2**20)\n"
+        "before = faults(); take(); first = faults() - before\n"
+        "thread = threading.Thread(target=take); before = faults(); thread.start(); thread.join()\n"
+        "print(first, faults() - before)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    first, in_a_thread = map(int, told.split())
+    assert in_a_thread < first / 10
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: pytest.fail("no C library is to be opened"))
