@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.rows import Rows, best_of, held_memory, in_new_process, run
+from benchmarks.measuring import best_of, held_memory, in_new_process
+from benchmarks.rows import Rows, run
 from benchmarks.steps import Step
 from sepclr_neuro import volumes
 from sepclr_neuro.cohort import load_cohort, write_cohort

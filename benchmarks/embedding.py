@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.rows import Rows, best_of_each, run
+from benchmarks.measuring import best_of_each
+from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_standardisation
 from sepclr_neuro.embedding import represent_scans
 from sepclr_neuro.layout import Results

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.rows import Rows, best_of
+from benchmarks.measuring import best_of
+from benchmarks.rows import Rows
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro import devices
 from sepclr_neuro.config import Augmentation, Network, Training

@@ -10,7 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.rows import Rows, best_of_each, run
+from benchmarks.measuring import best_of_each
+from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro.attribution import smoothgrad
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
-from collections.abc import Callable, Mapping
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pandas as pd
 
 from sepclr_neuro import devices
 from sepclr_neuro.storage import read_tsv, write_tsv
 
-__all__ = ["Rows", "best_of", "best_of_each", "held_memory", "in_new_process", "mean_of", "run"]
-
-_Result = TypeVar("_Result")
+__all__ = ["Rows", "run"]
 
 
 class Rows:
@@ -51,70 +45,6 @@ class Rows:
             row = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit}])
             table = pd.concat([table, row], ignore_index=True)
         write_tsv(self.path, table)
-
-
-def best_of(
-    function: Callable[[], object], repetitions: int, warm_up: int = 1, wait: Callable[[], object] | None = None
-) -> float:
-    """Seconds of the fastest of some calls: what else a machine does makes a call slower, never faster.
-
-    Args:
-        warm_up: calls before, which do not count.
-        wait: for a device to finish.
-    """
-    seconds = []
-    for call in range(-warm_up, repetitions):
-        started = time.perf_counter()
-        function()
-        if wait is not None:
-            wait()
-        if call >= 0:
-            seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
-def best_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """The same of several functions, called by turns: what else a machine does meets all alike, for their ratios."""
-    turns = [{name: best_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(1 + repetitions)]
-    return {name: min(turn[name] for turn in turns[1:]) for name in functions}
-
-
-def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
-    """Seconds of a call, the mean of calls one after the other, as a loop makes them."""
-    for _ in range(warm_up):
-        function()
-    started = time.perf_counter()
-    for _ in range(repetitions):
-        function()
-    return (time.perf_counter() - started) / repetitions
-
-
-def held_memory(kind: str) -> float:
-    """MiB of this process, by a line of the system's account of it (`man 5 proc`): ``RssAnon`` is what it holds now
-    beyond the page cache, ``VmHWM`` the most that it ever held."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{kind}:"))
-
-
-def in_new_process(function: Callable[..., _Result], *arguments: Any, keep_memory: bool = False) -> _Result:
-    """What a function returns in a process that handles memory as the system does by default, or as our own command
-    line does."""
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, keep_memory, function, *arguments))
-    process.start()
-    sender.close()  # here, so that a process that failed is not waited for
-    with receiver:
-        result: _Result = receiver.recv()
-    process.join()
-    return result
-
-
-def _send(sender: Connection, keep_memory: bool, function: Callable[..., Any], *arguments: Any) -> None:
-    if keep_memory:
-        devices.keep_freed_memory()
-    with sender:
-        sender.send(function(*arguments))
 
 
 def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:

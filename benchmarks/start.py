@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.rows import Rows, best_of, run
+from benchmarks.measuring import best_of
+from benchmarks.rows import Rows, run
 
 STAGES = {"probe": "probes", "embed": "embedding", "saliency": "saliency", "train": "training", "report": "report"}
 

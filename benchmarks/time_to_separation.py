@@ -26,7 +26,8 @@ import torch
 from monai.transforms import EnsureChannelFirstd, LoadImaged, Orientationd, ResizeWithPadOrCropd
 
 from benchmarks import recipe
-from benchmarks.rows import Rows, in_new_process
+from benchmarks.measuring import in_new_process
+from benchmarks.rows import Rows
 from sepclr_neuro import devices
 from sepclr_neuro.cohort import load_cohort, write_cohort
 from sepclr_neuro.config import Augmentation, Config, Network, parse_config

@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 
 from benchmarks import recipe
-from benchmarks.rows import Rows, held_memory, in_new_process, mean_of, run
+from benchmarks.measuring import held_memory, in_new_process, mean_of
+from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro.config import Augmentation
 
