@@ -160,8 +160,8 @@ def _as_convolution(stem: PatchStem) -> nn.Conv3d:
 def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> Tensor:
     """A step in float32, one forward pass a view; its loss."""
     views = (convert_to_tensor(batch[name], track_meta=False) for name in ("first", "second"))
-    given = Batch(tuple(views), batch["target"].bool())
-    codes = [method.represent(view) for view in given.views]
+    given = Batch(torch.empty(0), batch["target"].bool())
+    codes = [method.represent(view) for view in views]
     rows = {space: torch.stack([of_view[space] for of_view in codes], dim=1) for space in codes[0]}
     loss = method.losses(method.heads(rows, given), given)["loss"]
     optimizer.zero_grad()

@@ -3,15 +3,16 @@
 The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
 `RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`, and the tests compare each with MONAI's result for the same
 parameters. One after the other they would cost more than the network; but crop, resize, shift, flip and blur act on
-each axis alone, so for a volume all of them are one matrix an axis, and only a rotation needs a resampling of the grid.
+each axis alone, so for a volume all of them are one matrix an axis. Only a rotation needs a resampling of the grid; it
+crops, shifts and flips as well then.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -22,10 +23,13 @@ from sepclr_neuro.sampling import Members, seed_of
 __all__ = ["augment", "axis_matrix", "rotate"]
 
 _PLANES = 16
-_ROWS = 16
+# Of rows of a matrix at a time: the fewer, the fewer zeros are multiplied, but the smaller the products.
+_BYTES = 64
 
 
-def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members | None = None) -> Tensor:
+def augment(
+    volumes: Tensor, settings: Augmentation, seed: int, members: Members | None = None, out: Tensor | None = None
+) -> Tensor:
     """One random view of each volume; the same seed gives the same views, whoever of a batch is in memory.
 
     Args:
@@ -33,14 +37,14 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
         settings: the section `augmentation` of the configuration.
         seed: draws all random parameters (on the CPU, alike on every device) and the noise (on the device).
         members: whose volumes of a batch these are; None for a whole batch.
+        out: contiguous, of the same shape, to be filled; None for a new tensor.
 
     Returns:
-        A new tensor of the same shape.
+        ``out``, in the precision of ``volumes``.
     """
     rng = torch.Generator().manual_seed(seed)
     members = members or Members.all_of(len(volumes), seed)
     batch, axes = members.batch_size, volumes.ndim - 2
-    device = volumes.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return members.pick(low + (high - low) * torch.rand(batch, *shape, generator=rng))
@@ -54,8 +58,7 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
     shift = affine[:, None] * uniform(-settings.translation_share, settings.translation_share, axes)
     degrees = affine[:, None] * uniform(-settings.rotation_degrees, settings.rotation_degrees, 3)
     turned = affine & (degrees != 0).any(dim=1)
-    # A rotation shifts as well, by the same interpolation: a second one would blur more than MONAI's affine does.
-    centre += torch.where(turned[:, None], 0, shift)
+    centre += shift
     scale = crop[:, None].repeat(1, axes)
     scale[:, 0] *= torch.where(happens(settings.flip_probability), -1.0, 1.0)
     sigma = torch.where(happens(settings.blur_probability)[:, None], uniform(*settings.blur_sigma_voxels, axes), 0.0)
@@ -65,46 +68,52 @@ def augment(volumes: Tensor, settings: Augmentation, seed: int, members: Members
     corner = (1 - box) * uniform(0, 1, axes)
 
     lengths = volumes.shape[2:]
-    scale, centre, sigma, on_device_sd = (_beside(volumes, drawn) for drawn in (scale, centre, sigma, noise_sd))
-    matrices = _axis_matrices(lengths, scale, centre, sigma)
-    views = torch.empty_like(volumes)
-    # One by one on a CPU, since a volume that stays in its cache from the first to the last product is done sooner.
-    at_once = 1 if device.type == "cpu" else len(volumes)
-    for start in range(0, len(volumes), at_once):
-        part = slice(start, start + at_once)
-        source = volumes[part]
-        if turned[part].any():
-            source = rotate(source, degrees[part], shift[part])
-        _along_axes([matrix[part] for matrix in matrices], source, out=views[part])
+    # What a rotation moves is cropped, shifted and mirrored by the same interpolation: a second one would blur it.
+    with_rotation, along_axes = (
+        [torch.where(which[:, None], drawn, rest) for drawn, rest in ((scale, 1.0), (centre, 0.0))]
+        for which in (turned, ~turned)
+    )
+    matrices = _axis_matrices(lengths, *(_beside(volumes, drawn) for drawn in (*along_axes, sigma)))
+    views = torch.empty_like(volumes) if out is None else out
+    if volumes.is_cuda:
+        source = rotate(volumes, degrees, *with_rotation) if turned.any() else volumes
+        _along_axes(matrices, source, out=views)
+    else:
+        # One by one, since a volume that stays in the processor's cache to the last product is done sooner.
+        for i in range(len(volumes)):
+            source = volumes[i]
+            if turned[i]:
+                source = rotate(source[None], *(drawn[i, None] for drawn in (degrees, *with_rotation)))[0]
+            if turned[i] and not sigma[i].any():
+                views[i] = source
+            else:
+                _along_axes([matrix[i] for matrix in matrices], source, out=views[i])
 
-    noisy = noise_sd.nonzero()[:, 0].tolist()
-    for i, noise in zip(noisy, _noise(volumes, seed, [members.positions[i] for i in noisy]), strict=True):
-        views[i].addcmul_(noise, on_device_sd[i])
+    for i in noise_sd.nonzero()[:, 0].tolist():
+        _add_noise(views[i], float(noise_sd[i]), seed_of(seed, members.positions[i]))
     for i in cutout.nonzero()[:, 0].tolist():
         views[i][:, *_box(corner[i], box[i], lengths)] = 0
     return views
 
 
-def _noise(volumes: Tensor, seed: int, positions: Sequence[int]) -> Iterator[Tensor]:
-    """Standard normal numbers for a volume of each of these people: a stream a person, whoever else is in memory."""
+def _add_noise(view: Tensor, sd: float, seed: int) -> None:
+    """Adds normal numbers.
 
-    def draw(position: int) -> Tensor:
-        rng = torch.Generator(volumes.device).manual_seed(seed_of(seed, position))
-        return torch.empty_like(volumes[0]).normal_(generator=rng)
-
-    if volumes.is_cuda:
-        yield from map(draw, positions)
-        return
-    # On a CPU torch draws with one thread: as many people at once as there are threads.
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as drawing:
-        for start in range(0, len(positions), threads):
-            yield from drawing.map(draw, positions[start : start + threads])
+    torch draws them on a CPU with one thread, which takes longer than all else. There, each is one of 65,536 equally
+    likely quantiles, up to 4.2 SDs, that 16 random bits choose: the inverse of the distribution function of as many
+    numbers from -1 to 1.
+    """
+    if view.is_cuda:
+        noise = torch.randn(view.shape, device=view.device, generator=torch.Generator(view.device).manual_seed(seed))
+    else:
+        bits = np.random.SFC64(seed).random_raw(-(-view.numel() // 4)).view(np.int16)
+        uniform = torch.from_numpy(bits)[: view.numel()].view_as(view).float().add_(0.5).div_(1 << 15)
+        noise, sd = uniform.erfinv_(), sd * math.sqrt(2)
+    view.add_(noise.to(view.dtype), alpha=sd)
 
 
 def _beside(volumes: Tensor, drawn: Tensor) -> Tensor:
     """What was drawn on the CPU, on the device of the volumes, which nothing waits for."""
-    drawn = drawn.to(volumes.dtype)
     return drawn.pin_memory().to(volumes.device, non_blocking=True) if volumes.is_cuda else drawn
 
 
@@ -146,41 +155,43 @@ def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tens
 
 
 def _along_axes(matrices: Sequence[Tensor], volumes: Tensor, out: Tensor) -> None:
-    """Each matrix @ the lines along its spatial axis; [B, n, n] an axis and [B, C, *spatial] -> ``out``, likewise."""
+    """Each matrix @ the lines along its spatial axis; [..., n, n] an axis, [..., C, *spatial] -> ``out``, likewise."""
+    axes = len(matrices)
     # Each product takes the first axis and puts it back last, so that after all of them the order is the old one.
-    volumes = volumes.movedim(1, -1)
+    volumes = volumes.movedim(-1 - axes, -1)
     for matrix in matrices:
-        lines = volumes.flatten(2)
-        last = matrix is matrices[-1]
-        shape = len(volumes), lines.shape[2], matrix.shape[1]
-        made = out.view(shape) if last else volumes.new_empty(shape)
+        lines = volumes.flatten(-axes)
+        shape = *lines.shape[:-2], lines.shape[-1], matrix.shape[-2]
+        made = out.view(shape) if matrix is matrices[-1] else volumes.new_empty(shape)
+        matrix = matrix.to(volumes.dtype)
         for rows, columns in _blocks(matrix):
-            torch.matmul(lines[:, columns].mT, matrix[:, rows, columns].mT, out=made[..., rows])
-        volumes = made.unflatten(1, volumes.shape[2:])
+            torch.matmul(lines[..., columns, :].mT, matrix[..., rows, columns].mT, out=made[..., rows])
+        volumes = made.unflatten(-2, volumes.shape[-axes:])
 
 
 def _blocks(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Rows of a banded matrix [B, n, n], some at a time, with the columns in which these are not all 0.
+    """Rows of a banded matrix [n, n], some at a time, with the columns in which these are not all 0.
 
     On a GPU all in one, since it would be waited for, and multiplies by zeros faster.
     """
     if matrix.is_cuda:
         yield slice(None), slice(None)
         return
-    not_zero = (matrix != 0).any(dim=0)
-    for start in range(0, len(not_zero), _ROWS):
-        rows = slice(start, start + _ROWS)
+    not_zero, at_once = matrix != 0, _BYTES // matrix.element_size()
+    for start in range(0, len(not_zero), at_once):
+        rows = slice(start, start + at_once)
         columns = not_zero[rows].any(dim=0).nonzero()[:, 0].tolist() or [0]
         yield rows, slice(columns[0], columns[-1] + 1)
 
 
-def rotate(volumes: Tensor, degrees: Tensor, shift: Tensor) -> Tensor:
-    """Rotates about the middle and shifts, linear interpolation, 0 outside.
+def rotate(volumes: Tensor, degrees: Tensor, scale: Tensor, centre: Tensor) -> Tensor:
+    """Rotates about the middle, crops, mirrors and shifts: one linear interpolation, 0 outside.
 
     Args:
         volumes: [B, C, *spatial], 2 or 3 spatial axes.
         degrees: about the first, second and third axis, [B, 3]; in 2D only the last is used.
-        shift: where the middle of the output comes from, as a share of each axis from its middle, [B, axes].
+        scale: share of each axis that fills the output, [B, axes]; negative mirrors.
+        centre: where the middle of the output comes from, as a share of each axis from its middle, [B, axes].
     """
     axes = volumes.ndim - 2
     angles = torch.deg2rad(degrees.double())
@@ -192,53 +203,59 @@ def rotate(volumes: Tensor, degrees: Tensor, shift: Tensor) -> Tensor:
         turn[:, first, first] = turn[:, second, second] = cos
         turn[:, first, second], turn[:, second, first] = -sin, sin
         rotation = turn @ rotation
+    rotation *= scale[:, None]
     if axes == 3 and not volumes.is_cuda:
-        each = zip(volumes, rotation.float(), shift, strict=True)
-        return torch.stack([_turn(volume, turn, by) for volume, turn, by in each])
+        each = zip(volumes, rotation.float(), centre, strict=True)
+        return torch.stack([_turn(volume, turn, middle) for volume, turn, middle in each])
     # affine_grid counts axes from the last and from -1 to 1: a rotation in voxels needs the sides' ratio.
     sides = torch.tensor(volumes.shape[2:], dtype=torch.float64)
     matrix = (rotation * sides[None, None, :] / sides[None, :, None]).flip(1, 2)
-    matrix = torch.cat([matrix, 2 * shift.double().flip(1)[..., None]], dim=2)
-    grid = functional.affine_grid(_beside(volumes, matrix), list(volumes.shape), align_corners=False)
-    return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    matrix = torch.cat([matrix, 2 * centre.double().flip(1)[..., None]], dim=2)
+    # In float32 also where volumes are in bfloat16, which has too few digits for positions.
+    grid = functional.affine_grid(_beside(volumes, matrix.float()), list(volumes.shape), align_corners=False)
+    return functional.grid_sample(volumes.float(), grid, align_corners=False).to(volumes.dtype)
 
 
-def _turn(volume: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:
+def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
     """What grid_sample makes of a volume [C, X, Y, Z], its planes laid one below the other as an image.
 
     torch samples images eight times as fast as volumes on a CPU. Trilinear interpolation is linear interpolation
     between two samples of the image, a plane apart. float32 leaves positions off by up to 1/1000 voxel at 128³.
     """
-    channels, (depth, height, width) = len(volume), volume.shape[1:]
+    depth, height, width = volume.shape[1:]
     # A row of zeros after each plane, and planes of zeros before and after all: what lies outside of each axis.
     pitch = height + 1
-    image = functional.pad(volume, (0, 0, 0, 1, 1, 2)).flatten(1, 2)
+    images = functional.pad(volume.float(), (0, 0, 0, 1, 1, 2))
     sizes = depth, height, width
     steps = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in sizes]
-    middles = [(size - 1) / 2 + float(by) * size for size, by in zip(sizes, shift, strict=True)]
-    # grid_sample counts from -1 to 1.
-    along_z, middle_z = rotation[2] * 2 / width, (2 * middles[2] + 1) / width - 1
+    middles = [(size - 1) / 2 + float(share) * size for size, share in zip(sizes, centre, strict=True)]
+
+    def origins(axis: int, planes: slice, unit: float = 1.0, zero: float = 0.0) -> list[Tensor]:
+        """Where voxels come from along an axis: of their rows [planes, height, 1], and what each of a row adds."""
+        x, y, z = (along * step * unit for along, step in zip(rotation[axis], steps, strict=True))
+        return [(x[planes, None] + y + (middles[axis] * unit + zero))[..., None], z]
+
     turned = torch.empty_like(volume)
     # Some planes of the result at a time, so that their positions stay in the processor's cache.
     for start in range(0, depth, _PLANES):
         planes = slice(start, start + _PLANES)
-        x, y, z = (
-            (along[0] * steps[0][planes, None] + along[1] * steps[1] + middle)[..., None] + along[2] * steps[2]
-            for along, middle in ((rotation[0], middles[0]), (rotation[1], middles[1]), (along_z, middle_z))
-        )
-        before = x.clamp_(-1, depth).floor()
+        x = torch.add(*origins(0, planes)).clamp_(-1, depth)
+        before = x.floor()
+        between = x.sub_(before)
         # The planes that these ones come from; the fewer, the more digits a position among them has.
         first, last = (int(plane) for plane in before.aminmax())
-        sources = [
-            image[:, (first + plane) * pitch : (last + plane + 1) * pitch].expand(len(before), channels, -1, width)
-            for plane in (1, 2)
-        ]
-        between = x.sub_(before)[:, None]
-        row = before.sub_(first).mul_(pitch).add_(y.clamp_(-1, height))
-        rows = sources[0].shape[2]
-        grid = torch.stack([z, row.mul_(2 / rows).add_(1 / rows - 1)], dim=-1)
-        above, below = (functional.grid_sample(source, grid, align_corners=False) for source in sources)
-        torch.lerp(above, below, between, out=turned[:, planes].movedim(1, 0))
+        rows = (last - first + 1) * pitch
+        # grid_sample counts from -1 to 1.
+        row, zero = 2 / rows, 1 / rows - 1
+        y = torch.add(*origins(1, planes, row)).clamp_(-row, height * row)
+        grid = torch.empty(*y.shape, 2)
+        torch.add(y.add_(zero - first * pitch * row), before, alpha=pitch * row, out=grid[..., 1])
+        torch.add(*origins(2, planes, 2 / width, 1 / width - 1), out=grid[..., 0])
+        for image, of_channel in zip(images, turned, strict=True):
+            # Both planes of each voxel, as channels that begin a plane apart.
+            both = image[first + 1 :].as_strided((len(grid), 2, rows, width), (0, pitch * width, width, 1))
+            above, below = functional.grid_sample(both, grid, align_corners=False).unbind(1)
+            of_channel[planes] = torch.lerp(above, below, between)
     return turned
 
 

@@ -77,8 +77,9 @@ class Views(Protocol):
         """Scans [B, C, *spatial], or these planes of their first spatial axis, as probes and closed forms see them."""
         ...
 
-    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> tuple[Tensor, ...]:
-        """Some views of the members' scans [B, C, *spatial]; the same seed gives the same, however many are made."""
+    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> Tensor:
+        """Some views of the members' scans [B, C, *spatial], [count, B, C, *spatial]; the same seed gives the same,
+        however many are made. Runs under autocast, whose precision they may have."""
         ...
 
 
@@ -273,7 +274,7 @@ class _Loop(lightning.LightningModule):
     def _heads(self, batch: dict[str, Any], codes: dict[str, Tensor]) -> tuple[Batch, Any]:
         """The batch as a whole, and what the losses read of it: the same in every process."""
         _seed(seed_of(batch["seed"], 3))
-        whole = Batch((), batch["target"], batch["attributes"], batch["patients"], batch["controls"])
+        whole = Batch(torch.empty(0), batch["target"], batch["attributes"], batch["patients"], batch["controls"])
         return whole, self.method.heads(codes, whole)
 
     def _pass_on(self, gradients: dict[str, Tensor], codes: dict[str, Tensor], positions: list[int]) -> None:
@@ -304,8 +305,7 @@ class _Loop(lightning.LightningModule):
 
     def _with_views(self, batch: dict[str, Any], positions: list[int], scans: Tensor) -> Batch:
         members = Members(positions, len(batch["target"]), batch["seed"])
-        with torch.autocast(self.device.type, enabled=False):
-            views = self.views(scans.to(self.device), members, self.method.views)
+        views = self.views(scans.to(self.device), members, self.method.views)
         attributes = {name: _rows(values, positions) for name, values in batch["attributes"].items()}
         target, groups = _rows(batch["target"], positions), {}
         if len(positions) == len(batch["target"]):

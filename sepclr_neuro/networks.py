@@ -21,9 +21,9 @@ __all__ = [
     "PatchStem",
     "Projector",
     "StridedEncoder",
-    "as_computed",
     "build_decoder",
     "build_encoder",
+    "precision_of",
 ]
 
 _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -35,10 +35,10 @@ STRIDED_CHANNELS = (32, 64, 128, 256, 512)
 _GROUPS = 8
 
 
-def as_computed(x: Tensor) -> Tensor:
-    """In the precision that autocast, where it is on, computes in: half as much to copy afterwards."""
+def precision_of(x: Tensor) -> torch.dtype:
+    """What networks compute of a tensor in: what autocast says, where it is on, otherwise the tensor's own."""
     device = x.device.type
-    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class PatchStem(nn.Linear):
@@ -53,7 +53,7 @@ class PatchStem(nn.Linear):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(cut_patches(as_computed(x), self.side)).movedim(-1, 1)
+        return super().forward(cut_patches(x.to(precision_of(x)), self.side)).movedim(-1, 1)
 
 
 class LightEncoder(nn.Module):

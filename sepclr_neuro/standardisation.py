@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,7 @@ __all__ = ["Standardisation", "learn_standardisation", "write_standardisation"]
 
 # Half a step of float16 at 1 to 2: a voxel that varies less is, in the cache, a constant with rounding noise.
 _LEAST_SD = 5e-4
+_PLANES = 4
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,21 @@ class Standardisation:
         """The same on another device."""
         return replace(self, mean=self.mean.to(device), sd=self.sd.to(device), mask=self.mask.to(device))
 
-    def apply(self, volumes: torch.Tensor, planes: slice = slice(None)) -> torch.Tensor:
+    def apply(
+        self, volumes: torch.Tensor, planes: slice = slice(None), dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
         """Standardises volumes [B, 1, X, Y, Z], or ``planes`` along their first axis, on this object's device; voxels
         outside the mask become 0."""
-        return (volumes - self.mean[planes]).div_(self.sd[planes]).mul_(self.mask[planes])
+        mean, mask = self.mean[planes], self.mask[planes]
+        sd = self.sd[planes].where(mask, math.inf)  # by which 0 is what remains outside the mask
+        if volumes.is_cuda:
+            return (volumes - mean).div_(sd).to(dtype)
+        # A few planes at a time, so that what is computed from them stays in the processor's cache.
+        standardised = torch.empty(volumes.shape, dtype=dtype)
+        for start in range(0, len(mean), _PLANES):
+            some = slice(start, start + _PLANES)
+            standardised[:, :, some] = (volumes[:, :, some] - mean[some]).div_(sd[some])
+        return standardised
 
 
 def learn_standardisation(

@@ -24,6 +24,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import build_method, write_model
+from sepclr_neuro.networks import precision_of
 from sepclr_neuro.provenance import file_name, made_by
 from sepclr_neuro.sampling import Members, seed_of
 from sepclr_neuro.splits import Fold, read_fold
@@ -47,10 +48,13 @@ class VolumeViews:
     def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return self.standardisation.apply(scans, planes)
 
-    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> tuple[Tensor, ...]:
-        volumes = self.plain(scans)
-        seeds = [seed_of(members.seed, view) for view in range(count)]
-        return tuple(augment(volumes, self.augmentation, seed, members) for seed in seeds)
+    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> Tensor:
+        volumes = self.standardisation.apply(scans, dtype=precision_of(self.standardisation.mean))
+        with torch.autocast(scans.device.type, enabled=False):
+            views = volumes.new_empty(count, *volumes.shape)
+            for view in range(count):
+                augment(volumes, self.augmentation, seed_of(members.seed, view), members, out=views[view])
+        return views
 
 
 def train_fold(config: Config, results: Results, method: str, fold: int) -> None:

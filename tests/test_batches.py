@@ -113,7 +113,7 @@ def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, mo
 
     def spy_codes(method: sepclr.SepCLR, part: Batch) -> dict[str, torch.Tensor]:
         seen.append(len(part.target))
-        assert all(len(view) == len(part.target) for view in part.views)
+        assert part.views.shape[1] == len(part.target)
         return codes(method, part)
 
     monkeypatch.setattr(volumes.VolumeCache, "read", spy_read)
@@ -153,7 +153,7 @@ def test_nothing_that_looks_at_the_batch_runs_on_a_part_of_it(name: Any, method:
     ran: list[nn.Module] = []
     for module in built.modules():
         module.register_forward_hook(lambda module, *call: ran.append(module))
-    built.codes(Batch((torch.randn(4, 3, 32, 32),) * 2, torch.tensor([False, True] * 2)))
+    built.codes(Batch(torch.randn(2, 4, 3, 32, 32), torch.tensor([False, True] * 2)))
     assert ran
     assert not [module for module in ran if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
@@ -190,8 +190,8 @@ def test_a_persons_views_do_not_depend_on_who_else_is_in_memory() -> None:
     for of_all, of_some in zip(views(images, Members.all_of(6, 3)), views(images[[1, 4]], some), strict=True):
         torch.testing.assert_close(of_some, of_all[[1, 4]])
     target = torch.tensor([False] * 3 + [True] * 3)
-    noise = Batch((), target, members=Members.all_of(6, 3)).normal(5)
-    assert torch.equal(Batch((), target[[1, 4]], members=some).normal(5), noise[[1, 4]])
+    noise = Batch(torch.empty(0), target, members=Members.all_of(6, 3)).normal(5)
+    assert torch.equal(Batch(torch.empty(0), target[[1, 4]], members=some).normal(5), noise[[1, 4]])
 
 
 def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
@@ -248,7 +248,8 @@ def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.Capture
         "independence": 1e-4,
         "validation_loss": 1e-3,
     }.items():
-        assert histories[1][term].tolist() == pytest.approx(histories[0][term].tolist(), rel=tolerance)
+        # The term of independence is 0 but for rounding in the second epoch.
+        assert histories[1][term].tolist() == pytest.approx(histories[0][term].tolist(), rel=tolerance, abs=1e-6)
     folder = two_results.checkpoints(method, 0)
     assert {path.name for path in folder.iterdir()} == {
         "epoch-00001.ckpt", "epoch-00002.ckpt", "best.ckpt", "history.tsv", "fingerprint.json"

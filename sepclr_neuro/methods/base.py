@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sepclr_neuro.networks import as_computed
 from sepclr_neuro.sampling import Members, seed_of
 
 __all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
@@ -21,8 +20,8 @@ class Batch:
     """Some training people: those whom a step learns from together, or those of them who are in memory at once.
 
     Attributes:
-        views: two augmented views of the same people, or as many as the method looks at, each [B, C, *spatial],
-            standardised; none of a batch whose codes are there already.
+        views: two augmented views of the same people, or as many as the method looks at, [views, B, C, *spatial],
+            standardised; nothing of a batch whose codes are there already.
         target: whether each is a patient, [B] bool.
         attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
             where a value is missing.
@@ -35,7 +34,7 @@ class Batch:
         ValueError: if a group is missing, over which every method of this project would take an empty mean.
     """
 
-    views: tuple[Tensor, ...]
+    views: Tensor
     target: Tensor
     attributes: dict[str, Tensor] = field(default_factory=dict)
     patients: Tensor = None  # type: ignore[assignment]
@@ -55,8 +54,8 @@ class Batch:
         return list(range(len(self.target))) if self.members is None else self.members.positions
 
     def all_views(self) -> Tensor:
-        """The first view of each person, then the next, [2 B, C, *spatial], as networks compute."""
-        return torch.cat([as_computed(view) for view in self.views])
+        """The first view of each person, then the next, [2 B, C, *spatial]."""
+        return self.views.flatten(0, 1)
 
     def normal(self, width: int) -> Tensor:
         """Standard normal numbers, [B, width]: the same for a person at each call, whoever else is in memory."""

@@ -27,7 +27,7 @@ def build(name: str, **settings: float) -> CVAE:
 
 def batch(target: np.ndarray = TARGET) -> Batch:
     x = torch.randn(len(target), *SHAPE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, x), torch.tensor(target))
+    return Batch(x.expand(2, *x.shape), torch.tensor(target))
 
 
 @pytest.mark.parametrize("name", NAMES)

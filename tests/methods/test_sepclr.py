@@ -34,7 +34,7 @@ class Heads(SepCLR):
 def losses_of(
     method: SepCLR, views: tuple[torch.Tensor, torch.Tensor], target: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    batch = Batch(views, target)
+    batch = Batch(torch.stack(views), target)
     return method.losses(method.encode(batch), batch)
 
 
@@ -122,7 +122,7 @@ def test_the_supervised_loss_is_the_papers(free: int) -> None:
     method = SupervisedHeads(free)
     views = np.random.default_rng(0).normal(size=(2, 6, 6 + free))
     batch = Batch(
-        (torch.tensor(views[0]), torch.tensor(views[1])),
+        torch.tensor(views),
         torch.tensor(TARGET),
         {"sans": torch.tensor(SANS), "side": torch.tensor(SIDE)},
     )
