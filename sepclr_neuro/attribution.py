@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from sepclr_neuro.noise import normal_numbers
+from sepclr_neuro.sampling import seed_of
+
 __all__ = ["Scores", "integrated_gradients", "occlusion", "smoothgrad"]
 
 Scores = Callable[[Tensor], list[Tensor]]
@@ -66,11 +69,10 @@ def smoothgrad(scores: Scores, volume: Tensor, mask: Tensor, *, samples: int, no
 
     Source: Smilkov et al., *SmoothGrad: removing noise by adding noise*, 2017 (arXiv 1706.03825).
     """
-    generator = torch.Generator().manual_seed(seed)
 
     def noisy(copies: range) -> Tensor:
         # One draw a copy, on the CPU: the same noise whatever the batch and the device.
-        noise = torch.cat([torch.randn(volume.shape, generator=generator) for _ in copies]).to(volume.device)
+        noise = torch.cat([normal_numbers(volume.shape, seed_of(seed, copy)) for copy in copies]).to(volume.device)
         return noise.mul_(noise_sd).add_(volume).mul_(mask)
 
     total = _summed_gradients(scores, map(noisy, _chunks(samples, volume)))

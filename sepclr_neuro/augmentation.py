@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from sepclr_neuro.config import Augmentation
+from sepclr_neuro.noise import normal_numbers
 from sepclr_neuro.sampling import Members, seed_of
 
 __all__ = ["augment", "axis_matrix", "rotate"]
@@ -90,26 +90,19 @@ def augment(
                 _along_axes([matrix[i] for matrix in matrices], source, out=views[i])
 
     for i in noise_sd.nonzero()[:, 0].tolist():
-        _add_noise(views[i], float(noise_sd[i]), seed_of(seed, members.positions[i]))
+        # A stream a person, whoever else is in memory.
+        views[i].add_(_noise(views[i], seed_of(seed, members.positions[i])), alpha=float(noise_sd[i]))
     for i in cutout.nonzero()[:, 0].tolist():
         views[i][:, *_box(corner[i], box[i], lengths)] = 0
     return views
 
 
-def _add_noise(view: Tensor, sd: float, seed: int) -> None:
-    """Adds normal numbers.
-
-    torch draws them on a CPU with one thread, which takes longer than all else. There, each is one of 65,536 equally
-    likely quantiles, up to 4.2 SDs, that 16 random bits choose: the inverse of the distribution function of as many
-    numbers from -1 to 1.
-    """
+def _noise(view: Tensor, seed: int) -> Tensor:
+    """Standard normal numbers for a view, drawn where it is."""
     if view.is_cuda:
-        noise = torch.randn(view.shape, device=view.device, generator=torch.Generator(view.device).manual_seed(seed))
-    else:
-        bits = np.random.SFC64(seed).random_raw(-(-view.numel() // 4)).view(np.int16)
-        uniform = torch.from_numpy(bits)[: view.numel()].view_as(view).float().add_(0.5).div_(1 << 15)
-        noise, sd = uniform.erfinv_(), sd * math.sqrt(2)
-    view.add_(noise.to(view.dtype), alpha=sd)
+        rng = torch.Generator(view.device).manual_seed(seed)
+        return torch.randn(view.shape, generator=rng, device=view.device).to(view.dtype)
+    return normal_numbers(view.shape, seed).to(view.dtype)
 
 
 def _beside(volumes: Tensor, drawn: Tensor) -> Tensor:

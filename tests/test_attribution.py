@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from sepclr_neuro import attribution
 from sepclr_neuro.attribution import Scores, integrated_gradients, occlusion, smoothgrad
+from sepclr_neuro.noise import normal_numbers
+from sepclr_neuro.sampling import seed_of
 
 DIMENSIONS = 3
 
@@ -59,8 +61,7 @@ def one(scores: Scores, k: int) -> Callable[[Tensor], Tensor]:
 def test_smoothgrad_equals_captum_under_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, volume, mask, _ = curved_case()
     ours = smoothgrad(scores, volume, mask, samples=5, noise_sd=0.7, seed=11)
-    generator = torch.Generator().manual_seed(11)
-    noise = torch.cat([torch.randn(volume.shape, generator=generator) for _ in range(5)])
+    noise = torch.cat([normal_numbers(volume.shape, seed_of(11, copy)) for copy in range(5)])
     monkeypatch.setattr(
         NoiseTunnel, "_add_noise_to_input", staticmethod(lambda volume, sd, samples: volume + sd * noise[:samples])
     )
