@@ -68,22 +68,19 @@ class Step:
         self._seed += 1
         scans = self.scans.clone() if self.device.type == "cpu" else self.scans.to(self.device, non_blocking=True)
         members = Members.all_of(len(scans), self._seed)
-        with self._autocast():
-            views = self.make_views(scans, members, self.method.views)
+        dtype = torch.bfloat16 if self.bfloat16 else torch.float32
+        views = self.make_views(scans, members, self.method.views, dtype)
         return Batch(views, self.target, {}, *self.members)
 
     def descend(self, batch: Batch) -> Any:
         """Forward, backward and Adam's step; what the networks made of the batch."""
-        with self._autocast():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             encoded = self.method.encode(batch)
         loss = self.method.losses(encoded, batch)["loss"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return encoded
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def __call__(self) -> None:
         self.descend(self.views())

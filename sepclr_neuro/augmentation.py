@@ -23,7 +23,7 @@ from sepclr_neuro.sampling import Members, seed_of
 __all__ = ["augment", "axis_matrix", "rotate"]
 
 _PLANES = 16
-# Of rows of a matrix at a time: the fewer, the fewer zeros are multiplied, but the smaller the products.
+# Bytes of a matrix's column in a product: the fewer rows it has, the fewer zeros are multiplied; the more, the faster.
 _BYTES = 64
 
 

@@ -77,9 +77,9 @@ class Views(Protocol):
         """Scans [B, C, *spatial], or these planes of their first spatial axis, as probes and closed forms see them."""
         ...
 
-    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> Tensor:
-        """Some views of the members' scans [B, C, *spatial], [count, B, C, *spatial]; the same seed gives the same,
-        however many are made. Runs under autocast, whose precision they may have."""
+    def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Some views of the members' scans [B, C, *spatial], [count, B, C, *spatial], in a precision; the same seed
+        gives the same, however many are made."""
         ...
 
 
@@ -305,7 +305,11 @@ class _Loop(lightning.LightningModule):
 
     def _with_views(self, batch: dict[str, Any], positions: list[int], scans: Tensor) -> Batch:
         members = Members(positions, len(batch["target"]), batch["seed"])
-        views = self.views(scans.to(self.device), members, self.method.views)
+        device = self.device.type
+        # In the precision that networks compute in; what is computed on the way needs its own in places.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        with torch.autocast(device, enabled=False):
+            views = self.views(scans.to(self.device), members, self.method.views, dtype)
         attributes = {name: _rows(values, positions) for name, values in batch["attributes"].items()}
         target, groups = _rows(batch["target"], positions), {}
         if len(positions) == len(batch["target"]):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
@@ -23,7 +22,6 @@ __all__ = [
     "StridedEncoder",
     "build_decoder",
     "build_encoder",
-    "precision_of",
 ]
 
 _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -33,12 +31,6 @@ _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 STRIDED_CHANNELS = (32, 64, 128, 256, 512)
 _GROUPS = 8
-
-
-def precision_of(x: Tensor) -> torch.dtype:
-    """What networks compute of a tensor in: what autocast says, where it is on, otherwise the tensor's own."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class PatchStem(nn.Linear):
@@ -53,7 +45,7 @@ class PatchStem(nn.Linear):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(cut_patches(x.to(precision_of(x)), self.side)).movedim(-1, 1)
+        return super().forward(cut_patches(x, self.side)).movedim(-1, 1)
 
 
 class LightEncoder(nn.Module):

@@ -24,7 +24,6 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import build_method, write_model
-from sepclr_neuro.networks import precision_of
 from sepclr_neuro.provenance import file_name, made_by
 from sepclr_neuro.sampling import Members, seed_of
 from sepclr_neuro.splits import Fold, read_fold
@@ -48,12 +47,11 @@ class VolumeViews:
     def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return self.standardisation.apply(scans, planes)
 
-    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> Tensor:
-        volumes = self.standardisation.apply(scans, dtype=precision_of(self.standardisation.mean))
-        with torch.autocast(scans.device.type, enabled=False):
-            views = volumes.new_empty(count, *volumes.shape)
-            for view in range(count):
-                augment(volumes, self.augmentation, seed_of(members.seed, view), members, out=views[view])
+    def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+        volumes = self.standardisation.apply(scans, dtype=dtype)
+        views = volumes.new_empty(count, *volumes.shape)
+        for view, out in enumerate(views):
+            augment(volumes, self.augmentation, seed_of(members.seed, view), members, out=out)
         return views
 
 

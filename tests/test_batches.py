@@ -124,6 +124,22 @@ def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, mo
     assert max(read) == max(seen) == 2
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_views_are_in_the_networks_precision(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And made without autocast, under which positions of voxels would be in bfloat16 too."""
+    seen: list[torch.dtype] = []
+
+    def spy(given: torch.Tensor, *arguments: Any, **more: Any) -> torch.Tensor:
+        assert not torch.is_autocast_enabled("cpu")
+        seen.append(given.dtype)
+        return augment(given, *arguments, **more)
+
+    monkeypatch.setattr("sepclr_neuro.training.augment", spy)
+    config, results = small_run(tmp_path, training=ONE_STEP | {"precision": precision})
+    train_fold(config, results, "sepclr-k-jem", 0)
+    assert seen == [getattr(torch, precision)] * 2
+
+
 def test_what_networks_draw_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropout: the second time, the codes of a part are the first time's to the bit."""
     made: dict[tuple[int, ...], list[torch.Tensor]] = {}

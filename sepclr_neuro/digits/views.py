@@ -34,11 +34,12 @@ class RandomViews:
     def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return scans
 
-    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> Tensor:
+    def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
         # Both are drawn in any case, so that the first does not depend on how many are asked for.
         of_both = [*members.positions, *(members.batch_size + position for position in members.positions)]
         twice = Members(of_both, 2 * members.batch_size, members.seed)
-        return image_views(scans.repeat(2, 1, 1, 1), self.settings, members.seed, twice).unflatten(0, (2, -1))[:count]
+        both = image_views(scans.repeat(2, 1, 1, 1), self.settings, members.seed, twice)
+        return both.to(dtype).unflatten(0, (2, -1))[:count]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class AsTheyAre:
     def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return scans
 
-    def __call__(self, scans: Tensor, members: Members, count: int = 2) -> Tensor:
-        return scans.expand(count, *scans.shape)
+    def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+        return scans.to(dtype).expand(count, *scans.shape)
 
 
 def image_views(images: Tensor, settings: ImageViews, seed: int, members: Members | None = None) -> Tensor:
