@@ -13,9 +13,7 @@ python -m benchmarks.training_step [--quick]
 
 from __future__ import annotations
 
-import itertools
 import resource
-import time
 
 import pandas as pd
 import torch
@@ -105,24 +103,17 @@ def _recipe(suffix: str, side: int, augmentation: Augmentation, repetitions: int
     step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
     method = recipe.of_usual_layers(step.method)
     optimizer = torch.optim.Adam(method.parameters())
-    views = step.views().views
-    ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": step.target}
-    network = mean_of(lambda: recipe.descend(method, optimizer, ready), 3)
     scans = made_up_scans(BATCH_SIZE, side)
     data = [{"volume": scan, "target": number % 2} for number, scan in enumerate(scans)]
     before = [recipe.Standardised(made_up_standardisation(side))]
     # Batches for the measured steps, and for those before and after.
     whole = data * (repetitions + 2 * AHEAD)
+    # Before any step: a worker that is forked from a process with torch's threads may abort when it ends.
     batches = iter(recipe.loader(whole, before, augmentation, side, BATCH_SIZE))
-
-    def descend(steps: int) -> None:
-        for batch in itertools.islice(batches, steps):
-            recipe.descend(method, optimizer, batch)
-
-    descend(AHEAD)
-    started = time.perf_counter()
-    descend(repetitions)
-    whole_step = (time.perf_counter() - started) / repetitions
+    whole_step = mean_of(lambda: recipe.descend(method, optimizer, next(batches)), repetitions, warm_up=AHEAD)
+    views = step.views().views
+    ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": step.target}
+    network = mean_of(lambda: recipe.descend(method, optimizer, ready), 3)
     return {f"recipe_step{suffix}": whole_step, f"recipe_step_network{suffix}": network}
 
 

@@ -73,6 +73,7 @@ def augment(
         [torch.where(which[:, None], drawn, rest) for drawn, rest in ((scale, 1.0), (centre, 0.0))]
         for which in (turned, ~turned)
     )
+    still = ((along_axes[0] == 1) & (along_axes[1] == 0) & (sigma == 0)).all(dim=1)
     matrices = _axis_matrices(lengths, *(_beside(volumes, drawn) for drawn in (*along_axes, sigma)))
     views = torch.empty_like(volumes) if out is None else out
     if volumes.is_cuda:
@@ -84,7 +85,7 @@ def augment(
             source = volumes[i]
             if turned[i]:
                 source = rotate(source[None], *(drawn[i, None] for drawn in (degrees, *with_rotation)))[0]
-            if turned[i] and not sigma[i].any():
+            if still[i]:
                 views[i] = source
             else:
                 _along_axes([matrix[i] for matrix in matrices], source, out=views[i])
