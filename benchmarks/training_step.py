@@ -23,6 +23,7 @@ from benchmarks.measuring import held_memory, in_new_process, mean_of
 from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro.config import Augmentation
+from sepclr_neuro.methods.base import GradientMethod
 
 BATCH_SIZE = 8
 SETTINGS = {"": Augmentation(), "_rotating_half": Augmentation(affine_probability=0.5)}
@@ -103,18 +104,23 @@ def _recipe(suffix: str, side: int, augmentation: Augmentation, repetitions: int
     step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
     method = recipe.of_usual_layers(step.method)
     optimizer = torch.optim.Adam(method.parameters())
-    scans = made_up_scans(BATCH_SIZE, side)
-    data = [{"volume": scan, "target": number % 2} for number, scan in enumerate(scans)]
-    before = [recipe.Standardised(made_up_standardisation(side))]
-    # Batches for the measured steps, and for those before and after.
-    whole = data * (repetitions + 2 * AHEAD)
-    # Before any step: a worker that is forked from a process with torch's threads may abort when it ends.
-    batches = iter(recipe.loader(whole, before, augmentation, side, BATCH_SIZE))
-    whole_step = mean_of(lambda: recipe.descend(method, optimizer, next(batches)), repetitions, warm_up=AHEAD)
+    # First: a worker that is forked from a process whose torch has threads may abort when it ends.
+    whole_step = _with_loader(method, optimizer, side, augmentation, repetitions)
     views = step.views().views
     ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": step.target}
     network = mean_of(lambda: recipe.descend(method, optimizer, ready), 3)
     return {f"recipe_step{suffix}": whole_step, f"recipe_step_network{suffix}": network}
+
+
+def _with_loader(
+    method: GradientMethod, optimizer: torch.optim.Optimizer, side: int, augmentation: Augmentation, repetitions: int
+) -> float:
+    """Seconds of a step, loading included; its workers end with it."""
+    data = [{"volume": scan, "target": number % 2} for number, scan in enumerate(made_up_scans(BATCH_SIZE, side))]
+    before = [recipe.Standardised(made_up_standardisation(side))]
+    # Batches for the measured steps, and for those before and after.
+    batches = iter(recipe.loader(data * (repetitions + 2 * AHEAD), before, augmentation, side, BATCH_SIZE))
+    return mean_of(lambda: recipe.descend(method, optimizer, next(batches)), repetitions, warm_up=AHEAD)
 
 
 if __name__ == "__main__":
