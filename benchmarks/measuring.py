@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from sepclr_neuro import devices
 
-__all__ = ["best_of", "best_of_each", "held_memory", "in_new_process", "mean_of"]
+__all__ = ["best_of", "best_of_each", "held_memory", "in_new_process", "mean_of", "mean_of_each"]
 
 _Result = TypeVar("_Result")
 
@@ -50,6 +50,12 @@ def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) 
     for _ in range(repetitions):
         function()
     return (time.perf_counter() - started) / repetitions
+
+
+def mean_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int) -> dict[str, float]:
+    """The same of several functions, called by turns: what else a machine does meets all alike, for their ratios."""
+    turns = [{name: mean_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(warm_up + repetitions)]
+    return {name: sum(turn[name] for turn in turns[warm_up:]) / repetitions for name in functions}
 
 
 def held_memory(kind: str) -> float:

@@ -14,12 +14,13 @@ python -m benchmarks.training_step [--quick]
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
 
 import pandas as pd
 import torch
 
 from benchmarks import recipe
-from benchmarks.measuring import held_memory, in_new_process, mean_of
+from benchmarks.measuring import held_memory, in_new_process, mean_of, mean_of_each
 from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
 from sepclr_neuro.config import Augmentation
@@ -79,16 +80,17 @@ def _beside_the_recipe(
 
 def _ours(step: Step, repetitions: int) -> dict[str, float]:
     """Seconds of a step and of its parts."""
-    ready, plain = step.views(), step.scans.clone()
-    found = {
-        "step_bare": mean_of(lambda: step.descend(ready), repetitions, warm_up=AHEAD),
-        "step_views": mean_of(step.views, repetitions),
-        "step_standardisation": mean_of(lambda: step.make_views.plain(plain), repetitions),
+    ready, standardisation = step.views(), step.make_views.standardisation
+    parts: dict[str, Callable[[], object]] = {
+        "step_bare": lambda: step.descend(ready),
+        "step_views": step.views,
+        "step_standardisation": lambda: standardisation.apply(step.scans, dtype=torch.bfloat16),
+        "step": step,
     }
-    for _ in range(AHEAD):
-        step()
+    found = mean_of_each(parts, repetitions, warm_up=AHEAD)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    found["step"] = mean_of(step, repetitions, warm_up=0)
+    for _ in range(repetitions):
+        step()
     found["step_page_faults"] = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / repetitions
     return found
 

@@ -219,7 +219,7 @@ def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
     depth, height, width = volume.shape[1:]
     # A row of zeros after each plane, and planes of zeros before and after all: what lies outside of each axis.
     pitch = height + 1
-    images = functional.pad(volume.float(), (0, 0, 0, 1, 1, 2))
+    images = functional.pad(volume.float().contiguous(), (0, 0, 0, 1, 1, 2))
     sizes = depth, height, width
     steps = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in sizes]
     middles = [(size - 1) / 2 + float(share) * size for size, share in zip(sizes, centre, strict=True)]
@@ -243,7 +243,7 @@ def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
         row, zero = 2 / rows, 1 / rows - 1
         y = torch.add(*origins(1, planes, row)).clamp_(-row, height * row)
         grid = torch.empty(*y.shape, 2)
-        torch.add(y.add_(zero - first * pitch * row), before, alpha=pitch * row, out=grid[..., 1])
+        torch.add(y.add_(zero), before.sub_(first), alpha=pitch * row, out=grid[..., 1])
         torch.add(*origins(2, planes, 2 / width, 1 / width - 1), out=grid[..., 0])
         for image, of_channel in zip(images, turned, strict=True):
             # Both planes of each voxel, as channels that begin a plane apart.

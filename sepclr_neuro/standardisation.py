@@ -84,13 +84,13 @@ class Standardisation:
         self, volumes: torch.Tensor, planes: slice = slice(None), dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
         """Standardises volumes [B, 1, X, Y, Z], or ``planes`` along their first axis, on this object's device; voxels
-        outside the mask become 0."""
+        outside the mask become 0. Computed in float32, then rounded to ``dtype``."""
         mean, mask = self.mean[planes], self.mask[planes]
         sd = self.sd[planes].where(mask, math.inf)  # by which 0 is what remains outside the mask
         if volumes.is_cuda:
             return (volumes - mean).div_(sd).to(dtype)
         # A few planes at a time, so that what is computed from them stays in the processor's cache.
-        standardised = torch.empty(volumes.shape, dtype=dtype)
+        standardised = volumes.new_empty(volumes.shape, dtype=dtype)
         for start in range(0, len(mean), _PLANES):
             some = slice(start, start + _PLANES)
             standardised[:, :, some] = (volumes[:, :, some] - mean[some]).div_(sd[some])

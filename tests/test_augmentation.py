@@ -83,26 +83,68 @@ def test_rotation_is_monais(volumes: torch.Tensor, degrees: tuple[float, float, 
     assert ours.sum().item() == pytest.approx(volumes.sum().item(), rel=0.02)
 
 
-@pytest.mark.parametrize("shape", [(20, 24, 28), (33, 17, 40)])
+def resampled(volume: torch.Tensor, degrees: torch.Tensor, scale: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+    """A rotation, crop and shift of one volume [C, *spatial] by one linear interpolation, in float64."""
+    shape = np.array(volume.shape[1:])
+    x, y, z = degrees.tolist()
+    # In 2D about the third axis, which the plane has not.
+    matrix = Rotation.from_euler("xyz", [x, -y, z] if len(shape) == 3 else [0, 0, z], degrees=True).as_matrix()
+    matrix = matrix[: len(shape), : len(shape)] * scale.numpy()
+    middle = (shape - 1) / 2
+    offset = middle + centre.numpy() * shape - matrix @ middle
+    # Padded by a plane of zeros, towards which what is half outside is interpolated.
+    padded = [np.pad(channel.double().numpy(), 1) for channel in volume]
+    found = [affine_transform(channel, matrix, offset + 1 - matrix.sum(axis=1), order=1) for channel in padded]
+    return torch.from_numpy(np.stack(found))[:, *[slice(1, -1)] * len(shape)].float()
+
+
+@pytest.mark.parametrize("shape", [(20, 24, 28), (33, 17, 40), (30, 41)])
 @pytest.mark.parametrize("degrees", [(3.0, -4.0, 5.0), (45.0, 30.0, -20.0), (0.0, 0.0, 0.0)])
 def test_rotation_crop_flip_and_shift_are_one_interpolation(shape: tuple[int, ...], degrees: tuple[float, ...]) -> None:
-    """On a CPU a volume is sampled as an image, which must not be seen, in channels and batches either."""
+    """On a CPU a volume is sampled as an image, which must not be seen, in channels and batches either. Images are
+    sampled as a GPU samples volumes."""
     volumes = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    axes = len(shape)
     turns, shifts = torch.tensor([degrees, degrees[::-1]]), torch.tensor([[0.05, -0.1, 0.02], [0.0, 0.3, -0.5]])
     scales = torch.tensor([[1.0, 1.0, 1.0], [-0.8, 0.9, 0.7]])
-    expected = volumes.clone()
-    for i, (turn, shift) in enumerate(zip(turns, shifts, strict=True)):
-        rotation = (
-            Rotation.from_euler("xyz", [turn[0], -turn[1], turn[2]], degrees=True).as_matrix() * scales[i].numpy()
-        )
-        middle = (np.array(shape) - 1) / 2
-        offset = middle + shift.numpy() * shape - rotation @ middle
-        for channel, volume in enumerate(volumes[i]):
-            # Padded by a plane of zeros, towards which what is half outside is interpolated.
-            padded = np.pad(volume.double().numpy(), 1)
-            sampled = affine_transform(padded, rotation, offset + 1 - rotation @ np.ones(3), order=1)
-            expected[i, channel] = torch.from_numpy(sampled)[1:-1, 1:-1, 1:-1]
-    torch.testing.assert_close(rotate(volumes, turns, scales, shifts), expected, atol=2e-3, rtol=0)
+    drawn = turns, scales[:, :axes], shifts[:, :axes]
+    expected = torch.stack([resampled(*of_one) for of_one in zip(volumes, *drawn, strict=True)])
+    torch.testing.assert_close(rotate(volumes, *drawn), expected, atol=2e-3, rtol=0)
+
+
+def test_positions_are_those_of_voxels_in_whole_volumes() -> None:
+    """A ramp shows where each voxel comes from; at 128³ a position in an image of all planes has few digits left."""
+    ramp = torch.arange(128.0).view(1, 1, 1, 128, 1).expand(1, 1, 128, 128, 128)
+    turned = rotate(ramp, torch.tensor([[0.0, 0.0, 2.0]]), torch.ones(1, 3), torch.zeros(1, 3))[
+        0, 0, 16:-16, 16:-16, 16:-16
+    ]
+    step = torch.arange(16.0, 112.0).double() - 63.5
+    angle = math.radians(2)
+    candidates = [63.5 + math.cos(angle) * step + sign * math.sin(angle) * step[:, None] for sign in (1, -1)]
+    errors = [(turned - where[..., None]).abs().max().item() for where in candidates]
+    assert min(errors) < 5e-4
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_turned_view_is_cropped_mirrored_and_shifted_once(
+    channels: int, volumes: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[torch.Tensor, ...]] = []
+
+    def spy(given: torch.Tensor, *drawn: torch.Tensor) -> torch.Tensor:
+        seen.append(drawn)
+        return rotate(given, *drawn)
+
+    monkeypatch.setattr("sepclr_neuro.augmentation.rotate", spy)
+    given = volumes.repeat(1, channels, 1, 1, 1)
+    settings = OFF | {"affine_probability": 1.0, "crop_probability": 1.0, "flip_probability": 1.0}
+    views = augment(given, Augmentation(**settings), seed=0)
+    degrees, scale, centre = (torch.cat(drawn) for drawn in zip(*seen, strict=True))
+    assert degrees.abs().min() > 0
+    assert scale[:, 0].max() < 0
+    assert scale.abs().max() < 1
+    expected = torch.stack([resampled(*of_one) for of_one in zip(given, degrees, scale, centre, strict=True)])
+    torch.testing.assert_close(views, expected, atol=2e-3, rtol=0)
 
 
 def test_rotation_by_90_degrees_is_exact_on_a_cube() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from sepclr_neuro import volumes
 from sepclr_neuro.augmentation import augment
 from sepclr_neuro.config import Augmentation, ImageViews, Network, parse_config
-from sepclr_neuro.digits.views import RandomViews
+from sepclr_neuro.digits.views import AsTheyAre, RandomViews
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods import sepclr
 from sepclr_neuro.methods.base import Batch, GradientMethod
@@ -128,16 +128,28 @@ def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, mo
 def test_views_are_in_the_networks_precision(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And made without autocast, under which positions of voxels would be in bfloat16 too."""
     seen: list[torch.dtype] = []
+    codes = sepclr.SepCLR.codes
 
-    def spy(given: torch.Tensor, *arguments: Any, **more: Any) -> torch.Tensor:
+    def spy_augment(*arguments: Any, **more: Any) -> torch.Tensor:
         assert not torch.is_autocast_enabled("cpu")
-        seen.append(given.dtype)
-        return augment(given, *arguments, **more)
+        return augment(*arguments, **more)
 
-    monkeypatch.setattr("sepclr_neuro.training.augment", spy)
+    def spy_codes(method: sepclr.SepCLR, part: Batch) -> dict[str, torch.Tensor]:
+        seen.append(part.views.dtype)
+        return codes(method, part)
+
+    monkeypatch.setattr("sepclr_neuro.training.augment", spy_augment)
+    monkeypatch.setattr(sepclr.SepCLR, "codes", spy_codes)
     config, results = small_run(tmp_path, training=ONE_STEP | {"precision": precision})
     train_fold(config, results, "sepclr-k-jem", 0)
-    assert seen == [getattr(torch, precision)] * 2
+    assert seen == [getattr(torch, precision)]
+
+
+@pytest.mark.parametrize("views", [RandomViews(ImageViews()), AsTheyAre()])
+def test_views_of_images_are_in_the_precision_that_is_asked_for(views: RandomViews | AsTheyAre) -> None:
+    made = views(torch.rand(4, 3, 32, 32), Members.all_of(4, 0), 2, torch.bfloat16)
+    assert made.dtype == torch.bfloat16
+    assert made.shape[:3] == (2, 4, 3)
 
 
 def test_what_networks_draw_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

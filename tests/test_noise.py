@@ -26,6 +26,17 @@ def test_neighbours_and_seeds_are_independent() -> None:
     assert (torch.corrcoef(rows) - torch.eye(len(rows))).abs().max() < 0.005
 
 
+def test_they_do_not_depend_on_how_many_threads_compute_them() -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(normal_numbers([COUNT], seed=1))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[0], found[1], atol=0, rtol=0)
+
+
 def test_the_seed_repeats_them_in_any_shape() -> None:
     torch.testing.assert_close(
         normal_numbers([5, 3, 7], seed=3).flatten(), normal_numbers([105], seed=3), atol=0, rtol=0

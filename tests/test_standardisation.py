@@ -85,6 +85,13 @@ def test_global_is_one_mean_and_one_sd_of_the_masked_voxels(tmp_path: Path) -> N
     np.testing.assert_allclose(learned.apply(volumes)[:, 0].numpy(), expected, atol=1e-5)
 
 
+def test_in_bfloat16_it_is_rounded_once(tmp_path: Path) -> None:
+    results, train = make_results(tmp_path)
+    learned, volumes = learn(results, "voxelwise"), torch.from_numpy(train.astype(np.float32)).unsqueeze(1)
+    rounded = learned.apply(volumes, dtype=torch.bfloat16)
+    torch.testing.assert_close(rounded, learned.apply(volumes).bfloat16(), atol=0, rtol=0)
+
+
 def test_none_only_masks(tmp_path: Path) -> None:
     results, train = make_results(tmp_path)
     volumes = torch.from_numpy(train.astype(np.float32)).unsqueeze(1)
