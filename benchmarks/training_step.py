@@ -106,7 +106,6 @@ def _recipe(suffix: str, side: int, augmentation: Augmentation, repetitions: int
     step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
     method = recipe.of_usual_layers(step.method)
     optimizer = torch.optim.Adam(method.parameters())
-    # First: a worker that is forked from a process whose torch has threads may abort when it ends.
     whole_step = _with_loader(method, optimizer, side, augmentation, repetitions)
     views = step.views().views
     ready = {"first": views[0].contiguous(), "second": views[1].contiguous(), "target": step.target}
