@@ -42,7 +42,8 @@ def measure(rows: Rows, quick: bool) -> None:
         def forward(bfloat16: bool) -> Tensor:
             device = next(method.parameters()).device  # that on which embedding left it
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                parts = (method.represent(some.to(device)) for some in volumes.split(AT_ONCE))
+                given = volumes.to(torch.bfloat16 if bfloat16 else torch.float32)
+                parts = (method.represent(some.to(device)) for some in given.split(AT_ONCE))
                 found = [torch.cat(list(part.values()), dim=1) for part in parts]
             return torch.cat(found).float().cpu()
 

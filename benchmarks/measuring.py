@@ -38,8 +38,7 @@ def best_of(
 
 def best_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
     """The same of several functions, called by turns: what else a machine does meets all alike, for their ratios."""
-    turns = [{name: best_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(1 + repetitions)]
-    return {name: min(turn[name] for turn in turns[1:]) for name in functions}
+    return {name: min(seconds) for name, seconds in _by_turns(functions, repetitions, warm_up=1).items()}
 
 
 def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
@@ -53,9 +52,14 @@ def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) 
 
 
 def mean_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int) -> dict[str, float]:
-    """The same of several functions, called by turns: what else a machine does meets all alike, for their ratios."""
-    turns = [{name: mean_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(warm_up + repetitions)]
-    return {name: sum(turn[name] for turn in turns[warm_up:]) / repetitions for name in functions}
+    """The same of several functions, called by turns."""
+    return {name: sum(seconds) / repetitions for name, seconds in _by_turns(functions, repetitions, warm_up).items()}
+
+
+def _by_turns(functions: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int) -> dict[str, list[float]]:
+    """Seconds of each call but those before."""
+    turns = [{name: best_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(warm_up + repetitions)]
+    return {name: [turn[name] for turn in turns[warm_up:]] for name in functions}
 
 
 def held_memory(kind: str) -> float:

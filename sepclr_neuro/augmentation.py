@@ -24,7 +24,7 @@ __all__ = ["augment", "axis_matrix", "rotate"]
 
 _PLANES = 16
 # Bytes of a matrix's column in a product: the fewer rows it has, the fewer zeros are multiplied; the more, the faster.
-_BYTES = 64
+_COLUMN_BYTES = 64
 
 
 def augment(
@@ -73,13 +73,13 @@ def augment(
         [torch.where(which[:, None], drawn, rest) for drawn, rest in ((scale, 1.0), (centre, 0.0))]
         for which in (turned, ~turned)
     )
-    still = ((along_axes[0] == 1) & (along_axes[1] == 0) & (sigma == 0)).all(dim=1)
     matrices = _axis_matrices(lengths, *(_beside(volumes, drawn) for drawn in (*along_axes, sigma)))
     views = torch.empty_like(volumes) if out is None else out
     if volumes.is_cuda:
         source = rotate(volumes, degrees, *with_rotation) if turned.any() else volumes
         _along_axes(matrices, source, out=views)
     else:
+        still = ((along_axes[0] == 1) & (along_axes[1] == 0) & (sigma == 0)).all(dim=1)
         # One by one, since a volume that stays in the processor's cache to the last product is done sooner.
         for i in range(len(volumes)):
             source = volumes[i]
@@ -171,7 +171,7 @@ def _blocks(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
     if matrix.is_cuda:
         yield slice(None), slice(None)
         return
-    not_zero, at_once = matrix != 0, _BYTES // matrix.element_size()
+    not_zero, at_once = matrix != 0, _COLUMN_BYTES // matrix.element_size()
     for start in range(0, len(not_zero), at_once):
         rows = slice(start, start + at_once)
         columns = not_zero[rows].any(dim=0).nonzero()[:, 0].tolist() or [0]

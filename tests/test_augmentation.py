@@ -115,9 +115,9 @@ def test_rotation_crop_flip_and_shift_are_one_interpolation(shape: tuple[int, ..
 def test_positions_are_those_of_voxels_in_whole_volumes() -> None:
     """A ramp shows where each voxel comes from; at 128³ a position in an image of all planes has few digits left."""
     ramp = torch.arange(128.0).view(1, 1, 1, 128, 1).expand(1, 1, 128, 128, 128)
-    turned = rotate(ramp, torch.tensor([[0.0, 0.0, 2.0]]), torch.ones(1, 3), torch.zeros(1, 3))[
-        0, 0, 16:-16, 16:-16, 16:-16
-    ]
+    turned = rotate(ramp, torch.tensor([[0.0, 0.0, 2.0]]), torch.ones(1, 3), torch.zeros(1, 3))
+    inside = slice(16, -16)  # which comes from within the volume
+    turned = turned[0, 0, inside, inside, inside]
     step = torch.arange(16.0, 112.0).double() - 63.5
     angle = math.radians(2)
     candidates = [63.5 + math.cos(angle) * step + sign * math.sin(angle) * step[:, None] for sign in (1, -1)]
