@@ -8,22 +8,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import best_of
+from benchmarks.measuring import mean_of, mean_of_each
 from benchmarks.rows import Rows
-from benchmarks.steps import Step, made_up_scans, made_up_standardisation
+from benchmarks.steps import Step, loop
 from sepclr_neuro import devices
-from sepclr_neuro.config import Augmentation, Network, Training
-from sepclr_neuro.fitting import Scans, fit
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.training import VolumeViews
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 SECONDS_TO_COMPILE = 90
@@ -34,6 +30,16 @@ def _build(precision: str, **given: object) -> Step:
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
     torch.backends.cudnn.allow_tf32 = precision != "float32"
     return Step(bfloat16=precision == "bfloat16", device="cuda", **given)  # type: ignore[arg-type]
+
+
+def _waited_for(work: Callable[[], object]) -> Callable[[], object]:
+    """With the wait for what it started on the GPU."""
+
+    def done() -> None:
+        work()
+        torch.cuda.synchronize()
+
+    return done
 
 
 def _release() -> None:
@@ -47,18 +53,16 @@ def measure_steps(rows: Rows, side: int, network: str, precision: str, batch_siz
     _release()
     try:
         step = _build(precision, side=side, batch_size=batch_size, network=network)
-        whole = best_of(step, repetitions, 3, torch.cuda.synchronize)
-        views = best_of(step.views, repetitions, 1, torch.cuda.synchronize)
-        batch = step.views()
-        bare = best_of(partial(step.descend, batch), repetitions, 1, torch.cuda.synchronize)
+        parts = {"whole": step, "views": step.views, "bare": partial(step.descend, step.views())}
+        seconds = mean_of_each({name: _waited_for(part) for name, part in parts.items()}, repetitions, warm_up=3)
     except torch.OutOfMemoryError:
         rows.add(f"{name}_step", float("nan"), "s", "out of memory")
         return
-    rows.add(f"{name}_step", whole, "s")
-    rows.add(f"{name}_views", views, "s")
-    rows.add(f"{name}_views_share", views / whole, "ratio")
-    rows.add(f"{name}_step_to_bare", whole / bare, "ratio")
-    rows.add(f"{name}_volumes", batch_size / whole, "volumes/s")
+    rows.add(f"{name}_step", seconds["whole"], "s")
+    rows.add(f"{name}_views", seconds["views"], "s")
+    rows.add(f"{name}_views_share", seconds["views"] / seconds["whole"], "ratio")
+    rows.add(f"{name}_step_to_bare", seconds["whole"] / seconds["bare"], "ratio")
+    rows.add(f"{name}_volumes", batch_size / seconds["whole"], "volumes/s")
     rows.add(f"{name}_peak_memory", torch.cuda.max_memory_allocated() / 2**30, "GiB")
 
 
@@ -85,38 +89,20 @@ def count_synchronisations(rows: Rows, side: int, method: str) -> None:
 
 
 def measure_loop(rows: Rows, side: int, people: int, batch_size: int) -> None:
-    """The project's own loop, reading and copying included: seconds a step of the last of some epochs."""
+    """The project's own loop, reading and copying included."""
     _release()
-    scans, entry = made_up_scans(people, side), METHODS["sepclr-k-jem"]
-    ids = [f"sub-{number}" for number in range(people)]
-    data = Scans(lambda rows: scans[rows], list(range(people)), ids, [n % 2 == 1 for n in range(people)], {})
-    method = entry.load()(entry.settings(), Network(), (1, *[side] * 3))
-    training = Training(epochs=4, batch_size=batch_size, precision="bfloat16")
-    views = VolumeViews(made_up_standardisation(side), Augmentation())
-    with tempfile.TemporaryDirectory() as folder:
-        history, how = fit(
-            method,
-            data,
-            views,
-            training,
-            seeds=(0, 0),
-            folder=Path(folder) / "checkpoints",
-            identity="benchmark",
-            title="loop",
-        )
-    steps = people // batch_size
-    seconds = min(row["seconds"] for row in history[1:])
-    rows.add(f"gpu_loop_step_batch_{batch_size}", seconds / steps, "s")
-    rows.add(f"gpu_loop_volumes_batch_{batch_size}", people / seconds, "volumes/s", how["peak_memory"])
+    seconds, memory = loop(side, people, batch_size)
+    rows.add(f"gpu_loop_step_batch_{batch_size}", seconds, "s")
+    rows.add(f"gpu_loop_volumes_batch_{batch_size}", batch_size / seconds, "volumes/s", memory)
 
 
 def measure_compiled(rows: Rows, side: int, repetitions: int) -> None:
     """A step whose encoders torch.compile has compiled. In a process of its own: it may need a compiler, and time."""
     step = _build("bfloat16", side=side)
-    plain = best_of(step, repetitions, 3, torch.cuda.synchronize)
+    plain = mean_of(_waited_for(step), repetitions, warm_up=3)
     for part in ("common_encoder", "salient_encoder"):
         getattr(step.method, part).compile()
-    compiled = best_of(step, repetitions, 3, torch.cuda.synchronize)
+    compiled = mean_of(_waited_for(step), repetitions, warm_up=3)
     rows.add("gpu_light_bfloat16_batch_8_compiled_step", compiled, "s")
     rows.add("gpu_compiled_to_plain", compiled / plain, "ratio")
 

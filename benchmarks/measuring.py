@@ -16,21 +16,16 @@ __all__ = ["best_of", "best_of_each", "held_memory", "in_new_process", "mean_of"
 _Result = TypeVar("_Result")
 
 
-def best_of(
-    function: Callable[[], object], repetitions: int, warm_up: int = 1, wait: Callable[[], object] | None = None
-) -> float:
-    """Seconds of the fastest of some calls: what else a machine does makes a call slower, never faster.
+def best_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
+    """Seconds of the fastest of calls that all do the same: what else a machine does makes one slower, never faster.
 
     Args:
         warm_up: calls before, which do not count.
-        wait: for a device to finish.
     """
     seconds = []
     for call in range(-warm_up, repetitions):
         started = time.perf_counter()
         function()
-        if wait is not None:
-            wait()
         if call >= 0:
             seconds.append(time.perf_counter() - started)
     return min(seconds)
@@ -42,7 +37,7 @@ def best_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int
 
 
 def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
-    """Seconds of a call, the mean of calls one after the other, as a loop makes them."""
+    """Seconds of a call, the mean of calls one after the other, as a loop makes them; of work that is random too."""
     for _ in range(warm_up):
         function()
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a training step and the probes spend their time on.
+"""What a training step, its views and the probes spend their time on.
 
 python -m benchmarks.profiles
 """
@@ -9,7 +9,10 @@ import cProfile
 import os
 import pstats
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -17,12 +20,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.probes import DEMO, random_representations
 from benchmarks.steps import Step
-from sepclr_neuro import devices
+from sepclr_neuro import augmentation, devices
 from sepclr_neuro.config import load_config
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import write_probes
+from sepclr_neuro.standardisation import Standardisation
 
-STEPS, WARM_UP, MOST = 5, 8, 12
+STEPS, WARM_UP, VIEWED, MOST = 5, 8, 30, 12
+VIEWS = {"rotate": "rotations", "_along_axes": "products: crop, shift, flip, blur", "_noise": "noise"}
+"""The dearest functions that make views."""
 
 
 def _of_steps() -> None:
@@ -38,6 +44,33 @@ def _of_steps() -> None:
     print(f"| operation | of {whole / STEPS / 1e6:.2f} s a step |\n|---|---:|")
     for operation in operations[:MOST]:
         print(f"| `{operation.key}` | {100 * operation.self_cpu_time_total / whole:.0f} % |")
+
+
+def _of_views() -> None:
+    """Prints what the views of a step at 128³, batch 8, are made of, on average; and the step that is bare of them."""
+    step, seconds = Step(side=128, batch_size=8), dict.fromkeys(("bare", "views", "standardisation", *VIEWS), 0.0)
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            result = function(*given, **named)
+            seconds[name] += time.perf_counter() - started
+            return result
+
+        return call
+
+    standardise = timed("standardisation", Standardisation.apply)
+    parts = {name: timed(name, getattr(augmentation, name)) for name in VIEWS}
+    with patch.object(Standardisation, "apply", standardise), patch.multiple(augmentation, **parts):
+        make_views, descend = timed("views", step.views), timed("bare", step.descend)
+        for number in range(WARM_UP + VIEWED):
+            if number == WARM_UP:
+                seconds.update(dict.fromkeys(seconds, 0.0))
+            descend(make_views())
+    rest = seconds["views"] - sum(seconds[name] for name in ("standardisation", *VIEWS))
+    print("| part of a step | s |\n|---|---:|")
+    for name, of_part in (*seconds.items(), ("the rest of the views", rest)):
+        print(f"| {VIEWS.get(name, name)} | {of_part / VIEWED:.3f} |")
 
 
 def _of_probes() -> None:
@@ -60,6 +93,7 @@ def _of_probes() -> None:
 
 if __name__ == "__main__":
     devices.keep_freed_memory()
-    torch.set_num_threads(2)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     _of_steps()
+    _of_views()
     _of_probes()

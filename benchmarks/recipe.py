@@ -1,6 +1,6 @@
 """What a competent MONAI user would write: CacheDataset, dictionary transforms in loader workers, float32, contiguous
 tensors, one forward pass a view. The same network of torch's own layers, the same kinds of transforms and the same
-probabilities as here.
+probabilities as here; only a crop, for which MONAI has none, is made of every view or of none.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""What it takes to start: `sepclr-neuro --help`, what stages import, and Snakemake with nothing to do.
+"""What it takes to start: `sepclr-neuro --help`, what stages import, and Snakemake until it knows what there is to do.
 
 python -m benchmarks.start [--quick]
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -17,10 +16,10 @@ from benchmarks.rows import Rows, run
 STAGES = {"probe": "probes", "embed": "embedding", "saliency": "saliency", "train": "training", "report": "report"}
 
 
-def _processor_seconds(command: list[str]) -> float:
-    """Of all processes that a command starts."""
+def _processor_seconds(command: list[str], folder: Path | None = None) -> float:
+    """Of all processes that a command starts, in a folder."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -38,8 +37,7 @@ def measure(rows: Rows, quick: bool) -> None:
     if not rows.has("start_snakemake"):
         root = Path(__file__).resolve().parents[1]
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--dry-run", "--quiet"]
-        os.chdir(root)
-        rows.add("start_snakemake", _processor_seconds(command), "processor seconds")
+        rows.add("start_snakemake", _processor_seconds(command, root), "processor seconds")
 
 
 if __name__ == "__main__":

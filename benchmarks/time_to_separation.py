@@ -8,7 +8,7 @@ of one leave it uncertain by 6 points. How long ours is trained is chosen on the
 the same choice too, in the row ``..._same_choice``. Each cohort's points are kept beside the table of rows, in a table
 of the same name that ends in ``.points.tsv``.
 
-python -m benchmarks.time_to_separation [--quick] [--network light] [--epochs 100] [--seeds 0 1 2]
+python -m benchmarks.time_to_separation [--quick] [--epochs 100] [--seeds 0 1 2]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -55,23 +55,21 @@ class Points:
     A training is known by where, on what cohort, whose it was and how many epochs it was to last.
     """
 
-    def __init__(self, path: Path | None, device: str, network: str) -> None:
-        self.path, self.device, self.network = path, device, network
-        self.table = pd.DataFrame(
-            columns=["device", "network", "seed", "trained", "length", "epochs", "seconds", "accuracy"]
-        )
+    def __init__(self, path: Path | None, device: str) -> None:
+        self.path, self.device = path, device
+        self.table = pd.DataFrame(columns=["device", "seed", "trained", "length", "epochs", "seconds", "accuracy"])
         if path is not None and path.is_file():
-            self.table = read_tsv(path, text=("device", "network", "trained"))
+            self.table = read_tsv(path, text=("device", "trained"))
 
     def of(self, trained: str, length: int, seeds: Sequence[int]) -> pd.DataFrame:
         """Those of ``recipe`` or ``ours``."""
-        known = {"device": self.device, "network": self.network, "trained": trained, "length": length}
+        known = {"device": self.device, "trained": trained, "length": length}
         same = (self.table[list(known)] == pd.Series(known)).all(axis=1)
         return self.table[same & self.table["seed"].isin(seeds)]
 
     def add(self, trained: str, length: int, seed: int, points: list[tuple[int, float, float]]) -> None:
         rows = pd.DataFrame(
-            [(self.device, self.network, seed, trained, length, *point) for point in points],
+            [(self.device, seed, trained, length, *point) for point in points],
             columns=self.table.columns,
         )
         self.table = pd.concat([self.table, rows], ignore_index=True) if len(self.table) else rows
@@ -79,15 +77,7 @@ class Points:
             write_tsv(self.path, self.table)
 
 
-def measure(
-    points: Points,
-    side: int,
-    people: int,
-    network: Literal["light", "strided"],
-    epochs: int,
-    lengths: Sequence[int],
-    seed: int,
-) -> None:
+def measure(points: Points, side: int, people: int, epochs: int, lengths: Sequence[int], seed: int) -> None:
     """Trains both on one cohort, unless that was done: the recipe for some epochs, ours for each of these lengths."""
     asked = (("recipe", epochs), ("ours", lengths[-1]))
     missing = [trained for trained, length in asked if points.of(trained, length, [seed]).empty]
@@ -101,7 +91,7 @@ def measure(
         fold = read_fold(results, 0)
         write_standardisation(config, results, 0)
         if "recipe" in missing:
-            points.add("recipe", epochs, seed, in_new_process(_recipe, config, fold, network, epochs))
+            points.add("recipe", epochs, seed, in_new_process(_recipe, config, fold, epochs))
         if "ours" in missing:
             points.add("ours", lengths[-1], seed, _ours(config, fold, lengths))
 
@@ -109,7 +99,6 @@ def measure(
 def compare(rows: Rows, points: Points, seeds: Sequence[int], epochs: int, longest: int) -> None:
     """The rows, of means over cohorts."""
     prefix = "gpu_" if points.device == "gpu" else ""
-    suffix = "" if points.network == "light" else f"_{points.network}"
     theirs, ours = (
         points.of(trained, length, seeds).groupby("epochs")[["seconds", "accuracy"]].mean()
         for trained, length in (("recipe", epochs), ("ours", longest))
@@ -117,18 +106,18 @@ def compare(rows: Rows, points: Points, seeds: Sequence[int], epochs: int, longe
     whole, goal = theirs.loc[epochs]
     accuracy = f"% balanced, held-out people, salient space, mean over cohorts {' '.join(map(str, seeds))}"
     speed = "times the recipe's speed"
-    rows.add(f"{prefix}recipe_accuracy{suffix}", 100 * goal, accuracy)
-    rows.add(f"{prefix}recipe_epochs{suffix}", epochs, "epochs")
-    rows.add(f"{prefix}recipe_time_to_separation{suffix}", whole, "s")
+    rows.add(f"{prefix}recipe_accuracy", 100 * goal, accuracy)
+    rows.add(f"{prefix}recipe_epochs", epochs, "epochs")
+    rows.add(f"{prefix}recipe_time_to_separation", whole, "s")
     reached = _first_to_reach(ours, goal)
     taken = reached or ours.index[-1]
     seconds = ours["seconds"][reached] if reached else float("nan")
-    rows.add(f"{prefix}time_to_separation{suffix}", seconds, "s", "" if reached else "not reached")
-    rows.add(f"{prefix}time_to_separation_accuracy{suffix}", 100 * ours["accuracy"][taken], accuracy)
-    rows.add(f"{prefix}time_to_separation_epochs{suffix}", taken, "epochs")
+    rows.add(f"{prefix}time_to_separation", seconds, "s", "" if reached else "not reached")
+    rows.add(f"{prefix}time_to_separation_accuracy", 100 * ours["accuracy"][taken], accuracy)
+    rows.add(f"{prefix}time_to_separation_epochs", taken, "epochs")
     chosen = _first_to_reach(theirs, goal) or epochs
-    rows.add(f"{prefix}time_to_separation_same_choice{suffix}", theirs["seconds"][chosen] / seconds, speed)
-    rows.add(f"{prefix}time_to_separation_ratio{suffix}", whole / seconds, speed)
+    rows.add(f"{prefix}time_to_separation_same_choice", theirs["seconds"][chosen] / seconds, speed)
+    rows.add(f"{prefix}time_to_separation_ratio", whole / seconds, speed)
 
 
 def _first_to_reach(trained: pd.DataFrame, goal: float) -> int | None:
@@ -177,9 +166,7 @@ def _accuracy(config: Config, fold: Fold, method: GradientMethod) -> float:
     return answer.values["bacc"]
 
 
-def _recipe(
-    config: Config, fold: Fold, network: Literal["light", "strided"], epochs: int
-) -> list[tuple[int, float, float]]:
+def _recipe(config: Config, fold: Fold, epochs: int) -> list[tuple[int, float, float]]:
     """Epochs, seconds from the start (reading included), accuracy (0 to 1), on the way to the whole training."""
     results, side = Results(config.output), config.volumes.shape[0]
     cohort = load_cohort(results).set_index("scan_id")
@@ -193,7 +180,7 @@ def _recipe(
     standardisation = Standardisation.load(results, 0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
-    built = METHODS[METHOD].load()(METHODS[METHOD].settings(), Network(name=network), (1, side, side, side))
+    built = METHODS[METHOD].load()(METHODS[METHOD].settings(), Network(name="light"), (1, side, side, side))
     assert isinstance(built, GradientMethod)
     built = recipe.of_usual_layers(built).to(device)
     optimizer = torch.optim.Adam(built.parameters(), lr=3e-4)
@@ -259,7 +246,6 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, help="table of the rows; cohorts in .points.tsv beside it are not trained again"
     )
-    parser.add_argument("--network", default="light", choices=("light", "strided"), help="the recipe's encoder")
     parser.add_argument("--epochs", type=int, default=100, help="of the recipe; 100 is the program's default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of cohorts, weights and views")
     given = parser.parse_args()
@@ -267,9 +253,9 @@ def main() -> None:
     side, people, epochs, lengths = (64, 48, 2, EPOCHS[:2]) if given.quick else (128, 120, given.epochs, EPOCHS)
     seeds = given.seeds[:1] if given.quick else given.seeds
     path = None if given.output is None else given.output.with_suffix(".points.tsv")
-    points = Points(path, "gpu" if torch.cuda.is_available() else "cpu", given.network)
+    points = Points(path, "gpu" if torch.cuda.is_available() else "cpu")
     for seed in seeds:
-        measure(points, side, people, given.network, epochs, lengths, seed)
+        measure(points, side, people, epochs, lengths, seed)
     compare(Rows(given.output), points, seeds, epochs, lengths[-1])
 
 

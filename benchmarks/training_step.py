@@ -22,7 +22,7 @@ import torch
 from benchmarks import recipe
 from benchmarks.measuring import held_memory, in_new_process, mean_of, mean_of_each
 from benchmarks.rows import Rows, run
-from benchmarks.steps import Step, made_up_scans, made_up_standardisation
+from benchmarks.steps import Step, loop, made_up_scans, made_up_standardisation
 from sepclr_neuro.config import Augmentation
 from sepclr_neuro.methods.base import GradientMethod
 
@@ -38,6 +38,8 @@ def measure(rows: Rows, quick: bool) -> None:
     for suffix, augmentation in SETTINGS.items():
         if not rows.has(f"step_ratio_to_recipe_most{suffix}", f"step_ratio_to_recipe_keeping_memory_most{suffix}"):
             _beside_the_recipe(rows, suffix, augmentation, side, repetitions, rounds)
+    if not rows.has("step_in_the_loop"):
+        rows.add("step_in_the_loop", loop(side, 4 * BATCH_SIZE, BATCH_SIZE)[0], "s")
     for method in ("cvae", "sepclr-k-jem"):
         if not rows.has(f"step_{method}_64", f"step_{method}_64_views"):
             step = Step(method, side=32 if quick else 64, batch_size=16)

@@ -1,10 +1,10 @@
 """Random views of volumes, made on the device that trains.
 
 The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
-`RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`, and the tests compare each with MONAI's result for the same
-parameters. One after the other they would cost more than the network; but crop, resize, shift, flip and blur act on
-each axis alone, so for a volume all of them are one matrix an axis. Only a rotation needs a resampling of the grid; it
-crops, shifts and flips as well then.
+`RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`; tests compare what moves or blurs voxels with MONAI's result
+for the same parameters, and all by their distributions. One after the other they would cost more than the network; but
+crop, resize, shift, flip and blur act on each axis alone, so for a volume all of them are one matrix an axis. Only a
+rotation needs a resampling of the grid; it crops, shifts and flips as well then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sepclr_neuro.sampling import Members, seed_of
 __all__ = ["augment", "axis_matrix", "rotate"]
 
 _PLANES = 16
-# Bytes of a matrix's column in a product: the fewer rows it has, the fewer zeros are multiplied; the more, the faster.
+# Rows of a banded matrix multiplied together, in bytes of one column: fewer meet fewer zeros, more multiply faster.
 _COLUMN_BYTES = 64
 
 

@@ -63,7 +63,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
             seed = seed_of(config.seed, fold)
             size, steps = planned_batches(members, training.batch_size, training.validation_fraction, seed)
             seen += size * steps * training.epochs
-        trained = seen * cost.step / _PEOPLE / training.devices
+        trained = seen * cost.step / _PEOPLE / (training.devices if torch.cuda.is_available() else 1)
         mapped = _map_seconds(config, sides, cost)
         lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
         total += trained + mapped
@@ -101,12 +101,12 @@ def _measure(config: Config, name: str) -> _Cost:
         {column: [number / count for number in range(count)] for column in own.columns()},
     )
     plain = Standardisation(torch.zeros(shape), torch.ones(shape), torch.ones(shape, dtype=torch.bool), ())
-    at_once = training.people_in_memory
+    in_parts = training.people_in_memory is not None and training.people_in_memory < training.batch_size
     short = training.model_copy(
         update={
             "epochs": 2,
             "batch_size": _PEOPLE,
-            "people_in_memory": at_once and min(at_once, _PEOPLE),
+            "people_in_memory": _PEOPLE // 2 if in_parts else None,  # so that all but the last part pass twice
             "devices": 1,
             "validation_fraction": 0.0,
             "patience": None,

@@ -531,7 +531,8 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _precision(training: Training) -> str:
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_computes_bfloat16()
+    cuda = torch.cuda.is_available()
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_computes_bfloat16()
     if training.precision == "bfloat16" or (training.precision == "auto" and native):
         return "bf16-mixed"
     return "32-true"

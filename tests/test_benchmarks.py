@@ -53,14 +53,14 @@ def test_a_row_that_has_no_value_any_more_leaves_the_table(tmp_path: Path) -> No
 
 def test_times_to_a_separation_are_means_over_cohorts_of_one_kind(tmp_path: Path) -> None:
     path = tmp_path / "speed.points.tsv"
-    others = Points(path, "gpu", "light")
+    others = Points(path, "gpu")
     others.add("recipe", 4, 0, [(2, 1.0, 0.9), (4, 2.0, 0.9)])
-    points = Points(path, "cpu", "light")
+    points = Points(path, "cpu")
     points.add("recipe", 2, 0, [(2, 900.0, 0.9)])
     for seed, better in ((0, 0.0), (1, 0.1)):
         points.add("recipe", 4, seed, [(2, 100.0, 0.5 + better), (4, 200.0, 0.6 + better)])
         points.add("ours", 8, seed, [(2, 5.0, 0.7 - better), (4, 6.0, 0.55), (6, 8.0, 0.7), (8, 9.0, 0.6 + better)])
-    kept = Points(path, "cpu", "light")
+    kept = Points(path, "cpu")
     assert not kept.of("recipe", 4, [0, 1]).empty
     assert kept.of("recipe", 4, [2]).empty
     rows = Rows(tmp_path / "speed.tsv")

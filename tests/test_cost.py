@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from sepclr_neuro import cli, cost
-from sepclr_neuro.config import Config, parse_config
+from sepclr_neuro.config import Config, Training, parse_config
 from sepclr_neuro.cost import estimate
+from sepclr_neuro.fitting import fit
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import build_method
 from sepclr_neuro.storage import read_tsv
@@ -51,7 +53,6 @@ def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("asked", "right"),
     [
-        ({"training": {"devices": 2, "epochs": 3, "batch_size": 8}}, "training about 12 min"),
         ({"training": {"epochs": 3, "batch_size": 64}}, "training about 30 min"),  # all 10 of a group, one step
         ({"saliency": {"attributions": ["occlusion"]}}, "maps about 0 s without occlusion"),
         # Each of two folds maps 20 people, 10 of them patients: 6 x (20 x 10 + 20 x 2 spaces x 20) s for the diagnosis.
@@ -67,6 +68,33 @@ def test_what_changes_the_time(
     config, results = small_run(tmp_path, 40, **asked)
     monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
     assert right in "\n".join(estimate(config, sides_of(config, results)))
+
+
+@pytest.mark.parametrize(("gpus", "right"), [(True, "training about 12 min"), (False, "training about 24 min")])
+def test_processes_that_share_a_processor_gain_nothing(
+    gpus: bool, right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, results = small_run(tmp_path, 40, training={"devices": 2, "epochs": 3, "batch_size": 8})
+    monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    assert right in "\n".join(estimate(config, sides_of(config, results)))
+
+
+@pytest.mark.parametrize(("at_once", "measured"), [(2, 2), (6, 2), (8, None), (None, None)])
+def test_batches_in_parts_are_measured_in_parts(
+    at_once: int | None, measured: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose people pass twice, all but the last part's."""
+    seen: list[Training] = []
+
+    def spy(method: Any, scans: Any, views: Any, training: Training, **given: Any) -> Any:
+        seen.append(training)
+        return fit(method, scans, views, training, **given)
+
+    config, _ = small_run(tmp_path, training={"batch_size": 8, "people_in_memory": at_once})
+    monkeypatch.setattr(cost, "fit", spy)
+    cost._measure(config, "sepclr-k-jem")
+    assert [training.people_in_memory for training in seen] == [measured]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sepclr_neuro import fitting
+from sepclr_neuro.config import Training
 from sepclr_neuro.embedding import read_representations, write_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
@@ -136,6 +138,18 @@ def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Pat
     history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
     assert len(history) < 30
     assert history["validation_loss"].iloc[-1] > history["validation_loss"].min()
+
+
+def test_bfloat16_is_not_chosen_where_a_gpu_only_emulates_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for emulated in (True, False):
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, emulated=emulated: including_emulation or not emulated,
+        )
+        assert fitting._precision(Training()) == ("32-true" if emulated else "bf16-mixed")
+        assert fitting._precision(Training(precision="bfloat16")) == "bf16-mixed"
 
 
 def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
@@ -271,8 +285,6 @@ def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> 
 
 
 def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sepclr_neuro import fitting
-
     config, results = small_run(tmp_path)
     monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
     monkeypatch.setattr(fitting, "_pinned", lambda batch: batch)  # memory that only a GPU's driver has
@@ -281,8 +293,6 @@ def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sepclr_neuro import fitting
-
     config, results = small_run(tmp_path)
     array = np.load(results.volumes)
     np.save(results.volumes, array + 1)
@@ -295,7 +305,6 @@ def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("method", ["sepclr-k-jem", "sepclr-mmd", "sepclr-tc", "sepclr-vclub-sym", "mm-cvae", "sepvae"])
 def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait between copying a batch and the optimiser's step raises; the first epoch may start things up."""
-    from sepclr_neuro import fitting
 
     def strictly(name: str) -> None:
         original = getattr(fitting._Loop, name)
