@@ -64,23 +64,17 @@ def test_shift_is_monais(volumes: torch.Tensor) -> None:
     torch.testing.assert_close(view, torch.as_tensor(expected), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("degrees", [(12.0, 0.0, 0.0), (0.0, -9.0, 0.0), (0.0, 0.0, 20.0), (5.0, -7.0, 9.0)])
+@pytest.mark.parametrize("degrees", [(12.0, 0.0, 0.0), (0.0, -9.0, 0.0), (0.0, 0.0, 20.0)])
 def test_rotation_is_monais(volumes: torch.Tensor, degrees: tuple[float, float, float]) -> None:
-    """Signs and order of axes are free (angles are drawn around 0): one of MONAI's must equal ours on every axis."""
+    """About each axis. Signs are free, since angles are drawn around 0; so is the order of all three, which
+    ``resampled`` has."""
     ours = rotate(volumes, torch.tensor([degrees] * len(volumes)), torch.ones(2, 3), torch.zeros(2, 3))
-    signed = [math.radians(d) for d in degrees]
-    signs = (1, -1)
     candidates = [
-        Affine(rotate_params=(a * signed[0], b * signed[1], c * signed[2]), padding_mode="zeros", image_only=True)
-        for a in signs
-        for b in signs
-        for c in signs
+        Affine(rotate_params=[sign * math.radians(d) for d in degrees], padding_mode="zeros", image_only=True)
+        for sign in (1, -1)
     ]
-    if sum(d != 0 for d in degrees) == 1:
-        errors = [(torch.as_tensor(affine(volumes[0])) - ours[0]).abs().max().item() for affine in candidates]
-        assert min(errors) < 1e-4
-    # A rotation keeps what is in the middle: half the mass stays to within interpolation.
-    assert ours.sum().item() == pytest.approx(volumes.sum().item(), rel=0.02)
+    errors = [(torch.as_tensor(affine(volumes[0])) - ours[0]).abs().max().item() for affine in candidates]
+    assert min(errors) < 1e-4
 
 
 def resampled(volume: torch.Tensor, degrees: torch.Tensor, scale: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
@@ -243,10 +237,11 @@ def spread(views: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
     return torch.stack([views.flatten(1).std(dim=1), (views - volume).flatten(1).std(dim=1)])
 
 
-@pytest.mark.parametrize("kind", ["crop", "affine", "blur", "noise", "cutout"])
+@pytest.mark.parametrize("kind", ["crop", "affine", "blur", "noise", "cutout", "all"])
 def test_views_are_distributed_as_monais(kind: str, volumes: torch.Tensor) -> None:
-    """Mean and SD, over many views, of how much each kind of change changes a volume, beside MONAI's transforms."""
-    settings = Augmentation(**(OFF | {f"{kind}_probability": 1.0}))
+    """Mean and SD, over many views, of how much each kind of change, and all as they are drawn by default, change a
+    volume, beside MONAI's transforms."""
+    settings = Augmentation() if kind == "all" else Augmentation(**(OFF | {f"{kind}_probability": 1.0}))
     volume = functional.interpolate(volumes[:1], size=(32, 32, 32), mode="trilinear")
     count = 150
     set_determinism(0)
@@ -257,9 +252,9 @@ def test_views_are_distributed_as_monais(kind: str, volumes: torch.Tensor) -> No
     one, other = spread(ours, volume), spread(monais, volume)
     # Of the sizes of a box, or a crop, MONAI draws whole voxels, and of a crop each axis by itself.
     error = (one.var(dim=1) / count + other.var(dim=1) / count).sqrt()
-    slack = 0.12 * other.mean(dim=1) if kind in ("crop", "cutout") else 0.03 * other.mean(dim=1)
+    slack = 0.12 * other.mean(dim=1) if kind in ("crop", "cutout", "all") else 0.03 * other.mean(dim=1)
     assert ((one.mean(dim=1) - other.mean(dim=1)).abs() < 4 * error + slack).all()
-    if kind != "crop":
+    if kind not in ("crop", "all"):
         assert ((one.std(dim=1) / other.std(dim=1)).log().abs() < 0.35).all()
 
 
