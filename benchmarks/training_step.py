@@ -39,7 +39,7 @@ def measure(rows: Rows, quick: bool) -> None:
         if not rows.has(f"step_ratio_to_recipe_most{suffix}", f"step_ratio_to_recipe_keeping_memory_most{suffix}"):
             _beside_the_recipe(rows, suffix, augmentation, side, repetitions, rounds)
     if not rows.has("step_in_the_loop"):
-        rows.add("step_in_the_loop", loop(side, 4 * BATCH_SIZE, BATCH_SIZE)[0], "s")
+        rows.add("step_in_the_loop", loop(side, 4 * BATCH_SIZE, BATCH_SIZE)[0], "s, of one run of 16 steps")
     for method in ("cvae", "sepclr-k-jem"):
         if not rows.has(f"step_{method}_64", f"step_{method}_64_views"):
             step = Step(method, side=32 if quick else 64, batch_size=16)

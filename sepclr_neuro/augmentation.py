@@ -2,7 +2,7 @@
 
 The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
 `RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`; tests compare what moves or blurs voxels with MONAI's result
-for the same parameters, and all by their distributions. One after the other they would cost more than the network; but
+for the same parameters, and views by their distribution. One after the other they would cost more than the network; but
 crop, resize, shift, flip and blur act on each axis alone, so for a volume all of them are one matrix an axis. Only a
 rotation needs a resampling of the grid; it crops, shifts and flips as well then.
 """

@@ -467,7 +467,7 @@ class Training(Section):
         ge=2,
         multiple_of=2,
         description="How many of a batch's people are in the networks at once, half of each group: memory is that of "
-        "so many, gradients are those of the whole batch (gradient caching), and time is up to a half more. Null: all.",
+        "so many, gradients are those of the whole batch (gradient caching), and time about a half more. Null: all.",
     )
     devices: int = Field(
         1,

@@ -56,13 +56,14 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         if not settings.trained:
             lines.append(f"  {name}: a few passes over the volumes, not estimated")
             continue
-        cost = _measure(config, name)
-        seen = 0
+        planned = []
         for fold in range(config.splits.count):
             members = sides[(sides["fold"] == fold) & (sides["side"] == "train")]
             seed = seed_of(config.seed, fold)
-            size, steps = planned_batches(members, training.batch_size, training.validation_fraction, seed)
-            seen += size * steps * training.epochs
+            planned.append(planned_batches(members, training.batch_size, training.validation_fraction, seed))
+        at_once = (training.people_in_memory or training.batch_size) * training.devices
+        cost = _measure(config, name, in_parts=at_once < max(size for size, _ in planned))
+        seen = sum(size * steps * training.epochs for size, steps in planned)
         trained = seen * cost.step / _PEOPLE / (training.devices if torch.cuda.is_available() else 1)
         mapped = _map_seconds(config, sides, cost)
         lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
@@ -88,7 +89,8 @@ def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
     return seconds
 
 
-def _measure(config: Config, name: str) -> _Cost:
+def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
+    """Of a method that sees a batch at once, or in parts, of which all but the last pass twice: here one of two."""
     own, _, augmentation, training = config.for_method(name)
     shape = config.volumes.shape
     method = build_method(config, name, [1, *shape])
@@ -101,12 +103,11 @@ def _measure(config: Config, name: str) -> _Cost:
         {column: [number / count for number in range(count)] for column in own.columns()},
     )
     plain = Standardisation(torch.zeros(shape), torch.ones(shape), torch.ones(shape, dtype=torch.bool), ())
-    in_parts = training.people_in_memory is not None and training.people_in_memory < training.batch_size
     short = training.model_copy(
         update={
             "epochs": 2,
             "batch_size": _PEOPLE,
-            "people_in_memory": _PEOPLE // 2 if in_parts else None,  # so that all but the last part pass twice
+            "people_in_memory": _PEOPLE // 2 if in_parts else None,
             "devices": 1,
             "validation_fraction": 0.0,
             "patience": None,

@@ -35,7 +35,7 @@ def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         training={"epochs": 3, "batch_size": 8, "validation_fraction": 0.3},
         saliency={"targets": ["diagnosis", "sans"], "participants": 4, "samples": 6},
     )
-    monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
+    monkeypatch.setattr(cost, "_measure", lambda *given, **how: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
     sides = sides_of(config, results)
     text = "\n".join(estimate(config, sides))
     # Each of two folds has 10 people a group to train, of whom 3 are watched: 1 step an epoch, of 8 people, not 2.
@@ -66,7 +66,7 @@ def test_what_changes_the_time(
     asked: dict[str, Any], right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, results = small_run(tmp_path, 40, **asked)
-    monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
+    monkeypatch.setattr(cost, "_measure", lambda *given, **how: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
     assert right in "\n".join(estimate(config, sides_of(config, results)))
 
 
@@ -75,25 +75,35 @@ def test_processes_that_share_a_processor_gain_nothing(
     gpus: bool, right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, results = small_run(tmp_path, 40, training={"devices": 2, "epochs": 3, "batch_size": 8})
-    monkeypatch.setattr(cost, "_measure", lambda *given: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
+    monkeypatch.setattr(cost, "_measure", lambda *given, **how: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
     assert right in "\n".join(estimate(config, sides_of(config, results)))
 
 
-@pytest.mark.parametrize(("at_once", "measured"), [(2, 2), (6, 2), (8, None), (None, None)])
+@pytest.mark.parametrize(
+    ("training", "measured"),
+    [
+        ({"people_in_memory": 2}, 2),
+        ({"people_in_memory": 6}, 2),
+        ({"people_in_memory": 8}, None),
+        ({}, None),
+        ({"people_in_memory": 4, "devices": 2}, None),  # each has its share in memory
+        ({"batch_size": 64, "people_in_memory": 20}, None),  # so many there are
+    ],
+)
 def test_batches_in_parts_are_measured_in_parts(
-    at_once: int | None, measured: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: dict[str, Any], measured: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose people pass twice, all but the last part's."""
+    """Whose people pass twice, all but the last part's. Of 40 people 20 are trained on."""
     seen: list[Training] = []
 
     def spy(method: Any, scans: Any, views: Any, training: Training, **given: Any) -> Any:
         seen.append(training)
         return fit(method, scans, views, training, **given)
 
-    config, _ = small_run(tmp_path, training={"batch_size": 8, "people_in_memory": at_once})
+    config, results = small_run(tmp_path, 40, training={"batch_size": 8} | training)
     monkeypatch.setattr(cost, "fit", spy)
-    cost._measure(config, "sepclr-k-jem")
+    estimate(config, sides_of(config, results))
     assert [training.people_in_memory for training in seen] == [measured]
 
 
@@ -107,7 +117,7 @@ def test_batches_in_parts_are_measured_in_parts(
 )
 def test_any_method_is_measured(settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, _ = small_run(tmp_path, **settings)
-    found = cost._measure(config, next(iter(config.methods)))
+    found = cost._measure(config, next(iter(config.methods)), in_parts=False)
     assert min(found.step, found.forward) > 0
     # Weights, and those of Adam beside them in two checkpoints.
     weights = sum(
