@@ -491,7 +491,7 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     write_tsv(results.table("schizophrenia", "tsv"), table.assign(**extra))
     nulls = table.loc[:, ["method", "target", "metric", "space"]]
     shape = {f"percentile_{k}": 0.45 + 0.001 * k for k in range(101)}
-    write_tsv(results.nulls, nulls.assign(**shape))
+    write_tsv(results.nulls, nulls.join(pd.DataFrame(shape, index=nulls.index)))
     alone = {"method": "site", "space": "site alone", "people": "all", "target": "diagnosis", "mean": 58.7}
     write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame([LEAKAGE, LEAKAGE | alone]))
     write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
