@@ -217,9 +217,7 @@ def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
     between two samples of the image, a plane apart. float32 leaves positions off by up to 1/1000 voxel at 128³.
     """
     depth, height, width = volume.shape[1:]
-    # A row of zeros after each plane, and planes of zeros before and after all: what lies outside of each axis.
-    pitch = height + 1
-    images = functional.pad(volume.float().contiguous(), (0, 0, 0, 1, 1, 2))
+    pitch = height + 1  # a row of zeros after each plane: what lies outside of the second axis
     sizes = depth, height, width
     steps = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in sizes]
     middles = [(size - 1) / 2 + float(share) * size for size, share in zip(sizes, centre, strict=True)]
@@ -230,26 +228,29 @@ def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
         return [(x[planes, None] + y + (middles[axis] * unit + zero))[..., None], z]
 
     turned = torch.empty_like(volume)
-    # Some planes of the result at a time, so that their positions stay in the processor's cache.
+    # Some planes of the result at a time, so that their positions and origins stay in the processor's cache.
     for start in range(0, depth, _PLANES):
         planes = slice(start, start + _PLANES)
         x = torch.add(*origins(0, planes)).clamp_(-1, depth)
         before = x.floor()
         between = x.sub_(before)
-        # The planes that these ones come from; the fewer, the more digits a position among them has.
+        # The planes that these come from, 0 outside the volume; the fewer, the more digits a position among them has.
         first, last = (int(plane) for plane in before.aminmax())
+        inside = slice(*(min(max(plane, 0), depth) for plane in (first, last + 2)))
+        images = torch.zeros(len(volume), last + 2 - first, pitch, width)
+        images[:, inside.start - first : inside.stop - first, :-1] = volume[:, inside]
         rows = (last - first + 1) * pitch
         # grid_sample counts from -1 to 1.
         row, zero = 2 / rows, 1 / rows - 1
         y = torch.add(*origins(1, planes, row)).clamp_(-row, height * row)
-        grid = torch.empty(*y.shape, 2)
-        torch.add(y.add_(zero), before.sub_(first), alpha=pitch * row, out=grid[..., 1])
-        torch.add(*origins(2, planes, 2 / width, 1 / width - 1), out=grid[..., 0])
+        grid = torch.empty(2, *y.shape)
+        torch.add(y.add_(zero), before.sub_(first), alpha=pitch * row, out=grid[1])
+        torch.add(*origins(2, planes, 2 / width, 1 / width - 1), out=grid[0])
         for image, of_channel in zip(images, turned, strict=True):
             # Both planes of each voxel, as channels that begin a plane apart.
-            both = image[first + 1 :].as_strided((len(grid), 2, rows, width), (0, pitch * width, width, 1))
-            above, below = functional.grid_sample(both, grid, align_corners=False).unbind(1)
-            of_channel[planes] = torch.lerp(above, below, between)
+            both = image.as_strided((len(y), 2, rows, width), (0, pitch * width, width, 1))
+            above, below = functional.grid_sample(both, grid.movedim(0, -1), align_corners=False).unbind(1)
+            of_channel[planes] = above.lerp_(below, between)
     return turned
 
 
