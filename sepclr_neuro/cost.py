@@ -19,7 +19,7 @@ from sepclr_neuro.fitting import Scans, fit
 from sepclr_neuro.fold_maps import mapped_people
 from sepclr_neuro.models import build_method
 from sepclr_neuro.probes import asked_people
-from sepclr_neuro.sampling import planned_batches, seed_of
+from sepclr_neuro.sampling import parts, planned_batches, seed_of
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.training import VolumeViews
 
@@ -61,8 +61,8 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
             members = sides[(sides["fold"] == fold) & (sides["side"] == "train")]
             seed = seed_of(config.seed, fold)
             planned.append(planned_batches(members, training.batch_size, training.validation_fraction, seed))
-        at_once = (training.people_in_memory or training.batch_size) * training.devices
-        cost = _measure(config, name, in_parts=at_once < max(size for size, _ in planned))
+        of_folds = (parts(size, training.people_in_memory or size, 0, training.devices) for size, _ in planned)
+        cost = _measure(config, name, in_parts=any(len(of_fold) > 1 for of_fold in of_folds))
         seen = sum(size * steps * training.epochs for size, steps in planned)
         trained = seen * cost.step / _PEOPLE / (training.devices if torch.cuda.is_available() else 1)
         mapped = _map_seconds(config, sides, cost)

@@ -77,6 +77,13 @@ def test_rotation_is_monais(volumes: torch.Tensor, degrees: tuple[float, float, 
     assert min(errors) < 1e-4
 
 
+@pytest.mark.parametrize("degrees", [(12.0, 0.0, 0.0), (0.0, -9.0, 0.0), (0.0, 0.0, 20.0), (5.0, -7.0, 9.0)])
+def test_rotation_keeps_what_is_in_the_middle(volumes: torch.Tensor, degrees: tuple[float, float, float]) -> None:
+    """Half the mass stays to within interpolation."""
+    turned = rotate(volumes, torch.tensor([degrees] * len(volumes)), torch.ones(2, 3), torch.zeros(2, 3))
+    assert turned.sum().item() == pytest.approx(volumes.sum().item(), rel=0.02)
+
+
 def resampled(volume: torch.Tensor, degrees: torch.Tensor, scale: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
     """A rotation, crop and shift of one volume [C, *spatial] by one linear interpolation, in float64."""
     shape = np.array(volume.shape[1:])
