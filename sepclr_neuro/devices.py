@@ -50,9 +50,9 @@ def keep_freed_memory() -> None:
     """Makes glibc keep what this process frees, for its next step; does nothing with another C library.
 
     By default glibc hands large freed tensors back to the system, which clears the same pages again for each step
-    (`man 3 mallopt`). Kept, they leave gaps that not every other tensor fits: at 128³ a step takes a tenth to two
-    fifths less time, its process up to 1.4 times the memory (`benchmarks/training_step.py`). All threads share one heap,
-    so that what one of them freed is there for the others.
+    (`man 3 mallopt`). Kept, they leave gaps that not every other tensor fits: at 128³ a step takes a tenth to three
+    tenths less time, its process up to 1.4 times the memory (`benchmarks/training_step.py`). All threads share one
+    heap, so that what one of them freed is there for the others.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
