@@ -1,12 +1,17 @@
-# What one needs to run, test and change the project: make, Python 3.11, and nothing else installed before.
-#   make PYTHON=/path/to/python3.11   where python3.11 is not on the PATH
+# What one needs to run, test and change the project: make, a Python from 3.11 to 3.14, and nothing else installed before.
+#   make PYTHON=/path/to/python3.12   where another one is to be taken than the newest python3.x that is found
 
-PYTHON ?= python3.11
 CORES ?= all
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# The environment that is there stays with its Python, unless another one is named. What is found must also run: tools
+# that manage Pythons leave commands that only say that theirs is not installed.
+ifndef PYTHON
+PYTHON := $(shell for python in $(BIN)/python python3.14 python3.13 python3.12 python3.11; do \
+  $$python -c '' 2> /dev/null && echo $$python && break; done)
+endif
+READY := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test bench lint audit lock clean
@@ -16,13 +21,8 @@ help: ## show this list
 
 install: $(READY) ## make .venv, with exactly the tested versions
 
-# torch comes first and by version alone: which build fits depends on the machine, so that no hash can be given.
-$(READY): envs/requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --require-hashes -r envs/requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+$(READY): envs/requirements.lock envs/cuda.lock envs/torch.txt envs/install.py
+	$(or $(PYTHON),$(error No python3.11 to python3.14 is found; name one: make PYTHON=/path/to/python3.12)) envs/install.py $(VENV)
 	touch $@
 
 demo: $(READY) ## run config.yaml: a simulated cohort, from volumes to results/report/index.html
@@ -48,15 +48,8 @@ lint: $(READY) ## style, types, layers, workflow
 audit: $(READY) ## is what is installed what was locked, and nothing known to be malicious? needs no network
 	$(BIN)/python envs/audit.py
 
-# Versions of everything in pyproject.toml with its extras, with hashes; torch and what only its CUDA builds need
-# are left out (see above). Delete the lock first to move all versions, otherwise only those that must move do.
-lock: ## write envs/requirements.lock anew
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --all-extras --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file envs/requirements.lock pyproject.toml
-	awk 'BEGIN { print "# Made by `make lock` from pyproject.toml. torch is left out: it is installed first, by version." } \
-	  /^[^ ]/ { skip = /^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==|^# Made by/ } !skip' \
-	  envs/requirements.lock > envs/requirements.new
-	mv envs/requirements.new envs/requirements.lock
+lock: $(READY) ## write the lock anew from pyproject.toml; needs a network
+	$(BIN)/python envs/lock.py
 
 clean: ## delete the results and Snakemake's records, keep .venv
 	rm -rf results .snakemake
