@@ -11,7 +11,7 @@ ifndef PYTHON
 PYTHON := $(shell for python in $(BIN)/python python3.14 python3.13 python3.12 python3.11; do \
   $$python -c '' 2> /dev/null && echo $$python && break; done)
 endif
-READY := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null)
+READY := $(VENV)/.ready-$(if $(PYTHON),$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test bench lint audit lock clean
