@@ -1,7 +1,7 @@
 """Looks at what is installed and locked, without a network: ``make audit``.
 
-Every pin of the lock has hashes; no release of excluded_releases.tsv is allowed, locked or installed; what is installed
-is what the lock says. Vulnerabilities that became known since the lock was made need a network: `pip-audit`.
+Every pin of both locks has hashes; no release of excluded_releases.tsv is allowed, locked or installed; what is
+installed is what they and torch.txt say. Vulnerabilities that became known since the lock was made need a network: `pip-audit`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -40,20 +40,22 @@ def requirements(pyproject: Path) -> list[Requirement]:
     return [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
 
 
-def problems(lock: Path, pyproject: Path, excluded: Path, installed: Mapping[str, str]) -> list[str]:
-    """A sentence for each thing that is not as it should be."""
-    pins, wanted = read_lock(lock), requirements(pyproject)
+def problems(locks: Sequence[Path], pyproject: Path, excluded: Path, installed: Mapping[str, str]) -> list[str]:
+    """A sentence for each thing that is not as it should be; the first lock is that of what pyproject.toml names."""
+    lock, wanted = locks[0], requirements(pyproject)
+    pins = {name: pin for path in reversed(locks) for name, pin in read_lock(path).items()}
     found = [f"{lock.name}: {name} {version} has no hash" for name, (version, hashes) in pins.items() if not hashes]
+    # torch is installed first and by version alone: which build fits depends on the machine.
+    pins |= read_lock(FOLDER / "torch.txt")
     for requirement in wanted:
         name = canonicalize_name(requirement.name)
-        # torch is installed first and by version alone: which build fits depends on the machine.
-        version = pins[name][0] if name in pins else installed.get(name) if name == "torch" else None
+        version = pins[name][0] if name in pins else None
         if version is None:
             found.append(f"{lock.name}: {name} of {pyproject.name} is missing; run `make lock`")
-        elif not requirement.specifier.contains(version.partition("+")[0]):
+        elif not requirement.specifier.contains(version):
             found.append(f"{lock.name}: {name} {version} is outside {requirement.specifier} of {pyproject.name}")
     for name, (version, _) in pins.items():
-        if installed.get(name, version) != version:
+        if installed.get(name, version).partition("+")[0] != version:
             found.append(f"{name}: {installed[name]} is installed, {version} is locked; run `make install`")
     with excluded.open(encoding="utf-8", newline="") as file:
         for release in csv.DictReader(file, delimiter="\t"):
@@ -70,9 +72,10 @@ def problems(lock: Path, pyproject: Path, excluded: Path, installed: Mapping[str
 
 def main() -> int:
     installed = {canonicalize_name(each.metadata["Name"]): each.version for each in distributions()}
-    lock = FOLDER / "requirements.lock"
-    found = problems(lock, FOLDER.parent / "pyproject.toml", FOLDER / "excluded_releases.tsv", installed)
-    print("\n".join(found) or f"{len(read_lock(lock))} locked packages: each with hashes, none excluded, as installed")
+    locks = [FOLDER / "requirements.lock", FOLDER / "cuda.lock"]
+    found = problems(locks, FOLDER.parent / "pyproject.toml", FOLDER / "excluded_releases.tsv", installed)
+    count = sum(len(read_lock(lock)) for lock in locks)
+    print("\n".join(found) or f"{count} locked packages: each with hashes, none excluded, as installed")
     return 1 if found else 0
 
 

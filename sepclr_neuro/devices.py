@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import platform
-import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from sepclr_neuro.errors import InputError
+
+try:
+    import fcntl
+    import resource
+except ModuleNotFoundError:  # Windows
+    fcntl = resource = None  # type: ignore[assignment]
 
 __all__ = ["free_gpus", "given_threads", "keep_freed_memory", "peak_memory", "use_given_threads"]
 
@@ -67,7 +74,12 @@ def peak_memory() -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB of the GPU"
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    if resource is None:
+        most = psutil.Process().memory_info().peak_wset
+    else:
+        # In bytes on macOS, in KiB elsewhere.
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"{most / 2**30:.2f} GiB"
 
 
 def _gpus() -> list[str]:
@@ -90,7 +102,7 @@ def _open_lock(path: Path) -> int:
 def free_gpus(count: int = 1, locks: Path | None = None) -> Iterator[str | None]:
     """Holds GPUs for the duration, in CUDA_VISIBLE_DEVICES; waits while too many are held by other commands.
 
-    Does nothing where there is no GPU or where CUDA_VISIBLE_DEVICES says already which. The lock is the system's, so
+    Does nothing where there is no GPU, where CUDA_VISIBLE_DEVICES says already which, or on Windows. The lock is the system's, so
     that a killed command frees its GPU. Enter it before anything starts CUDA.
 
     Args:
@@ -103,7 +115,7 @@ def free_gpus(count: int = 1, locks: Path | None = None) -> Iterator[str | None]
     Raises:
         InputError: if this machine has fewer.
     """
-    gpus = _gpus() if "CUDA_VISIBLE_DEVICES" not in os.environ else []
+    gpus = _gpus() if fcntl is not None and "CUDA_VISIBLE_DEVICES" not in os.environ else []
     if not gpus:
         yield None
         return

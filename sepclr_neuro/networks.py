@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sepclr_neuro.config import Network
+from sepclr_neuro.errors import InputError
 from sepclr_neuro.layers import GroupNorm, cut_patches, join_patches
 
 __all__ = [
@@ -179,7 +180,13 @@ def _build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn
     if network.name == "strided":
         return StridedEncoder(input_shape, dim, pooled)
     # MONAI takes seconds to import, which the light network need not wait for.
-    from monai.networks.nets import densenet121, resnet18
+    try:
+        from monai.networks.nets import densenet121, resnet18
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"network.name: {network.name} is MONAI's, which is not installed; run `pip install 'sepclr_neuro[cnn]'`, "
+            "or choose linear, light or strided"
+        ) from error
 
     if network.name == "resnet18":
         # Images of 32 pixels have no room for the usual stem: as SimCLR's appendix B.9, and as released with SepCLR.

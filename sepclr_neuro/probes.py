@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -360,7 +359,7 @@ class Fit:
 
 def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:
     """Fits probes side by side, a process a given thread; the answers are in the order of the probes."""
-    workers = min(given_threads() or len(os.sched_getaffinity(0)), len(fits) // 8 + 1)
+    workers = min(given_threads() or cpu_count(), len(fits) // 8 + 1)
     # A probe's matrices are so small that BLAS threads, of which Snakemake's OMP_NUM_THREADS would have some a process,
     # wait for each other.
     with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import io
@@ -19,6 +18,11 @@ from typing import Any
 import pandas as pd
 
 from sepclr_neuro.errors import InputError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "Record",
@@ -66,11 +70,14 @@ def recorded() -> Iterator[Record]:
 def exclusive(path: str | Path) -> Iterator[None]:
     """Keeps other processes from the same work for the duration, by the system's lock on the file ``path``.
 
-    A killed process frees it. File systems without locks are used without.
+    A killed process frees it. Windows, and file systems without locks, are used without.
 
     Raises:
         InputError: if another process is at it.
     """
+    if fcntl is None:
+        yield
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:

@@ -157,3 +157,56 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(devices.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: pytest.fail("no C library is to be opened"))
     devices.keep_freed_memory()
+
+
+# --- other systems than Linux ----------------------------------------------------------------------------------------
+
+
+def test_every_module_is_imported_without_what_linux_alone_has() -> None:
+    """macOS has no os.sched_getaffinity; Windows has neither that nor fcntl and resource."""
+    code = (
+        "import importlib, os, pkgutil, sys\n"
+        "import joblib, lightning.pytorch, nilearn.plotting\n"  # what they import is their matter
+        "del os.sched_getaffinity\n"
+        "sys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "import sepclr_neuro\n"
+        "for module in pkgutil.walk_packages(sepclr_neuro.__path__, 'sepclr_neuro.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "from sepclr_neuro.storage import exclusive\n"
+        "with exclusive('nowhere/lock'): pass\n"
+        "from sepclr_neuro.probes import fit_in_parallel\n"
+        "print(fit_in_parallel([], {}))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "[]\n"
+
+
+def test_commands_share_gpus_where_there_are_no_locks(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "fcntl", None)
+    with devices.free_gpus(locks=two_gpus) as gpu:
+        assert gpu is None
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the memory of the GPU is told")
+def test_memory_is_told_in_each_systems_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        ru_maxrss = 2**31
+
+    monkeypatch.setattr(devices.resource, "getrusage", lambda who: Usage)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert devices.peak_memory() == "2.00 GiB"
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert devices.peak_memory() == "2048.00 GiB"
+
+    class Process:
+        def memory_info(self) -> Process:
+            return self
+
+        peak_wset = 3 * 2**30
+
+    monkeypatch.setattr(devices, "resource", None)
+    monkeypatch.setattr(devices.psutil, "Process", Process)
+    assert devices.peak_memory() == "3.00 GiB"

@@ -29,24 +29,26 @@ NEWER = "9999.0"
 OUR_BACKEND = """
 import shutil
 def build_editable(folder, config_settings=None, metadata_directory=None):
-    return shutil.copy("../ours/sepclr_neuro-0.1.0-py3-none-any.whl", folder) and "sepclr_neuro-0.1.0-py3-none-any.whl"
+    return shutil.copy("../index/sepclr_neuro/sepclr_neuro-0.1.0-py3-none-any.whl", folder) and "sepclr_neuro-0.1.0-py3-none-any.whl"
 """
 
 
 # --- a world in which there is a newer release of everything --------------------------------------------------------
 
 
-def write_wheel(folder: Path, name: str, version: str, requires: Sequence[str], extras: Sequence[str] = ()) -> str:
-    """A wheel that holds nothing but what it needs; gives its checksum."""
+def write_wheel(index: Path, name: str, version: str, requires: Sequence[str], extras: Sequence[str] = ()) -> str:
+    """Adds a wheel that holds nothing but what it needs to an index; gives its checksum."""
     stem = f"{name.replace('-', '_')}-{version}"
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
     lines += [f"Provides-Extra: {extra}" for extra in extras] + [f"Requires-Dist: {each}" for each in requires]
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{stem}-py3-none-any.whl"
+    path = index / name / f"{stem}-py3-none-any.whl"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{stem}.dist-info/METADATA", "\n".join(lines) + "\n")
         wheel.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{stem}.dist-info/RECORD", "")
+    with (path.parent / "index.html").open("a") as page:
+        page.write(f'<a href="{path.name}">{path.name}</a>\n')
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -86,7 +88,7 @@ def newer_world(folder: Path, *, cuda: bool) -> dict[str, str]:
     write_wheel(index, "torch", NEWER, torch)
     extras = PROJECT["optional-dependencies"]
     ours = PROJECT["dependencies"] + [f"{each}; extra == '{extra}'" for extra in extras for each in extras[extra]]
-    write_wheel(folder / "ours", "sepclr_neuro", "0.1.0", ours, list(extras))
+    write_wheel(index, "sepclr_neuro", "0.1.0", ours, list(extras))
     (project / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "ours"\nbackend-path = ["."]\n')
     (project / "ours.py").write_text(OUR_BACKEND)
     return expected
@@ -95,7 +97,7 @@ def newer_world(folder: Path, *, cuda: bool) -> dict[str, str]:
 def pip_environment(index: Path) -> dict[str, str]:
     """Nothing of this machine's pip settings, and the index alone."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "MAKE"))}
-    return kept | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    return kept | {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index.as_uri()}
 
 
 def installed_in(folder: Path) -> dict[str, str]:
@@ -140,7 +142,7 @@ def test_the_oldest_pip_gives_the_locked_versions(tmp_path: Path) -> None:
 def test_a_file_that_the_lock_does_not_know_is_refused(tmp_path: Path) -> None:
     newer_world(tmp_path, cuda=False)
     lock = tmp_path / "project" / "envs" / "requirements.lock"
-    lock.write_text(re.sub(r"(?m)^(tqdm==.*sha256:)\w+", rf"\g<1>{'0' * 64}", lock.read_text()))
+    lock.write_text(re.sub(r"(?m)^(setuptools==.*sha256:)\w+", rf"\g<1>{'0' * 64}", lock.read_text()))
     command = ["make", "install", f"PYTHON={sys.executable}"]
     environment = pip_environment(tmp_path / "index")
     result = subprocess.run(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from sepclr_neuro.config import Network
+from sepclr_neuro.errors import InputError
 from sepclr_neuro.networks import PatchStem, _Unpatch, build_decoder, build_encoder
 
 
@@ -17,6 +20,13 @@ def test_every_encoder_in_2d_and_3d(name: str, shape: tuple[int, ...]) -> None:
     assert out.shape == (2, 6)
     out.square().sum().backward()
     assert all(p.grad is not None for p in encoder.parameters())
+
+
+def test_networks_of_monai_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    with pytest.raises(InputError, match=r"network.name: resnet18 is MONAI's, .* run `pip install 'sepclr_neuro\[cnn\]'`"):
+        build_encoder(Network(name="resnet18"), (1, 32, 32, 32), dim=6)
+    build_encoder(Network(name="light", channels=[8, 16]), (1, 32, 32, 32), dim=6)
 
 
 def test_light_takes_sides_of_different_length() -> None:
