@@ -1,7 +1,8 @@
 """Looks at what is installed and locked, without a network: ``make audit``.
 
 Every pin of both locks has hashes; no release of excluded_releases.tsv is allowed, locked or installed; what is
-installed is what they and torch.txt say. Vulnerabilities that became known since the lock was made need a network: `pip-audit`.
+installed is what they and torch.txt say. Vulnerabilities that became known since the lock was made need a network:
+`pip-audit`.
 """
 
 from __future__ import annotations

@@ -40,14 +40,14 @@ def write(path: Path, why: str, blocks: list[str]) -> None:
 def without_wheel(python: str, system: str) -> list[str]:
     """Packages of both locks, and torch, that have no wheel for a Python on a system."""
     # torch has wheels for macOS 14 and later.
-    environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+    settings = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
     command = [*UV, "--no-deps", "--only-binary", ":all:", "--python-version", python, "--python-platform", system]
     missing: list[str] = []
     pinned = {name: block.partition("\\")[0].strip() for path in (LOCK, CUDA) for name, block in pins(path).items()}
     pinned |= pins(TORCH)
     while True:
         lines = "\n".join(line for name, line in pinned.items() if name not in missing)
-        answer = subprocess.run([*command, "-"], input=lines, capture_output=True, text=True, check=False, env=environment)
+        answer = subprocess.run([*command, "-"], input=lines, capture_output=True, text=True, check=False, env=settings)
         if answer.returncode == 0:
             return missing
         found = re.search(r"Because (\S+?)==\S+ has no (?:usable )?wheels", answer.stderr)
@@ -64,7 +64,8 @@ def main() -> None:
     write(CUDA, "What torch's builds for CUDA depend on.", cuda)
     for python in (f"{major}.{minor}" for major, minor in SUPPORTED):
         for system in SYSTEMS:
-            print(f"Python {python}, {system}, no wheel: {', '.join(without_wheel(python, system)) or 'none'}", flush=True)
+            missing = ", ".join(without_wheel(python, system)) or "none"
+            print(f"Python {python}, {system}, no wheel: {missing}", flush=True)
 
 
 if __name__ == "__main__":

@@ -102,8 +102,8 @@ def _open_lock(path: Path) -> int:
 def free_gpus(count: int = 1, locks: Path | None = None) -> Iterator[str | None]:
     """Holds GPUs for the duration, in CUDA_VISIBLE_DEVICES; waits while too many are held by other commands.
 
-    Does nothing where there is no GPU, where CUDA_VISIBLE_DEVICES says already which, or on Windows. The lock is the system's, so
-    that a killed command frees its GPU. Enter it before anything starts CUDA.
+    Does nothing where there is no GPU, where CUDA_VISIBLE_DEVICES says already which, or on Windows. The lock is the
+    system's, so that a killed command frees its GPU. Enter it before anything starts CUDA.
 
     Args:
         count: how many.

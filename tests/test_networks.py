@@ -24,7 +24,7 @@ def test_every_encoder_in_2d_and_3d(name: str, shape: tuple[int, ...]) -> None:
 
 def test_networks_of_monai_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
-    with pytest.raises(InputError, match=r"network.name: resnet18 is MONAI's, .* run `pip install 'sepclr_neuro\[cnn\]'`"):
+    with pytest.raises(InputError, match=r"resnet18 is MONAI's, .* run `pip install 'sepclr_neuro\[cnn\]'`"):
         build_encoder(Network(name="resnet18"), (1, 32, 32, 32), dim=6)
     build_encoder(Network(name="light", channels=[8, 16]), (1, 32, 32, 32), dim=6)
 
