@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -26,6 +25,7 @@ from pydantic import (
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
 from sepclr_neuro.registry import METHODS, MethodSettings, Section
+from sepclr_neuro.yaml_file import read_yaml
 
 __all__ = [
     "IMAGE_SIZE",
@@ -1093,8 +1093,27 @@ def _explain(error: ValidationError, model: type[Section], prefix: str = "") -> 
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
             found = json.dumps(item["input"], default=str)
-            sentences.append(f"{path}: {message}, got {found if len(found) < 80 else found[:77] + '...'}")
+            found = found if len(found) < 80 else found[:77] + "..."
+            sentences.append(f"{path}: {message}, got {found}{_meant(item['type'], item['input'])}")
     return sentences
+
+
+def _meant(problem: str, value: Any) -> str:
+    """The end of a message about a value of another kind than expected: what YAML made of it, how to write it."""
+    quoted = "put the whole value into single quotes, as in 'text'"
+    if problem == "string_type":
+        if isinstance(value, bool):
+            return f"; YAML takes it for a truth value; if text is meant, {quoted}"
+        if value is None:
+            return f"; YAML takes it for no value; if text is meant, {quoted}"
+        if isinstance(value, Mapping):
+            return f"; YAML takes {{…}} and `key: value` for keys with values; if text is meant, {quoted}"
+    if isinstance(value, str):
+        if problem in ("list_type", "tuple_type"):
+            return "; write [one, another], or one a line after a dash and a space"
+        if problem in ("model_type", "dict_type", "model_attributes_type") and ":" in value:
+            return "; between the colon of a key and its value stands a space"
+    return ""
 
 
 def parse_config(content: Any, source: str = "the configuration") -> Config:
@@ -1103,15 +1122,23 @@ def parse_config(content: Any, source: str = "the configuration") -> Config:
     Raises:
         InputError: with every problem, each naming its key path.
     """
+    return _parse(content, lambda sentence: source)
+
+
+def _parse(content: Any, where: Callable[[str], str]) -> Config:
+    """Validates ``content``; ``where`` names the file, and the line that a sentence about a key is about."""
     if not isinstance(content, dict):
-        raise InputError(f"{source}: expected keys with values, as in the project's config.yaml")
-    unprintable = [f"{source}: {path}: holds control characters; remove them" for path in _unprintable(content)]
-    if unprintable:
-        raise InputError(unprintable)
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        raise InputError([f"{source}: {sentence}" for sentence in _explain(error, Config)]) from error
+        said = "expected keys with values, as in the project's config.yaml"
+        if isinstance(content, str) and ":" in content:
+            said += "; between the colon of a key and its value stands a space"
+        raise InputError(f"{where('')}: {said}")
+    sentences = [f"{path}: holds control characters; remove them" for path in _unprintable(content)]
+    if not sentences:
+        try:
+            return Config.model_validate(content)
+        except ValidationError as error:
+            sentences = _explain(error, Config)
+    raise InputError([f"{where(sentence)}: {sentence}" for sentence in sentences])
 
 
 def _unprintable(value: Any, path: str = "") -> Iterator[str]:
@@ -1128,32 +1155,20 @@ def _unprintable(value: Any, path: str = "") -> Iterator[str]:
             yield from _unprintable(inner, f"{path}.{number}")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key given twice is an error instead of a silent choice."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Looked at as written: what a merge key (`<<: *other`) brings in later may be overridden.
-        node = super().compose_mapping_node(anchor)
-        keys = [(key.tag, key.value) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key[1]!r} is given twice")
-        return node
-
-
 def load_config(path: str | Path) -> Config:
     """Reads and validates one configuration file (YAML; JSON is YAML too).
 
     Raises:
-        InputError: if the file cannot be read or something in it is wrong.
+        InputError: if the file cannot be read or something in it is wrong; messages name the line where they can.
     """
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a config.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse_config(content, str(path))
+    file = read_yaml(Path(path))
+
+    def where(sentence: str) -> str:
+        # A sentence begins with its key path.
+        line = file.line(sentence.partition(": ")[0].split("."))
+        return str(path) if line is None else f"{path}, line {line}"
+
+    return _parse(file.content, where)
 
 
 # --- run files ---------------------------------------------------------------------------------------------------
