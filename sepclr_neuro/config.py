@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -24,12 +25,13 @@ from pydantic import (
 
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
-from sepclr_neuro.registry import METHODS, MethodSettings, Section
+from sepclr_neuro.registry import METHODS, MethodEntry, MethodSettings, Section
 from sepclr_neuro.yaml_file import read_yaml
 
 __all__ = [
     "IMAGE_SIZE",
     "Config",
+    "ConfiguredMethod",
     "Digits",
     "ImageViews",
     "Images",
@@ -59,7 +61,8 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+_NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=_NAME)]
 
 
 # --- cohort ------------------------------------------------------------------------------------------------------
@@ -686,9 +689,71 @@ def _with_empty_settings(methods: Any) -> Any:
     return methods
 
 
+# Tables of site leakage have rows of these names beside those of methods.
+_TAKEN = ("voxels", "site")
+
+
+@dataclass(frozen=True)
+class ConfiguredMethod:
+    """A method of a run, with its own settings and the shared sections as they are for it.
+
+    Attributes:
+        name: its key in `methods`, which names folders and rows of tables.
+        method: its name in the registry, which is the same unless the user chose a name.
+    """
+
+    name: str
+    method: str
+    settings: MethodSettings
+    network: Network
+    augmentation: Augmentation
+    training: Training
+
+    @property
+    def entry(self) -> MethodEntry:
+        return METHODS[self.method]
+
+    @property
+    def title(self) -> str:
+        """How tables and figures call it: by the user's name, where there is one."""
+        return self.entry.title if self.name == self.method else self.name
+
+    @property
+    def as_named(self) -> dict[str, str]:
+        """The keys that say in `methods` which method it is."""
+        return {} if self.name == self.method else {"method": self.method}
+
+
 def _check_method(name: str, path: str) -> None:
     if name not in METHODS:
         raise ValueError(f"{path}.{name}: no such method.{nearest(name, METHODS)}")
+
+
+def _check_name(name: str, settings: Mapping[str, Any], names: Iterable[str]) -> None:
+    """A name in `methods` is a method's, or one of the user's own that says which method it is."""
+    if name not in METHODS:
+        if "method" not in settings:
+            raise ValueError(
+                f"methods.{name}: no such method.{nearest(name, METHODS)} Under a name of your own, say which one it "
+                f"is: `{name}: {{method: sepclr-k-jem}}`"
+            )
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(
+                f"methods.{name}: folders get this name, which is to begin with a letter and hold letters, digits, `_` "
+                "and `-` alone; choose another"
+            )
+        if name in _TAKEN:
+            raise ValueError(f"methods.{name}: tables use this name for something else; choose another")
+    method = settings.get("method", name)
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"methods.{name}.method: no such method, {method!r}.{nearest(str(method), METHODS)}")
+    if name in METHODS and method != name:
+        raise ValueError(
+            f"methods.{name}.method: {name} is the name of another method; give {method} a name of your own"
+        )
+    for other in names:
+        if other != name and other.lower() == name.lower():
+            raise ValueError(f"methods.{name}: differs from {other} in capitals alone, and so would their folders")
 
 
 def _of_method(shared: Section, settings: MethodSettings, keys: Sequence[str], path: str) -> list[Any]:
@@ -932,7 +997,10 @@ class Config(Section):
     network: Network = Field(Network(), description="The encoder.")
     training: Training = Field(Training(), description="How long, how fast, in which batches.")
     methods: dict[str, dict[str, Any]] = Field(
-        {"sepclr-k-jem": {}}, min_length=1, description="Methods to train, with the settings that differ."
+        {"sepclr-k-jem": {}},
+        min_length=1,
+        description="Methods to train, with the settings that differ. To train one with several settings, give each a "
+        "name of your own and say `method:` there; tables call it by that name.",
     )
     probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
     site_leakage: SiteLeakage = Field(SiteLeakage(), description="How much of the site each space tells.")
@@ -959,8 +1027,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _methods_are_valid(self) -> Self:
-        for name in self.methods:
-            _check_method(name, "methods")
+        for name, settings in self.methods.items():
+            _check_name(name, settings, self.methods)
             self.for_method(name)
         return self
 
@@ -991,7 +1059,7 @@ class Config(Section):
                 raise ValueError(f"saliency.targets: {name!r} is not probed.{nearest(name, self.probes.targets)}")
         # A stage that is told of no cohort cannot check its columns; training looks at the cohort itself.
         for method in self.methods if "cohort" in self.model_fields_set else ():
-            for name in self.for_method(method)[0].columns():
+            for name in self.for_method(method).settings.columns():
                 if name not in known:
                     raise ValueError(
                         f"methods.{method}.attributes: the cohort has no column {name!r}.{nearest(name, known)}"
@@ -1007,7 +1075,9 @@ class Config(Section):
     def _noise_is_small(self) -> Self:
         if self.standardisation.intensity == "none":
             noise = {"augmentation": self.augmentation.noise_sd, "saliency": self.saliency.noise_sd}
-            noise |= {f"methods.{name}.augmentation": self.for_method(name)[2].noise_sd for name in self.methods}
+            noise |= {
+                f"methods.{name}.augmentation": self.for_method(name).augmentation.noise_sd for name in self.methods
+            }
             strong = [f"{section}.noise_sd ({sd:g})" for section, sd in noise.items() if sd > _MOST_RAW_NOISE]
             if strong:
                 raise ValueError(
@@ -1042,17 +1112,19 @@ class Config(Section):
                 content["standardisation"] = told.standardisation.model_dump(mode="json")
         return parse_config(content, f"separation, {recipe or cohort}")
 
-    def for_method(self, name: str) -> tuple[MethodSettings, Network, Augmentation, Training]:
-        """A method's own settings and the shared sections as they are for it.
+    def for_method(self, name: str) -> ConfiguredMethod:
+        """The method that stands under a name in `methods`, with all that it is trained with.
 
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
         """
-        settings = _validate(METHODS[name].settings, self.methods[name], f"methods.{name}")
+        method = self.methods[name].get("method", name)
+        own = {key: value for key, value in self.methods[name].items() if key != "method"}
+        settings = _validate(METHODS[method].settings, own, f"methods.{name}")
         keys = ("network", "augmentation", "training")
         network, augmentation, training = _of_method(self, settings, keys, f"methods.{name}")
         _check_parts(settings, network, training, f"methods.{name}")
-        return settings, network, augmentation, training
+        return ConfiguredMethod(name, method, settings, network, augmentation, training)
 
 
 # --- reading, with messages that name the key --------------------------------------------------------------------
@@ -1231,17 +1303,16 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
         if part == "cohorts":
             content["separation"]["recipes"] = {}
     elif method is not None:
-        settings, network, augmentation, training = config.for_method(method)
+        configured = config.for_method(method)
+        content["methods"] = {method: configured.as_named}
         if "training" in sections:
-            content["methods"] = {method: settings.model_dump(mode="json")}
-            for key, section in (("network", network), ("augmentation", augmentation), ("training", training)):
+            content["methods"][method] |= configured.settings.model_dump(mode="json")
+            for key in ("network", "augmentation", "training"):
                 del content[key]
-                if settings.trained:
-                    content[key] = section.model_dump(mode="json")
-        else:
-            content["methods"] = {method: {}}
+                if configured.settings.trained:
+                    content[key] = getattr(configured, key).model_dump(mode="json")
     elif stage in ("probes", "leakage", "saliency"):
-        content["methods"] = {name: {} for name in config.methods}
+        content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
     return content
 
 
@@ -1249,20 +1320,45 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of ``config.yaml``, for editors. Settings of methods are added to the model's own schema."""
     schema = Config.model_json_schema()
     definitions = schema["$defs"]
-    methods = {}
+    named: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
+        named.setdefault(entry.settings.__name__, []).append(name)
         method_schema = entry.settings.model_json_schema(ref_template="#/$defs/{model}")
         definitions.update(method_schema.pop("$defs", {}))
         definitions.setdefault(entry.settings.__name__, method_schema)
-        methods[name] = {"anyOf": [{"$ref": f"#/$defs/{entry.settings.__name__}"}, {"type": "null"}]}
-    for section in (schema, definitions["Digits"]):
-        old = section["properties"]["methods"]
-        section["properties"]["methods"] = {
+    for model, names in named.items():
+        definitions[model]["properties"]["method"] = {
+            "description": "The method, where it stands under a name of your own.",
+            "enum": names,
+        }
+
+    def by_name(method: Any) -> dict[str, Any]:
+        """Settings below a method's own name, where ``method`` is what the key `method` may be."""
+        return {
+            name: {
+                "anyOf": [
+                    {"$ref": f"#/$defs/{entry.settings.__name__}", "properties": {"method": method(name)}},
+                    {"type": "null"},
+                ]
+            }
+            for name, entry in METHODS.items()
+        }
+
+    of_run, of_digits = schema["properties"]["methods"], definitions["Digits"]["properties"]["methods"]
+    own_name = {"anyOf": [{"$ref": f"#/$defs/{model}"} for model in named], "required": ["method"]}
+    for section, methods, others in (
+        (of_run, by_name(lambda name: {"const": name}), own_name),
+        (of_digits, by_name(lambda name: False), False),
+    ):
+        description = section["description"]
+        section.clear()
+        section |= {
             "type": "object",
-            "description": old["description"],
+            "description": description,
             "properties": methods,
-            "additionalProperties": False,
+            "additionalProperties": others,
             "minProperties": 1,
         }
+    of_run["propertyNames"] = {"pattern": _NAME}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

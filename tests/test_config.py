@@ -112,9 +112,59 @@ def test_all_problems_come_at_once() -> None:
 
 def test_a_method_has_its_own_values_of_shared_sections() -> None:
     config = parse_config({"training": {"epochs": 7}, "methods": {METHOD: {"training": {"batch_size": 4}}}})
-    training = config.for_method(METHOD)[3]
+    training = config.for_method(METHOD).training
     assert (training.epochs, training.batch_size) == (7, 4)
     assert config.training.batch_size == Config().training.batch_size
+
+
+SMALL = {"small": {"method": METHOD, "salient_dim": 2}}
+
+
+def test_a_method_may_stand_under_names_of_the_users_own() -> None:
+    config = parse_config({"methods": {METHOD: None} | SMALL})
+    small, registered = config.for_method("small"), config.for_method(METHOD)
+    assert (small.method, small.title, small.settings.salient_dim) == (METHOD, "small", 2)  # type: ignore[attr-defined]
+    assert (registered.method, registered.title) == (METHOD, "SepCLR, k-JEM")
+    assert small.entry is registered.entry
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"small": {"salient_dim": 2}}, "methods.small: no such method"),
+        ({"small": None}, "Under a name of your own, say which one it is: `small: {method: sepclr-k-jem}`"),
+        (
+            {"small": {"method": "sepclr-kjem"}},
+            f"methods.small.method: no such method, 'sepclr-kjem'. Did you mean '{METHOD}'?",
+        ),
+        ({"small": {"method": ["pca"]}}, "methods.small.method: no such method"),
+        ({"small": {"method": "pca", "salient_dim": 2}}, "methods.small.salient_dim: unknown key"),
+        ({"pca": {"method": "cpca"}}, "methods.pca.method: pca is the name of another method"),
+        ({"a.b": {"method": "pca"}}, "methods.a.b: folders get this name"),
+        ({"../up": {"method": "pca"}}, "methods.../up: folders get this name"),
+        ({"{fold}": {"method": "pca"}}, "methods.{fold}: folders get this name"),
+        ({"voxels": {"method": "pca"}}, "methods.voxels: tables use this name for something else"),
+        ({"small": {"method": "pca"}, "Small": {"method": "pca"}}, "methods.small: differs from Small in capitals"),
+        ({"PCA": {"method": "pca"}, "pca": {}}, "methods.PCA: differs from pca in capitals"),
+    ],
+)
+def test_a_name_of_ones_own_that_cannot_be_is_explained(methods: dict[str, Any], expected: str) -> None:
+    assert expected in message({"methods": methods})
+
+
+@pytest.mark.parametrize("stage", ["training", "embedding", "saliency"])
+def test_an_edit_or_another_name_concerns_that_method_alone(stage: str) -> None:
+    def told(methods: dict[str, Any], name: str) -> dict[str, Any]:
+        return stage_config(parse_config({"methods": methods}), stage, name)
+
+    both = {METHOD: {}} | SMALL
+    edited = both | {"small": {"method": METHOD, "salient_dim": 3}}
+    renamed = {METHOD: {}, "smaller": SMALL["small"]}
+    assert told(both, METHOD) == told(edited, METHOD) == told(renamed, METHOD) == told({METHOD: {}}, METHOD)
+    assert (told(both, "small") == told(edited, "small")) == (stage != "training")
+    # What a stage is told says the same again.
+    read = parse_config(told(both, "small"))
+    assert (read.for_method("small").method, stage_config(read, stage, "small")) == (METHOD, told(both, "small"))
 
 
 def test_a_bare_method_name_has_its_defaults() -> None:
@@ -231,7 +281,7 @@ methods:
     )
     config = load_config(path)
     assert (config.training.epochs, config.training.batch_size) == (9, 8)
-    training = config.for_method(METHOD)[3]
+    training = config.for_method(METHOD).training
     assert (training.epochs, training.batch_size, training.learning_rate) == (9, 8, 0.1)
 
 
@@ -277,9 +327,9 @@ def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, 
 def test_training_is_told_a_methods_own_values() -> None:
     config = parse_config({"methods": {METHOD: {"training": {"epochs": 7}, "salient_dim": 5}}})
     read = parse_config(stage_config(config, "training", METHOD))
-    settings, _, _, training = read.for_method(METHOD)
-    assert training.epochs == 7
-    assert settings.salient_dim == 5  # type: ignore[attr-defined]
+    configured = read.for_method(METHOD)
+    assert configured.training.epochs == 7
+    assert configured.settings.salient_dim == 5  # type: ignore[attr-defined]
 
 
 def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
@@ -322,6 +372,31 @@ def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:
     method = schema["properties"]["methods"]["properties"][METHOD]["anyOf"][0]["$ref"].rsplit("/", 1)[1]
     assert "salient_dim" in schema["$defs"][method]["properties"]
     assert all(definition.get("additionalProperties") is False for definition in schema["$defs"].values())
+
+
+@pytest.mark.parametrize(
+    ("content", "valid"),
+    [
+        ({"methods": {METHOD: None} | SMALL}, True),
+        ({"methods": {METHOD: {"method": METHOD}}}, True),
+        ({"methods": {"small": {"method": METHOD, "salient_dimm": 2}}}, False),
+        ({"methods": {"small": {"method": "pca", "salient_dim": 2}}}, False),
+        ({"methods": {"small": {"salient_dim": 2}}}, False),
+        ({"methods": {"small": {"method": "none"}}}, False),
+        ({"methods": {"a.b": {"method": "pca"}}}, False),
+        ({"methods": {"pca": {"method": "cpca"}}}, False),
+        ({"digits": {"methods": {"cvae": None}}}, True),
+        ({"digits": {"methods": {"cvae": {"method": "cvae"}}}}, False),
+        ({"digits": {"methods": {"small": {"method": "cvae"}}}}, False),
+    ],
+)
+def test_the_schema_and_the_model_agree_on_names(content: dict[str, Any], valid: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert jsonschema.Draft202012Validator(json_schema()).is_valid(content) == valid
+    if valid:
+        parse_config(content)
+    else:
+        message(content)
 
 
 def test_an_atlas_by_name_is_the_files_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
