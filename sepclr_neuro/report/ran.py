@@ -73,8 +73,8 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
         configured = config.for_method(method)
         named = configured.as_named | configured.settings.model_dump(mode="json")
         # As they were understood: YAML's `1e-1` may be text in the settings as they were given.
-        settings = {key: value for key, value in named.items() if key in given_settings}
-        default_settings = dict(_flat(configured.entry.settings().model_dump(mode="json")))
+        settings = {key: named[key] for key in given_settings if key in named}
+        default_settings = {"method": "not set"} | dict(_flat(configured.entry.settings().model_dump(mode="json")))
         for key, value in _flat(settings) if settings else ():
             if value != default_settings.get(key):
                 changed.append(
