@@ -12,7 +12,6 @@ from sepclr_neuro.cohort import ERROR, CohortTables, build_cohort
 from sepclr_neuro.config import Config, Implant
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.probes import questions
-from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.splits import make_splits
@@ -192,8 +191,9 @@ def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> p
     sides = splits.merge(people[["scan_id", "group"]], on="scan_id")
     train = sides[sides["side"] == "train"]
     for method in config.methods:
-        settings, _, _, training = config.for_method(method)
-        if not settings.trained:
+        configured = config.for_method(method)
+        training = configured.training
+        if not configured.settings.trained:
             continue
         for fold in range(config.splits.count):
             members = train[train["fold"] == fold]
@@ -211,11 +211,10 @@ def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> p
 def _plan(config: Config) -> list[str]:
     lines = [f"volumes: {' x '.join(map(str, config.volumes.shape))} voxels", f"folds: {config.splits.count}"]
     for method in config.methods:
-        settings, _, _, training = config.for_method(method)
-        if not settings.trained:
-            lines.append(f"method {method} ({METHODS[method].title}): {config.splits.count} fits")
+        configured = config.for_method(method)
+        named = f"{method} ({configured.entry.title})"
+        if not configured.settings.trained:
+            lines.append(f"method {named}: {config.splits.count} fits")
             continue
-        lines.append(
-            f"method: {method} ({METHODS[method].title}), {config.splits.count} trainings of {training.epochs} epochs"
-        )
+        lines.append(f"method: {named}, {config.splits.count} trainings of {configured.training.epochs} epochs")
     return [*lines, f"probes: {', '.join(config.probes.targets)}", f"results: {config.output}/"]

@@ -152,7 +152,7 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
     """Train one method on one fold; a second call goes on where the first was stopped."""
     with (
         _stage("train", path, method, f"fold-{fold}", method=method) as told,
-        _computing(told[0].for_method(method)[3].devices),
+        _computing(told[0].for_method(method).training.devices),
     ):
         from sepclr_neuro.training import train_fold
 
@@ -276,7 +276,7 @@ def separation(
         _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
         _refuse_unknown("--recipe", recipe, config.separation.recipes, f"{path}: separation.recipes")
         told = config.separation_run(cohort, seed, recipe)
-        with _computing(told.for_method(next(iter(told.methods)))[3].devices):
+        with _computing(told.for_method(next(iter(told.methods))).training.devices):
             from sepclr_neuro.separation.benchmark import run_recipe
 
             run_recipe(config, cohort, seed, recipe)
@@ -301,7 +301,7 @@ def schema() -> None:
 
 @app.command()
 def methods() -> None:
-    """List the methods that config.yaml may name."""
+    """List the methods that config.yaml may name; one may stand there several times, under names of your own."""
     from sepclr_neuro.registry import METHODS
 
     width = max(map(len, METHODS))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -25,11 +25,13 @@ from pydantic import (
 
 from sepclr_neuro.errors import InputError, nearest
 from sepclr_neuro.layout import Results
-from sepclr_neuro.registry import METHODS, MethodSettings, Section
+from sepclr_neuro.registry import METHODS, MethodEntry, MethodSettings, Section
+from sepclr_neuro.yaml_file import read_yaml
 
 __all__ = [
     "IMAGE_SIZE",
     "Config",
+    "ConfiguredMethod",
     "Digits",
     "ImageViews",
     "Images",
@@ -59,7 +61,8 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+_NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=_NAME)]
 
 
 # --- cohort ------------------------------------------------------------------------------------------------------
@@ -686,9 +689,71 @@ def _with_empty_settings(methods: Any) -> Any:
     return methods
 
 
+# Tables of site leakage have rows of these names beside those of methods.
+_TAKEN = ("voxels", "site")
+
+
+@dataclass(frozen=True)
+class ConfiguredMethod:
+    """A method of a run, with its own settings and the shared sections as they are for it.
+
+    Attributes:
+        name: its key in `methods`, which names folders and rows of tables.
+        method: its name in the registry, which is the same unless the user chose a name.
+    """
+
+    name: str
+    method: str
+    settings: MethodSettings
+    network: Network
+    augmentation: Augmentation
+    training: Training
+
+    @property
+    def entry(self) -> MethodEntry:
+        return METHODS[self.method]
+
+    @property
+    def title(self) -> str:
+        """How tables and figures call it: by the user's name, where there is one."""
+        return self.entry.title if self.name == self.method else self.name
+
+    @property
+    def as_named(self) -> dict[str, str]:
+        """The keys that say in `methods` which method it is."""
+        return {} if self.name == self.method else {"method": self.method}
+
+
 def _check_method(name: str, path: str) -> None:
     if name not in METHODS:
         raise ValueError(f"{path}.{name}: no such method.{nearest(name, METHODS)}")
+
+
+def _check_name(name: str, settings: Mapping[str, Any], names: Iterable[str]) -> None:
+    """A name in `methods` is a method's, or one of the user's own that says which method it is."""
+    if name not in METHODS:
+        if "method" not in settings:
+            raise ValueError(
+                f"methods.{name}: no such method.{nearest(name, METHODS)} Under a name of your own, say which one it "
+                f"is: `{name}: {{method: sepclr-k-jem}}`"
+            )
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(
+                f"methods.{name}: folders get this name, which is to begin with a letter and hold letters, digits, `_` "
+                "and `-` alone; choose another"
+            )
+        if name in _TAKEN:
+            raise ValueError(f"methods.{name}: tables use this name for something else; choose another")
+    method = settings.get("method", name)
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"methods.{name}.method: no such method, {method!r}.{nearest(str(method), METHODS)}")
+    if name in METHODS and method != name:
+        raise ValueError(
+            f"methods.{name}.method: {name} is the name of another method; give {method} a name of your own"
+        )
+    for other in names:
+        if other != name and other.lower() == name.lower():
+            raise ValueError(f"methods.{name}: differs from {other} in capitals alone, and so would their folders")
 
 
 def _of_method(shared: Section, settings: MethodSettings, keys: Sequence[str], path: str) -> list[Any]:
@@ -932,7 +997,10 @@ class Config(Section):
     network: Network = Field(Network(), description="The encoder.")
     training: Training = Field(Training(), description="How long, how fast, in which batches.")
     methods: dict[str, dict[str, Any]] = Field(
-        {"sepclr-k-jem": {}}, min_length=1, description="Methods to train, with the settings that differ."
+        {"sepclr-k-jem": {}},
+        min_length=1,
+        description="Methods to train, with the settings that differ. To train one with several settings, give each a "
+        "name of your own and say `method:` there; tables call it by that name.",
     )
     probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
     site_leakage: SiteLeakage = Field(SiteLeakage(), description="How much of the site each space tells.")
@@ -959,8 +1027,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _methods_are_valid(self) -> Self:
-        for name in self.methods:
-            _check_method(name, "methods")
+        for name, settings in self.methods.items():
+            _check_name(name, settings, self.methods)
             self.for_method(name)
         return self
 
@@ -991,7 +1059,7 @@ class Config(Section):
                 raise ValueError(f"saliency.targets: {name!r} is not probed.{nearest(name, self.probes.targets)}")
         # A stage that is told of no cohort cannot check its columns; training looks at the cohort itself.
         for method in self.methods if "cohort" in self.model_fields_set else ():
-            for name in self.for_method(method)[0].columns():
+            for name in self.for_method(method).settings.columns():
                 if name not in known:
                     raise ValueError(
                         f"methods.{method}.attributes: the cohort has no column {name!r}.{nearest(name, known)}"
@@ -1007,7 +1075,9 @@ class Config(Section):
     def _noise_is_small(self) -> Self:
         if self.standardisation.intensity == "none":
             noise = {"augmentation": self.augmentation.noise_sd, "saliency": self.saliency.noise_sd}
-            noise |= {f"methods.{name}.augmentation": self.for_method(name)[2].noise_sd for name in self.methods}
+            noise |= {
+                f"methods.{name}.augmentation": self.for_method(name).augmentation.noise_sd for name in self.methods
+            }
             strong = [f"{section}.noise_sd ({sd:g})" for section, sd in noise.items() if sd > _MOST_RAW_NOISE]
             if strong:
                 raise ValueError(
@@ -1042,17 +1112,19 @@ class Config(Section):
                 content["standardisation"] = told.standardisation.model_dump(mode="json")
         return parse_config(content, f"separation, {recipe or cohort}")
 
-    def for_method(self, name: str) -> tuple[MethodSettings, Network, Augmentation, Training]:
-        """A method's own settings and the shared sections as they are for it.
+    def for_method(self, name: str) -> ConfiguredMethod:
+        """The method that stands under a name in `methods`, with all that it is trained with.
 
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
         """
-        settings = _validate(METHODS[name].settings, self.methods[name], f"methods.{name}")
+        method = self.methods[name].get("method", name)
+        own = {key: value for key, value in self.methods[name].items() if key != "method"}
+        settings = _validate(METHODS[method].settings, own, f"methods.{name}")
         keys = ("network", "augmentation", "training")
         network, augmentation, training = _of_method(self, settings, keys, f"methods.{name}")
         _check_parts(settings, network, training, f"methods.{name}")
-        return settings, network, augmentation, training
+        return ConfiguredMethod(name, method, settings, network, augmentation, training)
 
 
 # --- reading, with messages that name the key --------------------------------------------------------------------
@@ -1093,8 +1165,27 @@ def _explain(error: ValidationError, model: type[Section], prefix: str = "") -> 
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
             found = json.dumps(item["input"], default=str)
-            sentences.append(f"{path}: {message}, got {found if len(found) < 80 else found[:77] + '...'}")
+            found = found if len(found) < 80 else found[:77] + "..."
+            sentences.append(f"{path}: {message}, got {found}{_meant(item['type'], item['input'])}")
     return sentences
+
+
+def _meant(problem: str, value: Any) -> str:
+    """The end of a message about a value of another kind than expected: what YAML made of it, how to write it."""
+    quoted = "put the whole value into single quotes, as in 'text'"
+    if problem == "string_type":
+        if isinstance(value, bool):
+            return f"; YAML takes it for a truth value; if text is meant, {quoted}"
+        if value is None:
+            return f"; YAML takes it for no value; if text is meant, {quoted}"
+        if isinstance(value, Mapping):
+            return f"; YAML takes {{…}} and `key: value` for keys with values; if text is meant, {quoted}"
+    if isinstance(value, str):
+        if problem in ("list_type", "tuple_type"):
+            return "; write [one, another], or one a line after a dash and a space"
+        if problem in ("model_type", "dict_type", "model_attributes_type") and ":" in value:
+            return "; between the colon of a key and its value stands a space"
+    return ""
 
 
 def parse_config(content: Any, source: str = "the configuration") -> Config:
@@ -1103,15 +1194,23 @@ def parse_config(content: Any, source: str = "the configuration") -> Config:
     Raises:
         InputError: with every problem, each naming its key path.
     """
+    return _parse(content, lambda sentence: source)
+
+
+def _parse(content: Any, where: Callable[[str], str]) -> Config:
+    """Validates ``content``; ``where`` names the file, and the line that a sentence about a key is about."""
     if not isinstance(content, dict):
-        raise InputError(f"{source}: expected keys with values, as in the project's config.yaml")
-    unprintable = [f"{source}: {path}: holds control characters; remove them" for path in _unprintable(content)]
-    if unprintable:
-        raise InputError(unprintable)
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        raise InputError([f"{source}: {sentence}" for sentence in _explain(error, Config)]) from error
+        said = "expected keys with values, as in the project's config.yaml"
+        if isinstance(content, str) and ":" in content:
+            said += "; between the colon of a key and its value stands a space"
+        raise InputError(f"{where('')}: {said}")
+    sentences = [f"{path}: holds control characters; remove them" for path in _unprintable(content)]
+    if not sentences:
+        try:
+            return Config.model_validate(content)
+        except ValidationError as error:
+            sentences = _explain(error, Config)
+    raise InputError([f"{where(sentence)}: {sentence}" for sentence in sentences])
 
 
 def _unprintable(value: Any, path: str = "") -> Iterator[str]:
@@ -1128,32 +1227,20 @@ def _unprintable(value: Any, path: str = "") -> Iterator[str]:
             yield from _unprintable(inner, f"{path}.{number}")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key given twice is an error instead of a silent choice."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Looked at as written: what a merge key (`<<: *other`) brings in later may be overridden.
-        node = super().compose_mapping_node(anchor)
-        keys = [(key.tag, key.value) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key[1]!r} is given twice")
-        return node
-
-
 def load_config(path: str | Path) -> Config:
     """Reads and validates one configuration file (YAML; JSON is YAML too).
 
     Raises:
-        InputError: if the file cannot be read or something in it is wrong.
+        InputError: if the file cannot be read or something in it is wrong; messages name the line where they can.
     """
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a config.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse_config(content, str(path))
+    file = read_yaml(Path(path))
+
+    def where(sentence: str) -> str:
+        # A sentence begins with its key path.
+        line = file.line(sentence.partition(": ")[0].split("."))
+        return str(path) if line is None else f"{path}, line {line}"
+
+    return _parse(file.content, where)
 
 
 # --- run files ---------------------------------------------------------------------------------------------------
@@ -1216,17 +1303,16 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
         if part == "cohorts":
             content["separation"]["recipes"] = {}
     elif method is not None:
-        settings, network, augmentation, training = config.for_method(method)
+        configured = config.for_method(method)
+        content["methods"] = {method: configured.as_named}
         if "training" in sections:
-            content["methods"] = {method: settings.model_dump(mode="json")}
-            for key, section in (("network", network), ("augmentation", augmentation), ("training", training)):
+            content["methods"][method] |= configured.settings.model_dump(mode="json")
+            for key in ("network", "augmentation", "training"):
                 del content[key]
-                if settings.trained:
-                    content[key] = section.model_dump(mode="json")
-        else:
-            content["methods"] = {method: {}}
+                if configured.settings.trained:
+                    content[key] = getattr(configured, key).model_dump(mode="json")
     elif stage in ("probes", "leakage", "saliency"):
-        content["methods"] = {name: {} for name in config.methods}
+        content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
     return content
 
 
@@ -1234,20 +1320,45 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of ``config.yaml``, for editors. Settings of methods are added to the model's own schema."""
     schema = Config.model_json_schema()
     definitions = schema["$defs"]
-    methods = {}
+    named: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
+        named.setdefault(entry.settings.__name__, []).append(name)
         method_schema = entry.settings.model_json_schema(ref_template="#/$defs/{model}")
         definitions.update(method_schema.pop("$defs", {}))
         definitions.setdefault(entry.settings.__name__, method_schema)
-        methods[name] = {"anyOf": [{"$ref": f"#/$defs/{entry.settings.__name__}"}, {"type": "null"}]}
-    for section in (schema, definitions["Digits"]):
-        old = section["properties"]["methods"]
-        section["properties"]["methods"] = {
+    for model, names in named.items():
+        definitions[model]["properties"]["method"] = {
+            "description": "The method, where it stands under a name of your own.",
+            "enum": names,
+        }
+
+    def by_name(method: Any) -> dict[str, Any]:
+        """Settings below a method's own name, where ``method`` is what the key `method` may be."""
+        return {
+            name: {
+                "anyOf": [
+                    {"$ref": f"#/$defs/{entry.settings.__name__}", "properties": {"method": method(name)}},
+                    {"type": "null"},
+                ]
+            }
+            for name, entry in METHODS.items()
+        }
+
+    of_run, of_digits = schema["properties"]["methods"], definitions["Digits"]["properties"]["methods"]
+    own_name = {"anyOf": [{"$ref": f"#/$defs/{model}"} for model in named], "required": ["method"]}
+    for section, methods, others in (
+        (of_run, by_name(lambda name: {"const": name}), own_name),
+        (of_digits, by_name(lambda name: False), False),
+    ):
+        description = section["description"]
+        section.clear()
+        section |= {
             "type": "object",
-            "description": old["description"],
+            "description": description,
             "properties": methods,
-            "additionalProperties": False,
+            "additionalProperties": others,
             "minProperties": 1,
         }
+    of_run["propertyNames"] = {"pattern": _NAME}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

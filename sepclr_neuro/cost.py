@@ -52,8 +52,9 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     lines, total = ["estimate, from a few steps on this machine as it is now:"], 0.0
     disk = 2.0 * sides["scan_id"].nunique() * np.prod(config.volumes.shape)  # voxels are kept in 16 bits
     for name in config.methods:
-        settings, _, _, training = config.for_method(name)
-        if not settings.trained:
+        configured = config.for_method(name)
+        training = configured.training
+        if not configured.settings.trained:
             lines.append(f"  {name}: a few passes over the volumes, not estimated")
             continue
         planned = []
@@ -91,7 +92,7 @@ def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
 
 def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
     """Of a method that sees a batch at once, or in parts, of which all but the last pass twice: here one of two."""
-    own, _, augmentation, training = config.for_method(name)
+    configured = config.for_method(name)
     shape = config.volumes.shape
     method = build_method(config, name, [1, *shape])
     count = _PEOPLE * _STEPS
@@ -100,10 +101,10 @@ def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
         list(range(count)),
         [str(number) for number in range(count)],
         [number % 2 == 1 for number in range(count)],
-        {column: [number / count for number in range(count)] for column in own.columns()},
+        {column: [number / count for number in range(count)] for column in configured.settings.columns()},
     )
     plain = Standardisation(torch.zeros(shape), torch.ones(shape), torch.ones(shape, dtype=torch.bool), ())
-    short = training.model_copy(
+    short = configured.training.model_copy(
         update={
             "epochs": 2,
             "batch_size": _PEOPLE,
@@ -114,7 +115,7 @@ def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
         }
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        views = VolumeViews(plain, augmentation)
+        views = VolumeViews(plain, configured.augmentation)
         history, _ = fit(
             method, people, views, short, seeds=(0, 0), folder=Path(folder) / "fold", identity="", title=""
         )

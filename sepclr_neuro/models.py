@@ -18,7 +18,6 @@ from torch import Tensor
 from sepclr_neuro.config import Config, parse_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.methods.base import Method
-from sepclr_neuro.registry import METHODS
 from sepclr_neuro.storage import read_json, sha256, write_bytes, write_json, write_tsv
 
 __all__ = ["TrainedModel", "build_method", "load_model", "write_model"]
@@ -29,7 +28,8 @@ class TrainedModel:
     """A method with its weights, in evaluation mode, that knows whom it was trained on.
 
     Attributes:
-        metadata: model.json: method, fold, ``train_scan_ids``, settings, seed, versions, precision, epochs, seconds.
+        metadata: model.json: method (its name in the run), registered_method, fold, ``train_scan_ids``, settings, seed,
+            versions, precision, epochs, seconds.
     """
 
     method: Method
@@ -80,8 +80,8 @@ def load_model(folder: Path) -> TrainedModel:
 
 def build_method(config: Config, name: str, input_shape: list[int]) -> Method:
     """An untrained method, as the configuration sets it, for inputs of this shape (channels, then voxels a side)."""
-    settings, network, _, _ = config.for_method(name)
-    return METHODS[name].load()(settings, network, input_shape)
+    configured = config.for_method(name)
+    return configured.entry.load()(configured.settings, configured.network, input_shape)
 
 
 def write_model(folder: Path, method: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:

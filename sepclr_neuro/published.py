@@ -6,6 +6,7 @@ an order of magnitude, and which space should hold what.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -25,16 +26,18 @@ def published_digits() -> pd.DataFrame:
     return pd.read_csv(_FOLDER / "published_digits_on_objects.csv", comment="#").set_index("method")
 
 
-def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
+def beside_published(summary: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
     """Figures of a run with the published ones of the same method, target and space, NaN where there are none.
 
     Args:
         summary: the table schizophrenia.tsv.
+        methods: the published name of each method of the run, by its name in the table.
 
     Returns:
         ``method target metric space mean sd published_mean published_sd``, in the order of ``summary``.
     """
     keys = ["method", "target", "metric", "space"]
     names = {"mean": "published_mean", "sd": "published_sd"}
-    ours = summary[[*keys, "mean", "sd"]]
-    return ours.merge(published_schizophrenia().rename(columns=names), how="left", on=keys)
+    ours = summary[[*keys, "mean", "sd"]].assign(published=summary["method"].map(methods))
+    published = published_schizophrenia().rename(columns={"method": "published"} | names)
+    return ours.merge(published, how="left", on=["published", *keys[1:]]).drop(columns="published")

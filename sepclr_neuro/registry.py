@@ -35,9 +35,12 @@ __all__ = [
 
 
 class Section(BaseModel):
-    """A part of ``config.yaml``: unknown keys are errors, values do not change after validation."""
+    """A part of ``config.yaml``: unknown keys are errors, values do not change after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    A number where text is expected, such as the code 1 of a table, is the text that was written.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class Reference(NamedTuple):

@@ -20,7 +20,6 @@ from sepclr_neuro.group_maps import CLUSTERS, CoarseGrid, cluster_table, group_m
 from sepclr_neuro.layout import Results
 from sepclr_neuro.localisation import find_peaks, localisation, similarity
 from sepclr_neuro.mapping import SALIENT_NORM, picture_heading, save_image, true_region, write_map
-from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sanity import SANITY, sanity_checks
 from sepclr_neuro.standardisation import Standardisation
 from sepclr_neuro.storage import read_tsv, write_tsv
@@ -108,7 +107,7 @@ def _write(config: Config, results: Results, method: str) -> None:
             values = np.zeros(cache.shape)
             subtitle = "NO MAP: no fold has a linear probe of this target with one decision function."
             say(f"saliency of {method}, {target}, {space} space: {subtitle}")
-        title = picture_heading(config, METHODS[method].title, target, f"{space} space")
+        title = picture_heading(config, config.for_method(method).title, target, f"{space} space")
         write_map(path, values, cache.affine, title, subtitle, _unit(attribution, target, scaled != "none"))
 
         def add(name: str, rows: pd.DataFrame, key: Mapping[str, Any] = key) -> None:

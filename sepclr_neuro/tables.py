@@ -15,7 +15,6 @@ from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import METRICS, PROBE, Regime, asked_people
 from sepclr_neuro.published import beside_published
-from sepclr_neuro.registry import METHODS
 from sepclr_neuro.statistics import METRICS as METRIC
 from sepclr_neuro.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.storage import read_tsv, write_text, write_tsv
@@ -204,7 +203,7 @@ def paper_table(config: Config, results: Results, regime: Regime = "standard") -
     for method in config.methods:
         one_space = "single" in set(summary.loc[summary["method"] == method, "space"])
         single |= one_space
-        row = {"Method": METHODS[method].title + (" (single space)" if one_space else "")}
+        row = {"Method": config.for_method(method).title + (" (single space)" if one_space else "")}
         for column in columns:
             row[column.name] = figures[method, column.target, "single" if one_space else column.space]
         rows.append(row)
@@ -291,7 +290,8 @@ def write_tables(config: Config, results: Results) -> None:
     write_text(results.table("schizophrenia", "tex"), "\n".join(_latex(config, paper) for paper in papers))
     write_tsv(results.table("comparisons", "tsv"), compare(scores))
     write_tsv(results.table("confounds", "tsv"), summarise_increments(read_tsv(results.increments)))
-    beside = beside_published(headline(read_tsv(results.table("schizophrenia", "tsv"))))
+    registered = {name: config.for_method(name).method for name in config.methods}
+    beside = beside_published(headline(read_tsv(results.table("schizophrenia", "tsv"))), registered)
     write_tsv(results.table("beside_published", "tsv"), beside)
     write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
     write_tsv(results.table("demographics", "tsv"), demographics(config, load_cohort(results)))
@@ -333,7 +333,7 @@ def _beside_markdown(config: Config, beside: pd.DataFrame) -> str:
             cells.append("" if pd.isna(published) else _figure(published, row["published_sd"]))
         single = " (single space)" if "single" in rows else ""
         heading = columns[str(target), "common"].heading
-        titles = [_markdown_text(text) for text in (METHODS[str(method)].title + single, heading)]
+        titles = [_markdown_text(text) for text in (config.for_method(str(method)).title + single, heading)]
         lines.append("| " + " | ".join([*titles, *cells]) + " |")
     return "\n".join([*lines, ""])
 

@@ -63,10 +63,10 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             method's settings ask for.
     """
     started, title = time.monotonic(), f"{method}, fold {fold}"
-    own, _, augmentation, training = config.for_method(method)
+    configured = config.for_method(method)
     cache = VolumeCache(results)
     split = read_fold(results, fold)
-    people = training_people(results, cache, split, own.columns())
+    people = training_people(results, cache, split, configured.settings.columns())
     settings = stage_config(config, "training", method)
     standardisation = Standardisation.load(results, fold)
     standardisation.refuse_learned_from(split.test)
@@ -77,8 +77,8 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     history, how = fit(
         network,
         people,
-        VolumeViews(standardisation, augmentation),
-        training,
+        VolumeViews(standardisation, configured.augmentation),
+        configured.training,
         seeds=(config.seed, fold),
         folder=results.checkpoints(method, fold),
         identity=identity,
@@ -90,6 +90,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
         pd.DataFrame(history),
         {
             "method": method,
+            "registered_method": configured.method,
             "fold": fold,
             "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
             "seed": config.seed,

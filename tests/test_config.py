@@ -105,16 +105,66 @@ def test_a_mistake_is_named_with_its_key(content: Any, expected: list[str]) -> N
 
 
 def test_all_problems_come_at_once() -> None:
-    text = message({"seed": -1, "title": 3, "volumes": {"maximum": 0}})
+    text = message({"seed": -1, "title": [3], "volumes": {"maximum": 0}})
     assert text.startswith("3 problems were found")
     assert all(key in text for key in ("seed", "title", "volumes.maximum"))
 
 
 def test_a_method_has_its_own_values_of_shared_sections() -> None:
     config = parse_config({"training": {"epochs": 7}, "methods": {METHOD: {"training": {"batch_size": 4}}}})
-    training = config.for_method(METHOD)[3]
+    training = config.for_method(METHOD).training
     assert (training.epochs, training.batch_size) == (7, 4)
     assert config.training.batch_size == Config().training.batch_size
+
+
+SMALL = {"small": {"method": METHOD, "salient_dim": 2}}
+
+
+def test_a_method_may_stand_under_names_of_the_users_own() -> None:
+    config = parse_config({"methods": {METHOD: None} | SMALL})
+    small, registered = config.for_method("small"), config.for_method(METHOD)
+    assert (small.method, small.title, small.settings.salient_dim) == (METHOD, "small", 2)  # type: ignore[attr-defined]
+    assert (registered.method, registered.title) == (METHOD, "SepCLR, k-JEM")
+    assert small.entry is registered.entry
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"small": {"salient_dim": 2}}, "methods.small: no such method"),
+        ({"small": None}, "Under a name of your own, say which one it is: `small: {method: sepclr-k-jem}`"),
+        (
+            {"small": {"method": "sepclr-kjem"}},
+            f"methods.small.method: no such method, 'sepclr-kjem'. Did you mean '{METHOD}'?",
+        ),
+        ({"small": {"method": ["pca"]}}, "methods.small.method: no such method"),
+        ({"small": {"method": "pca", "salient_dim": 2}}, "methods.small.salient_dim: unknown key"),
+        ({"pca": {"method": "cpca"}}, "methods.pca.method: pca is the name of another method"),
+        ({"a.b": {"method": "pca"}}, "methods.a.b: folders get this name"),
+        ({"../up": {"method": "pca"}}, "methods.../up: folders get this name"),
+        ({"{fold}": {"method": "pca"}}, "methods.{fold}: folders get this name"),
+        ({"voxels": {"method": "pca"}}, "methods.voxels: tables use this name for something else"),
+        ({"small": {"method": "pca"}, "Small": {"method": "pca"}}, "methods.small: differs from Small in capitals"),
+        ({"PCA": {"method": "pca"}, "pca": {}}, "methods.PCA: differs from pca in capitals"),
+    ],
+)
+def test_a_name_of_ones_own_that_cannot_be_is_explained(methods: dict[str, Any], expected: str) -> None:
+    assert expected in message({"methods": methods})
+
+
+@pytest.mark.parametrize("stage", ["training", "embedding", "saliency"])
+def test_an_edit_or_another_name_concerns_that_method_alone(stage: str) -> None:
+    def told(methods: dict[str, Any], name: str) -> dict[str, Any]:
+        return stage_config(parse_config({"methods": methods}), stage, name)
+
+    both = {METHOD: {}} | SMALL
+    edited = both | {"small": {"method": METHOD, "salient_dim": 3}}
+    renamed = {METHOD: {}, "smaller": SMALL["small"]}
+    assert told(both, METHOD) == told(edited, METHOD) == told(renamed, METHOD) == told({METHOD: {}}, METHOD)
+    assert (told(both, "small") == told(edited, "small")) == (stage != "training")
+    # What a stage is told says the same again.
+    read = parse_config(told(both, "small"))
+    assert (read.for_method("small").method, stage_config(read, stage, "small")) == (METHOD, told(both, "small"))
 
 
 def test_a_bare_method_name_has_its_defaults() -> None:
@@ -132,8 +182,27 @@ def test_the_projects_own_file_is_valid() -> None:
     ("text", "expected"),
     [
         ("seed: 1\nseed: 2\n", "the key 'seed' is given twice"),
-        ("training:\n  epochs: 1\n  epochs: 2\n", "line 2: the key 'epochs' is given twice"),
-        ("seed: [1\n", "is not valid YAML"),
+        ("training:\n  epochs: 1\n  epochs: 2\n", "line 3: the key 'epochs' is given twice, first in line 2"),
+        ("training: {epochs: 1, epochs: 2}\n", "line 1: the key 'epochs' is given twice"),
+        ("cohort: {values: {sex: {1: male, '1': female}}}\n", "line 1: the key '1' is given twice"),
+        ("seed: [1\n", "line 1, `seed: [1`: a value that begins with [ is more than text"),
+        ("seed:\t1\n", "line 1, `seed:\t1`: it holds a tab"),
+        ("training:\n\tepochs: 1\n", "line 2, `epochs: 1`: it holds a tab"),
+        ("seed:1\n", "expected keys with values, as in the project's config.yaml; between the colon of a key"),
+        ("seed:1\ntitle: a\n", "line 1, `seed:1`: between the colon of a key and its value stands a space"),
+        ("training:\n  epochs:3\n  batch_size: 4\n", "line 2, `epochs:3`: between the colon"),
+        ("training:\n  epochs:3\n", "line 1: training: "),
+        ("title: one: two\n", "line 1, `title: one: two`: it has a second colon"),
+        ("output: {site}/a\n", "line 1, `output: {site}/a`: a value that begins with { is more than text to YAML"),
+        ("output: *.nii\n", "line 1, `output: *.nii`: a value that begins with * is more"),
+        ("title: @home\n", "put the whole value into single quotes, as in 'text'"),
+        ('output: "C:\\Users"\n', "in double quotes a backslash begins a code"),
+        ("title: true\n", "line 1: title: input should be a valid string, got true; YAML takes it for a truth value"),
+        ("title:\n", "YAML takes it for no value; if text is meant, put the whole value into single quotes"),
+        ("seed: 1\ntitle: {site}\n", 'line 2: title: input should be a valid string, got {"site": null}; YAML takes'),
+        ("cohort:\n  target: ill\n", 'line 2: cohort.target: input should be a valid list, got "ill"; write [one, '),
+        ("volumes:\n  shape: [64,\n    x, 64]\n", "line 3: volumes.shape.1: input should be a valid integer"),
+        ("training:\n  epochs: 08:30\n", "line 2: training.epochs: input should be a valid integer"),
         ("a: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
         ("", "expected keys with values"),
     ],
@@ -145,6 +214,57 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, expected: str) -> Non
         load_config(path)
     assert expected in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("no", "NO", "yes", "on", "off", "y", "01", "1e-4", "1.50", "+3", ".5", "1_000", "0x1F", "08:30"),
+        *("2024-01-02", "-999", "=", "7"),
+    ],
+)
+def test_text_is_as_it_is_written(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        f"title: {text}\ncohort:\n  values: {{sex: {{{text}: male}}, site: {{a: {text}}}}}\n"
+        f"  source: files\n  studies: [{{name: a, participants: p.tsv, constants: {{site: {text}}}}}]\n"
+        f"  scores: {{sans: {{column: a, range: [0, 1]}}, saps: {{column: b, range: [0, 1]}}}}\n"
+    )
+    config = load_config(path)
+    assert (config.title, config.cohort.values) == (text, {"sex": {text: "male"}, "site": {"a": text}})
+    assert config.cohort.studies[0].constants == {"site": text}
+
+
+def test_codes_that_are_one_number_stay_two_codes(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "cohort:\n  values: {sex: {1: male, 01: female, true: other, null: unknown}}\n"
+        "  source: files\n  studies: [{name: a, participants: p.tsv}]\n"
+        "  scores: {sans: {column: a, range: [0, 1]}, saps: {column: b, range: [0, 1]}}\n"
+    )
+    codes = {"1": "male", "01": "female", "true": "other", "null": "unknown"}
+    assert load_config(path).cohort.values == {"sex": codes}
+
+
+def test_numbers_and_truth_values_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "seed: 012\nsite_leakage: {combat: yes}\nprobes: {paper_regime: off}\nreport: {participant_ids: True}\n"
+        "training: {learning_rate: 1e-4, weight_decay: .5, epochs: 1e1}\nsplits: {probe_fraction: 1.50e-1}\n"
+        "methods: {sepclr-k-jem: {training: {learning_rate: 1e-2}, kernel_diagonal: no, temperature: 2}}\n"
+    )
+    config = load_config(path)
+    assert (config.seed, config.splits.probe_fraction) == (12, 0.15)
+    assert (config.site_leakage.combat, config.probes.paper_regime, config.report.participant_ids) == (
+        True,
+        False,
+        True,
+    )
+    assert (config.training.learning_rate, config.training.weight_decay, config.training.epochs) == (1e-4, 0.5, 10)
+    told = stage_config(config, "training", METHOD)
+    assert told["training"]["learning_rate"] == 1e-2
+    assert told["methods"][METHOD]["kernel_diagonal"] is False
+    assert json.loads(json.dumps(told)) == told
 
 
 def test_merge_keys_are_read_and_may_be_overridden(tmp_path: Path) -> None:
@@ -161,7 +281,7 @@ methods:
     )
     config = load_config(path)
     assert (config.training.epochs, config.training.batch_size) == (9, 8)
-    training = config.for_method(METHOD)[3]
+    training = config.for_method(METHOD).training
     assert (training.epochs, training.batch_size, training.learning_rate) == (9, 8, 0.1)
 
 
@@ -207,9 +327,9 @@ def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, 
 def test_training_is_told_a_methods_own_values() -> None:
     config = parse_config({"methods": {METHOD: {"training": {"epochs": 7}, "salient_dim": 5}}})
     read = parse_config(stage_config(config, "training", METHOD))
-    settings, _, _, training = read.for_method(METHOD)
-    assert training.epochs == 7
-    assert settings.salient_dim == 5  # type: ignore[attr-defined]
+    configured = read.for_method(METHOD)
+    assert configured.training.epochs == 7
+    assert configured.settings.salient_dim == 5  # type: ignore[attr-defined]
 
 
 def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
@@ -252,6 +372,31 @@ def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:
     method = schema["properties"]["methods"]["properties"][METHOD]["anyOf"][0]["$ref"].rsplit("/", 1)[1]
     assert "salient_dim" in schema["$defs"][method]["properties"]
     assert all(definition.get("additionalProperties") is False for definition in schema["$defs"].values())
+
+
+@pytest.mark.parametrize(
+    ("content", "valid"),
+    [
+        ({"methods": {METHOD: None} | SMALL}, True),
+        ({"methods": {METHOD: {"method": METHOD}}}, True),
+        ({"methods": {"small": {"method": METHOD, "salient_dimm": 2}}}, False),
+        ({"methods": {"small": {"method": "pca", "salient_dim": 2}}}, False),
+        ({"methods": {"small": {"salient_dim": 2}}}, False),
+        ({"methods": {"small": {"method": "none"}}}, False),
+        ({"methods": {"a.b": {"method": "pca"}}}, False),
+        ({"methods": {"pca": {"method": "cpca"}}}, False),
+        ({"digits": {"methods": {"cvae": None}}}, True),
+        ({"digits": {"methods": {"cvae": {"method": "cvae"}}}}, False),
+        ({"digits": {"methods": {"small": {"method": "cvae"}}}}, False),
+    ],
+)
+def test_the_schema_and_the_model_agree_on_names(content: dict[str, Any], valid: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert jsonschema.Draft202012Validator(json_schema()).is_valid(content) == valid
+    if valid:
+        parse_config(content)
+    else:
+        message(content)
 
 
 def test_an_atlas_by_name_is_the_files_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

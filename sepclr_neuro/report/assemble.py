@@ -13,7 +13,6 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.registry import METHODS
 from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.people import who_and_volumes
@@ -108,15 +107,15 @@ def _methods(config: Config) -> dict[str, Any]:
     """What the methods text needs: each method's title, own settings and shared sections."""
     described = []
     for method in config.methods:
-        settings, network, augmentation, training = config.for_method(method)
+        configured = config.for_method(method)
         described.append(
             {
                 "title": method_title(method),
-                "description": METHODS[method].describe(settings),
-                "trained": settings.trained,
-                "network": network,
-                "augmentation": augmentation,
-                "training": training,
+                "description": configured.entry.describe(configured.settings),
+                "trained": configured.settings.trained,
+                "network": configured.network,
+                "augmentation": configured.augmentation,
+                "training": configured.training,
             }
         )
     labels = {
@@ -128,5 +127,5 @@ def _methods(config: Config) -> dict[str, Any]:
         for kind in ("classification", "regression")
     }
     mapped = [target_label(target, config.probes.targets) for target in config.saliency.targets]
-    cited = {reference for method in config.methods for reference in METHODS[method].settings.references}
+    cited = {reference for method in config.methods for reference in config.for_method(method).settings.references}
     return {"methods": described, "cited": sorted(cited), "probe_labels": labels, "mapped": mapped}

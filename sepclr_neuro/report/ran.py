@@ -69,8 +69,12 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
             changed.append((key, _yaml(value), "not set"))
         elif value != default[key]:
             changed.append((key, _yaml(value), _yaml(default[key])))
-    for method, settings in config.methods.items():
-        default_settings = dict(_flat(METHODS[method].settings().model_dump(mode="json")))
+    for method, given_settings in config.methods.items():
+        configured = config.for_method(method)
+        named = configured.as_named | configured.settings.model_dump(mode="json")
+        # As they were understood: YAML's `1e-1` may be text in the settings as they were given.
+        settings = {key: named[key] for key in given_settings if key in named}
+        default_settings = {"method": "not set"} | dict(_flat(configured.entry.settings().model_dump(mode="json")))
         for key, value in _flat(settings) if settings else ():
             if value != default_settings.get(key):
                 changed.append(
@@ -152,8 +156,9 @@ def left_out(config: Config) -> list[str]:
     if config.splits.scheme == "k-fold" and config.splits.folds < full.splits.folds:
         said.append(f"{config.splits.folds} folds instead of {full.splits.folds} (splits.folds).")
     for method in config.methods:
-        settings, _, _, training = config.for_method(method)
-        if settings.trained and training.epochs < full.training.epochs:
+        configured = config.for_method(method)
+        training = configured.training
+        if configured.settings.trained and training.epochs < full.training.epochs:
             said.append(
                 f"{method_title(method)} was trained for {training.epochs} epochs instead of {full.training.epochs} "
                 "(training.epochs)."

@@ -121,19 +121,19 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     # Where the cohort lies, and where the benchmark's own files do.
     data, results = Results(told.output), Results(config.output)
     (name,) = told.methods
-    own, _, augmentation, training = told.for_method(name)
+    configured = told.for_method(name)
     cache, people_of, fold = VolumeCache(data), load_cohort(data), read_fold(data, 0)
     standardisation = learn_standardisation(cache, fold.train, told.standardisation)
     torch.manual_seed(seed_of(seed, 0))
     method: Method = build_method(told, name, [1, *cache.shape])
-    people = training_people(data, cache, fold, own.columns())
+    people = training_people(data, cache, fold, configured.settings.columns())
     settings = told.model_dump(mode="json", include={"standardisation", "augmentation", "network", "training"})
-    settings["methods"] = {name: own.model_dump(mode="json")}
+    settings["methods"] = {name: configured.settings.model_dump(mode="json")}
     history, how = fit(
         method,
         people,
-        VolumeViews(standardisation, augmentation),
-        training,
+        VolumeViews(standardisation, configured.augmentation),
+        configured.training,
         seeds=(seed, 0),
         folder=results.separation_checkpoints(cohort, seed, recipe),
         identity=fingerprint(settings, sha256(data.index), sha256(data.splits), __version__),

@@ -30,7 +30,9 @@ def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ((name, entry),) = eval(f"{{{line}}}", names).items()  # noqa: S307
     monkeypatch.setitem(registry.METHODS, name, entry)
 
-    assert parse_config({"methods": {name: {"dim": 3, "training": {"epochs": 2}}}}).for_method(name)[3].epochs == 2
+    assert (
+        parse_config({"methods": {name: {"dim": 3, "training": {"epochs": 2}}}}).for_method(name).training.epochs == 2
+    )
     assert name in json_schema()["properties"]["methods"]["properties"]
     for shape in contract.SHAPES:
         contract.test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(name, shape)

@@ -139,6 +139,7 @@ def test_its_own_defaults_stay_beside_a_users_keys() -> None:
             "methods": {"cvae": {"training": {"batch_size": 4}, "augmentation": {"noise_probability": 0.3}}},
         }
     )
-    _, _, augmentation, training = config.for_method("cvae")
+    configured = config.for_method("cvae")
+    training, augmentation = configured.training, configured.augmentation
     assert (training.epochs, training.batch_size, training.learning_rate) == (7, 4, 1e-4)
     assert (augmentation.noise_probability, augmentation.crop_probability) == (0.3, 0.0)
