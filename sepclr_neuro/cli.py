@@ -170,12 +170,21 @@ def embed(path: ConfigFile, method: Method) -> None:
 
 @app.command()
 def probe(path: ConfigFile) -> None:
-    """Probe the representations of all methods on held-out people, and make the tables."""
+    """Probe the representations of all methods on held-out people."""
     from sepclr_neuro.probes import write_probes
-    from sepclr_neuro.tables import write_tables
 
     with _stage("probe", path) as told:
         write_probes(*told)
+
+
+@app.command()
+def tables(path: ConfigFile) -> None:
+    """Judge what probes found beside chance, and make the tables."""
+    from sepclr_neuro.probes import write_verdicts
+    from sepclr_neuro.tables import write_tables
+
+    with _stage("tables", path) as told:
+        write_verdicts(*told)
         write_tables(*told)
 
 

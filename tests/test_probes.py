@@ -26,6 +26,7 @@ from sepclr_neuro.probes import (
     questions,
     refuse_leaks,
     write_probes,
+    write_verdicts,
 )
 from sepclr_neuro.splits import Fold
 from sepclr_neuro.statistics import balanced_accuracy
@@ -91,6 +92,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
     config, results = write_run(tmp_path_factory.mktemp("run"), make_cohort())
     write_probes(config, results)
+    write_verdicts(config, results)
     return config, results
 
 
@@ -352,6 +354,7 @@ def test_site_is_permuted_within_diagnosis(tmp_path: Path) -> None:
     cohort["site"] = np.where(cohort["group"] == "target", "rome", "oslo")
     config, results = write_run(tmp_path, cohort)
     write_probes(only(config, "site", "diagnosis"), results)
+    write_verdicts(only(config, "site", "diagnosis"), results)
     verdicts = read_verdicts(results)
     assert verdicts.loc[("site", "bacc", "salient"), "p"] == 1
     assert verdicts.loc[("diagnosis", "bacc", "salient"), "p"] == 1
@@ -446,6 +449,7 @@ def test_processes_change_nothing(run: tuple[Config, Results], tmp_path: Path, m
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     config, results = write_run(tmp_path, make_cohort())
     write_probes(only(config, "saps", "diagnosis"), results)
+    write_verdicts(only(config, "saps", "diagnosis"), results)
     for name in ("scores", "verdicts", "nulls", "increments"):
         both = [read_tsv(getattr(each, name)) for each in (run[1], results)]
         both = [table[table["target"].isin(["diagnosis", "saps"])].reset_index(drop=True) for table in both]
@@ -458,6 +462,8 @@ def test_processes_change_nothing(run: tuple[Config, Results], tmp_path: Path, m
 def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
     config, results = write_run(tmp_path, make_cohort(24).assign(sans=np.nan))
     write_probes(only(config, "sans"), results)
+    write_verdicts(only(config, "sans"), results)
+    assert read_tsv(results.verdicts)[["p", "null95"]].isna().all(axis=None)
     scores = read_tsv(results.scores)
     assert scores[["value", "chance"]].isna().all(axis=None)
     assert (scores[["n_train", "n_test"]] == 0).all(axis=None)

@@ -33,6 +33,7 @@ RULES = [
     "train",
     "embed",
     "probe",
+    "tables",
     "vbm",
     "leakage",
     "saliency",
