@@ -87,13 +87,13 @@ def check(
     print(found.text(), flush=True)
     if tsv is not None:
         write_tsv(tsv, found.table())
-    if found.errors:
-        raise typer.Exit(2)
     if found.sides is not None and not headers_only and config.model_fields_set & {"cohort", "methods"}:
         with _computing():
             from sepclr_neuro.cost import estimate
 
             print("\n".join(estimate(config, found.sides)))
+    if found.errors:
+        raise typer.Exit(2)
 
 
 @app.command()

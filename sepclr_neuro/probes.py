@@ -132,14 +132,17 @@ def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
 
 
 def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
-    """At most one line on what is left out by default, since people do not differ in it."""
+    """A line each on scores that the configuration has none of, and on what is left out since people do not differ."""
     left = as_asked(config, cohort).probes
     names = [*config.probes.targets.keys() - left.targets.keys(), *set(config.probes.confounds) - set(left.confounds)]
     said = []
     for name in sorted(set(names)):
         known = cohort[name].dropna().unique()
         said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (nobody has one)")
-    return [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
+    lines = [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
+    if not config.scores and "targets" not in config.probes.model_fields_set:
+        lines.append("`cohort.scores` lists no symptom score, so that none is probed or mapped")
+    return lines
 
 
 def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard") -> list[Question]:
