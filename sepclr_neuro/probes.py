@@ -657,7 +657,7 @@ def write_verdicts(config: Config, results: Results) -> None:
                 penalty = dict(zip(found["fold"], found["penalty"], strict=True))
                 fitted = [fold for fold in folds if not np.isnan(penalty[fold.fold])]
                 fits = [Fit(key, question, spaces[method, fold.fold][space], fold) for fold in fitted]
-                told_of_folds, refitted = _refitted(labels, fits, penalty)
+                told_of_folds, refitted = on_permutations(labels, fits, penalty)
             else:
                 of_probe = predictions[(predictions[list(key)] == pd.Series(key)).all(axis=1)]
                 told_of_folds, refitted = [_in_numbers(question, of_probe)], None
@@ -677,7 +677,7 @@ def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[["scan_id", "fold", "score"]].assign(prediction=positions)
 
 
-def _refitted(
+def on_permutations(
     labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]
 ) -> tuple[list[pd.DataFrame], np.ndarray]:
     """What probes of numbers tell of held-out scans, a table a fold, and what they would tell had people each other's
