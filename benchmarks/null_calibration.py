@@ -47,7 +47,7 @@ def p_of_noise(
         alike: whether people have one representation in all folds.
         effect: what is added to the first dimension for each SD of the answer; 0 for noise alone.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 2])  # [seed, 0] and [seed, 1] are those of `Labels`
     ids = pd.Index([f"p{number:03d}" for number in range(PEOPLE)])
     answer = rng.normal(size=PEOPLE) if kind == "regression" else rng.integers(0, 2, PEOPLE)
     truth = pd.Series(answer if kind == "regression" else np.array(["a", "b"])[answer], index=ids)

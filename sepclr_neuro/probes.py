@@ -45,6 +45,7 @@ __all__ = [
     "inner_folds",
     "judge",
     "not_asked",
+    "on_permutations",
     "questions",
     "read_spaces",
     "refit",
