@@ -557,7 +557,7 @@ class Probes(Section):
         "default not what all people have alike. Reviewers expect `tiv` too, where the cohort has it. A target is not "
         "its own confound.",
     )
-    permutations: int = Field(1000, ge=99, description="Of held-out labels, for the null of each figure.")
+    permutations: int = Field(1000, ge=99, description="Exchanges of people's answers, for the null of each figure.")
     bootstraps: int = Field(1000, ge=99, description="Samples of people, for the interval of each figure.")
 
     @model_validator(mode="after")

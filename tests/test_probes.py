@@ -486,7 +486,7 @@ def judged(labels: Labels, fits: list[Fit], penalty: float) -> dict[str, Verdict
 
 def test_p_of_numbers_is_uniform_where_nothing_is() -> None:
     """With a penalty that leaves little but each fold's training mean: with predictions that stay as they are while
-    answers are exchanged, half of these p would be above 0.8."""
+    answers are exchanged, half of these p were above 0.9."""
     found = [judged(*noise(seed), 1000.0) for seed in range(200)]
     for name in ("mae", "r2"):
         p = np.array([verdicts[name].p for verdicts in found])
