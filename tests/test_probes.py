@@ -21,6 +21,7 @@ from sepclr_neuro.probes import (
     RIDGE_ALPHA,
     Fit,
     Question,
+    as_asked,
     confound_features,
     fit_probe,
     inner_folds,
@@ -34,6 +35,7 @@ from sepclr_neuro.probes import (
 from sepclr_neuro.splits import Fold
 from sepclr_neuro.statistics import Labels, Verdict, balanced_accuracy
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.tables import write_tables
 from tests.oracles import probe_scores as oracle
 from tests.oracles import statistics as statistics_oracle
 
@@ -554,6 +556,29 @@ def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
     assert read_json(results.coefficients) == []
     columns = ["regime", "method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
     assert list(read_tsv(results.predictions)) == columns
+
+
+def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = make_cohort(24).assign(site="oslo", sans=np.nan)
+    config, results = write_run(tmp_path, cohort)
+    write_probes(config, results)
+    said = "not probed and no confound, since people do not differ in it: sans (nobody has one), site (all have oslo)\n"
+    assert capsys.readouterr().err == said
+    write_verdicts(config, results)
+    write_tables(config, results)
+    asked = {"age", "sex", "saps", "diagnosis"}
+    for table in (results.scores, results.verdicts, results.table("schizophrenia", "tsv")):
+        assert set(read_tsv(table)["target"]) == asked
+    assert "Site" not in results.table("schizophrenia", "md").read_text()
+    assert as_asked(config, cohort).saliency.targets == ["diagnosis", "saps"]
+    # What is listed is asked, as far as it goes.
+    listed = only(config, "site", "diagnosis")
+    assert list(as_asked(listed, cohort).probes.targets) == ["site", "diagnosis"]
+    write_probes(listed, results)
+    scores = read_tsv(results.scores)
+    assert scores.loc[scores["target"] == "site", "value"].isna().all()
 
 
 @pytest.mark.parametrize("people", ["background", "target"])
