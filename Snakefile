@@ -80,7 +80,7 @@ include: "workflow/rules/separation.smk"
 rule all:
     default_target: True
     input:
-        rules.probe.output,
+        rules.tables.output,
         rules.leakage.output,
         expand(results.saliency("{method}"), method=settings.methods),
         rules.report.output,

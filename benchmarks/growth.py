@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.rows import Rows, run
 from sepclr_neuro.embedding import write_representations
-from sepclr_neuro.probes import write_probes
+from sepclr_neuro.probes import write_probes, write_verdicts
 from sepclr_neuro.saliency import write_saliency
 from sepclr_neuro.site_leakage import write_site_leakage
 from sepclr_neuro.standardisation import write_standardisation
@@ -66,6 +66,7 @@ def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
         for method in config.methods:
             write_representations(config, results, method)
         write_probes(config, results)
+        write_verdicts(config, results)
         write_vbm(config, results)
         for method in config.methods:
             write_saliency(config, results, method)

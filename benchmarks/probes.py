@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.rows import Rows, run
 from sepclr_neuro.config import Config, load_config
 from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import write_probes
+from sepclr_neuro.probes import write_probes, write_verdicts
 from sepclr_neuro.simulation import simulate_people
 from sepclr_neuro.splits import read_fold, write_splits
 from sepclr_neuro.storage import write_json, write_tsv
@@ -60,6 +60,7 @@ def measure(rows: Rows, quick: bool) -> None:
         random_representations(config)
         started = time.perf_counter()
         write_probes(config, Results(config.output))
+        write_verdicts(config, Results(config.output))
         rows.add("probes", time.perf_counter() - started, "s")
         started = time.perf_counter()
         write_tables(config, Results(config.output))

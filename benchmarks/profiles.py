@@ -23,7 +23,7 @@ from benchmarks.steps import Step
 from sepclr_neuro import augmentation, devices
 from sepclr_neuro.config import load_config
 from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import write_probes
+from sepclr_neuro.probes import write_probes, write_verdicts
 from sepclr_neuro.standardisation import Standardisation
 
 STEPS, WARM_UP, VIEWED, MOST = 5, 8, 30, 12
@@ -81,7 +81,8 @@ def _of_probes() -> None:
         profiler = cProfile.Profile()
         # In this process, since what others do is not seen by the profiler.
         with patch.dict(os.environ, OMP_NUM_THREADS="1"):
-            profiler.runcall(write_probes, config, Results(config.output))
+            for stage in (write_probes, write_verdicts):
+                profiler.runcall(stage, config, Results(config.output))
     found = pstats.Stats(profiler)
     times = {name: entry[2] for name, entry in found.stats.items()}  # type: ignore[attr-defined]
     whole = sum(times.values())

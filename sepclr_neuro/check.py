@@ -11,7 +11,7 @@ from sepclr_neuro.atlases import read_atlas
 from sepclr_neuro.cohort import ERROR, CohortTables, build_cohort
 from sepclr_neuro.config import Config, Implant
 from sepclr_neuro.errors import InputError
-from sepclr_neuro.probes import questions
+from sepclr_neuro.probes import as_asked, not_asked, questions
 from sepclr_neuro.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.splits import make_splits
@@ -76,6 +76,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
             people = _with_groups(people.merge(drawn, on="participant_id"), config)
             found.lines.append(f"an effect to be implanted into people drawn at random{_groups(people)}")
         found.warnings.extend(_odd_sites(people, config.splits.folds))
+    found.lines.extend(not_asked(config, people))
     try:
         questions(config, people)
     except InputError as error:
@@ -87,7 +88,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         except InputError as error:
             found.errors.extend(error.problems)
     if not found.errors:
-        found.lines.extend(_plan(config))
+        found.lines.extend(_plan(as_asked(config, people)))
     return replace(found, sides=sides)
 
 

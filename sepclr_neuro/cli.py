@@ -87,13 +87,13 @@ def check(
     print(found.text(), flush=True)
     if tsv is not None:
         write_tsv(tsv, found.table())
-    if found.errors:
-        raise typer.Exit(2)
     if found.sides is not None and not headers_only and config.model_fields_set & {"cohort", "methods"}:
         with _computing():
             from sepclr_neuro.cost import estimate
 
             print("\n".join(estimate(config, found.sides)))
+    if found.errors:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -170,12 +170,21 @@ def embed(path: ConfigFile, method: Method) -> None:
 
 @app.command()
 def probe(path: ConfigFile) -> None:
-    """Probe the representations of all methods on held-out people, and make the tables."""
+    """Probe the representations of all methods on held-out people."""
     from sepclr_neuro.probes import write_probes
-    from sepclr_neuro.tables import write_tables
 
     with _stage("probe", path) as told:
         write_probes(*told)
+
+
+@app.command()
+def tables(path: ConfigFile) -> None:
+    """Judge what probes found beside chance, and make the tables."""
+    from sepclr_neuro.probes import write_verdicts
+    from sepclr_neuro.tables import write_tables
+
+    with _stage("tables", path) as told:
+        write_verdicts(*told)
         write_tables(*told)
 
 

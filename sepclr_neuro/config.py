@@ -536,10 +536,19 @@ _DEFAULT_TARGETS = {
 }
 
 
+_SYMPTOMS = ("sans", "saps")
+"""The scores that simulated and implanted patients have."""
+
+
 class Probes(Section):
     """Linear probes: fitted on a fold's training people, scored on its held-out people."""
 
-    targets: dict[Name, ProbeTarget] = Field(_DEFAULT_TARGETS, min_length=1, description="Cohort columns to probe.")
+    targets: dict[Name, ProbeTarget] = Field(
+        _DEFAULT_TARGETS,
+        min_length=1,
+        description="Cohort columns to probe. Default: age, sex, site, diagnosis and the cohort's symptom scores; not "
+        "what all people have alike.",
+    )
     paper_regime: bool = Field(
         True,
         description="Also probe as the paper's released scripts do: scikit-learn's defaults on unscaled "
@@ -547,10 +556,11 @@ class Probes(Section):
     )
     confounds: list[Name] = Field(
         ["age", "sex", "site"],
-        description="Columns that a probe without any image reads, and beside which a space must add something. "
-        "Reviewers expect `tiv` too, where the cohort has it. A target is not its own confound.",
+        description="Columns that a probe without any image reads, and beside which a space must add something. By "
+        "default not what all people have alike. Reviewers expect `tiv` too, where the cohort has it. A target is not "
+        "its own confound.",
     )
-    permutations: int = Field(1000, ge=99, description="Of held-out labels, for the null of each figure.")
+    permutations: int = Field(1000, ge=99, description="Exchanges of people's answers, for the null of each figure.")
     bootstraps: int = Field(1000, ge=99, description="Samples of people, for the interval of each figure.")
 
     @model_validator(mode="after")
@@ -616,7 +626,10 @@ def _different(values: list[str]) -> list[str]:
 class Saliency(Section):
     """Maps of what probes and salient heads listen to, in held-out people, and how far they can be believed."""
 
-    targets: list[Name] = Field(["diagnosis", "sans", "saps"], description="Probe targets to map.")
+    targets: list[Name] = Field(
+        ["diagnosis", "sans", "saps"],
+        description="Probe targets to map. Default: the diagnosis and the symptom scores among the probe targets.",
+    )
     attributions: Annotated[
         list[Literal["smoothgrad", "integrated-gradients", "occlusion"]], AfterValidator(_different)
     ] = Field(
@@ -722,6 +735,13 @@ class ConfiguredMethod:
     def as_named(self) -> dict[str, str]:
         """The keys that say in `methods` which method it is."""
         return {} if self.name == self.method else {"method": self.method}
+
+
+def _set_default(config: Section, key: str, **values: Any) -> None:
+    """Replaces values of a section that nobody wrote, which it does not say of itself afterwards either."""
+    section = getattr(config, key)
+    content = {name: getattr(section, name) for name in type(section).model_fields} | values
+    object.__setattr__(config, key, type(section).model_construct(_fields_set=section.model_fields_set, **content))
 
 
 def _check_method(name: str, path: str) -> None:
@@ -1033,6 +1053,28 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _defaults_follow_the_tables(self) -> Self:
+        """Asks by default for the scores that the cohort has; what nobody wrote still counts as not written."""
+        names = self.scores
+        if "targets" not in self.probes.model_fields_set:
+            targets = {name: target for name, target in _DEFAULT_TARGETS.items() if name not in _SYMPTOMS}
+            diagnosis = targets.pop("diagnosis")
+            for name in names:
+                people = self.cohort.scores[name].people if name in self.cohort.scores else "target"
+                label = _DEFAULT_TARGETS[name].label if name in _SYMPTOMS else None
+                targets[name] = ProbeTarget(kind="regression", people=people, expected_in="salient", label=label)
+            _set_default(self, "probes", targets=targets | {"diagnosis": diagnosis})
+        if "targets" not in self.saliency.model_fields_set:
+            mapped = [name for name in ("diagnosis", *names) if name in self.probes.targets]
+            _set_default(self, "saliency", targets=mapped)
+        return self
+
+    @property
+    def scores(self) -> list[str]:
+        """Names of the symptom scores that the cohort has."""
+        return list(self.cohort.scores) if self.cohort.source == "files" else list(_SYMPTOMS)
+
+    @model_validator(mode="after")
     def _targets_exist(self) -> Self:
         if self.cohort.source == "simulated":
             scores = ["sans", "saps", "tiv"]
@@ -1257,9 +1299,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "training": ("standardisation", "augmentation", "network", "training", "methods"),
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
-    "vbm": ("cohort", "splits", "probes", "saliency"),
+    "tables": ("cohort", "splits", "probes", "methods"),
+    "vbm": ("cohort", "volumes", "splits", "probes", "saliency"),
     "leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
-    "saliency": ("cohort", "splits", "probes", "saliency", "methods"),
+    "saliency": ("cohort", "volumes", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name not in ("digits", "separation")),
     "digits": ("digits",),
     "separation-cohort": ("separation",),
@@ -1311,9 +1354,42 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
                 del content[key]
                 if configured.settings.trained:
                     content[key] = getattr(configured, key).model_dump(mode="json")
-    elif stage in ("probes", "leakage", "saliency"):
+    elif stage in ("probes", "tables", "leakage", "saliency"):
         content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
+    if "probes" in sections:
+        _cut_questions(config, stage, content)
     return content
+
+
+def _cut_questions(config: Config, stage: str, content: dict[str, Any]) -> None:
+    """Leaves out of a stage's ``probes`` and ``saliency`` what it does not read: maps hold no target's name in tables,
+    and nobody but the tables draws permutations, so that changing these makes no map anew."""
+    probes = content["probes"]
+    if "targets" not in config.probes.model_fields_set:
+        del probes["targets"]  # the stage fills it in too, and may leave out what the cohort has no answers for
+    if "confounds" not in config.probes.model_fields_set:
+        del probes["confounds"]
+    if stage == "leakage":
+        content["probes"] = {key: probes[key] for key in ("permutations", "bootstraps")}
+    elif stage in ("vbm", "saliency"):
+        asked = {name: config.probes.targets[name] for name in config.saliency.targets}
+        content["probes"] = {"targets": _unnamed(asked or _ASKS_NOTHING["cohort"]["probes"]["targets"])}
+        content["probes"]["confounds"] = []
+        if stage == "vbm":
+            content["saliency"] = {"targets": config.saliency.targets}
+    elif stage == "probes":
+        for key in ("permutations", "bootstraps"):
+            del probes[key]
+        if "targets" in probes:
+            probes["targets"] = _unnamed(config.probes.targets)
+
+
+def _unnamed(targets: Mapping[str, Any]) -> dict[str, Any]:
+    """Questions without what only tables and the report show of them."""
+    asked = {name: ProbeTarget.model_validate(target) for name, target in targets.items()}
+    return {
+        name: {"kind": target.kind, "people": target.people, "expected_in": "salient"} for name, target in asked.items()
+    }
 
 
 def json_schema() -> dict[str, Any]:

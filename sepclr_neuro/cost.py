@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from sepclr_neuro.config import Config
+from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit
 from sepclr_neuro.fold_maps import mapped_people
 from sepclr_neuro.models import build_method
@@ -57,11 +58,15 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         if not configured.settings.trained:
             lines.append(f"  {name}: a few passes over the volumes, not estimated")
             continue
-        planned = []
+        planned: list[tuple[int, int]] = []
         for fold in range(config.splits.count):
             members = sides[(sides["fold"] == fold) & (sides["side"] == "train")]
             seed = seed_of(config.seed, fold)
-            planned.append(planned_batches(members, training.batch_size, training.validation_fraction, seed))
+            with contextlib.suppress(InputError):  # `check` has told it as an error
+                planned.append(planned_batches(members, training.batch_size, training.validation_fraction, seed))
+        if len(planned) < config.splits.count:
+            lines.append(f"  {name}: cannot be trained as things stand, not estimated")
+            continue
         of_folds = (parts(size, training.people_in_memory or size, 0, training.devices) for size, _ in planned)
         cost = _measure(config, name, in_parts=any(len(of_fold) > 1 for of_fold in of_folds))
         seen = sum(size * steps * training.epochs for size, steps in planned)

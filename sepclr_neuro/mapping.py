@@ -30,11 +30,10 @@ TRUTHS = {
 
 
 def picture_heading(config: Config, *parts: str) -> str:
-    """The title of a map's picture, which says first whose data these are; a target's name becomes its label."""
-    labels = {name: target.label or name for name, target in config.probes.targets.items()}
-    labels |= {SALIENT_NORM: "Distance from s'"}
+    """The title of a map's picture, which says first whose data these are. A target is called as the cohort's column
+    is, not by its label in tables, so that another label makes no map anew."""
     source = [] if config.cohort.source == "files" else [config.cohort.source.upper()]
-    return " · ".join([*source, *(" ".join(labels.get(part, part).split()) for part in parts)])
+    return " · ".join([*source, *(part.replace(SALIENT_NORM, "Distance from s'") for part in parts)])
 
 
 def save_image(path: Path, values: NDArray[np.floating], affine: NDArray[np.float64]) -> None:

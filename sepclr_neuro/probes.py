@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,12 +29,13 @@ from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.statistics import METRICS as METRIC
 from sepclr_neuro.statistics import Labels, Verdict
-from sepclr_neuro.storage import read_json, write_json, write_tsv
+from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
 
 __all__ = [
     "Answer",
     "Fit",
     "Question",
+    "as_asked",
     "asked_people",
     "confound_features",
     "draw_labels",
@@ -41,11 +43,15 @@ __all__ = [
     "fit_probe",
     "inner_folds",
     "judge",
+    "not_asked",
+    "on_permutations",
     "questions",
     "read_spaces",
+    "refit",
     "refuse_leaks",
     "told",
     "write_probes",
+    "write_verdicts",
 ]
 
 # All grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
@@ -60,7 +66,7 @@ METRICS = {"classification": ("bacc", "auc"), "regression": ("mae", "r2")}
 PROBE = ["regime", "method", "target", "metric", "space"]
 SCORES = [
     *("regime", "method", "fold", "target", "metric", "space", "value", "chance", "train_value"),
-    *("n_train", "n_test"),
+    *("n_train", "n_test", "penalty"),
 ]
 PREDICTIONS = ["regime", "method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
 VERDICTS = [*PROBE, "pooled", "null95", "p", "ci_low", "ci_high", "n", "missing"]
@@ -103,8 +109,44 @@ def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
     return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
 
 
+def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
+    """The configuration whose defaults follow the cohort: nothing is asked in which people do not differ.
+
+    Targets and confounds that the configuration lists stay as they are.
+    """
+    probes, saliency = config.probes, config.saliency
+    changed: dict[str, Any] = {}
+    if "targets" not in probes.model_fields_set:
+        listed = saliency.targets if "targets" in saliency.model_fields_set else []
+        kept = {
+            name: target
+            for name, target in probes.targets.items()
+            if name in listed or asked_people(cohort, target)[name].nunique() > 1
+        }
+        changed["targets"] = kept
+        mapped = [name for name in saliency.targets if name in kept]
+        config = config.model_copy(update={"saliency": saliency.model_copy(update={"targets": mapped})})
+    if "confounds" not in probes.model_fields_set:
+        changed["confounds"] = [name for name in probes.confounds if cohort[name].nunique() > 1]
+    return config.model_copy(update={"probes": probes.model_copy(update=changed)})
+
+
+def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
+    """A line each on scores that the configuration has none of, and on what is left out since people do not differ."""
+    left = as_asked(config, cohort).probes
+    names = [*config.probes.targets.keys() - left.targets.keys(), *set(config.probes.confounds) - set(left.confounds)]
+    said = []
+    for name in sorted(set(names)):
+        known = cohort[name].dropna().unique()
+        said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (nobody has one)")
+    lines = [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
+    if not config.scores and "targets" not in config.probes.model_fields_set:
+        lines.append("`cohort.scores` lists no symptom score, so that none is probed or mapped")
+    return lines
+
+
 def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard") -> list[Question]:
-    """All questions that ``config.probes.targets`` asks, in that order.
+    """All questions that the probes' targets ask, in that order, after :func:`as_asked`.
 
     Diagnosis, asked of all people, means the side a person is on: the diagnoses of a side count as one class, named
     after them. The target group is the positive class. The paper's regime asks everything else of the target group.
@@ -112,7 +154,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
     Raises:
         InputError: where a column's values do not suit the kind of probe, or a confound has missing values.
     """
-    found, problems = [], []
+    found, problems, config = [], [], as_asked(config, cohort)
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
         sides_only = name == "diagnosis" and target.people == "all" and target.kind == "classification"
@@ -202,6 +244,7 @@ class Answer:
         train_values: of the people that the probe was fitted on.
         prediction: [N test], class or number.
         score: [N test], log-odds of the positive of two classes, otherwise NaN.
+        penalty: that the probe was fitted with: alpha of a ridge, C of the others.
         weights: [d], acting on the representation as it is: the scaler is folded in. None for more than two classes
             and outside the standard regime.
         intercept: beside them.
@@ -212,6 +255,7 @@ class Answer:
     train_values: dict[str, float]
     prediction: np.ndarray
     score: np.ndarray
+    penalty: float
     weights: np.ndarray | None = None
     intercept: float = float("nan")
 
@@ -327,9 +371,27 @@ def fit_probe(
     weights, intercept = None, float("nan")
     if question.regime == "standard" and len(question.classes) <= 2:
         weights, intercept = fitted.raw()
-    return Answer(
-        values["test"], values["chance"], values["train"], prediction, told["test"]["score"], weights, intercept
-    )
+    settings = (fitted if question.regime == "paper" else fitted.model).get_params()
+    penalty = float(settings["alpha" if question.kind == "regression" else "C"])
+    score = told["test"]["score"]
+    return Answer(values["test"], values["chance"], values["train"], prediction, score, penalty, weights, intercept)
+
+
+def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:
+    """What a probe of numbers would predict if training people had other answers, the penalty being the same.
+
+    Args:
+        train: [N, d], representations.
+        answers: [P, N], P times an answer of each.
+        test: [M, d], representations of held-out people.
+        penalty: alpha of the ridge.
+
+    Returns:
+        [P, M].
+    """
+    scaler = StandardScaler(with_mean=question.regime != "paper", with_std=question.regime != "paper").fit(train)
+    model = Ridge(penalty).fit(scaler.transform(train), answers.T)
+    return model.predict(scaler.transform(test)).T
 
 
 @dataclass(frozen=True)
@@ -426,7 +488,7 @@ def read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str, 
 
 
 def write_probes(config: Config, results: Results) -> None:
-    """Probes every method, fold, target and space, and judges every figure.
+    """Probes every method, fold, target and space.
 
     Values and chance are in natural units: ``bacc`` from 0 to 1, ``mae`` in the target's unit. A target that cannot be
     probed in a fold has ``n/a`` for both. ``n_train`` and ``n_test`` count scans with a value. Files, columns and
@@ -438,6 +500,8 @@ def write_probes(config: Config, results: Results) -> None:
             on, or a representation is not finite.
     """
     cohort = load_cohort(results)
+    for line in not_asked(config, cohort):
+        print(line, file=sys.stderr, flush=True)
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     asked = questions(config, cohort)
     if config.probes.paper_regime:
@@ -469,35 +533,30 @@ def write_probes(config: Config, results: Results) -> None:
     write_tsv(results.scores, pd.DataFrame(found.scores)[SCORES])
     write_tsv(results.predictions, pd.concat(found.predictions)[PREDICTIONS])
     write_json(results.coefficients, found.coefficients)
-    verdicts, nulls = _judge(config, cohort, asked, found)
-    write_tsv(results.verdicts, verdicts)
-    write_tsv(results.nulls, nulls)
     write_tsv(results.increments, _increments(config, cohort, probes, answers, person))
 
 
 @dataclass
 class _Found:
-    """Rows of the files, and what was told about held-out scans in numbers, by regime, target, method and space."""
+    """Rows of the files."""
 
     scores: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[pd.DataFrame] = field(default_factory=lambda: [pd.DataFrame(columns=PREDICTIONS)])
     coefficients: list[dict[str, Any]] = field(default_factory=list)
-    told: dict[tuple[str, ...], list[pd.DataFrame]] = field(default_factory=dict)
 
     def add(self, fit: Fit, answer: Answer | None) -> None:
         question, test = fit.question, fit.test
         counts = {"n_train": len(fit.train), "n_test": len(test)}
         for name in question.metrics:
-            figures = dict.fromkeys(("value", "chance", "train_value"), float("nan"))
+            figures = dict.fromkeys(("value", "chance", "train_value", "penalty"), float("nan"))
             if answer is not None:
                 figures = {
                     "value": answer.values[name],
                     "chance": answer.chance[name],
                     "train_value": answer.train_values[name],
+                    "penalty": answer.penalty,
                 }
             self.scores.append(fit.key | {"metric": name} | figures | counts)
-        key = (question.regime, question.target, fit.key["method"], fit.key["space"])
-        self.told.setdefault(key, [])
         if answer is None:
             return
         self.predictions.append(
@@ -511,7 +570,6 @@ class _Found:
                 }
             )
         )
-        self.told[key].append(told(fit, answer))
         if answer.weights is not None:
             function = {"weights": answer.weights.tolist(), "intercept": answer.intercept}
             key_of_probe = {name: value for name, value in fit.key.items() if name != "regime"}
@@ -546,41 +604,94 @@ def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within
     )
 
 
-def judge(labels: Labels, question: Question, told: Sequence[pd.DataFrame]) -> dict[str, Verdict]:
+def judge(
+    labels: Labels, question: Question, told: Sequence[pd.DataFrame], refitted: np.ndarray | None = None
+) -> dict[str, Verdict]:
     """What each metric of a probe is worth.
 
     Args:
         told: from :func:`told`, of each fold that has an answer.
+        refitted: [permutations, R], what probes predict that were fitted on each permutation, in the order of ``told``;
+            None where predictions stay as they are.
     """
     nothing = pd.DataFrame({"scan_id": [], "fold": [], "prediction": [], "score": []})
     table = pd.concat(told) if told else nothing
     scan = question.truth.index.get_indexer(pd.Index(table["scan_id"]))
     fold = table["fold"].to_numpy(int)
-    return {
-        name: labels.judge(name, scan, table["score" if METRIC[name].of_score else "prediction"].to_numpy(float), fold)
-        for name in question.metrics
+    found = {}
+    for name in question.metrics:
+        values = table["score" if METRIC[name].of_score else "prediction"].to_numpy(float)
+        found[name] = labels.judge(name, scan, values, fold, refitted)
+    return found
+
+
+def write_verdicts(config: Config, results: Results) -> None:
+    """Judges every figure that :func:`write_probes` found beside chance: the tables verdicts.tsv and nulls.tsv.
+
+    Of numbers the whole probe is fitted anew on every permutation, with the penalty that it has. Classes are judged by
+    the predictions as they are; docs/evaluation.md says why, and how often chance then passes for more.
+
+    Raises:
+        InputError: as :func:`write_probes` does.
+    """
+    cohort = load_cohort(results)
+    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
+    asked = questions(config, cohort)
+    if config.probes.paper_regime:
+        asked += questions(config, cohort, "paper")
+    folds = [read_fold(results, number) for number in range(config.splits.count)]
+    spaces = {
+        (method, fold.fold): read_spaces(results, method, fold, person) for method in config.methods for fold in folds
     }
-
-
-def _judge(
-    config: Config, cohort: pd.DataFrame, asked: Sequence[Question], found: _Found
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables verdicts.tsv and nulls.tsv."""
+    scores = read_tsv(results.scores)
+    predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
     rows, nulls = [], []
     for question in asked:
         # Whoever predicts the site could do so by the diagnosis, and the other way round.
         labels = draw_labels(config, cohort, question, "group" if question.target == "site" else "site")
-        for (regime, target, method, space), told in found.told.items():
-            if (regime, target) != (question.regime, question.target):
-                continue
-            for name, verdict in judge(labels, question, told).items():
-                key = dict(zip(PROBE, (regime, method, target, name, space), strict=True))
+        of_question = (scores["regime"] == question.regime) & (scores["target"] == question.target)
+        for (method, space), found in scores[of_question].groupby(["method", "space"], sort=False):
+            method, space = str(method), str(space)
+            key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
+            if question.kind == "regression":
+                penalty = dict(zip(found["fold"], found["penalty"], strict=True))
+                fitted = [fold for fold in folds if not np.isnan(penalty[fold.fold])]
+                fits = [Fit(key, question, spaces[method, fold.fold][space], fold) for fold in fitted]
+                told_of_folds, refitted = on_permutations(labels, fits, penalty)
+            else:
+                of_probe = predictions[(predictions[list(key)] == pd.Series(key)).all(axis=1)]
+                told_of_folds, refitted = [_in_numbers(question, of_probe)], None
+            for name, verdict in judge(labels, question, told_of_folds, refitted).items():
                 figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
-                rows.append(key | figures | {"missing": question.missing})
+                rows.append(key | {"metric": name} | figures | {"missing": question.missing})
                 known = verdict.null[~np.isnan(verdict.null)]
                 shape = np.percentile(known, PERCENTILES) if len(known) else np.full(len(PERCENTILES), np.nan)
-                nulls.append(key | {f"percentile_{share}": value for share, value in enumerate(shape)})
-    return pd.DataFrame(rows)[VERDICTS], pd.DataFrame(nulls)
+                nulls.append(key | {"metric": name} | {f"percentile_{i}": value for i, value in enumerate(shape)})
+    write_tsv(results.verdicts, pd.DataFrame(rows)[VERDICTS])
+    write_tsv(results.nulls, pd.DataFrame(nulls)[[*PROBE, *(f"percentile_{i}" for i in PERCENTILES)]])
+
+
+def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows of predictions.tsv of a classification as :func:`told` has them."""
+    positions = predictions["prediction"].map(question.classes.index).astype(float)
+    return predictions[["scan_id", "fold", "score"]].assign(prediction=positions)
+
+
+def on_permutations(
+    labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]
+) -> tuple[list[pd.DataFrame], np.ndarray]:
+    """What probes of numbers tell of held-out scans, a table a fold, and what they would tell had people each other's
+    answers, [permutations, R]."""
+    told_of_folds, refitted = [], [np.zeros((len(labels.permuted), 0))]
+    for fit in fits:
+        rows = fit.question.truth.index.get_indexer(pd.Index(fit.train))
+        answers = labels.truth[np.vstack([rows, labels.permuted[:, rows]])]
+        train, test = (fit.features.loc[scans].to_numpy(np.float64) for scans in (fit.train, fit.test))
+        predicted = refit(fit.question, train, answers, test, penalty[fit.fold.fold])
+        scan_told = {"scan_id": fit.test, "fold": fit.fold.fold, "prediction": predicted[0], "score": np.nan}
+        told_of_folds.append(pd.DataFrame(scan_told))
+        refitted.append(predicted[1:])
+    return told_of_folds, np.concatenate(refitted, axis=1)
 
 
 def _increments(
@@ -592,8 +703,9 @@ def _increments(
 ) -> pd.DataFrame:
     """The table increments.tsv: a probe of confounds alone, one of them and the space, and what the space adds."""
     fits: list[Fit] = []
+    listed = as_asked(config, cohort).probes.confounds
     for probe, answer in zip(probes, answers, strict=True):
-        names = [name for name in config.probes.confounds if name != probe.question.target]
+        names = [name for name in listed if name != probe.question.target]
         if answer is None or probe.question.regime != "standard" or not names:
             continue
         confounds = confound_features(cohort, names, probe.fold.probed)

@@ -20,7 +20,7 @@ __all__ = ["atlas_files", "cohort_tables", "digits_files", "is_running", "workfl
 
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 PER_METHOD = ("training", "embedding", "saliency")
-SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "leakage", "vbm", "report")
+SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "tables", "leakage", "vbm", "report")
 
 
 def workflow_config(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> Config:

@@ -49,6 +49,11 @@ def write_site_leakage(config: Config, results: Results) -> None:
     """
     cohort = load_cohort(results)
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
+    if cohort["site"].nunique() < 2:
+        print("site leakage: people do not differ in site, so that it is not read", file=sys.stderr, flush=True)
+        # Voxels are there for nothing else.
+        not_read = config.site_leakage.model_copy(update={"voxel_components": None})
+        config = config.model_copy(update={"site_leakage": not_read})
     folds = [read_fold(results, number) for number in range(config.splits.count)]
     spaces = {fold.fold: _spaces(config, results, fold, person) for fold in folds}
     fits = [fit for fold in folds for fit in _fits(config, cohort, fold, spaces[fold.fold])]
@@ -158,7 +163,9 @@ def _questions(cohort: pd.DataFrame, target: str, people: str) -> list[tuple[str
 
 
 def _fits(config: Config, cohort: pd.DataFrame, fold: Fold, spaces: Spaces) -> list[Fit]:
-    fits = []
+    fits: list[Fit] = []
+    if cohort["site"].nunique() < 2:
+        return fits
     for (method, space), features in spaces.items():
         key = {"method": method, "space": space, "harmonised": "no", "target": "site"}
         for people in PEOPLE:

@@ -1,7 +1,8 @@
 """What chance can do: permutation nulls, bootstrap intervals, false discoveries, comparisons, dependence of spaces.
 
 Arrays in, arrays out. Metrics broadcast, so that a thousand permutations are one evaluation: ``truth`` and ``weights``
-are [..., N], ``told`` (what a probe said) is [N], and a value comes back for each of the leading dimensions.
+are [..., N], ``told`` (what a probe said) is [N], of numbers [..., N] too, and a value comes back for each of the
+leading dimensions.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def mean_over_folds(metric: Metric, truth: Array, told: Array, fold: Array, weig
     values = []
     for number in np.unique(fold):
         rows = fold == number
-        values.append(metric.value(truth[..., rows], told[rows], None if weights is None else weights[..., rows]))
+        values.append(metric.value(truth[..., rows], told[..., rows], None if weights is None else weights[..., rows]))
     return _mean_of_known(np.array(values))
 
 
@@ -229,8 +230,12 @@ class Labels:
         permuted = permuted_rows(people, strata, permutations, shuffle)
         return cls(truth, people, permuted, resampled_counts(people, bootstraps, resample), classes)
 
-    def judge(self, name: str, scan: Array, told: Array, fold: Array) -> Verdict:
-        """Judges held-out predictions of all folds, which stay as they are while labels are permuted.
+    def judge(self, name: str, scan: Array, told: Array, fold: Array, refitted: Floats | None = None) -> Verdict:
+        """Judges held-out predictions of all folds.
+
+        While labels are permuted, predictions stay as they are, or are those of a probe that was fitted on the permuted
+        labels. With fixed ones, a probe of numbers that tells each fold's training mean loses to its own null, since
+        that mean lies away from the held-out people's, and does so less for people of other folds.
 
         A fold whose held-out people are of one class has no balanced accuracy of its own; they count when pooled.
 
@@ -239,6 +244,7 @@ class Labels:
             scan: [R], position in ``truth`` of each prediction; a scan has one a repeat.
             told: [R], predictions or scores.
             fold: [R].
+            refitted: [permutations, R], predictions of probes that were fitted on each permutation; None: ``told``.
         """
         metric = METRICS[name]
         truth = self.truth[scan]
@@ -250,7 +256,8 @@ class Labels:
         mean, null = float("nan"), np.full(len(self.permuted), np.nan)
         if scored.any():
             mean = float(mean_over_folds(metric, self.truth[part[0]], *part[1:]))
-            null = mean_over_folds(metric, self.truth[self.permuted[:, part[0]]], *part[1:])
+            under_null = part[1] if refitted is None else refitted[:, scored]
+            null = mean_over_folds(metric, self.truth[self.permuted[:, part[0]]], under_null, part[2])
         if metric.of_score:
             pooled, samples = mean, np.full(1, np.nan)
             if scored.any():

@@ -13,7 +13,7 @@ import pandas as pd
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import METRICS, PROBE, Regime, asked_people
+from sepclr_neuro.probes import METRICS, PROBE, Regime, as_asked, asked_people
 from sepclr_neuro.published import beside_published
 from sepclr_neuro.statistics import METRICS as METRIC
 from sepclr_neuro.statistics import corrected_t_test, false_discovery_rate
@@ -196,6 +196,8 @@ def paper_table(config: Config, results: Results, regime: Regime = "standard") -
     A method with one space has its figure in both columns of a target, and says so beside its name.
     """
     summary = headline(summarise(read_tsv(results.scores), read_tsv(results.verdicts), regime))
+    cohort = load_cohort(results)
+    config = as_asked(config, cohort)
     columns = _columns(config)
     cells = [_figure(mean, sd) for mean, sd in zip(summary["mean"], summary["sd"], strict=True)]
     figures = dict(zip(zip(summary["method"], summary["target"], summary["space"], strict=True), cells, strict=True))
@@ -214,7 +216,7 @@ def paper_table(config: Config, results: Results, regime: Regime = "standard") -
         f"{REGIMES[regime]}, mean ± SD over {folds} folds. An arrow says which way is better. "
         f"{SOURCES[config.cohort.source]}"
     )
-    return PaperTable(pd.DataFrame(rows), caption, _notes(config, load_cohort(results), summary, single))
+    return PaperTable(pd.DataFrame(rows), caption, _notes(config, cohort, summary, single))
 
 
 def _figure(mean: float, sd: float = float("nan")) -> str:
@@ -280,7 +282,8 @@ def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
 def write_tables(config: Config, results: Results) -> None:
     """Writes tables/schizophrenia.tsv, .md and .tex (both regimes in the latter two), schizophrenia_paper.tsv of the
     paper's regime, comparisons.tsv, confounds.tsv and demographics.tsv."""
-    scores, verdicts = read_tsv(results.scores), read_tsv(results.verdicts)
+    scores, verdicts, cohort = read_tsv(results.scores), read_tsv(results.verdicts), load_cohort(results)
+    config = as_asked(config, cohort)
     write_tsv(results.table("schizophrenia", "tsv"), summarise(scores, verdicts))
     # Empty without that regime, so that the files of a run do not depend on its settings.
     write_tsv(results.table("schizophrenia_paper", "tsv"), summarise(scores, verdicts, "paper"))
@@ -294,7 +297,7 @@ def write_tables(config: Config, results: Results) -> None:
     beside = beside_published(headline(read_tsv(results.table("schizophrenia", "tsv"))), registered)
     write_tsv(results.table("beside_published", "tsv"), beside)
     write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
-    write_tsv(results.table("demographics", "tsv"), demographics(config, load_cohort(results)))
+    write_tsv(results.table("demographics", "tsv"), demographics(config, cohort))
 
 
 def _markdown(papers: list[PaperTable]) -> str:

@@ -229,6 +229,46 @@ def test_the_command_prints_and_writes_a_table_with_status_2(faulty: dict[str, A
     assert not (tmp_path / "results").exists()
 
 
+def test_the_cost_is_told_beside_errors(faulty: dict[str, Any], tmp_path: Path) -> None:
+    """Of whom has none: of methods that can be trained, in this case one of two."""
+    methods = {"pca": {}, "sepclr-k-jem": {}, "simclr": {"training": {"validation_fraction": 0.1}}}
+    config = configuration(cohort=faulty, methods=methods, network={"channels": [8, 16]}, **TARGETS)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    result = CliRunner().invoke(cli.app, ["check", str(path)])
+    assert result.exit_code == 2
+    assert "errors:\n" in result.output
+    assert "  sepclr-k-jem: training about" in result.output
+    assert "  simclr: cannot be trained as things stand, not estimated" in result.output
+    assert "  together about" in result.output
+
+
+# --- defaults that follow the data ---------------------------------------------------------------------------------
+
+
+def test_what_people_do_not_differ_in_is_not_asked_by_default_and_said(study: dict[str, Any], tmp_path: Path) -> None:
+    text = check(configuration(cohort=study))
+    assert (
+        "not probed and no confound, since people do not differ in it: sex (all have female), site (all have prague)\n"
+        "`cohort.scores` lists no symptom score, so that none is probed or mapped\n"
+    ) in text
+    assert "probes: age, diagnosis\n" in text
+    # Whatever is asked for is asked.
+    text = check(configuration(cohort=study, **TARGETS))
+    assert "`cohort.scores`" not in text
+    assert "probes: age\n" in text
+
+
+def test_ages_that_nobody_has_are_not_asked_by_default(study: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "participants.tsv"
+    rows = [row.split("\t") for row in table.read_text().splitlines()]
+    table.write_text("\n".join("\t".join([*row[:2], "n/a" if n else "age", *row[3:]]) for n, row in enumerate(rows)))
+    cohort = study | {"include": {"require": []}}
+    assert "age (nobody has one), sex (all have female)" in check(configuration(cohort=cohort))
+    (problem,) = errors(configuration(cohort=cohort, probes={"confounds": ["age"]}))
+    assert problem.startswith("probes.confounds: age is missing for 12 scans")
+
+
 # --- leaving people out --------------------------------------------------------------------------------------------
 
 

@@ -319,9 +319,29 @@ def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, 
     told = stage_config(config, stage, method)
     read = parse_config(json.loads(json.dumps(told)))
     assert stage_config(read, stage, method) == told
-    for section in STAGES[stage]:
-        if section != "methods":
-            assert getattr(read, section) == getattr(config, section)
+    for section in set(STAGES[stage]) - {"methods", "probes", "saliency"}:
+        assert getattr(read, section) == getattr(config, section)
+    if stage in ("tables", "report"):
+        assert read.probes == config.probes
+    if stage in ("probes", "vbm", "saliency"):
+        asked = {
+            name: (target.kind, target.people)
+            for name, target in config.probes.targets.items()
+            if stage == "probes" or name in config.saliency.targets
+        }
+        assert {name: (target.kind, target.people) for name, target in read.probes.targets.items()} == asked
+    if stage == "vbm":
+        assert read.saliency.targets == config.saliency.targets
+    if stage == "saliency":
+        assert read.saliency == config.saliency
+
+
+def test_what_nobody_wrote_is_still_not_written_in_what_a_stage_is_told() -> None:
+    for stage in ("probes", "tables", "report"):
+        read = parse_config(json.loads(json.dumps(stage_config(Config(), stage))))
+        assert {"targets", "confounds"} & read.probes.model_fields_set == set()
+        read = parse_config(stage_config(parse_config({"probes": AGE_ALONE, "saliency": {"targets": []}}), stage))
+        assert "targets" in read.probes.model_fields_set
 
 
 def test_training_is_told_a_methods_own_values() -> None:
@@ -337,13 +357,71 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
         before, after = Config(), parse_config(content)
         return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
 
-    assert changed({"saliency": {"samples": 3}}) == {"vbm", "saliency", "report"}
-    of_probes = {"probes", "leakage", "vbm", "saliency", "report"}
-    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == of_probes
-    assert changed({"splits": {"folds": 3}}) == of_probes | {"splits", "embedding"}
+    assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
+    assert changed({"saliency": {"targets": ["age"]}}) == {"vbm", "saliency", "report"}
+    of_maps = {"vbm", "saliency", "report"}
+    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "tables"} | of_maps
+    assert changed({"splits": {"folds": 3}}) == {"probes", "tables", "leakage", "splits", "embedding"} | of_maps
+    assert changed({"probes": {"permutations": 99}}) == {"tables", "leakage", "report"}
+    assert changed({"probes": {"paper_regime": False}}) == {"probes", "tables", "report"}
+    assert changed({"volumes": {"tiv_column": "tiv"}}) == {"dataset", "volumes"} | of_maps
     assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
     assert changed({"title": "Another"}) == {"report"}
     assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
+
+
+QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"label": "Negative symptoms"}, {"tables", "report"}),
+        ({"expected_in": "common"}, {"tables", "report"}),
+        ({"people": "all"}, {"probes", "tables", "vbm", "saliency", "report"}),
+    ],
+)
+def test_another_name_of_a_target_reaches_no_map_and_another_question_does(
+    change: dict[str, Any], stages: set[str]
+) -> None:
+    before = parse_config({"probes": {"targets": QUESTIONS}})
+    after = parse_config({"probes": {"targets": QUESTIONS | {"sans": QUESTIONS["sans"] | change}}})
+    assert {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)} == stages
+
+
+# --- defaults that follow the tables -------------------------------------------------------------------------------
+
+
+def own(**sections: Any) -> Config:
+    cohort = {"source": "files", "studies": [STUDY]} | sections.pop("cohort", {})
+    return parse_config({"cohort": cohort} | sections)
+
+
+def test_scores_that_no_table_has_are_neither_probed_nor_mapped() -> None:
+    config = own()
+    assert list(config.probes.targets) == ["age", "sex", "site", "diagnosis"]
+    assert config.saliency.targets == ["diagnosis"]
+    assert list(Config().probes.targets) == ["age", "sex", "site", "sans", "saps", "diagnosis"]
+    assert Config().saliency.targets == ["diagnosis", "sans", "saps"]
+
+
+def test_scores_that_tables_have_are_probed_and_mapped() -> None:
+    scores = {"sans": {"column": "SANS", "range": [0, 100]}, "iq": {"column": "IQ", "range": [0, 200], "people": "all"}}
+    config = own(cohort={"scores": scores})
+    assert config.saliency.targets == ["diagnosis", "sans", "iq"]
+    assert {name: config.probes.targets[name].people for name in scores} == {"sans": "target", "iq": "all"}
+    assert config.probes.targets["sans"] == Config().probes.targets["sans"]
+
+
+def test_scores_that_are_asked_for_and_that_no_table_has_are_a_mistake() -> None:
+    with pytest.raises(InputError, match=r"probes.targets.sans: the cohort has no such column"):
+        own(probes={"targets": QUESTIONS})
+    with pytest.raises(InputError, match=r"saliency.targets: 'sans' is not probed"):
+        own(saliency={"targets": ["sans"]})
+
+
+def test_maps_follow_the_probes_that_are_listed() -> None:
+    assert parse_config({"probes": AGE_ALONE}).saliency.targets == []
 
 
 # --- schema --------------------------------------------------------------------------------------------------------

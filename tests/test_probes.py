@@ -19,18 +19,25 @@ from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import (
     LOGISTIC_C,
     RIDGE_ALPHA,
+    Fit,
     Question,
+    as_asked,
     confound_features,
     fit_probe,
     inner_folds,
+    judge,
+    on_permutations,
     questions,
     refuse_leaks,
     write_probes,
+    write_verdicts,
 )
 from sepclr_neuro.splits import Fold
-from sepclr_neuro.statistics import balanced_accuracy
+from sepclr_neuro.statistics import Labels, Verdict, balanced_accuracy
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.tables import write_tables
 from tests.oracles import probe_scores as oracle
+from tests.oracles import statistics as statistics_oracle
 
 METHOD = "sepclr-k-jem"
 
@@ -91,6 +98,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Confi
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
     config, results = write_run(tmp_path_factory.mktemp("run"), make_cohort())
     write_probes(config, results)
+    write_verdicts(config, results)
     return config, results
 
 
@@ -352,6 +360,7 @@ def test_site_is_permuted_within_diagnosis(tmp_path: Path) -> None:
     cohort["site"] = np.where(cohort["group"] == "target", "rome", "oslo")
     config, results = write_run(tmp_path, cohort)
     write_probes(only(config, "site", "diagnosis"), results)
+    write_verdicts(only(config, "site", "diagnosis"), results)
     verdicts = read_verdicts(results)
     assert verdicts.loc[("site", "bacc", "salient"), "p"] == 1
     assert verdicts.loc[("diagnosis", "bacc", "salient"), "p"] == 1
@@ -446,10 +455,90 @@ def test_processes_change_nothing(run: tuple[Config, Results], tmp_path: Path, m
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     config, results = write_run(tmp_path, make_cohort())
     write_probes(only(config, "saps", "diagnosis"), results)
+    write_verdicts(only(config, "saps", "diagnosis"), results)
     for name in ("scores", "verdicts", "nulls", "increments"):
         both = [read_tsv(getattr(each, name)) for each in (run[1], results)]
         both = [table[table["target"].isin(["diagnosis", "saps"])].reset_index(drop=True) for table in both]
         pd.testing.assert_frame_equal(*both)
+
+
+# --- chance ------------------------------------------------------------------------------------------------------
+
+
+def noise(seed: int, effect: float = 0.0, regime: str = "standard", people: int = 60) -> tuple[Labels, list[Fit]]:
+    """A number at random on two sites, and a representation that holds ``effect`` times it, in five folds."""
+    rng = np.random.default_rng([seed, 2])  # [seed, 0] and [seed, 1] are those of `Labels`
+    ids = pd.Index([f"s{k}" for k in range(people)])
+    truth = pd.Series(rng.normal(40, 10, people), index=ids)
+    question = Question("saps", "regression", truth, (), regime)  # type: ignore[arg-type]
+    values = rng.normal(size=(people, 4))
+    values[:, 0] += effect * truth / 10
+    features = pd.DataFrame(values, index=ids)
+    side = rng.permutation(people) % 5
+    folds = [Fold(number, tuple(ids[side != number]), tuple(ids[side == number])) for number in range(5)]
+    sites = np.arange(people) % 2
+    labels = Labels.draw(truth.to_numpy(), ids.to_numpy(str), sites, False, 99, 99, seed)
+    return labels, [Fit({}, question, features, fold) for fold in folds]
+
+
+def judged(labels: Labels, fits: list[Fit], penalty: float) -> dict[str, Verdict]:
+    penalties = {fit.fold.fold: penalty for fit in fits}
+    return judge(labels, fits[0].question, *on_permutations(labels, fits, penalties))
+
+
+def test_p_of_numbers_is_uniform_where_nothing_is() -> None:
+    """With a penalty that leaves little but each fold's training mean: with predictions that stay as they are while
+    answers are exchanged, half of these p were above 0.9."""
+    found = [judged(*noise(seed), 1000.0) for seed in range(200)]
+    for name in ("mae", "r2"):
+        p = np.array([verdicts[name].p for verdicts in found])
+        for level, slack in ((0.05, 0.045), (0.2, 0.085), (0.5, 0.11), (0.8, 0.085), (0.95, 0.045)):
+            assert abs(np.mean(p <= level) - level) < slack, (name, level)
+
+
+def test_an_effect_on_numbers_is_found() -> None:
+    for seed in range(5):
+        for penalty in (1.0, 10.0):
+            assert judged(*noise(seed, effect=1.0), penalty)["mae"].p == 0.01
+
+
+@pytest.mark.parametrize("regime", ["standard", "paper"])
+def test_the_null_of_numbers_is_that_of_probes_fitted_on_exchanged_answers(regime: str) -> None:
+    """Written once more, permutation by permutation and fold by fold."""
+    labels, fits = noise(3, effect=0.3, regime=regime)
+    answers, features = labels.truth, fits[0].features
+    means = []
+    for order in [np.arange(len(answers)), *labels.permuted]:
+        given = pd.Series(answers[order], index=features.index)
+        errors = []
+        for fit in fits:
+            train, test = list(fit.fold.train), list(fit.fold.test)
+            x, x_new = features.loc[train].to_numpy(), features.loc[test].to_numpy()
+            predicted = statistics_oracle.ridge(x, given[train], x_new, 10.0, scaled=regime == "standard")
+            errors.append(np.mean(np.abs(given[test] - predicted)))
+        means.append(np.mean(errors))
+    verdict = judged(labels, fits, 10.0)["mae"]
+    assert verdict.mean == pytest.approx(means[0])
+    assert verdict.null == pytest.approx(means[1:])
+
+
+def test_figures_of_numbers_are_those_of_the_probes(run: tuple[Config, Results]) -> None:
+    """What verdicts are made of is fitted anew, and is what `scores.tsv` says."""
+    for regime in ("standard", "paper"):
+        verdicts = read_tsv(run[1].verdicts)
+        predictions = read_predictions(run[1], regime)
+        part = predictions[(predictions["target"] == "age") & (predictions["space"] == "common")]
+        rows = verdicts[
+            (verdicts[["regime", "target", "metric", "space"]] == [regime, "age", "mae", "common"]).all(axis=1)
+        ]
+        errors = (part["truth"].astype(float) - part["prediction"].astype(float)).abs()
+        assert rows["pooled"].item() == pytest.approx(errors.mean(), rel=1e-4)
+
+
+def test_where_nobody_can_exchange_a_number_nothing_is_found() -> None:
+    labels, fits = noise(0, effect=3.0)
+    alone = Labels.draw(labels.truth, labels.people, np.arange(len(labels.truth)), False, 99, 99, 0)
+    assert judged(alone, fits, 1.0)["mae"].p == 1
 
 
 # --- hostile cohorts ---------------------------------------------------------------------------------------------
@@ -458,6 +547,8 @@ def test_processes_change_nothing(run: tuple[Config, Results], tmp_path: Path, m
 def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
     config, results = write_run(tmp_path, make_cohort(24).assign(sans=np.nan))
     write_probes(only(config, "sans"), results)
+    write_verdicts(only(config, "sans"), results)
+    assert read_tsv(results.verdicts)[["p", "null95"]].isna().all(axis=None)
     scores = read_tsv(results.scores)
     assert scores[["value", "chance"]].isna().all(axis=None)
     assert (scores[["n_train", "n_test"]] == 0).all(axis=None)
@@ -465,6 +556,29 @@ def test_all_scores_missing_is_reported_not_a_crash(tmp_path: Path) -> None:
     assert read_json(results.coefficients) == []
     columns = ["regime", "method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
     assert list(read_tsv(results.predictions)) == columns
+
+
+def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = make_cohort(24).assign(site="oslo", sans=np.nan)
+    config, results = write_run(tmp_path, cohort)
+    write_probes(config, results)
+    said = "not probed and no confound, since people do not differ in it: sans (nobody has one), site (all have oslo)\n"
+    assert capsys.readouterr().err == said
+    write_verdicts(config, results)
+    write_tables(config, results)
+    asked = {"age", "sex", "saps", "diagnosis"}
+    for table in (results.scores, results.verdicts, results.table("schizophrenia", "tsv")):
+        assert set(read_tsv(table)["target"]) == asked
+    assert "Site" not in results.table("schizophrenia", "md").read_text()
+    assert as_asked(config, cohort).saliency.targets == ["diagnosis", "saps"]
+    # What is listed is asked, as far as it goes.
+    listed = only(config, "site", "diagnosis")
+    assert list(as_asked(listed, cohort).probes.targets) == ["site", "diagnosis"]
+    write_probes(listed, results)
+    scores = read_tsv(results.scores)
+    assert scores.loc[scores["target"] == "site", "value"].isna().all()
 
 
 @pytest.mark.parametrize("people", ["background", "target"])

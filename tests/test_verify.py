@@ -43,6 +43,7 @@ def whole_run(folder: Path) -> tuple[Config, Results]:
         command("train", path, "--method", METHOD, "--fold", fold)
     command("embed", path, "--method", METHOD)
     command("probe", path)
+    command("tables", path)
     return config, results
 
 
@@ -132,7 +133,7 @@ def test_what_was_made_from_something_older_is_stale(results: Results) -> None:
     write_tsv(results.cohort, cohort.assign(age=cohort["age"] + 1))
     assert verify(results).stale == [
         f"{stage}: was made from cohort/cohort.tsv, which has changed since"
-        for stage in ("probe", f"train/{METHOD}/fold-0", f"train/{METHOD}/fold-1")
+        for stage in ("probe", "tables", f"train/{METHOD}/fold-0", f"train/{METHOD}/fold-1")
     ]
 
 

@@ -10,9 +10,11 @@ from markupsafe import Markup
 from nilearn.reporting import HTMLReport
 
 from sepclr_neuro import __version__
+from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.probes import as_asked
 from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.people import who_and_volumes
@@ -56,7 +58,7 @@ def write_report(config: Config, results: Results) -> None:
         results.flow: "cohort",
         results.index: "volumes",
         results.scores: "probe",
-        results.table("schizophrenia", "tsv"): "probe",
+        results.table("schizophrenia", "tsv"): "tables",
     }
     missing = [
         f"{path}: not there; run `sepclr-neuro {stage}` first" for path, stage in needed.items() if not path.is_file()
@@ -69,6 +71,7 @@ def write_report(config: Config, results: Results) -> None:
 
 
 def _page(config: Config, results: Results) -> str:
+    config = as_asked(config, load_cohort(results))
     problems: list[str] = []
     kept = Figures(results.figures)
     content = {

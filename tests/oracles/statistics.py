@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["auc", "benjamini_hochberg", "corrected_t", "r_squared", "u_centred_distance_correlation"]
+__all__ = ["auc", "benjamini_hochberg", "corrected_t", "r_squared", "ridge", "u_centred_distance_correlation"]
 
 
 def auc(truth: Sequence[int], score: Sequence[float]) -> float:
@@ -25,6 +25,15 @@ def r_squared(truth: Sequence[float], prediction: Sequence[float]) -> float:
     mean = sum(truth) / len(truth)
     errors = sum((a - b) ** 2 for a, b in zip(truth, prediction, strict=True))
     return 1 - errors / sum((a - mean) ** 2 for a in truth)
+
+
+def ridge(x: np.ndarray, y: Sequence[float], x_new: np.ndarray, penalty: float, scaled: bool) -> np.ndarray:
+    """Predictions of ridge with a free intercept, as least squares with a row of sqrt(penalty) for each dimension."""
+    n, d = x.shape
+    mean, scale = (x.mean(0), x.std(0)) if scaled else (np.zeros(d), np.ones(d))
+    design = np.vstack([np.hstack([(x - mean) / scale, np.ones((n, 1))]), np.eye(d, d + 1) * math.sqrt(penalty)])
+    weights = np.linalg.lstsq(design, np.concatenate([y, np.zeros(d)]), rcond=None)[0]
+    return (x_new - mean) / scale @ weights[:d] + weights[d]
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:

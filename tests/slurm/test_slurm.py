@@ -25,6 +25,7 @@ RULES = [
     "train",
     "embed",
     "probe",
+    "tables",
     "vbm",
     "leakage",
     "saliency",

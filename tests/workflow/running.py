@@ -10,8 +10,11 @@ from typing import Any
 
 import yaml
 
-__all__ = ["REPOSITORY", "jobs", "small_config", "snakemake", "snakemake_command"]
+from sepclr_neuro.config import Config
 
+__all__ = ["QUESTIONS", "REPOSITORY", "jobs", "small_config", "snakemake", "snakemake_command"]
+
+QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -25,6 +28,7 @@ def small_config(folder: Path, **sections: Any) -> Path:
         "network": {"channels": [8, 16]},
         "training": {"epochs": 1, "batch_size": 4},
         "methods": {"sepclr-k-jem": {"common_dim": 4, "salient_dim": 4, "projector_width": 8}},
+        "probes": {"targets": QUESTIONS},
         "saliency": {"samples": 1, "participants": 2},
         "report": {"viewers": 1},
     }

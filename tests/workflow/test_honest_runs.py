@@ -60,7 +60,7 @@ def test_leave_site_out(tmp_path: Path) -> None:
         methods={"voxel-linear": {}},
         splits={"scheme": "leave-site-out", "sites": SITES},
     )
-    snakemake(tmp_path, "--cores", "2", "probe", "leakage")
+    snakemake(tmp_path, "--cores", "2", "tables", "leakage")
     results = Results(tmp_path / "results")
     cohort = read_tsv(results.cohort, text=("scan_id", "site")).set_index("scan_id")
     splits = read_tsv(results.splits, text=("scan_id", "side"))

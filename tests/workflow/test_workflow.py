@@ -19,7 +19,7 @@ import yaml
 from sepclr_neuro.config import load_config
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import read_tsv
-from tests.workflow.running import REPOSITORY, jobs, small_config, snakemake, snakemake_command
+from tests.workflow.running import QUESTIONS, REPOSITORY, jobs, small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -33,6 +33,7 @@ RULES = [
     "train",
     "embed",
     "probe",
+    "tables",
     "vbm",
     "leakage",
     "saliency",
@@ -178,12 +179,37 @@ def test_a_second_call_does_nothing(finished: Path) -> None:
 
 def test_an_edited_method_is_trained_anew_and_nothing_before_it(copy: Path) -> None:
     small_config(copy, methods={METHOD: {"common_dim": 4, "salient_dim": 6, "projector_width": 8}})
-    assert jobs(copy) == {"train": 2, "embed": 1, "probe": 1, "leakage": 1, "saliency": 1, "report": 1}
+    assert jobs(copy) == {"train": 2, "embed": 1, "probe": 1, "tables": 1, "leakage": 1, "saliency": 1, "report": 1}
 
 
 def test_an_edited_question_trains_nothing(copy: Path) -> None:
     small_config(copy, saliency={"samples": 2, "participants": 2})
-    assert jobs(copy) == {"vbm": 1, "saliency": 1, "report": 1}
+    assert jobs(copy) == {"saliency": 1, "report": 1}
+
+
+@pytest.mark.parametrize(
+    ("target", "mapped", "redone"),
+    [
+        ({"label": "Negative symptoms"}, None, {"tables"}),
+        ({"people": "all"}, None, {"probe", "tables", "vbm", "saliency"}),
+        ({}, ["sans"], {"vbm", "saliency"}),
+    ],
+    ids=["name in tables", "question", "mapped targets"],
+)
+def test_an_edit_of_a_target_makes_anew_what_it_is_in_and_nothing_else(
+    copy: Path, target: dict[str, str], mapped: list[str] | None, redone: set[str]
+) -> None:
+    saliency = {"samples": 1, "participants": 2} | ({"targets": mapped} if mapped else {})
+    small_config(copy, probes={"targets": QUESTIONS | {"sans": QUESTIONS["sans"] | target}}, saliency=saliency)
+    assert jobs(copy) == dict.fromkeys(redone | {"report"}, 1)
+
+
+def test_another_number_of_permutations_makes_no_map_anew(copy: Path) -> None:
+    small_config(copy, probes={"targets": QUESTIONS, "permutations": 199})
+    assert jobs(copy) == {"tables": 1, "leakage": 1, "report": 1}
+    snakemake(copy, *RUN)
+    in_steps = 200 * read_tsv(Results(copy / "results").table("schizophrenia", "tsv"))["p"]
+    assert in_steps.to_numpy() == pytest.approx(in_steps.round().to_numpy(), abs=1e-3)
 
 
 def test_an_edit_that_is_taken_back_runs_nothing(copy: Path) -> None:

@@ -16,9 +16,34 @@ rule probe:
         scores=results.scores,
         predictions=results.predictions,
         coefficients=results.coefficients,
+        increments=results.increments,
+    log:
+        results.log("probe"),
+    benchmark:
+        results.benchmark("probe")
+    conda:
+        environment
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    shell:
+        "logged {log:q} sepclr-neuro probe {input.run:q}"
+
+
+# Apart from the probes, since maps are made of those alone: another number of permutations, or another name of a target
+# in tables, makes none anew.
+rule tables:
+    input:
+        run=results.run_file("tables"),
+        cohort=results.cohort,
+        splits=results.splits,
+        models=rules.probe.input.models,
+        representations=rules.probe.input.representations,
+        probes=rules.probe.output,
+    output:
         verdicts=results.verdicts,
         nulls=results.nulls,
-        increments=results.increments,
         comparisons=results.table("comparisons", "tsv"),
         confounds=results.table("confounds", "tsv"),
         demographics=results.table("demographics", "tsv"),
@@ -32,17 +57,16 @@ rule probe:
         latex=results.table("schizophrenia", "tex"),
         beside=[results.table("beside_published", suffix) for suffix in ("tsv", "md")],
     log:
-        results.log("probe"),
+        results.log("tables"),
     benchmark:
-        results.benchmark("probe")
+        results.benchmark("tables")
     conda:
         environment
-    threads: 8
     resources:
         mem_mb=8000,
-        runtime=240,
+        runtime=120,
     shell:
-        "logged {log:q} sepclr-neuro probe {input.run:q}"
+        "logged {log:q} sepclr-neuro tables {input.run:q}"
 
 
 rule leakage:

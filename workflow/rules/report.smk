@@ -8,6 +8,7 @@ rule report:
         volumes=[results.index, results.grid],
         models=expand(rules.train.output, method=settings.methods, fold=folds),
         probes=rules.probe.output,
+        tables=rules.tables.output,
         representations=expand(rules.embed.output, method=settings.methods),
         vbm=rules.vbm.output,
         leakage=rules.leakage.output,
