@@ -71,9 +71,11 @@ def _computing(gpus: int = 1) -> Iterator[None]:
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def run(
-    path: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Your configuration.", show_default=False)] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Your configuration.", show_default=False)
+    ] = None,
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="[SNAKEMAKE OPTIONS]", help="As `snakemake --help` lists them.")
+        list[str] | None, typer.Argument(metavar="OPTIONS OF SNAKEMAKE", help="As `snakemake --help` lists them.")
     ] = None,
 ) -> None:
     """Run all stages, on all cores unless `--cores` says otherwise; after a kill, the same command goes on."""

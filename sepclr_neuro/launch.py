@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
+import sepclr_neuro
 from sepclr_neuro.errors import InputError
 
 __all__ = ["run", "snakemake_command", "workflow_folder"]
@@ -30,7 +32,7 @@ PLACES = {"--workflow-profile", "--profile", "--executor", "-e"}
 
 def workflow_folder() -> Path:
     """The folder of the Snakefile, with ``workflow/profiles`` and ``docs/examples`` below it."""
-    package = Path(__file__).resolve().parent
+    package = Path(sepclr_neuro.__file__).resolve().parent
     shipped = package / "_workflow"
     return shipped if shipped.is_dir() else package.parent
 
@@ -70,8 +72,10 @@ def run(path: Path | None, options: Sequence[str]) -> None:
     """Becomes Snakemake: no process stays between it and the user, so that a signal reaches it, whatever its kind.
 
     Raises:
-        InputError: as :func:`snakemake_command`.
+        InputError: as :func:`snakemake_command`, and without Snakemake.
     """
     command = snakemake_command(path, options)
+    if find_spec("snakemake") is None:
+        raise InputError("Snakemake is not installed here; pip install 'sepclr_neuro[workflow]' brings it")
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 (no shell is wanted)

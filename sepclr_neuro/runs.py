@@ -171,7 +171,7 @@ def _remove_locks(results: Results) -> None:
 
 
 def end_with_the_run() -> None:
-    """In a job of a workflow: ends this process and those below it as soon as its Snakemake, or the shell between, ends.
+    """In a job: ends this process and those below it as soon as its Snakemake, or the shell between, has ended.
 
     Otherwise a training would go on unseen after Snakemake was killed, beside the same training of the next run.
     Nothing is lost by an end at any moment but the epoch in flight. Does nothing in a command that a user gave.
