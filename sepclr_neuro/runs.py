@@ -81,7 +81,7 @@ def hold(results: Results) -> None:
         InputError: if another run is under way there, or one of another machine, of which this one cannot tell whether
             it still is.
     """
-    path = results.under_way
+    path = results.under_way.absolute()  # Snakemake leaves the working directory before it ends
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = path.open("a+", encoding="utf-8")

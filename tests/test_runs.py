@@ -21,8 +21,8 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 
 HOLD = (
-    "import sys; from pathlib import Path; from sepclr_neuro import runs; from sepclr_neuro.layout import Results; "
-    "runs.hold(Results(Path(sys.argv[1]))); print('held', flush=True); sys.stdin.read()"
+    "import os, sys; from pathlib import Path; from sepclr_neuro import runs; from sepclr_neuro.layout import Results; "
+    "runs.hold(Results(Path(sys.argv[1]))); os.chdir('/'); print('held', flush=True); sys.stdin.read()"
 )
 
 
