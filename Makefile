@@ -26,7 +26,6 @@ $(READY): envs/requirements.lock envs/cuda.lock envs/torch.txt envs/install.py
 	touch $@
 
 demo: $(READY) ## run config.yaml: a simulated cohort, from volumes to results/report/index.html
-	@$(BIN)/python workflow/unlock.py
 	$(BIN)/snakemake --workflow-profile workflow/profiles/local --cores $(CORES)
 	@echo "The report: $(CURDIR)/results/report/index.html"
 

@@ -13,6 +13,7 @@ from snakemake.utils import min_version
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
+from sepclr_neuro.runs import PROCESS, resume
 
 min_version("9.27")
 
@@ -31,12 +32,14 @@ results = Results(settings.output)
 folds = range(settings.splits.count)
 if workflow.is_main_process:
     write_run_files(settings, results)
+    resume(workflow, results)
 
 # The command is found beside the Python that runs Snakemake, also where no environment is activated. `logged` shows
-# what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved.
+# what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved. By the
+# process that is named to it, a command sees when Snakemake itself was killed, and ends too.
 shell.prefix(f"""
 set -euo pipefail
-export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERED=1
+export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERED=1 {PROCESS}={os.getpid()}
 trap : INT TERM
 logged() {{{{ local log=$1; shift; "$@" 2>&1 | (trap '' INT TERM; exec tee "$log"); }}}}
 """)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sepclr_neuro import __version__
+from sepclr_neuro import __version__, runs
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 
@@ -67,6 +67,21 @@ def _computing(gpus: int = 1) -> Iterator[None]:
         devices.keep_freed_memory()
         devices.use_given_threads()
         yield
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Your configuration.", show_default=False)
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="OPTIONS OF SNAKEMAKE", help="As `snakemake --help` lists them.")
+    ] = None,
+) -> None:
+    """Run all stages, on all cores unless `--cores` says otherwise; after a kill, the same command goes on."""
+    from sepclr_neuro import launch
+
+    launch.run(path, options or [])
 
 
 @app.command()
@@ -333,6 +348,7 @@ def options(
 
 def main() -> None:
     """Runs the command line; a user's mistake, or what the system refuses, is one message and exit status 2."""
+    runs.end_with_the_run()
     try:
         app()
     except InputError as error:

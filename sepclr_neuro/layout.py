@@ -18,6 +18,11 @@ class Results:
     def run_file(self, stage: str, method: str | None = None) -> Path:
         return self.root / "run" / (f"{stage}.json" if method is None else f"{stage}-{method}.json")
 
+    @property
+    def under_way(self) -> Path:
+        """Which run writes here now."""
+        return self.root / "run" / "under-way.json"
+
     # What it said, what it took.
     def log(self, stage: str, *parts: str) -> Path:
         return self.root.joinpath("logs", stage, *parts).with_suffix(".log")

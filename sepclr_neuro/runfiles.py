@@ -14,11 +14,11 @@ from typing import Any
 from sepclr_neuro.config import Config, load_config, stage_config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.runs import is_running
 from sepclr_neuro.storage import write_text_if_changed
 
-__all__ = ["atlas_files", "cohort_tables", "digits_files", "is_running", "workflow_config", "write_run_files"]
+__all__ = ["atlas_files", "cohort_tables", "digits_files", "workflow_config", "write_run_files"]
 
-SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 PER_METHOD = ("training", "embedding", "saliency")
 SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "tables", "leakage", "vbm", "report")
 
@@ -45,15 +45,6 @@ def workflow_config(files: Sequence[str | Path], overrides: Mapping[str, Any]) -
             "write one that says all"
         )
     return load_config(files[0])
-
-
-def is_running(results: Results, locks: Path = SNAKEMAKE_LOCKS) -> bool:
-    """Whether a Snakemake run holds (or, after a kill, has left) a lock on anything in the results folder."""
-    for lock in locks.glob("*.lock"):
-        for line in lock.read_text(encoding="utf-8").splitlines():
-            if Path(line.strip()).is_relative_to(results.root):
-                return True
-    return False
 
 
 def write_run_files(config: Config, results: Results) -> None:

@@ -229,31 +229,6 @@ def test_snakemakes_own_report_holds_table_maps_and_page(finished: Path, tmp_pat
 # --- a killed run --------------------------------------------------------------------------------------------------
 
 
-def _unlock(folder: Path) -> subprocess.CompletedProcess[str]:
-    script = str(REPOSITORY / "workflow" / "unlock.py")
-    return subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, check=False)
-
-
-def test_the_lock_of_a_killed_run_is_removed_and_that_of_a_living_one_kept(tmp_path: Path) -> None:
-    lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("results/report/index.html\n")
-    program = tmp_path / "snakemake"
-    program.write_text("import time; time.sleep(60)\n")
-    run = subprocess.Popen([sys.executable, str(program)], cwd=tmp_path)
-    try:
-        refused = _unlock(tmp_path)
-        assert refused.returncode == 1
-        assert f"a run is under way in this folder (process {run.pid})" in refused.stderr
-        assert lock.exists()
-    finally:
-        run.kill()
-        run.wait()
-    assert _unlock(tmp_path).returncode == 0
-    assert not lock.exists()
-    assert _unlock(tmp_path).stderr == ""
-
-
 def _kill_training(workflow: subprocess.Popen[str], log: Path, after: str) -> None:
     """Kills the training below a Snakemake process once its log says ``after``."""
     deadline = time.monotonic() + 900
