@@ -9,8 +9,10 @@ Free of all but the standard library, since it is what every command loads first
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -20,7 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,9 @@ def _import(command: str) -> None:
         # What is wrong with it the job says, which imports it again.
         with contextlib.suppress(Exception):
             importlib.import_module(module)
+    # What is imported stays: no job's garbage collection is to look at it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
 
 
 def _handles(running: dict[socket.socket, tuple[int, int]]) -> Iterator[int]:
@@ -212,15 +217,41 @@ def _become(request: dict[str, Any], output: list[int]) -> None:
         threadpool_limits(int(threads))
 
 
-if __name__ == "__main__":
-    address = Path(sys.argv[2])
-    parent = os.getpid()
+def _do() -> None:
+    """Does a job, and ends without taking apart what was imported, which takes as long as many a job."""
+    from sepclr_neuro.cli import main
+
+    status = 1  # of an error that nobody foresaw, after its traceback
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    # The last of all is the one that was registered first, when nothing was imported.
+    _at_the_end.append(leave)
+    try:
+        main()
+        status = 0
+    except SystemExit as ending:
+        status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        raise
+
+
+_at_the_end: list[Callable[[], None]] = []
+
+
+def _run_server() -> None:
+    atexit.register(lambda: [leave() for leave in _at_the_end])
+    address, server = Path(sys.argv[2]), os.getpid()
     try:
         serve(socket.socket(fileno=int(sys.argv[1])))
     finally:
-        if os.getpid() == parent:
+        if os.getpid() == server:
             address.unlink(missing_ok=True)
             address.parent.rmdir()
-    from sepclr_neuro.cli import main
+    _do()
 
-    main()
+
+if __name__ == "__main__":
+    _run_server()
