@@ -14,6 +14,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
 from sepclr_neuro.runs import PROCESS, resume
+from sepclr_neuro.warm import start_server
 
 min_version("9.27")
 
@@ -43,6 +44,12 @@ export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERE
 trap : INT TERM
 logged() {{{{ local log=$1; shift; "$@" 2>&1 | (trap '' INT TERM; exec tee "$log"); }}}}
 """)
+
+
+# On one machine jobs share a process that has imported what they need; on a cluster each one starts by itself.
+onstart:
+    if workflow.is_main_process and workflow.local_exec:
+        start_server()
 
 
 report: "workflow/report/workflow.rst"

@@ -15,6 +15,7 @@ import typer
 from sepclr_neuro import __version__, runs
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.warm import hand_over
 
 # Each command imports what it needs, so that `--help` need not wait for all of it.
 if TYPE_CHECKING:
@@ -348,6 +349,9 @@ def options(
 
 def main() -> None:
     """Runs the command line; a user's mistake, or what the system refuses, is one message and exit status 2."""
+    status = hand_over()
+    if status is not None:
+        raise SystemExit(status)
     runs.end_with_the_run()
     try:
         app()

@@ -55,13 +55,18 @@ def hardware() -> dict[str, Any]:
     return {"processor": processor, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}"}
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
 def made_by() -> dict[str, Any]:
     """Code, versions and machine."""
     return {
         "sepclr_neuro": __version__,
         "code_sha256": code_sha256(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": dict(_versions()),
         "hardware": hardware(),
     }
 
