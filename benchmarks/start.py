@@ -39,7 +39,7 @@ def _seconds_of_run(methods: list[str], shared: bool) -> float:
             Path(folder),
             cohort={"source": "simulated", "simulation": {"participants": 64, "sites": 2}},
             training={"epochs": 2, "batch_size": 8},
-            methods=dict.fromkeys(methods, {}),
+            methods={key: {} for key in methods},
         )
         environment = {name: value for name, value in os.environ.items() if name != warm.ADDRESS}
         started = time.perf_counter()
