@@ -26,14 +26,14 @@ from pathlib import Path
 import pandas as pd
 
 from sepclr_neuro.config import Cohort, Columns, Config, Score, Study
-from sepclr_neuro.errors import InputError, nearest
+from sepclr_neuro.errors import Alike, InputError, nearest
 from sepclr_neuro.layout import Results
 from sepclr_neuro.participants import Problems, StudyTables, id_keys, is_number, read_study
 from sepclr_neuro.storage import is_formula, read_tsv, write_tsv
 
 __all__ = ["ERROR", "CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
 
-Look = Callable[[pd.DataFrame], dict[str, str]]
+Look = Callable[[pd.DataFrame], Mapping[str, str]]
 """From rows of ``cohort.tsv`` to what is wrong with a scan's volume, by ``scan_id``."""
 
 LABELS = ("scan_id", "participant_id", "session_id", "diagnosis", "group", "sex", "site", "volume")
@@ -57,11 +57,13 @@ class CohortTables:
         flow: ``step rule removed remaining``. ``start`` and ``exclude`` rows, read downwards, subtract from all scans
             that any table lists to the cohort. A ``count`` row removes nobody: its ``remaining`` is how many its rule
             describes, e.g. the patients who stay in without a score.
+        faults: what is wrong with each of those whom `on_error: exclude` leaves out.
     """
 
     cohort: pd.DataFrame
     exclusions: pd.DataFrame
     flow: pd.DataFrame
+    faults: list[Alike]
 
 
 def write_cohort(config: Config, results: Results, look: Look | None = None) -> None:
@@ -126,11 +128,13 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
         except InputError as error:
             problems += error.problems
         else:
-            of_study = Problems(problems.exclude)
+            of_study = Problems(problems.exclude, tables.rows[settings.columns.participant_id])
             parts.append(_people(tables, settings, of_study))
             problems += of_study
+            problems.left_out += of_study.left_out
     if parts:
         facts = pd.concat([part.facts for part in parts], ignore_index=True)
+        problems.ids = facts["participant_id"]
         _check_across_studies(facts, settings, problems)
         _leave_out(facts, problems)
         _check_items(parts, problems)
@@ -155,7 +159,7 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
     _check_groups(cohort, flow)
     cohort = _typed(cohort[_column_order(cohort)].sort_values("scan_id", ignore_index=True))
     exclusions = exclusions.sort_values(["participant_id", "session_id"], ignore_index=True)
-    return CohortTables(cohort, exclusions, flow)
+    return CohortTables(cohort, exclusions, flow, problems.left_out)
 
 
 # --- what the columns mean ---------------------------------------------------------------------------------------
@@ -196,10 +200,11 @@ def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _Peopl
     facts["age"] = _ages(tables, problems)
     facts["sex"] = _label(tables, columns.sex, "sex", settings, problems)
     for value in sorted({*facts["sex"].dropna()} - {"female", "male"}):
-        problems.append(
+        sentence = (
             f"{tables.where(columns.sex)}: {value!r} ({tables.who(facts['sex'] == value)}) must be said to mean "
             "`female`, `male` or `n/a` in `cohort.values.sex`; nothing is guessed"
         )
+        problems.append(Alike(sentence, repr(value), f"{tables.where(columns.sex)}: sex"))
     facts["site"] = _label(tables, columns.site, "site", settings, problems)
     for name, score in settings.scores.items():
         facts[name], partial, summed = _score(tables, name, score, problems)
@@ -231,7 +236,8 @@ def _leave_out(facts: pd.DataFrame, problems: Problems) -> None:
     """Leaves out who has something wrong and is not left out already."""
     new = facts.index[facts["rule"].isna()].intersection(list(problems.people))
     facts.loc[new, "rule"] = ERROR
-    facts.loc[new, "value"] = [problems.people[row] for row in new]
+    facts.loc[new, "value"] = [str(problems.people[row]) for row in new]
+    problems.left_out += [problems.people[row] for row in new]
 
 
 def _label(tables: StudyTables, column: str, name: str, settings: Cohort, problems: Problems) -> pd.Series:
@@ -242,10 +248,11 @@ def _label(tables: StudyTables, column: str, name: str, settings: Cohort, proble
     if meanings is not None:
         for code in labels.dropna().unique():
             if code not in meanings:
-                problems.append(
+                sentence = (
                     f"{tables.where(column)}: {code!r} ({tables.who(labels == code)}) is not listed in "
                     f"`cohort.values.{name}`; add it.{nearest(code, meanings)}"
                 )
+                problems.append(Alike(sentence, repr(code), f"{tables.where(column)}: not listed"))
         labels = labels.map({code: meaning for code, meaning in meanings.items() if meaning != "n/a"}).astype("str")
     _refuse_formulas(tables, column, labels, f"give it another name in `cohort.values.{name}`", problems)
     return labels
@@ -254,10 +261,11 @@ def _label(tables: StudyTables, column: str, name: str, settings: Cohort, proble
 def _refuse_formulas(tables: StudyTables, column: str, texts: pd.Series, advice: str, problems: Problems) -> None:
     for text in texts.dropna().unique():
         if not text.isprintable() or is_formula(text):
-            problems.append(
+            sentence = (
                 f"{tables.where(column)}: {text!r} ({tables.who(texts == text)}) holds control characters or would run "
                 f"as a formula in a spreadsheet; {advice}"
             )
+            problems.append(Alike(sentence, repr(text), f"{tables.where(column)}: a formula"))
 
 
 def _groups(diagnoses: pd.Series, settings: Cohort) -> pd.Series:
@@ -503,20 +511,22 @@ def _check_across_studies(facts: pd.DataFrame, settings: Cohort, problems: Probl
             if len(different) > 1:
                 sentence = f"participant {participant} has several {place}: {', '.join(different)}; expected one"
                 for row in person.index if problems.exclude else person.index[:1]:
-                    problems.of_person(row, sentence)
+                    problems.of_person(row, sentence, f"several {place}")
     scans = facts.loc[facts["rule"] != "session missing", "scan_id"]
     for scan in scans[scans.duplicated()].unique():
         if facts.loc[facts["scan_id"] == scan, "participant_id"].nunique() > 1:
-            problems.append(f"two participants make the same scan id {scan!r} of participant and session; rename one")
+            sentence = f"two participants make the same scan id {scan!r} of participant and session; rename one"
+            problems.append(Alike(sentence, scan, "one scan id of two"))
     spellings: dict[str, set[str]] = {}
     for site in facts["site"].dropna().unique():
         spellings.setdefault(str(float(site)) if is_number(site) else site.casefold(), set()).add(site)
     for names in spellings.values():
         if len(names) > 1:
             listed = ", ".join(map(repr, sorted(names)))
-            problems.append(
+            sentence = (
                 f"column {settings.columns.site!r}: {listed} look like one site; map them in `cohort.values.site`"
             )
+            problems.append(Alike(sentence, listed, "sites of several spellings"))
 
 
 def _check_items(parts: Sequence[_People], problems: Problems) -> None:

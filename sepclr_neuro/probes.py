@@ -23,7 +23,7 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, ProbeTarget
 from sepclr_neuro.devices import given_threads
 from sepclr_neuro.embedding import Representations, read_representations
-from sepclr_neuro.errors import InputError
+from sepclr_neuro.errors import Alike, InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
@@ -449,14 +449,22 @@ def refuse_leaks(
     planned = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.probe, "probe") | dict.fromkeys(fold.test, "test")
     seen = dict(zip(representations.scan_ids, representations.side.tolist(), strict=True))
     problems = [
-        f"{where}: scan {scan!r} is on side {planned.get(scan, 'none')} in splits.tsv, but on side "
-        f"{seen.get(scan, 'none')} in the representations; run the method again with the present splits."
+        Alike(
+            f"{where}: scan {scan!r} is on side {planned.get(scan, 'none')} in splits.tsv, but on side "
+            f"{seen.get(scan, 'none')} in the representations; run the method again with the present splits.",
+            scan,
+            "another side",
+        )
         for scan in sorted(planned.keys() | seen.keys())
         if planned.get(scan) != seen.get(scan)
     ]
     trained_people = {person.get(scan, scan) for scan in trained_on}
     problems += [
-        f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again."
+        Alike(
+            f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again.",
+            scan,
+            "trained on",
+        )
         for scan in sorted([*fold.probe, *fold.test])
         if person.get(scan, scan) in trained_people
     ]

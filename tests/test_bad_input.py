@@ -64,18 +64,18 @@ TABLES: dict[str, Fault] = {
     "sex 1 and 2": (
         lines(("female", "2"), ("male", "1")),
         {},
-        "'1' (participant sub-02 and 1 more) must be said to mean",
+        "'1' (participants sub-02, sub-04) must be said to mean",
     ),
     "sex M and F": (
         lines(("female", "F"), ("male", "M")),
         {},
-        "'M' (participant sub-02 and 1 more) must be said to mean",
+        "'F' (participants sub-01, sub-03) must be said to mean",
     ),
-    "sex Female": (lines(("female", "Female")), {}, "'Female' (participant sub-01 and 1 more) must be said to mean"),
+    "sex Female": (lines(("female", "Female")), {}, "'Female' (participants sub-01, sub-03) must be said to mean"),
     "unlisted code": (
         lines(),
         {"values": {"sex": {"male": "male"}}},
-        "'female' (participant sub-01 and 1 more) is not",
+        "'female' (participants sub-01, sub-03) is not",
     ),
     "mistyped diagnosis": (
         lines(("02\tcontrol", "02\tcontrl")),
@@ -106,7 +106,7 @@ TABLES: dict[str, Fault] = {
         {},
         "'35343', '35343.0' look like one site",
     ),
-    "a site that is a formula": (lines(("brno", "=cmd()")), {}, "'=cmd()' (participant sub-03 and 1 more)"),
+    "a site that is a formula": (lines(("brno", "=cmd()")), {}, "'=cmd()' (participants sub-03, sub-04)"),
     "a measure of quality that is a formula": (
         lines(("\t10", "\t+A1")),
         {"include": {"quality": [{"column": "sans", "keep": ["+A1", "20"]}]}},

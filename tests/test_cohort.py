@@ -12,7 +12,7 @@ import yaml
 
 from sepclr_neuro.cohort import CohortTables, build_cohort, dataset_volume, load_cohort, write_cohort
 from sepclr_neuro.config import parse_config
-from sepclr_neuro.errors import InputError
+from sepclr_neuro.errors import InputError, by_kind
 from sepclr_neuro.layout import Results
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "examples" / "own_cohort.yaml"
@@ -265,7 +265,7 @@ def test_codes_are_mapped_and_never_guessed(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *people, "sub-05\tcontrol\t20\t9\tbrno")
     guess = problems(folder)
     assert len(guess) == 3
-    assert "column 'sex': '1' (participant sub-02 and 1 more) must be said to mean `female`, `male`" in guess[0]
+    assert "column 'sex': '1' (participants sub-02, sub-04) must be said to mean `female`, `male`" in guess[0]
     (unlisted,) = problems(folder, values={"sex": {"1": "male", "2": "female", "99": "n/a"}})
     assert "'9' (participant sub-05) is not listed in `cohort.values.sex`; add it. Did you mean '99'?" in unlisted
     tables = build(folder, values={"sex": {"1": "male", "2": "female", "9": "n/a"}})
@@ -322,9 +322,11 @@ def test_wrong_ages(folder: Path, age: str, message: str) -> None:
 
 def test_ages_in_months(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *(f"sub-0{n}\tcontrol\t{240 + n}\tmale\tbrno" for n in range(5)))
-    (problem,) = problems(folder)
-    assert "sub-00 and 4 more has the age 240" in problem
-    assert "look like months" in problem
+    found = problems(folder)
+    assert [f"participant sub-0{n} has the age {240 + n}" in found[n] for n in range(5)] == [True] * 5
+    (line,) = by_kind(found)
+    assert line.startswith("5 alike (sub-00, sub-01, sub-02 and 2 more): ")
+    assert "look like months" in line
 
 
 @pytest.mark.parametrize("names", [("1", "1.0"), ("Brno", "brno")])
@@ -340,7 +342,7 @@ def test_one_site_under_two_names(folder: Path, names: tuple[str, str]) -> None:
 def test_formulas_in_labels(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *(person.replace("brno", "=1+1") for person in PEOPLE))
     (problem,) = problems(folder)
-    assert "'=1+1' (participant sub-03 and 1 more)" in problem
+    assert "'=1+1' (participants sub-03, sub-04)" in problem
     table(folder / "participants.tsv", HEADER, *(person.replace("brno", "-1") for person in PEOPLE))
     assert set(build(folder).cohort["site"]) == {"prague", "-1"}
 
@@ -472,8 +474,9 @@ def test_a_missing_fact_stays_in_where_it_is_not_required(folder: Path) -> None:
 
 def test_a_quality_measure_must_be_a_number(folder: Path) -> None:
     table(folder / "participants.tsv", f"{HEADER}\tiqr", *(f"{person}\tA+" for person in PEOPLE))
-    (problem,) = problems(folder, include={"quality": [{"column": "iqr", "minimum": 2}]})
-    assert "column 'iqr': 'A+' (participant sub-01 and 3 more) is not a finite number" in problem
+    (line,) = by_kind(problems(folder, include={"quality": [{"column": "iqr", "minimum": 2}]}))
+    assert line.startswith("4 alike (sub-01, sub-02, sub-03 and 1 more): ")
+    assert "column 'iqr': 'A+' (participant sub-01) is not a finite number" in line
     (problem,) = problems(folder, include={"quality": [{"column": "IQR", "keep": ["A+"]}]})
     assert "'IQR' (cohort.include.quality.0.column)" in problem
 
