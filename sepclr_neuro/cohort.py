@@ -16,7 +16,6 @@ Decisions:
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,8 +26,10 @@ import pandas as pd
 
 from sepclr_neuro.config import Cohort, Columns, Config, Score, Study
 from sepclr_neuro.errors import Alike, InputError, nearest
+from sepclr_neuro.finding import Row, find_volumes
 from sepclr_neuro.layout import Results
 from sepclr_neuro.participants import Problems, StudyTables, id_keys, is_number, read_study
+from sepclr_neuro.patterns import Folder, Pattern, broken_link, link_advice
 from sepclr_neuro.storage import is_formula, read_tsv, write_tsv
 
 __all__ = ["ERROR", "CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
@@ -439,64 +440,32 @@ def _volumes(tables: StudyTables, kept: pd.Series, problems: Problems) -> tuple[
     study, rows, found = tables.study, tables.rows, tables.missing()
     root = study.volumes_root or study.participants.parent
     if study.volumes is not None:
-        pattern = study.volumes
+        text = study.volumes
     elif tables.columns.volume in rows.columns:
-        pattern = f"{{{tables.columns.volume}}}"
+        text = f"{{{tables.columns.volume}}}"
     else:
         return found, None
-    # Literal text, {column} and *, in turn.
-    parts = re.split(r"(\{[^{}]*\}|\*)", pattern)
-    needed = [part[1:-1] for part in parts if part.startswith("{")]
-    unknown = [name for name in needed if name not in rows.columns]
-    problems += [
-        f"{study.name}: the pattern of its volumes has {{{name}}}, which no table has.{nearest(name, rows.columns)}"
-        for name in unknown
-    ]
+    pattern, wrong = Pattern.of(text, rows.columns)
+    wrong = [f"the pattern of its volumes has {problem}" for problem in wrong]
     if not root.is_dir():
-        problems.append(f"{study.name}: the folder of its volumes, {root}, does not exist")
-    if unknown or not root.is_dir():
+        link = broken_link(root)
+        wrong.append(f"the folder of its volumes, {root}, does not exist{f'; {link_advice(link)}' if link else ''}")
+    if wrong:
+        problems += [f"{study.name}: {problem}" for problem in wrong]
         return found, None
 
-    def files(values: Mapping[str, str]) -> set[str]:
-        # Only the pattern's own `*` is a wildcard: folders may be called `[old]`.
-        filled = (
-            values[part[1:-1]] if part[:1] == "{" else part if part == "*" else glob.escape(part) for part in parts
-        )
-        return set(glob.glob("".join(filled), root_dir=root))
-
-    named: set[str] = set()
-    owners: dict[Path, int] = {}
-    for position, values in enumerate(rows.to_dict("records")):
-        participant = values[tables.columns.participant_id]
-        who = f"{study.participants}: participant {participant}"
-        empty = [name for name in needed if pd.isna(values[name])]
-        matches = set() if empty else files({name: glob.escape(values[name]) for name in needed})
-        named |= matches
-        if not kept.iloc[position]:
-            continue
-        if empty:
-            problems.of_person(position, f"{who} has no {empty[0]}, which the path of volumes, {pattern}, needs")
-            continue
-        if len(matches) != 1:
-            asked = "".join(values[part[1:-1]] if part[:1] == "{" else part for part in parts)
-            number = f"{len(matches)} ({', '.join(sorted(matches)[:3])})" if matches else "none"
-            problems.of_person(position, f"{who}: expected one volume called {asked} in {root}, found {number}")
-            continue
-        path = root / matches.pop()
-        real = path.resolve()
-        if not real.is_relative_to(root.resolve()):
-            problems.of_person(
-                position, f"{who}: {path} leads out of {root}, to {real}; set `volumes_root` to a folder of both"
-            )
-        if real in owners:
-            owner = rows[tables.columns.participant_id].iloc[owners[real]]
-            shared = f"{who} has the volume of participant {owner}, {path}; each scan needs its own"
-            problems.of_person(position, shared)
-            if problems.exclude:  # nobody knows whose it is
-                problems.of_person(owners[real], shared)
-        owners.setdefault(real, position)
-        found.iloc[position] = str(path)
-    return found, None if study.volumes is None else len(files(dict.fromkeys(needed, "*")) - named)
+    records = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    asked: list[Row] = [{str(name): cell for name, cell in record.items()} for record in records]
+    ids = [name for name in (tables.columns.participant_id, tables.columns.session_id) if name and name in rows.columns]
+    looked = find_volumes(Folder(root), pattern, asked, kept.tolist(), ids)
+    for fault in looked.faults:
+        sentence = f"{study.participants}: participant {rows[ids[0]].iloc[fault.row]}{fault.sentence}"
+        # Of a volume that two have, nobody knows whose it is.
+        for row in (fault.row, *([] if fault.owner is None or not problems.exclude else [fault.owner])):
+            problems.of_person(row, sentence, f"{study.name}: {fault.kind}", fault.cause)
+    for row, path in looked.paths.items():
+        found.iloc[row] = str(path)
+    return found, None if study.volumes is None else looked.unnamed
 
 
 # --- all studies together ----------------------------------------------------------------------------------------

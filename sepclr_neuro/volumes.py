@@ -38,6 +38,7 @@ from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import Alike, InputError, shape_of
 from sepclr_neuro.layout import Results
+from sepclr_neuro.patterns import broken_link, link_advice
 from sepclr_neuro.storage import atomic_path, exclusive, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
 
 __all__ = [
@@ -156,6 +157,9 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
         with _opened(path) as stream:
             raw = stream.read(540)
     except FileNotFoundError as error:
+        link = broken_link(path)
+        if link is not None:
+            raise InputError(f"{path}: {link_advice(link)}") from error
         raise InputError(f"{path}: there is no such file; correct the path in the tables or the pattern") from error
     except _DAMAGED as error:
         raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
@@ -193,6 +197,12 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
 def _check_start(path: Path, start: bytes) -> None:
     """Refuses files that are not what their name says."""
     zipped = start.startswith(b"\x1f\x8b")
+    if b"/annex/objects/" in start:
+        raise InputError(
+            f"{path}: this is DataLad's note of a volume that is not on this machine; `datalad get {path}`"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: this is Git LFS's note of a volume that is not on this machine; `git lfs pull`")
     if start.lstrip().startswith(b"<"):
         raise InputError(f"{path}: this is a web page, not a volume; the download failed, repeat it")
     if path.name.endswith(".nii") and zipped:
@@ -485,7 +495,8 @@ def quick_images() -> Iterator[None]:
 
 def _alike(scan_id: str, path: Path, fault: str) -> Alike:
     """What is wrong with a scan's volume; what reads the same but for names and numbers is of one kind."""
-    return Alike(fault, scan_id, shape_of(fault, scan_id, str(path), path.name, path.stem))
+    target = os.readlink(path) if path.is_symlink() else ""
+    return Alike(fault, scan_id, shape_of(fault, scan_id, str(path), path.name, path.stem, target))
 
 
 def check_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[str]:
