@@ -81,7 +81,8 @@ class Study(Section):
         None,
         description="Path pattern of the volumes: `{column}` is replaced by a table column, `*` matches any text. "
         "`{column:label}` is the column without `sub-` or `ses-`, `{column:03}` with a last number of three digits, "
-        "`{column:upper}` and `{column:lower}` in capitals or small letters. Null where there are none, or where `columns.volume` names a column of paths.",
+        "`{column:upper}` and `{column:lower}` in capitals or small letters. Null where there are none, or where "
+        "`columns.volume` names a column of paths.",
     )
     volumes_root: Path | None = Field(
         None,
