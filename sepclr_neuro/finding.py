@@ -24,7 +24,7 @@ _MOST_ENTRIES = 100_000
 _MOST_SECONDS = 5.0
 _MOST_PEOPLE = 40  # from whose files patterns are made; they are tried on all
 _MOST_FILES = 200  # of one of these people
-_MOST_TRIED = 200  # patterns
+_MOST_TRIED = 60  # patterns
 _VOLUME = (".nii", ".nii.gz", ".npy")
 
 # What CAT12 and SPM put in front of a name, or others at its end.
@@ -226,8 +226,11 @@ class _Look:
                 votes.update(self._templates(path, row))
             if time.monotonic() > self.end:
                 break
-        tried = {text: self._count(self._parsed(text)) for text, _ in votes.most_common(_MOST_TRIED)}
-        tried |= {str(self.pattern): found}
+        tried = {str(self.pattern): found}
+        for text, _ in votes.most_common(_MOST_TRIED):
+            tried.setdefault(text, self._count(self._parsed(text)))
+            if time.monotonic() > self.end:
+                break
         tried |= self._merged(tried)
         best = self._parsed(max(tried, key=lambda text: self._worth(text, tried)))
         return best if tried[str(best)] > found and len(self._fitting(best)) > found else None
@@ -445,7 +448,7 @@ def _of_ids(asked: Pattern, fits: Pattern, row: Row) -> Iterator[str]:
         if part.form == "label":
             yield f"the files' names lack the `{value[:4]}` of the ids"
         elif part.form[:1] == "0":
-            yield f"leading zeros differ ({both}): has Excel taken them away?"
+            yield f"leading zeros differ ({both}; Excel takes them away)"
         elif part.form:
             yield f"capital letters differ ({both})"
     if "sub-{" in str(fits) and "sub-{" not in str(asked):

@@ -83,14 +83,14 @@ CAUSES = {
         ids("{}"),
         [f"mri/mwp1sub-{name}_T1w.nii" for name in ids("{:03d}")],
         "mri/mwp1sub-{participant_id}_T1w.nii",
-        "Leading zeros differ (1 in the table, 001 in the files): has Excel taken them away?",
+        "Leading zeros differ (1 in the table, 001 in the files; Excel takes them away)",
         "mri/mwp1sub-{participant_id:03}_T1w.nii",
     ),
     "ids that were taken for decimals": (
         ids("{}.0"),
         [f"mri/mwp1{name}_T1w.nii" for name in ids("{:03d}")],
         PATTERN,
-        "Leading zeros differ (1.0 in the table, 001 in the files)",
+        "Leading zeros differ (1.0 in the table, 001 in the files; Excel takes them away)",
         "mri/mwp1{participant_id:03}_T1w.nii",
     ),
     "white matter asked for": (
@@ -209,7 +209,7 @@ CAUSES = {
         ids("{}"),
         [f"sub-{name}/mri/mwp1sub-{name}_T1w.nii.gz" for name in ids("{:03d}")],
         "{participant_id}/mri/mwp2{participant_id}_T1w.nii",
-        "has Excel taken them away?; the files' names have a `sub-` that the ids lack; the files are mwp1 (modulated",
+        "Excel takes them away); the files' names have a `sub-` that the ids lack; the files are mwp1 (modulated",
         "sub-{participant_id:03}/mri/mwp1sub-{participant_id:03}_T1w.nii.gz",
     ),
 }
