@@ -333,7 +333,9 @@ def test_a_large_archive_is_not_walked_to_its_end(tmp_path: Path, monkeypatch: p
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     people = ids("sub-{:02d}")
     study(tmp_path, people, [f"vbm/mwp1{name}.nii" for name in people])
-    (tmp_path / "vbm" / "again").symlink_to(tmp_path)
+    for name in ("again", "twice"):
+        (tmp_path / "vbm" / name).symlink_to(tmp_path)
+    assert sorted(finding._listing(tmp_path, "").files) == [f"vbm/mwp1{name}.nii" for name in people]
     assert proposed(line(tmp_path))[0] == "vbm/mwp1{participant_id}.nii"
 
 
