@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -292,6 +294,18 @@ def test_a_folder_without_volumes(tmp_path: Path) -> None:
     assert line(tmp_path).endswith(
         "No file there ends in .nii, .nii.gz, .npy; correct `volumes_root`, or copy the volumes there"
     )
+
+
+def test_a_folder_that_may_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study(tmp_path, ids("sub-{:02d}"), ["vbm/atlas.nii", "mri/closed"])
+
+    def scandir(path: Path) -> Any:
+        if path.name == "mri":
+            raise PermissionError
+        return os.scandir(path)
+
+    monkeypatch.setattr(finding, "os", SimpleNamespace(path=os.path, scandir=scandir))
+    assert line(tmp_path).endswith(f"The folder {tmp_path / 'mri'} may not be opened; ask for the permission to read it")
 
 
 def test_volumes_of_others(tmp_path: Path) -> None:
