@@ -17,11 +17,17 @@ from pathlib import Path
 
 from benchmarks.measuring import best_of
 from benchmarks.rows import Rows, run
-from sepclr_neuro import warm
-from sepclr_neuro.registry import METHODS
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.run import warm
 from tests.workflow.running import small_config, snakemake_command
 
-STAGES = {"probe": "probes", "embed": "embedding", "saliency": "saliency", "train": "training", "report": "report"}
+STAGES = {
+    "probe": "probing.probes",
+    "embed": "learning.embedding",
+    "saliency": "maps.saliency",
+    "train": "learning.training",
+    "report": "report",
+}
 
 
 def _processor_seconds(command: list[str], folder: Path | None = None) -> float:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sepclr_neuro import cli
-from sepclr_neuro.cohort import load_cohort
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import read_tsv
-from tests.test_volumes import HEADER_FAULTS, VOXEL_FAULTS, save_small
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.run import cli
+from tests.data.test_volumes import HEADER_FAULTS, VOXEL_FAULTS, save_small
 
 HEADER = "participant_id\tdiagnosis\tage\tsex\tsite\tsans"
 PEOPLE = (

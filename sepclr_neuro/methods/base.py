@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sepclr_neuro.sampling import Members, seed_of
+from sepclr_neuro.data.sampling import Members, seed_of
 
 __all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
 

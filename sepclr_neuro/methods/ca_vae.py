@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.independence import Discriminator, squared_mmd
-from sepclr_neuro.losses import kl_to_standard_normal, outside_autocast, precise
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
 from sepclr_neuro.methods.base import Batch, GradientMethod
-from sepclr_neuro.networks import build_decoder, build_encoder
-from sepclr_neuro.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
+from sepclr_neuro.methods.independence import Discriminator, squared_mmd
+from sepclr_neuro.methods.losses import kl_to_standard_normal, outside_autocast, precise
+from sepclr_neuro.methods.networks import build_decoder, build_encoder
 
 __all__ = ["CVAE", "Code", "ConVAE", "MMcVAE", "SepVAE"]
 

@@ -12,11 +12,11 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.losses import info_nce, outside_autocast, precise
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import CPCASettings, MethodSettings, PCASettings, SimCLRSettings, SupervisedSettings
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, by_person, by_view
-from sepclr_neuro.networks import Projector, build_encoder
-from sepclr_neuro.registry import CPCASettings, MethodSettings, PCASettings, SimCLRSettings, SupervisedSettings
+from sepclr_neuro.methods.losses import info_nce, outside_autocast, precise
+from sepclr_neuro.methods.networks import Projector, build_encoder
 
 __all__ = ["PCA", "ContrastivePCA", "SimCLR", "Supervised", "VoxelLinear", "equal_variance_rotation"]
 

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.independence import build_independence
-from sepclr_neuro.losses import (
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
+from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
+from sepclr_neuro.methods.independence import build_independence
+from sepclr_neuro.methods.losses import (
     alignment,
     attribute_alignment,
     informationless,
@@ -19,9 +21,7 @@ from sepclr_neuro.losses import (
     precise,
     uniformity,
 )
-from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
-from sepclr_neuro.networks import Projector, build_encoder
-from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
+from sepclr_neuro.methods.networks import Projector, build_encoder
 
 __all__ = ["Heads", "SepCLR"]
 
@@ -44,11 +44,11 @@ class SepCLR(GradientMethod):
 
     .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
 
-    with the terms of :mod:`sepclr_neuro.losses`: alignment :math:`A_C` of everybody's L2-normalised common heads and
-    :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
+    with the terms of :mod:`sepclr_neuro.methods.losses`: alignment :math:`A_C` of everybody's L2-normalised common
+    heads and :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
     :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed away;
     :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
-    :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head (distance
+    :mod:`sepclr_neuro.methods.independence`, which reads the pairs of common head and pinned salient head (distance
     correlation: of the representations themselves, which probes read). Uniformity,
     :math:`R` and :math:`J` are means over the two views.
 
@@ -60,7 +60,7 @@ class SepCLR(GradientMethod):
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
     schizophrenia experiment: encoders, dimensions and batch size for volumes are choices of this project.
 
-    >>> from sepclr_neuro.registry import SepCLRSettings
+    >>> from sepclr_neuro.config.registry import SepCLRSettings
     >>> method = SepCLR(SepCLRSettings(), Network(channels=[8, 8]), (1, 32, 32, 32))
     >>> {space: tuple(r.shape) for space, r in method.represent(torch.zeros(2, 1, 32, 32, 32)).items()}
     {'common': (2, 32), 'salient': (2, 32)}

@@ -11,12 +11,12 @@ from sklearn.decomposition import PCA as ReferencePCA  # noqa: N811
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.losses import info_nce
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import CPCASettings, PCASettings, VoxelLinearSettings
 from sepclr_neuro.methods import controls
 from sepclr_neuro.methods.base import ClosedFormMethod
 from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear, equal_variance_rotation
-from sepclr_neuro.registry import CPCASettings, PCASettings, VoxelLinearSettings
+from sepclr_neuro.methods.losses import info_nce
 
 SHAPE = (1, 4, 5, 6)
 TARGET = torch.tensor([False, True] * 10)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sepclr_neuro.config import Config
+from sepclr_neuro.config.model import Config
 
 __all__ = ["QUESTIONS", "REPOSITORY", "jobs", "small_config", "snakemake", "snakemake_command"]
 
