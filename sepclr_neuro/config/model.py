@@ -80,10 +80,14 @@ class Study(Section):
     volumes: str | None = Field(
         None,
         description="Path pattern of the volumes: `{column}` is replaced by a table column, `*` matches any text. "
-        "Null where there are none, or where `columns.volume` names a column of paths.",
+        "`{column:label}` is the column without `sub-` or `ses-`, `{column:03}` with a last number of three digits, "
+        "`{column:upper}` and `{column:lower}` in capitals or small letters. Null where there are none, or where "
+        "`columns.volume` names a column of paths.",
     )
     volumes_root: Path | None = Field(
-        None, description="Folder that volume paths start from and must not leave. Default: the participants' folder."
+        None,
+        description="Folder that volume paths start from and must not leave by `..` or as absolute paths; links in it "
+        "may lead anywhere. Default: the participants' folder.",
     )
 
 

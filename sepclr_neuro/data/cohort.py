@@ -16,7 +16,6 @@ Decisions:
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,14 +25,16 @@ from pathlib import Path
 import pandas as pd
 
 from sepclr_neuro.config.model import Cohort, Columns, Config, Score, Study
-from sepclr_neuro.core.errors import InputError, nearest
+from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import is_formula, read_tsv, write_tsv
+from sepclr_neuro.data.finding import Row, find_volumes
 from sepclr_neuro.data.participants import Problems, StudyTables, id_keys, is_number, read_study
+from sepclr_neuro.data.patterns import Folder, Pattern, broken_link, link_advice
 
 __all__ = ["ERROR", "CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
 
-Look = Callable[[pd.DataFrame], dict[str, str]]
+Look = Callable[[pd.DataFrame], Mapping[str, str]]
 """From rows of ``cohort.tsv`` to what is wrong with a scan's volume, by ``scan_id``."""
 
 LABELS = ("scan_id", "participant_id", "session_id", "diagnosis", "group", "sex", "site", "volume")
@@ -57,11 +58,13 @@ class CohortTables:
         flow: ``step rule removed remaining``. ``start`` and ``exclude`` rows, read downwards, subtract from all scans
             that any table lists to the cohort. A ``count`` row removes nobody: its ``remaining`` is how many its rule
             describes, e.g. the patients who stay in without a score.
+        faults: what is wrong with each of those whom `on_error: exclude` leaves out.
     """
 
     cohort: pd.DataFrame
     exclusions: pd.DataFrame
     flow: pd.DataFrame
+    faults: list[Alike]
 
 
 def write_cohort(config: Config, results: Results, look: Look | None = None) -> None:
@@ -126,11 +129,13 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
         except InputError as error:
             problems += error.problems
         else:
-            of_study = Problems(problems.exclude)
+            of_study = Problems(problems.exclude, tables.rows[settings.columns.participant_id])
             parts.append(_people(tables, settings, of_study))
             problems += of_study
+            problems.left_out += of_study.left_out
     if parts:
         facts = pd.concat([part.facts for part in parts], ignore_index=True)
+        problems.ids = facts["participant_id"]
         _check_across_studies(facts, settings, problems)
         _leave_out(facts, problems)
         _check_items(parts, problems)
@@ -155,7 +160,7 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
     _check_groups(cohort, flow)
     cohort = _typed(cohort[_column_order(cohort)].sort_values("scan_id", ignore_index=True))
     exclusions = exclusions.sort_values(["participant_id", "session_id"], ignore_index=True)
-    return CohortTables(cohort, exclusions, flow)
+    return CohortTables(cohort, exclusions, flow, problems.left_out)
 
 
 # --- what the columns mean ---------------------------------------------------------------------------------------
@@ -196,10 +201,11 @@ def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _Peopl
     facts["age"] = _ages(tables, problems)
     facts["sex"] = _label(tables, columns.sex, "sex", settings, problems)
     for value in sorted({*facts["sex"].dropna()} - {"female", "male"}):
-        problems.append(
+        sentence = (
             f"{tables.where(columns.sex)}: {value!r} ({tables.who(facts['sex'] == value)}) must be said to mean "
             "`female`, `male` or `n/a` in `cohort.values.sex`; nothing is guessed"
         )
+        problems.append(Alike(sentence, repr(value), f"{tables.where(columns.sex)}: sex"))
     facts["site"] = _label(tables, columns.site, "site", settings, problems)
     for name, score in settings.scores.items():
         facts[name], partial, summed = _score(tables, name, score, problems)
@@ -231,7 +237,8 @@ def _leave_out(facts: pd.DataFrame, problems: Problems) -> None:
     """Leaves out who has something wrong and is not left out already."""
     new = facts.index[facts["rule"].isna()].intersection(list(problems.people))
     facts.loc[new, "rule"] = ERROR
-    facts.loc[new, "value"] = [problems.people[row] for row in new]
+    facts.loc[new, "value"] = [str(problems.people[row]) for row in new]
+    problems.left_out += [problems.people[row] for row in new]
 
 
 def _label(tables: StudyTables, column: str, name: str, settings: Cohort, problems: Problems) -> pd.Series:
@@ -242,10 +249,11 @@ def _label(tables: StudyTables, column: str, name: str, settings: Cohort, proble
     if meanings is not None:
         for code in labels.dropna().unique():
             if code not in meanings:
-                problems.append(
+                sentence = (
                     f"{tables.where(column)}: {code!r} ({tables.who(labels == code)}) is not listed in "
                     f"`cohort.values.{name}`; add it.{nearest(code, meanings)}"
                 )
+                problems.append(Alike(sentence, repr(code), f"{tables.where(column)}: not listed"))
         labels = labels.map({code: meaning for code, meaning in meanings.items() if meaning != "n/a"}).astype("str")
     _refuse_formulas(tables, column, labels, f"give it another name in `cohort.values.{name}`", problems)
     return labels
@@ -254,10 +262,11 @@ def _label(tables: StudyTables, column: str, name: str, settings: Cohort, proble
 def _refuse_formulas(tables: StudyTables, column: str, texts: pd.Series, advice: str, problems: Problems) -> None:
     for text in texts.dropna().unique():
         if not text.isprintable() or is_formula(text):
-            problems.append(
+            sentence = (
                 f"{tables.where(column)}: {text!r} ({tables.who(texts == text)}) holds control characters or would run "
                 f"as a formula in a spreadsheet; {advice}"
             )
+            problems.append(Alike(sentence, repr(text), f"{tables.where(column)}: a formula"))
 
 
 def _groups(diagnoses: pd.Series, settings: Cohort) -> pd.Series:
@@ -431,64 +440,32 @@ def _volumes(tables: StudyTables, kept: pd.Series, problems: Problems) -> tuple[
     study, rows, found = tables.study, tables.rows, tables.missing()
     root = study.volumes_root or study.participants.parent
     if study.volumes is not None:
-        pattern = study.volumes
+        text = study.volumes
     elif tables.columns.volume in rows.columns:
-        pattern = f"{{{tables.columns.volume}}}"
+        text = f"{{{tables.columns.volume}}}"
     else:
         return found, None
-    # Literal text, {column} and *, in turn.
-    parts = re.split(r"(\{[^{}]*\}|\*)", pattern)
-    needed = [part[1:-1] for part in parts if part.startswith("{")]
-    unknown = [name for name in needed if name not in rows.columns]
-    problems += [
-        f"{study.name}: the pattern of its volumes has {{{name}}}, which no table has.{nearest(name, rows.columns)}"
-        for name in unknown
-    ]
+    pattern, wrong = Pattern.of(text, rows.columns)
+    wrong = [f"the pattern of its volumes has {problem}" for problem in wrong]
     if not root.is_dir():
-        problems.append(f"{study.name}: the folder of its volumes, {root}, does not exist")
-    if unknown or not root.is_dir():
+        link = broken_link(root)
+        wrong.append(f"the folder of its volumes, {root}, does not exist{f'; {link_advice(link)}' if link else ''}")
+    if wrong:
+        problems += [f"{study.name}: {problem}" for problem in wrong]
         return found, None
 
-    def files(values: Mapping[str, str]) -> set[str]:
-        # Only the pattern's own `*` is a wildcard: folders may be called `[old]`.
-        filled = (
-            values[part[1:-1]] if part[:1] == "{" else part if part == "*" else glob.escape(part) for part in parts
-        )
-        return set(glob.glob("".join(filled), root_dir=root))
-
-    named: set[str] = set()
-    owners: dict[Path, int] = {}
-    for position, values in enumerate(rows.to_dict("records")):
-        participant = values[tables.columns.participant_id]
-        who = f"{study.participants}: participant {participant}"
-        empty = [name for name in needed if pd.isna(values[name])]
-        matches = set() if empty else files({name: glob.escape(values[name]) for name in needed})
-        named |= matches
-        if not kept.iloc[position]:
-            continue
-        if empty:
-            problems.of_person(position, f"{who} has no {empty[0]}, which the path of volumes, {pattern}, needs")
-            continue
-        if len(matches) != 1:
-            asked = "".join(values[part[1:-1]] if part[:1] == "{" else part for part in parts)
-            number = f"{len(matches)} ({', '.join(sorted(matches)[:3])})" if matches else "none"
-            problems.of_person(position, f"{who}: expected one volume called {asked} in {root}, found {number}")
-            continue
-        path = root / matches.pop()
-        real = path.resolve()
-        if not real.is_relative_to(root.resolve()):
-            problems.of_person(
-                position, f"{who}: {path} leads out of {root}, to {real}; set `volumes_root` to a folder of both"
-            )
-        if real in owners:
-            owner = rows[tables.columns.participant_id].iloc[owners[real]]
-            shared = f"{who} has the volume of participant {owner}, {path}; each scan needs its own"
-            problems.of_person(position, shared)
-            if problems.exclude:  # nobody knows whose it is
-                problems.of_person(owners[real], shared)
-        owners.setdefault(real, position)
-        found.iloc[position] = str(path)
-    return found, None if study.volumes is None else len(files(dict.fromkeys(needed, "*")) - named)
+    records = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    asked: list[Row] = [{str(name): cell for name, cell in record.items()} for record in records]
+    ids = [name for name in (tables.columns.participant_id, tables.columns.session_id) if name and name in rows.columns]
+    looked = find_volumes(Folder(root), pattern, asked, kept.tolist(), ids)
+    for fault in looked.faults:
+        sentence = f"{study.participants}: participant {rows[ids[0]].iloc[fault.row]}{fault.sentence}"
+        # Of a volume that two have, nobody knows whose it is.
+        for row in (fault.row, *([] if fault.owner is None or not problems.exclude else [fault.owner])):
+            problems.of_person(row, sentence, f"{study.name}: {fault.kind}", fault.cause)
+    for row, path in looked.paths.items():
+        found.iloc[row] = str(path)
+    return found, None if study.volumes is None else looked.unnamed
 
 
 # --- all studies together ----------------------------------------------------------------------------------------
@@ -503,20 +480,22 @@ def _check_across_studies(facts: pd.DataFrame, settings: Cohort, problems: Probl
             if len(different) > 1:
                 sentence = f"participant {participant} has several {place}: {', '.join(different)}; expected one"
                 for row in person.index if problems.exclude else person.index[:1]:
-                    problems.of_person(row, sentence)
+                    problems.of_person(row, sentence, f"several {place}")
     scans = facts.loc[facts["rule"] != "session missing", "scan_id"]
     for scan in scans[scans.duplicated()].unique():
         if facts.loc[facts["scan_id"] == scan, "participant_id"].nunique() > 1:
-            problems.append(f"two participants make the same scan id {scan!r} of participant and session; rename one")
+            sentence = f"two participants make the same scan id {scan!r} of participant and session; rename one"
+            problems.append(Alike(sentence, scan, "one scan id of two"))
     spellings: dict[str, set[str]] = {}
     for site in facts["site"].dropna().unique():
         spellings.setdefault(str(float(site)) if is_number(site) else site.casefold(), set()).add(site)
     for names in spellings.values():
         if len(names) > 1:
             listed = ", ".join(map(repr, sorted(names)))
-            problems.append(
+            sentence = (
                 f"column {settings.columns.site!r}: {listed} look like one site; map them in `cohort.values.site`"
             )
+            problems.append(Alike(sentence, listed, "sites of several spellings"))
 
 
 def _check_items(parts: Sequence[_People], problems: Problems) -> None:

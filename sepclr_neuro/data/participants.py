@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from sepclr_neuro.config.model import Columns, Study
-from sepclr_neuro.core.errors import InputError, nearest
+from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.storage import read_bytes
 
 __all__ = ["Problems", "StudyTables", "id_keys", "is_number", "read_study"]
@@ -34,28 +34,36 @@ class Problems(list[str]):
     Only what single people's cells or files have wrong can be left out with them. What concerns a table, a code's
     meaning or the configuration stays a sentence that stops the run: it would silently take whole groups away.
 
+    Args:
+        exclude: whether such people are to be left out.
+        ids: of the participants, by row, for the line that tells of several at once.
+
     Attributes:
-        people: why a row is left out, by its label in the table at hand.
+        people: why a row is to be left out, by its label in the table at hand.
+        left_out: why those who were left out were.
     """
 
-    def __init__(self, exclude: bool = False) -> None:
+    def __init__(self, exclude: bool = False, ids: pd.Series | None = None) -> None:
         super().__init__()
         self.exclude = exclude
-        self.people: dict[int, str] = {}
+        self.ids = ids
+        self.people: dict[int, Alike] = {}
+        self.left_out: list[Alike] = []
 
     def of_people(self, rows: pd.Series, sentence: Callable[[pd.Series], str]) -> None:
-        """Notes what is wrong with the rows of a mask; ``sentence`` says it of a mask that is not empty."""
-        if not self.exclude and rows.any():
-            self.append(sentence(rows))
-        for row in rows.index[rows] if self.exclude else ():
-            self.of_person(row, sentence(pd.Series(rows.index == row, rows.index)))
+        """Notes what is wrong with each row of a mask; ``sentence`` says it of a mask that is not empty."""
+        kind = sentence(rows) if rows.any() else ""
+        for row in rows.index[rows]:
+            self.of_person(row, sentence(pd.Series(rows.index == row, rows.index)), kind)
 
-    def of_person(self, row: int, sentence: str) -> None:
-        """Notes what is wrong with one row."""
+    def of_person(self, row: int, sentence: str, kind: str = "", cause: str = "") -> None:
+        """Notes what is wrong with one row; ``kind`` is equal, and ``cause`` told once, for all who have the same."""
+        who = "" if self.ids is None else str(self.ids[row])
+        told = sentence if isinstance(sentence, Alike) else Alike(sentence, who, kind, cause)
         if self.exclude:
-            self.people.setdefault(row, sentence)
+            self.people.setdefault(row, told)
         else:
-            self.append(sentence)
+            self.append(told)
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,10 @@ class StudyTables:
         return f"{self.files[column]}: column {column!r}"
 
     def who(self, chosen: pd.Series) -> str:
-        """How messages call the rows of a mask: the first participant and how many more."""
-        people = self.rows.loc[chosen, self.columns.participant_id]
-        more = len(people) - 1
-        return f"participant {people.iloc[0]}" + (f" and {more} more" if more else "")
+        """How messages call the rows of a mask: the first few participants and how many more."""
+        people = self.rows.loc[chosen, self.columns.participant_id].tolist()
+        more = f" and {len(people) - 3} more" if len(people) > 3 else ""
+        return f"participant{'s' if len(people) > 1 else ''} {', '.join(people[:3])}{more}"
 
     def missing(self) -> pd.Series:
         """A column of missing text."""
@@ -114,8 +122,9 @@ class StudyTables:
                 "cell or n/a"
             )
 
-        for value in texts[wrong].unique():
-            problems.of_people(texts == value, sentence)
+        with_comma = texts.str.contains(",", regex=False, na=False)
+        problems.of_people(wrong & with_comma, sentence)
+        problems.of_people(wrong & ~with_comma, sentence)
         return texts.mask(wrong).astype("float64")
 
 
@@ -251,7 +260,11 @@ def _read_table(path: Path) -> pd.DataFrame:
     if "" in header:
         problems.append(f"{path}: column {header.index('') + 1} has no name")
     problems += [
-        f"{path}: line {line} has {len(cells)} values, expected {len(header)} as in the first line"
+        Alike(
+            f"{path}: line {line} has {len(cells)} values, expected {len(header)} as in the first line",
+            f"line {line}",
+            f"{path}: ragged",
+        )
         for line, cells in zip(lines[1:], rows[1:], strict=True)
         if len(cells) != len(header)
     ]
@@ -269,21 +282,24 @@ def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
             f"{nearest(columns.participant_id, table.columns)}"
         )
     session = columns.session_id if columns.session_id in table.columns else None
-    problems = []
+    problems: list[str] = []
     for name in filter(None, (columns.participant_id, session)):
         for line, cell in table[name].dropna().items():
             if "/" in cell or "\\" in cell or ".." in cell or cell[0] in "=+-@." or not cell.isprintable():
-                problems.append(
+                sentence = (
                     f"{path}: line {line}: {name} is {cell!r}; an id must not hold '/', '\\', '..' or control "
                     "characters, nor start with one of = + - @ ."
                 )
+                problems.append(Alike(sentence, f"line {line}", f"{path}: {name}"))
     for line in table.index[table[columns.participant_id].isna()]:
-        problems.append(f"{path}: line {line} has no {columns.participant_id}")
+        sentence = f"{path}: line {line} has no {columns.participant_id}"
+        problems.append(Alike(sentence, f"line {line}", f"{path}: no id"))
     known = table.dropna(subset=[columns.participant_id])
     for _, same in known.groupby(id_keys(known, columns.participant_id, session)):
         if len(same) > 1:
             hint = "" if columns.session_id else "; if these are several scans, set cohort.columns.session_id"
             ids = ", ".join(dict.fromkeys(same[columns.participant_id]))
-            problems.append(f"{path}: lines {', '.join(map(str, same.index))} are all about participant {ids}{hint}")
+            sentence = f"{path}: lines {', '.join(map(str, same.index))} are all about participant {ids}{hint}"
+            problems.append(Alike(sentence, same[columns.participant_id].iloc[0], f"{path}: several lines"))
     if problems:
         raise InputError(problems)

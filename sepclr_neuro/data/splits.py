@@ -13,7 +13,7 @@ import pandas as pd
 
 from sepclr_neuro.config import model as settings_of
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.core.errors import InputError, nearest
+from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
@@ -116,10 +116,9 @@ def _units(people: pd.DataFrame, group_by: str | None) -> pd.Series:
 
 def _twofold(cohort: pd.DataFrame) -> list[str]:
     groups = cohort.groupby("participant_id")["group"].nunique()
-    return [
-        f"participant {participant}: is background in one session and target in another; keep one"
-        for participant in groups.index[groups > 1]
-    ]
+    what = "is background in one session and target in another; keep one"
+    problems: list[str] = [Alike(f"participant {name}: {what}", name, what) for name in groups.index[groups > 1]]
+    return problems
 
 
 def _too_few(people: pd.DataFrame, folds: int) -> list[str]:
@@ -134,14 +133,15 @@ def _too_few(people: pd.DataFrame, folds: int) -> list[str]:
 
 def _divided(splits: pd.DataFrame) -> list[str]:
     """Units that stand on two sides of a fold."""
-    problems = []
+    problems: list[str] = []
     for (fold, unit), members in splits.groupby(["fold", "unit"]):
         if members["side"].nunique() > 1:
             people = ", ".join(sorted(set(members["participant_id"])))
-            problems.append(
+            sentence = (
                 f"splits.group_by: fold {fold} has {unit} on two sides ({people}); leave all but one of them out, or "
                 "change the scheme"
             )
+            problems.append(Alike(sentence, f"fold {fold}: {unit}", "divided units"))
     return problems
 
 
@@ -224,7 +224,7 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int)
     path, count = settings.file, settings.file_folds or 0
     assert path is not None  # noqa: S101 (the configuration asks for it)
     table = _read_list(path)
-    problems = []
+    problems: list[str] = []
     folds = sorted(set(table["fold"]))
     if folds != list(range(count)):
         problems.append(f"{path}: has the folds {', '.join(map(str, folds))}, expected 0 to {count - 1} (`file_folds`)")
@@ -232,15 +232,17 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int)
         problems.append(f"{path}: column 'side' has {side!r}; expected train or test")
     twice = table[table.duplicated(["fold", "participant_id"])].drop_duplicates(["fold", "participant_id"])
     for row in twice.itertuples():
-        problems.append(f"{path}: fold {row.fold} lists participant {row.participant_id} more than once")
+        sentence = f"{path}: fold {row.fold} lists participant {row.participant_id} more than once"
+        problems.append(Alike(sentence, str(row.participant_id), "listed more than once"))
     ids = people["participant_id"].str.removeprefix("sub-")
     for fold, rows in table.groupby("fold"):
         absent = people.loc[~ids.isin(rows["participant_id"]), "participant_id"].tolist()
         if absent:
-            problems.append(
+            sentence = (
                 f"{path}: fold {fold} lacks {len(absent)} people of the cohort, {absent[0]} first; add them, or leave "
                 "them out by `cohort.include`"
             )
+            problems.append(Alike(sentence, f"fold {fold}", "people that a fold lacks"))
     if problems:
         raise InputError(problems)
     strangers = sorted(set(table["participant_id"]) - set(ids))

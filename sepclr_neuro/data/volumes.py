@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from sepclr_neuro.config import model as settings_of
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import Alike, InputError, shape_of
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import (
     atomic_path,
@@ -48,6 +48,7 @@ from sepclr_neuro.core.storage import (
     write_tsv,
 )
 from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.patterns import broken_link, link_advice
 
 __all__ = [
     "BRAIN_BOX_MM",
@@ -87,6 +88,7 @@ _MOST_OUTSIDE = 0.01
 # Grey matter thins out towards the box of the brain. A grid that holds this share of one side cuts off 5, 3 or 1.4 %
 # of the MNI152 template's (x, y, z): more than the share above.
 _LEAST_OF_BOX = 0.85
+_MOST_GRIDS = 10  # of programs that normalise, each has a few at most
 _SMALL_NEGATIVE = -1e-3
 _LEAST_ERROR = 30  # nibabel's scale: 10 for a wrong bitpix, 30 for an unknown sform code, 40 for an unknown data type
 _MEAN_TIV_ML = 1500.0
@@ -164,6 +166,9 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
         with _opened(path) as stream:
             raw = stream.read(540)
     except FileNotFoundError as error:
+        link = broken_link(path)
+        if link is not None:
+            raise InputError(f"{path}: {link_advice(link)}") from error
         raise InputError(f"{path}: there is no such file; correct the path in the tables or the pattern") from error
     except _DAMAGED as error:
         raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
@@ -201,6 +206,12 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
 def _check_start(path: Path, start: bytes) -> None:
     """Refuses files that are not what their name says."""
     zipped = start.startswith(b"\x1f\x8b")
+    if b"/annex/objects/" in start:
+        raise InputError(
+            f"{path}: this is DataLad's note of a volume that is not on this machine; `datalad get {path}`"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: this is Git LFS's note of a volume that is not on this machine; `git lfs pull`")
     if start.lstrip().startswith(b"<"):
         raise InputError(f"{path}: this is a web page, not a volume; the download failed, repeat it")
     if path.name.endswith(".nii") and zipped:
@@ -491,6 +502,12 @@ def quick_images() -> Iterator[None]:
 # --- a cohort's volumes ------------------------------------------------------------------------------------------
 
 
+def _alike(scan_id: str, path: Path, fault: str) -> Alike:
+    """What is wrong with a scan's volume; what reads the same but for names and numbers is of one kind."""
+    target = os.readlink(path) if path.is_symlink() else ""
+    return Alike(fault, scan_id, shape_of(fault, scan_id, str(path), path.name, path.stem, target))
+
+
 def check_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[str]:
     """Every problem that shows without reading voxels: files, headers, grids, TIV.
 
@@ -499,10 +516,10 @@ def check_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[s
         settings: the section ``volumes``.
     """
     by_scan, of_all = _header_faults(cohort, settings)
-    return [f"{scan_id}: {fault}" for scan_id, fault in by_scan.items()] + of_all
+    return [*(fault.after(f"{scan_id}: ") for scan_id, fault in by_scan.items()), *of_all]
 
 
-def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, str], list[str]]:
+def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, Alike], list[str]]:
     """As :func:`check_volumes`, with every voxel read: what is wrong with a scan's volume, and with all together.
 
     Returns:
@@ -520,30 +537,30 @@ def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple
             return "", str(error)
 
     looked = {scan_id: found for (scan_id, _), found in zip(scans, in_parallel(look, scans, "volumes"), strict=True)}
-    faults |= {scan_id: fault for scan_id, (_, fault) in looked.items() if fault}
+    faults |= {scan_id: _alike(scan_id, path, looked[scan_id][1]) for scan_id, path in scans if looked[scan_id][1]}
     digests = {scan_id: digest for scan_id, (digest, _) in looked.items() if digest}
     for one, other, sentence in _twins(list(digests), list(digests.values()), "their voxels are identical"):
-        faults |= {one: sentence, other: sentence}  # nobody knows whose it is
+        faults |= {scan_id: Alike(sentence, scan_id, "twins") for scan_id in (one, other)}  # nobody knows whose it is
     return faults, of_all
 
 
-def _header_faults(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, str], list[str]]:
+def _header_faults(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, Alike], list[str]]:
     column = settings.tiv_column
     if column is not None and column not in cohort:
         return {}, [f"volumes.tiv_column: the cohort has no column {column!r}; add it under cohort.columns.others"]
-    faults: dict[str, str] = {}
-    problems = []
+    faults: dict[str, Alike] = {}
+    problems: list[str] = []
     grids: list[tuple[str, Affine, list[str]]] = []
     for scan_id, path, tiv in _scans(cohort, settings):
         if path is None:
-            faults[scan_id] = "has no volume; set cohort.studies[].volumes or cohort.columns.volume"
+            faults[scan_id] = Alike("has no volume; set cohort.studies[].volumes or cohort.columns.volume", scan_id)
             continue
         try:
             if column is not None:
                 _checked_tiv(tiv)
             stored, affine = _canonical_header(path, settings)
         except InputError as error:
-            faults[scan_id] = str(error)
+            faults[scan_id] = _alike(scan_id, path, str(error))
             continue
         final = _final_affine(affine, settings)
         for _, known, members in grids:
@@ -552,12 +569,21 @@ def _header_faults(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple
                 break
         else:
             grids.append((str(path), final, [str(path)]))
-            problems += [f"{path}: {problem}" for problem in _too_small(stored, affine, settings)]
+            problems += [
+                Alike(f"{path}: {problem}", scan_id, "a grid too small")
+                for problem in _too_small(stored, affine, settings)
+            ]
+    cause = (
+        "With so many grids, are these volumes in each person's own space? Normalise them to MNI space then"
+        if len(grids) > _MOST_GRIDS
+        else ""
+    )
     for path_text, final, members in grids[1:]:
-        problems.append(
+        sentence = (
             f"{path_text} has {_describe(final)}, but {grids[0][0]} has {_describe(grids[0][1])}; volumes on another "
             f"grid than the latter: {len(members)}. Set volumes.resample_mm, which brings all to one grid"
         )
+        problems.append(Alike(sentence, Path(path_text).name, "another grid", cause))
     return faults, problems
 
 
@@ -727,7 +753,7 @@ def _build(
                     try:
                         data, affine = _read_checked(path, settings)
                     except InputError as error:
-                        return _Row(row, "", ""), [f"{scan_id}: {problem}" for problem in error.problems]
+                        return _Row(row, "", ""), [_alike(scan_id, path, str(error)).after(f"{scan_id}: ")]
                     digest = _quick_digest(data)
                     # torch converts several times as fast as numpy.
                     on_grid = torch.from_numpy(_bring_to_grid(data, affine, settings, tiv))
@@ -760,7 +786,7 @@ def _twins(scan_ids: Sequence[str], digests: Sequence[str], what: str) -> list[t
 
 
 def _refuse_twins(scan_ids: Sequence[str], digests: Sequence[str], what: str) -> None:
-    problems = [sentence for _, _, sentence in _twins(scan_ids, digests, what)]
+    problems = [Alike(sentence, other, "twins") for _, other, sentence in _twins(scan_ids, digests, what)]
     if problems:
         raise InputError(problems)
 

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from sepclr_neuro.config.model import Config, ProbeTarget
 from sepclr_neuro.core.devices import given_threads
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import Labels, Verdict
@@ -449,14 +449,22 @@ def refuse_leaks(
     planned = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.probe, "probe") | dict.fromkeys(fold.test, "test")
     seen = dict(zip(representations.scan_ids, representations.side.tolist(), strict=True))
     problems = [
-        f"{where}: scan {scan!r} is on side {planned.get(scan, 'none')} in splits.tsv, but on side "
-        f"{seen.get(scan, 'none')} in the representations; run the method again with the present splits."
+        Alike(
+            f"{where}: scan {scan!r} is on side {planned.get(scan, 'none')} in splits.tsv, but on side "
+            f"{seen.get(scan, 'none')} in the representations; run the method again with the present splits.",
+            scan,
+            "another side",
+        )
         for scan in sorted(planned.keys() | seen.keys())
         if planned.get(scan) != seen.get(scan)
     ]
     trained_people = {person.get(scan, scan) for scan in trained_on}
     problems += [
-        f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again."
+        Alike(
+            f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again.",
+            scan,
+            "trained on",
+        )
         for scan in sorted([*fold.probe, *fold.test])
         if person.get(scan, scan) in trained_people
     ]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Config, Implant
-from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.data.cohort import ERROR, CohortTables, build_cohort
+from sepclr_neuro.core.errors import Alike, InputError, by_kind
+from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.data.simulation import implant_people, simulate_people, simulated_grid
 from sepclr_neuro.data.splits import make_splits
@@ -38,11 +38,17 @@ class Findings:
     sides: pd.DataFrame | None = None
 
     def text(self) -> str:
-        """All of it for a terminal, errors last, where they are seen."""
-        text = list(self.lines)
-        for kind, found in (("warning", self.warnings), ("error", self.errors)):
+        """All of it for a terminal, one line a kind, errors last, where they are seen."""
+        text, alike = list(self.lines), False
+        for severity, found in (("warning", self.warnings), ("error", self.errors)):
+            lines = by_kind(found)
+            kinds = f" of {len(lines)} kind{'s' if len(lines) > 1 else ''}" if len(lines) < len(found) else ""
+            alike = alike or bool(kinds)
             if found:
-                text += ["", f"{len(found)} {kind}{'s' if len(found) > 1 else ''}:", *(f"  - {line}" for line in found)]
+                count = f"{len(found)} {severity}{'s' if len(found) > 1 else ''}{kinds}:"
+                text += ["", count, *(f"  - {line}" for line in lines)]
+        if alike:
+            text += ["", "`--tsv FILE` writes a table of all of them, one a row"]
         return "\n".join(text)
 
     def table(self) -> pd.DataFrame:
@@ -111,8 +117,7 @@ def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
         elif step == "count" and remaining and ("volumes on disk" in rule or "without" in rule):
             found.warnings.append(f"{remaining} {rule}")
     if config.cohort.on_error == "exclude":
-        excluded = tables.exclusions[tables.exclusions["rule"] == ERROR]
-        found.warnings.extend(f"left out: {reason}" for reason in excluded["value"])
+        found.warnings.extend(fault.after("left out: ") for fault in tables.faults)
     return tables
 
 
@@ -124,9 +129,9 @@ def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, head
         return people
     faults, of_all = faulty_volumes(people, config.volumes)
     found.errors.extend(of_all)
-    sentences = [f"{scan_id}: {fault}" for scan_id, fault in faults.items()]
+    sentences = [fault.after(f"{scan_id}: ") for scan_id, fault in faults.items()]
     if config.cohort.on_error == "exclude":
-        found.warnings.extend(f"left out: {sentence}" for sentence in sentences)
+        found.warnings.extend(sentence.after("left out: ") for sentence in sentences)
         people = people[~people["scan_id"].isin(faults)].reset_index(drop=True)
     else:
         found.errors.extend(sentences)
@@ -141,15 +146,17 @@ def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, head
 
 def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
     """Sites from which little can be learned, or by which groups could be told apart."""
-    odd = []
+    odd: list[str] = []
     for site, members in people.drop_duplicates("participant_id").groupby("site"):
         groups = members["group"].unique().tolist() if "group" in members else []
         if len(members) == 1:
-            odd.append(f"site {site!r}: has one participant")
+            odd.append(Alike(f"site {site!r}: has one participant", str(site), "one participant"))
         elif len(groups) == 1:
-            odd.append(f"site {site!r}: all its people are in the {groups[0]} group, which a scanner effect then marks")
+            what = f"all its people are in the {groups[0]} group, which a scanner effect then marks"
+            odd.append(Alike(f"site {site!r}: {what}", str(site), what))
         if 1 < len(members) < folds:
-            odd.append(f"site {site!r}: has {len(members)} people, fewer than there are folds ({folds})")
+            what = f"has {len(members)} people, fewer than there are folds ({folds})"
+            odd.append(Alike(f"site {site!r}: {what}", str(site), "fewer people than folds"))
     return odd
 
 
@@ -202,10 +209,11 @@ def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> p
             try:
                 possible, _ = planned_batches(members, training.batch_size, training.validation_fraction, seed)
             except InputError as error:
-                found.errors.append(f"{method}, fold {fold}: {error}")
+                found.errors.append(Alike(str(error), f"{method}, fold {fold}").after(f"{method}, fold {fold}: "))
                 continue
             if possible < training.batch_size:
-                found.warnings.append(f"{method}, fold {fold}: {smaller_batch(training.batch_size, possible)}")
+                sentence = smaller_batch(training.batch_size, possible)
+                found.warnings.append(Alike(sentence, f"{method}, fold {fold}").after(f"{method}, fold {fold}: "))
     return sides
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,7 +129,7 @@ def cohort(path: ConfigFile) -> None:
 
     with _stage("cohort", path) as (config, results):
 
-        def look(people: pd.DataFrame) -> dict[str, str]:
+        def look(people: pd.DataFrame) -> Mapping[str, str]:
             from sepclr_neuro.data.volumes import faulty_volumes
 
             return faulty_volumes(people, config.volumes)[0]

@@ -79,7 +79,8 @@ def _note_replaced_volumes(results: Results) -> None:
         with results.index.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 path = Path(row["source"])
-                moment = path.stat().st_mtime_ns if path.exists() else None
+                # Of a link, when it was made to lead elsewhere counts too.
+                moment = max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns) if path.exists() else None
                 if moment is None or moment > read_at:
                     changed[row["source"]] = moment
     # With nothing changed an earlier note stays: a new one would be newer than the index that answered it.

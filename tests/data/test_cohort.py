@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sepclr_neuro.config.model import parse_config
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import InputError, by_kind
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.data.cohort import CohortTables, build_cohort, dataset_volume, load_cohort, write_cohort
 
@@ -265,7 +265,7 @@ def test_codes_are_mapped_and_never_guessed(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *people, "sub-05\tcontrol\t20\t9\tbrno")
     guess = problems(folder)
     assert len(guess) == 3
-    assert "column 'sex': '1' (participant sub-02 and 1 more) must be said to mean `female`, `male`" in guess[0]
+    assert "column 'sex': '1' (participants sub-02, sub-04) must be said to mean `female`, `male`" in guess[0]
     (unlisted,) = problems(folder, values={"sex": {"1": "male", "2": "female", "99": "n/a"}})
     assert "'9' (participant sub-05) is not listed in `cohort.values.sex`; add it. Did you mean '99'?" in unlisted
     tables = build(folder, values={"sex": {"1": "male", "2": "female", "9": "n/a"}})
@@ -322,9 +322,11 @@ def test_wrong_ages(folder: Path, age: str, message: str) -> None:
 
 def test_ages_in_months(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *(f"sub-0{n}\tcontrol\t{240 + n}\tmale\tbrno" for n in range(5)))
-    (problem,) = problems(folder)
-    assert "sub-00 and 4 more has the age 240" in problem
-    assert "look like months" in problem
+    found = problems(folder)
+    assert [f"participant sub-0{n} has the age {240 + n}" in found[n] for n in range(5)] == [True] * 5
+    (line,) = by_kind(found)
+    assert line.startswith("5 alike (sub-00, sub-01, sub-02 and 2 more): ")
+    assert "look like months" in line
 
 
 @pytest.mark.parametrize("names", [("1", "1.0"), ("Brno", "brno")])
@@ -340,7 +342,7 @@ def test_one_site_under_two_names(folder: Path, names: tuple[str, str]) -> None:
 def test_formulas_in_labels(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *(person.replace("brno", "=1+1") for person in PEOPLE))
     (problem,) = problems(folder)
-    assert "'=1+1' (participant sub-03 and 1 more)" in problem
+    assert "'=1+1' (participants sub-03, sub-04)" in problem
     table(folder / "participants.tsv", HEADER, *(person.replace("brno", "-1") for person in PEOPLE))
     assert set(build(folder).cohort["site"]) == {"prague", "-1"}
 
@@ -472,8 +474,9 @@ def test_a_missing_fact_stays_in_where_it_is_not_required(folder: Path) -> None:
 
 def test_a_quality_measure_must_be_a_number(folder: Path) -> None:
     table(folder / "participants.tsv", f"{HEADER}\tiqr", *(f"{person}\tA+" for person in PEOPLE))
-    (problem,) = problems(folder, include={"quality": [{"column": "iqr", "minimum": 2}]})
-    assert "column 'iqr': 'A+' (participant sub-01 and 3 more) is not a finite number" in problem
+    (line,) = by_kind(problems(folder, include={"quality": [{"column": "iqr", "minimum": 2}]}))
+    assert line.startswith("4 alike (sub-01, sub-02, sub-03 and 1 more): ")
+    assert "column 'iqr': 'A+' (participant sub-01) is not a finite number" in line
     (problem,) = problems(folder, include={"quality": [{"column": "IQR", "keep": ["A+"]}]})
     assert "'IQR' (cohort.include.quality.0.column)" in problem
 
@@ -529,20 +532,103 @@ def test_one_volume_for_two_people(with_volumes: Path) -> None:
     assert "participant sub-02 has the volume of participant sub-01" in found[0]
 
 
-@pytest.mark.parametrize("pattern", ["vbm/link-{participant_id}", "../outside/{participant_id}.nii"])
-def test_volumes_outside_their_root(with_volumes: Path, pattern: str) -> None:
+def test_volumes_outside_their_root(with_volumes: Path) -> None:
     root = with_volumes / "study"
     table(root / "participants.tsv", HEADER, *PEOPLE)
-    (root / "vbm").mkdir()
     for number in range(1, 5):
-        outside = table(with_volumes / "outside" / f"sub-0{number}.nii", "volume")
-        (root / "vbm" / f"link-sub-0{number}").symlink_to(outside)
-    study = {"participants": str(root / "participants.tsv"), "volumes": pattern}
+        table(with_volumes / "outside" / f"sub-0{number}.nii", "volume")
+    study = {"participants": str(root / "participants.tsv"), "volumes": "../outside/{participant_id}.nii"}
     found = problems(with_volumes, study)
     assert len(found) == 4
     assert f"leads out of {root}, to {with_volumes / 'outside' / 'sub-01.nii'}" in found[0]
-    wider = build(with_volumes, study | {"volumes": "*/vbm/link-{participant_id}", "volumes_root": str(with_volumes)})
-    assert wider.cohort["volume"].notna().all()
+    wider = study | {"volumes": "outside/{participant_id}.nii", "volumes_root": str(with_volumes)}
+    assert build(with_volumes, wider).cohort["volume"].notna().all()
+
+
+@pytest.mark.parametrize(
+    "text", ["../outside/{}", "vbm/../../outside/{}", "vbm/out/../../outside/{}", "{root}/outside/{}"]
+)
+def test_the_text_of_a_table_does_not_lead_out_of_the_root(text: str, with_volumes: Path) -> None:
+    """Neither by ``..``, also behind a link, where it means another folder, nor by an absolute path."""
+    root = with_volumes / "study"
+    (root / "vbm").mkdir(parents=True)
+    for number in range(1, 5):
+        table(with_volumes / "outside" / f"sub-0{number}.nii", "volume")
+    (root / "vbm" / "out").symlink_to(with_volumes / "outside")
+    rows = [f"{person}\t{text.format(f'{person[:6]}.nii', root=with_volumes)}" for person in PEOPLE]
+    table(root / "participants.tsv", f"{HEADER}\tfile", *rows)
+    study = {"participants": str(root / "participants.tsv")}
+    for cohort in ({"columns": {"volume": "file"}}, {"study": {"volumes": "{file}"}}):
+        found = problems(with_volumes, study | cohort.pop("study", {}), **cohort)
+        if text.startswith("vbm/out"):
+            assert f"in {root}, found none" in found[0]
+        else:
+            assert [f"leads out of {root}, to {with_volumes / 'outside'}" in problem for problem in found] == [True] * 4
+
+
+def test_a_path_that_stays_inside_may_be_absolute_or_go_up(with_volumes: Path) -> None:
+    vbm = with_volumes / "vbm" / "[old]"
+    (with_volumes / "alias").symlink_to(with_volumes / "vbm")
+    texts = [f"{vbm}/mwp1sub-01_T1w.nii", "vbm/x/../[old]/mwp1sub-02_T1w.nii", "./vbm/[old]/mwp1sub-03_T1w.nii"]
+    texts.append("alias/[old]/mwp1sub-04_T1w.nii")
+    rows = [f"{person}\t{text}" for person, text in zip(PEOPLE, texts, strict=True)]
+    table(with_volumes / "participants.tsv", f"{HEADER}\tfile", *rows)
+    found = build(with_volumes, columns={"volume": "file"}).cohort["volume"]
+    assert [Path(path).resolve() for path in found] == [vbm / f"mwp1sub-0{n}_T1w.nii" for n in range(1, 5)]
+
+
+@pytest.mark.parametrize("what", ["each volume", "a folder of volumes", "a person's folder", "the root"])
+def test_links_to_other_places_are_followed(what: str, tmp_path: Path) -> None:
+    """As DataLad makes them, and people with scratch disks and archives."""
+    root, archive, pattern = tmp_path / "study", tmp_path / "archive", "vbm/{participant_id}/mwp1{participant_id}.nii"
+    for number in range(1, 5):
+        table(archive / f"sub-0{number}" / f"mwp1sub-0{number}.nii", f"volume {number}")
+    if what == "the root":
+        (archive / "vbm").mkdir()
+        for number in range(1, 5):
+            (archive / f"sub-0{number}").rename(archive / "vbm" / f"sub-0{number}")
+        root.symlink_to(archive)
+    elif what == "a folder of volumes":
+        root.mkdir()
+        (root / "vbm").symlink_to(archive)
+    else:
+        for number in range(1, 5):
+            folder = root / "vbm" / f"sub-0{number}"
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if what == "a person's folder":
+                folder.symlink_to(archive / f"sub-0{number}")
+            else:
+                folder.mkdir()
+                (folder / f"mwp1sub-0{number}.nii").symlink_to(archive / f"sub-0{number}" / f"mwp1sub-0{number}.nii")
+    table(root / "participants.tsv", HEADER, *PEOPLE)
+    study = {"participants": str(root / "participants.tsv"), "volumes": pattern}
+    found = build(tmp_path, study).cohort["volume"]
+    assert [Path(path).read_text() for path in found] == [f"volume {number}\n" for number in range(1, 5)]
+    assert [str(root) in path for path in found] == [True] * 4
+
+
+def test_two_links_to_one_volume(with_volumes: Path) -> None:
+    for number in range(1, 5):
+        (with_volumes / f"sub-0{number}.nii").symlink_to(with_volumes / "vbm" / "[old]" / "mwp1sub-01_T1w.nii")
+    found = problems(with_volumes, {"volumes": "{participant_id}.nii"})
+    assert len(found) == 3
+    assert "participant sub-02 has the volume of participant sub-01" in found[0]
+
+
+def test_a_folder_behind_a_broken_link(with_volumes: Path) -> None:
+    (with_volumes / "scratch").symlink_to("/mnt/not/mounted")
+    found = problems(with_volumes, {"volumes": "scratch/{participant_id}.nii"})
+    link = f"{with_volumes / 'scratch'} is a link to /mnt/not/mounted, where nothing is; mount the disk"
+    assert [link in problem for problem in found] == [True] * 4
+    assert len(by_kind(found)) == 1
+    (root,) = problems(with_volumes, {"volumes": "*.nii", "volumes_root": str(with_volumes / "scratch")})
+    assert f"{with_volumes / 'scratch'}, does not exist; {link}" in root
+
+
+def test_links_in_a_circle_are_a_message(with_volumes: Path) -> None:
+    (with_volumes / "a").symlink_to(with_volumes / "b")
+    (with_volumes / "b").symlink_to(with_volumes / "a")
+    assert f"{with_volumes / 'a'} is a link to" in problems(with_volumes, {"volumes": "a/{participant_id}.nii"})[0]
 
 
 def test_wrong_patterns(with_volumes: Path) -> None:

@@ -285,6 +285,13 @@ HEADER_FAULTS = {
     "a folder": (lambda path: path.mkdir(), "cannot be read"),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "web page": (lambda path: path.write_text("\n<!DOCTYPE html><html>404"), "this is a web page"),
+    "a broken link": (lambda path: path.symlink_to("/mnt/gone/a.nii.gz"), "is a link to /mnt/gone/a.nii.gz, where"),
+    "a link of DataLad": (lambda path: path.symlink_to("../.git/annex/objects/a"), "`datalad get .*`"),
+    "a note of DataLad": (lambda path: path.write_text("/annex/objects/MD5E-s9--0.nii.gz\n"), "`datalad get .*`"),
+    "a note of Git LFS": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
+        "`git lfs pull`",
+    ),
     "not gzip": (lambda path: path.write_bytes(b"plain text" * 100), "not gzip"),
     "not a NIfTI": (lambda path: path.write_bytes(gzip.compress(b"text" * 500)), "not a single-file NIfTI"),
     "ends in the header": (lambda path: path.write_bytes(gzip.compress(b"\x5c\x01\0\0" * 20)), "not a single-file"),

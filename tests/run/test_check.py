@@ -237,10 +237,60 @@ def test_the_cost_is_told_beside_errors(faulty: dict[str, Any], tmp_path: Path) 
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     result = CliRunner().invoke(cli.app, ["check", str(path)])
     assert result.exit_code == 2
-    assert "errors:\n" in result.output
+    assert "5 errors of 4 kinds:\n" in result.output
     assert "  sepclr-k-jem: training about" in result.output
     assert "  simclr: cannot be trained as things stand, not estimated" in result.output
     assert "  together about" in result.output
+
+
+def test_seventy_alike_are_one_line_and_seventy_rows_of_the_table(study: dict[str, Any], tmp_path: Path) -> None:
+    for number in range(12):
+        edit(tmp_path, number + 1, f"\t{20 + number}\t", f"\t{20 + number},5\t" if number < 6 else "\t400\t")
+        path = tmp_path / f"p{number:02d}.nii.gz"
+        whole = gzip.decompress(path.read_bytes())
+        path.write_bytes(gzip.compress(whole[: -100 - number]) if number != 7 else path.read_bytes()[:-9])
+    found = look(configuration(cohort=study | {"on_error": "exclude"}, **TARGETS))
+    assert len(found.errors) == 1  # nobody is left
+    found = look(configuration(cohort=study, **TARGETS))
+    assert len(found.errors) == 12
+    text = found.text()
+    assert "12 errors of 2 kinds:\n" in text
+    assert "  - 6 alike (p00, p01, p02 and 3 more): " in text
+    assert "'20,5' (participant p00) is not a finite number; decimals are written with a point" in text
+    assert "  - 6 alike (p06, p07, p08 and 3 more): " in text
+    assert "`--tsv FILE` writes a table of all of them" in text
+    assert found.table()["problem"].str.extract("participant (p..)")[0].tolist() == [f"p{n:02d}" for n in range(12)]
+
+
+def test_volumes_with_the_same_fault_are_one_line(study: dict[str, Any], tmp_path: Path) -> None:
+    """However many bytes each lacks, and whatever its file is called."""
+    for number in range(12):
+        path = tmp_path / f"p{number:02d}.nii.gz"
+        whole = gzip.decompress(path.read_bytes())
+        path.write_bytes(gzip.compress(whole[: -100 - number]) if number != 7 else path.read_bytes()[:-9])
+    found = look(configuration(cohort=study, **TARGETS))
+    assert len(found.errors) == 12
+    first, second = [line for line in found.text().splitlines() if line.startswith("  - ")]
+    assert first.startswith("  - 11 alike (p00, p01, p02 and 8 more): p00: ")
+    assert "the file is truncated" in first
+    assert second.startswith(f"  - p07: {tmp_path / 'p07.nii.gz'}: the gzip stream is damaged")
+    left_out = look(configuration(cohort=study | {"on_error": "exclude"}, **TARGETS))
+    assert len(left_out.warnings) == 12
+    assert "  - 11 alike (p00, p01, p02 and 8 more): left out: p00: " in left_out.text()
+
+
+def test_each_fold_of_each_method_is_not_a_line(study: dict[str, Any]) -> None:
+    methods = {"sepclr-k-jem": {}, "simclr": {}, "sepclr-tc": {}}
+    found = look(configuration(cohort=study, methods=methods, training={"batch_size": 256}, **TARGETS))
+    assert len(found.warnings) == 6
+    assert "6 warnings of 1 kind:\n  - 6 alike (sepclr-k-jem, fold 0, sepclr-k-jem, fold 1, " in found.text()
+
+
+def test_many_sites_of_one_person_are_one_line(study: dict[str, Any], tmp_path: Path) -> None:
+    for line in range(1, 5):
+        edit(tmp_path, line, "prague", f"site{line}")
+    found = look(configuration(cohort=study, **TARGETS))
+    assert "4 alike (site1, site2, site3 and 1 more): site 'site1': has one participant" in found.text()
 
 
 # --- defaults that follow the data ---------------------------------------------------------------------------------

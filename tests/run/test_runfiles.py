@@ -99,6 +99,25 @@ def test_a_replaced_volume_is_noted_once(results: Results, tmp_path: Path) -> No
     assert json.loads(note.read_text()) == {str(volumes[0]): None}
 
 
+def test_a_link_that_leads_elsewhere_is_a_replaced_volume(results: Results, tmp_path: Path) -> None:
+    """However old the volume is to which it leads now."""
+    config, note = parse_config({"output": str(results.root)}), results.run_file("volumes-on-disk")
+    volumes, link = [tmp_path / "a.nii", tmp_path / "b.nii"], tmp_path / "link.nii"
+    for volume in volumes:
+        volume.touch()
+        os.utime(volume, (1, 1))
+    link.symlink_to(volumes[0])
+    results.index.parent.mkdir(parents=True)
+    results.index.write_text(f"scan_id\tsource\na\t{link}\n")
+    runfiles.write_run_files(config, results)
+    assert json.loads(note.read_text()) == {}
+    link.unlink()
+    link.symlink_to(volumes[1])
+    os.utime(link, (9e9, 9e9), follow_symlinks=False)
+    runfiles.write_run_files(config, results)
+    assert list(json.loads(note.read_text())) == [str(link)]
+
+
 def test_tables_of_all_studies_are_inputs() -> None:
     studies = [
         {"name": "a", "participants": "a.tsv", "phenotypes": ["sans.tsv", "saps.tsv"]},
