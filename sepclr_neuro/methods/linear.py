@@ -77,7 +77,7 @@ def _without(salient: VoxelMaps, people: TrainingPeople, erase: bool) -> VoxelMa
 class RidgeDiscriminant(TwoLinearSpaces):
     r"""One salient direction, that of Fisher's discriminant with a ridge: :math:`(S_{within} + \lambda I)^{-1} \delta`.
 
-    :math:`\delta` is the patients' mean less the controls', :math:`\lambda` is `ridge` times the mean variance of an axis.
+    :math:`\delta` is the patients' mean less the controls', :math:`\lambda` `ridge` times the mean variance of an axis.
 
     Source: Friedman, JASA 1989, https://doi.org/10.1080/01621459.1989.10478752.
     """
@@ -93,13 +93,15 @@ class RidgeDiscriminant(TwoLinearSpaces):
 
 
 class GeneralisedContrastivePCA(TwoLinearSpaces):
-    r"""Directions in which patients vary most for how much controls do: the largest :math:`w^T M w / w^T (S + \lambda I) w`.
+    r"""Directions in which patients vary most for how much controls do.
 
-    M is the patients' second moment about the controls' mean, or about their own with ``about: own``, which does not see
-    a shift of all patients; S the controls' covariance, :math:`\lambda` `ridge` times the mean variance of an axis.
+    .. math:: \max_w\; w^T M w \,/\, w^T (S + \lambda I) w
 
-    Source: de Oliveira et al., PLoS Computational Biology 2025, https://doi.org/10.1371/journal.pcbi.1012747; the second
-    moment about the controls' mean is a choice of this project.
+    M is the patients' second moment about the controls' mean, or about their own with ``about: own``, which does not
+    see a shift of all patients; S the controls' covariance, :math:`\lambda` `ridge` times the mean variance of an axis.
+
+    Source: de Oliveira et al., PLoS Computational Biology 2025, https://doi.org/10.1371/journal.pcbi.1012747; the
+    second moment about the controls' mean is a choice of this project.
     """
 
     settings: GCPCASettings
@@ -160,7 +162,7 @@ class LinearSepCLR(TwoLinearSpaces):
             optimizer.zero_grad()
             losses["loss"].backward()
             optimizer.step()
-        return {name: float(value) for name, value in losses.items()}
+        return {name: value.item() for name, value in losses.items()}
 
     def _view(self, coordinates: Tensor) -> Tensor:
         return coordinates + self.settings.noise * torch.randn_like(coordinates)

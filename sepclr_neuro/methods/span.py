@@ -40,7 +40,7 @@ Matrix = NDArray[np.float64]
 Read = Callable[[Sequence[int], slice], Tensor]
 
 VOXELS_AT_ONCE = 16 * 128**3
-"""Bounds memory while the Gram matrix is summed: as much as 16 volumes of 128³, or one plane of each training person."""
+"""Bounds memory while the Gram matrix is summed: 16 volumes of 128³, or one plane of each training person."""
 
 
 class VoxelMaps(NamedTuple):
@@ -149,7 +149,9 @@ class LinearMaps(ClosedFormMethod):
             gram += (x @ x.T).numpy()
             voxels.append(positions)
         self.voxels = torch.cat(voxels)
-        a = np.zeros((len(rows), 0)) if covariates is None else covariates.double().numpy()
+        a = np.zeros((len(rows), 0))
+        if covariates is not None and covariates.numel():
+            a = covariates.double().numpy()
         people = TrainingPeople(gram, target.numpy(), a, seed)
         spaces, figures = self.solve(people)
         directions: dict[str, list[Tensor]] = {space: [] for space in spaces}

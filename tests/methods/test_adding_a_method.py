@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sepclr_neuro.config.model import json_schema, parse_config, registry
+from sepclr_neuro.config import registry
+from sepclr_neuro.config.model import json_schema, parse_config
 from sepclr_neuro.core.storage import read_json
 from sepclr_neuro.validation.digits.benchmark import run_method
 from tests.methods import test_contract as contract
