@@ -725,6 +725,12 @@ class ConfiguredMethod:
     network: Network
     augmentation: Augmentation
     training: Training
+    adjust_for: list[str] | None
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether it has a salient space that can be adjusted for covariates."""
+        return hasattr(self.settings, "adjust_for")
 
     @property
     def entry(self) -> MethodEntry:
@@ -1026,6 +1032,14 @@ class Config(Section):
         description="Methods to train, with the settings that differ. To train one with several settings, give each a "
         "name of your own and say `method:` there; tables call it by that name.",
     )
+    adjust_for: list[str] | None = Field(
+        None,
+        description="Columns of the cohort that salient spaces are adjusted for, within groups, learned from training "
+        "people. Null: age, sex, site and tiv, as far as the cohort has them; []: nothing.",
+    )
+    impute_covariates: bool = Field(
+        False, description="Whether a missing value of `adjust_for` counts as the training people's mean."
+    )
     probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
     site_leakage: SiteLeakage = Field(SiteLeakage(), description="How much of the site each space tells.")
     saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
@@ -1149,7 +1163,10 @@ class Config(Section):
             "cohort": known.cohort.model_dump(mode="json"),
             "volumes": known.volumes.model_dump(mode="json"),
             "splits": {"folds": 2, "stratify_by": ["diagnosis", "site"]},
-            **self.model_dump(mode="json", include={"standardisation", "augmentation", "network", "training"}),
+            **self.model_dump(
+                mode="json",
+                include={"standardisation", "augmentation", "network", "training", "adjust_for", "impute_covariates"},
+            ),
         }
         if recipe is not None:
             told = self.separation.recipes[recipe]
@@ -1170,7 +1187,9 @@ class Config(Section):
         keys = ("network", "augmentation", "training")
         network, augmentation, training = _of_method(self, settings, keys, f"methods.{name}")
         _check_parts(settings, network, training, f"methods.{name}")
-        return ConfiguredMethod(name, method, settings, network, augmentation, training)
+        own_covariates = getattr(settings, "adjust_for", None)
+        adjust_for = self.adjust_for if own_covariates is None else own_covariates
+        return ConfiguredMethod(name, method, settings, network, augmentation, training, adjust_for)
 
 
 # --- reading, with messages that name the key --------------------------------------------------------------------
@@ -1300,7 +1319,15 @@ STAGES: dict[str, tuple[str, ...]] = {
     "volumes": ("volumes",),
     "splits": ("cohort", "splits"),
     "standardisation": ("standardisation",),
-    "training": ("standardisation", "augmentation", "network", "training", "methods"),
+    "training": (
+        "standardisation",
+        "augmentation",
+        "network",
+        "training",
+        "methods",
+        "adjust_for",
+        "impute_covariates",
+    ),
     "embedding": ("cohort", "splits", "methods"),
     "probes": ("cohort", "splits", "probes", "methods"),
     "tables": ("cohort", "splits", "probes", "methods"),
@@ -1310,7 +1337,15 @@ STAGES: dict[str, tuple[str, ...]] = {
     "report": tuple(name for name in Config.model_fields if name not in ("digits", "separation")),
     "digits": ("digits",),
     "separation-cohort": ("separation",),
-    "separation": ("separation", "standardisation", "augmentation", "network", "training"),
+    "separation": (
+        "separation",
+        "standardisation",
+        "augmentation",
+        "network",
+        "training",
+        "adjust_for",
+        "impute_covariates",
+    ),
 }
 
 
@@ -1358,6 +1393,9 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
                 del content[key]
                 if configured.settings.trained:
                     content[key] = getattr(configured, key).model_dump(mode="json")
+            content["methods"][method].pop("adjust_for", None)
+            content["adjust_for"] = configured.adjust_for if configured.adjusts else []
+            content["impute_covariates"] = configured.adjusts and config.impute_covariates
     elif stage in ("probes", "tables", "leakage", "saliency"):
         content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
     if "probes" in sections:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sepclr_neuro.config import model as settings_of
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
@@ -214,7 +214,7 @@ def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -
         raise InputError(unknown)
     always = [name for name in known if name not in settings.sites]
     if always:
-        _say(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
+        say(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
     if settings.scheme == "external-sites":
         return [site.isin(settings.sites).to_numpy()]
     return [(site == name).to_numpy() for name in settings.sites]
@@ -247,7 +247,7 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int)
         raise InputError(problems)
     strangers = sorted(set(table["participant_id"]) - set(ids))
     if strangers:
-        _say(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
+        say(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
     held_out = table[table["side"] == "test"].groupby("fold")["participant_id"].apply(set).to_dict()
     return [ids.isin(held_out.get(fold, set())).to_numpy() for fold in range(count)]
 
@@ -280,10 +280,6 @@ def _kept_for_probes(people: pd.DataFrame, training: np.ndarray, fraction: float
         names = sorted(units.index)
         kept += [names[i] for i in rng.permutation(len(names))[: round(fraction * len(names))]]
     return training & people["unit"].isin(kept).to_numpy()
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 # --- files -------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from sepclr_neuro.config import model as settings_of
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError, shape_of
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import (
     atomic_path,
     exclusive,
@@ -627,7 +628,7 @@ def _progress(values: Iterable[_Value], total: int, label: str) -> Iterator[_Val
     for count, value in enumerate(values, start=1):
         yield value
         if count * 10 // total > (count - 1) * 10 // total:
-            print(f"{label}: {count} of {total}", file=sys.stderr, flush=True)
+            say(f"{label}: {count} of {total}")
 
 
 def write_volumes(config: Config, results: Results) -> None:

@@ -16,7 +16,7 @@ import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -34,6 +34,7 @@ from sepclr_neuro.config.model import Training
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.processes import Group, in_processes
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import atomic_path, exclusive, write_json, write_tsv
 from sepclr_neuro.data.sampling import (
     Members,
@@ -46,7 +47,7 @@ from sepclr_neuro.data.sampling import (
 )
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
 
-__all__ = ["Scans", "Views", "fit", "say"]
+__all__ = ["Scans", "Views", "fit"]
 
 
 # --- scans to batches --------------------------------------------------------------------------------------------
@@ -63,6 +64,8 @@ class Scans:
     target: list[bool]
     attributes: dict[str, list[float]]
     """Columns that the method asked for, scaled to 0 to 1; NaN where a value is missing."""
+    covariates: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    """What the salient space is adjusted for, [N, k], with mean 0; of no column where it is for nothing."""
 
     def part(self, positions: list[int]) -> Scans:
         return Scans(
@@ -71,6 +74,7 @@ class Scans:
             [self.participants[i] for i in positions],
             [self.target[i] for i in positions],
             {name: [values[i] for i in positions] for name, values in self.attributes.items()},
+            self.covariates[positions] if len(self.covariates) else self.covariates,
         )
 
 
@@ -492,10 +496,6 @@ class _EveryEpoch(Checkpoint):
         say(f"{self.title}: {message}")
 
 
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _checkpoints(folder: Path) -> list[Path]:
     """Newest first."""
     return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
@@ -585,7 +585,7 @@ def fit(
             finite, or another process is at the same training.
     """
     if isinstance(method, ClosedFormMethod):
-        return _solve(method, scans, views)
+        return _solve(method, scans, views, seed_of(*seeds))
     if isinstance(method, GradientMethod):
         data = _Data(scans, training, seeds)
         if data.batch_size < training.batch_size:
@@ -602,14 +602,14 @@ def fit(
     raise TypeError(f"{type(method).__name__} is neither a GradientMethod nor a ClosedFormMethod")
 
 
-def _solve(method: ClosedFormMethod, scans: Scans, views: Views) -> tuple[_History, dict[str, Any]]:
+def _solve(method: ClosedFormMethod, scans: Scans, views: Views, seed: int) -> tuple[_History, dict[str, Any]]:
     """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
     started = time.monotonic()
 
     def read(rows: Sequence[int], planes: slice) -> Tensor:
         return views.plain(scans.read(list(rows), planes=planes), planes)
 
-    figures = method.fit(read, scans.rows, torch.tensor(scans.target))
+    figures = method.fit(read, scans.rows, torch.tensor(scans.target), scans.covariates, seed)
     row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
     return [row], {"precision": "32-true", "device": "cpu"}
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json, write_tsv
+from sepclr_neuro.data.covariates import CovariateCoding
 from sepclr_neuro.methods.base import Method
 
 __all__ = ["TrainedModel", "build_method", "load_model", "write_model"]
@@ -39,9 +40,14 @@ class TrainedModel:
     def spaces(self) -> tuple[str, ...]:
         return self.method.spaces
 
-    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+    @property
+    def covariates(self) -> CovariateCoding:
+        """What the salient space is adjusted for, as the training people coded it."""
+        return CovariateCoding.from_json(self.metadata["covariates"])
+
+    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]; differentiable."""
-        return self.method.represent(volumes)
+        return self.method.represent(volumes, covariates)
 
     def refuse_trained_on(self, scan_ids: Collection[str]) -> None:
         """Guards every claim about held-out people.

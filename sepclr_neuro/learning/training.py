@@ -17,18 +17,20 @@ import torch
 from torch import Tensor
 
 from sepclr_neuro import __version__
-from sepclr_neuro.config.model import Augmentation, Config, stage_config
+from sepclr_neuro.config.model import Augmentation, Config, ConfiguredMethod, stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import file_name, made_by
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256
 from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.sampling import Members, seed_of
 from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.augmentation import augment
-from sepclr_neuro.learning.fitting import Scans, fit, say
+from sepclr_neuro.learning.fitting import Scans, fit
 from sepclr_neuro.learning.models import build_method, write_model
 
 __all__ = ["VolumeViews", "train_fold", "training_people"]
@@ -66,7 +68,8 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     configured = config.for_method(method)
     cache = VolumeCache(results)
     split = read_fold(results, fold)
-    people = training_people(results, cache, split, configured.settings.columns())
+    coding = training_covariates(config, configured, results, split)
+    people = training_people(results, cache, split, configured.settings.columns(), coding)
     settings = stage_config(config, "training", method)
     standardisation = Standardisation.load(results, fold)
     standardisation.refuse_learned_from(split.test)
@@ -95,6 +98,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
             "seed": config.seed,
             "input_shape": input_shape,
+            "covariates": coding.to_json(),
             "settings": settings,
             **how,
             "processor": platform.machine(),
@@ -122,17 +126,35 @@ def _identity(results: Results, cache: VolumeCache, people: Scans, fold: int) ->
         [cache.scan_ids[row], cache.checksums[row], participant, is_target]
         for row, participant, is_target in zip(people.rows, people.participants, people.target, strict=True)
     ]
-    attributes = repr(people.attributes)  # JSON has no NaN
+    attributes = repr((people.attributes, people.covariates.tolist()))  # JSON has no NaN
     return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
-def training_people(results: Results, cache: VolumeCache, split: Fold, columns: Mapping[str, str]) -> Scans:
-    """The training scans of a fold, with the columns that a method asks for scaled to 0 to 1.
+def training_covariates(config: Config, method: ConfiguredMethod, results: Results, split: Fold) -> CovariateCoding:
+    """What the training people of a fold say of the covariates that a method adjusts for; nothing where it does not.
+
+    Raises:
+        InputError: if a column is absent, or somebody lacks a value that is not to be imputed.
+    """
+    if not method.adjusts:
+        return CovariateCoding()
+    train = load_cohort(results).set_index("scan_id", drop=False).loc[list(split.train)]
+    return learn_covariates(train, method.adjust_for, config.impute_covariates)
+
+
+def training_people(
+    results: Results,
+    cache: VolumeCache,
+    split: Fold,
+    columns: Mapping[str, str],
+    coding: CovariateCoding | None = None,
+) -> Scans:
+    """The training scans of a fold, with the columns that a method asks for scaled to 0 to 1, and coded covariates.
 
     Raises:
         InputError: if a column is absent or says nothing about the training patients.
     """
-    cohort = load_cohort(results).set_index("scan_id")
+    cohort = load_cohort(results).set_index("scan_id", drop=False)
     train = cohort.loc[list(split.train)]
     return Scans(
         partial(cache.read, dtype=np.float16),
@@ -140,6 +162,7 @@ def training_people(results: Results, cache: VolumeCache, split: Fold, columns: 
         train["participant_id"].tolist(),
         (train["group"] == "target").tolist(),
         {name: _scaled(train, name, kind, split.fold) for name, kind in columns.items()},
+        torch.from_numpy((coding or CovariateCoding()).code(train)).float(),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256, write_bytes
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
@@ -33,17 +33,12 @@ from sepclr_neuro.maps.localisation import peak_voxel
 from sepclr_neuro.maps.mapping import SALIENT_NORM, save_image
 from sepclr_neuro.probing.probes import asked_people
 
-__all__ = ["FoldMapper", "FoldMaps", "Pair", "mapped_people", "say"]
+__all__ = ["FoldMapper", "FoldMaps", "Pair", "mapped_people"]
 
 Pair = tuple[str, str]
 """Target and space; the target of the salient head's distance from s' is ``SALIENT_NORM``."""
 
 CHUNK = 8  # volumes read at a time
-
-
-def say(message: str) -> None:
-    """Tells how far it is."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def mapped_people(people: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
@@ -152,20 +147,25 @@ class FoldMapper:
         """What is mapped in a person."""
         return [pair for pair in self.decisions if (self.asked[pair[0]]["participant_id"] == participant).any()]
 
-    def scores(self, pairs: list[Pair], weights: dict[Pair, list[float]] | None = None) -> Scores:
-        """The scores of volumes for K pairs, K times [B]: ``w · r(x)``, the decision function but for a constant.
+    def scores(self, pairs: list[Pair], scan: str, weights: dict[Pair, list[float]] | None = None) -> Scores:
+        """The scores of a scan's volumes for K pairs, K times [B]: ``w · r(x)``, the decision function less a constant.
 
         Args:
             pairs: which.
+            scan: whose covariates hold, however its volume is changed.
             weights: of other probes, instead of the fold's own.
         """
+        of_scan = torch.from_numpy(self.model.covariates.code(self.everybody.loc[[scan]])).float().to(self.device)
         found = self.decisions if weights is None else weights
         vectors = [None if found[pair] is None else torch.tensor(found[pair], device=self.device) for pair in pairs]
 
         def of(volumes: Tensor) -> list[Tensor]:
-            representations = self.model.represent(volumes) if any(v is not None for v in vectors) else {}
+            method, a = self.model.method, of_scan.expand(len(volumes), -1)
+            representations = method.represent(volumes, a) if any(v is not None for v in vectors) else {}
             return [
-                self.model.method.salient_norm(volumes) if vector is None else representations[space].float() @ vector
+                self.model.method.salient_norm(volumes, a)
+                if vector is None
+                else representations[space].float() @ vector
                 for (_, space), vector in zip(pairs, vectors, strict=True)
             ]
 
@@ -208,11 +208,19 @@ class FoldMapper:
         within = torch.from_numpy(np.where(self.mask, regions.regions, 0)).to(self.device)
         return occlusion(scores, volume, self.baseline(), within)
 
-    def person_maps(self, attribution: str, scores: Scores, participant: str, regions: Atlas | None) -> Tensor:
-        """The mean of :meth:`explain` over a person's scans."""
+    def person_maps(
+        self,
+        attribution: str,
+        pairs: list[Pair],
+        participant: str,
+        regions: Atlas | None,
+        weights: dict[Pair, list[float]] | None = None,
+    ) -> Tensor:
+        """The mean of :meth:`explain` over a person's scans, of the :meth:`scores` of some pairs: [K, X, Y, Z]."""
         table = self.everybody
         scans = table.index[table["participant_id"] == participant]
-        return torch.stack([self.explain(attribution, scores, scan, regions) for scan in scans]).mean(dim=0)
+        of_scans = [self.explain(attribution, self.scores(pairs, scan, weights), scan, regions) for scan in scans]
+        return torch.stack(of_scans).mean(dim=0)
 
     def maps(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> FoldMaps:
         """Maps all people. Maps that an earlier start wrote are read, if all that they were made from is the same.
@@ -247,7 +255,7 @@ class FoldMapper:
         everybody = list(dict.fromkeys(self.everybody["participant_id"]))
         for number, participant in enumerate(everybody, start=1):
             pairs = self.pairs_of(participant)
-            maps = self.person_maps(attribution, self.scores(pairs), participant, regions)
+            maps = self.person_maps(attribution, pairs, participant, regions)
             for pair, values in zip(pairs, maps, strict=True):
                 place = self.participants(pair[0]).index(participant)
                 mean[pair] += values / counts[pair]

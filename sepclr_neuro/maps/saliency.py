@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.data.volumes import VolumeCache, quick_images
 from sepclr_neuro.maps.atlases import Atlas, cubes, load_atlas, region_table
 from sepclr_neuro.maps.designs import nuisance
-from sepclr_neuro.maps.fold_maps import FoldMapper, FoldMaps, Pair, say
+from sepclr_neuro.maps.fold_maps import FoldMapper, FoldMaps, Pair
 from sepclr_neuro.maps.group_maps import CLUSTERS, CoarseGrid, cluster_table, group_map
 from sepclr_neuro.maps.localisation import find_peaks, localisation, similarity
 from sepclr_neuro.maps.mapping import SALIENT_NORM, picture_heading, save_image, true_region, write_map

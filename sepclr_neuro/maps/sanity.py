@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.learning.embedding import read_representations
 from sepclr_neuro.maps.atlases import Atlas
 from sepclr_neuro.maps.attribution import Scores
-from sepclr_neuro.maps.fold_maps import FoldMapper, Pair, mapped_people, say
+from sepclr_neuro.maps.fold_maps import FoldMapper, Pair, mapped_people
 from sepclr_neuro.maps.localisation import similarity
 from sepclr_neuro.probing.probes import fit_probe, questions
 
@@ -106,7 +107,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
         for participant in people:
             mine = [pair for pair in mapper.pairs_of(participant) if pair in pairs]
             if mine:
-                of_person = mapper.person_maps(attribution, mapper.scores(mine, weights), participant, regions)
+                of_person = mapper.person_maps(attribution, mine, participant, regions, weights)
                 for pair, values in zip(mine, of_person, strict=True):
                     found.setdefault(pair, []).append(values)
         return {pair: torch.stack(values).mean(dim=0).numpy() for pair, values in found.items()}
@@ -120,11 +121,12 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
             known = {"target": target, "space": space, "check": check, "layers": layers, "last_layer": last}
             rows.append(known | alike | {"people": len(people)})
 
-    volume, method = mapper.volume(chosen.index[0]), mapper.model.method
+    scan, method = chosen.index[0], mapper.model.method
+    volume = mapper.volume(scan)
     # A projector is behind the norm of the head, but not behind a probe of the same space.
     by_layers: dict[tuple[str, ...], list[Pair]] = {}
     for pair in as_it_is:
-        by_layers.setdefault(tuple(layers_by_depth(method, mapper.scores([pair]), volume)), []).append(pair)
+        by_layers.setdefault(tuple(layers_by_depth(method, mapper.scores([pair], scan), volume)), []).append(pair)
     for layers, pairs in by_layers.items():
         every = ceil(len(layers) / STAGES)
         for number, layer in enumerate(shuffled_layers(method, layers, seed_of(mapper.config.seed)), start=1):

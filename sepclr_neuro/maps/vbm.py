@@ -75,8 +75,8 @@ def write_vbm(config: Config, results: Results) -> None:
 
     The t is of the target, beside age, sex, site and TIV (:func:`sepclr_neuro.maps.designs.nuisance`; a target is not
     its own nuisance), in grey matter as it is in the cache, neither standardised nor smoothed further. Positive: more
-    grey matter with a higher value, or in the target group. Of a person's scans the first counts. A target of more than
-    two classes has no map.
+    grey matter with a higher value, or in the target group. Of a person's scans the first counts. A target of more
+    than two classes has no map.
 
     Writes ``vbm/<target>.nii.gz``, ``.png`` and ``.svg``, and ``vbm/localisation.tsv``, whose rows are of targets with
     ground truth.

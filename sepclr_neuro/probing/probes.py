@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from sepclr_neuro.config.model import Config, ProbeTarget
 from sepclr_neuro.core.devices import given_threads
 from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import Labels, Verdict
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
@@ -509,7 +509,7 @@ def write_probes(config: Config, results: Results) -> None:
     """
     cohort = load_cohort(results)
     for line in not_asked(config, cohort):
-        print(line, file=sys.stderr, flush=True)
+        say(line)
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     asked = questions(config, cohort)
     if config.probes.paper_regime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from sepclr_neuro.config.model import Config, Network
 from sepclr_neuro.config.registry import PCASettings
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.statistics import (
     METRICS,
     dependence_test,
@@ -65,7 +65,7 @@ def write_site_leakage(config: Config, results: Results) -> None:
     cohort = load_cohort(results)
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     if cohort["site"].nunique() < 2:
-        print("site leakage: people do not differ in site, so that it is not read", file=sys.stderr, flush=True)
+        say("site leakage: people do not differ in site, so that it is not read")
         # Voxels are there for nothing else.
         not_read = config.site_leakage.model_copy(update={"voxel_components": None})
         config = config.model_copy(update={"site_leakage": not_read})
@@ -88,7 +88,7 @@ def _spaces(config: Config, results: Results, fold: Fold, person: Mapping[str, s
         for space, values in read_spaces(results, method, fold, person).items():
             found[method, space] = values
     if config.site_leakage.voxel_components is not None:
-        print(f"site leakage, fold {fold.fold}: principal components of the voxels", file=sys.stderr, flush=True)
+        say(f"site leakage, fold {fold.fold}: principal components of the voxels")
         found["voxels", "components"] = voxel_components(results, fold, config.site_leakage.voxel_components)
     return found
 

@@ -22,9 +22,10 @@ from sepclr_neuro.config.model import IMAGE_SIZE, Config, stage_config
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import fingerprint, read_json, write_json, write_text, write_tsv
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.learning.fitting import Scans, fit, say
+from sepclr_neuro.learning.fitting import Scans, fit
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.probing.published import published_digits
 from sepclr_neuro.validation.digits.images import ImageSet, load_images

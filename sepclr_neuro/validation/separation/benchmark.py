@@ -19,6 +19,7 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.registry import VoxelLinearSettings
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.statistics import distance_correlation
 from sepclr_neuro.core.storage import fingerprint, read_tsv, sha256, write_json, write_tsv
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
@@ -28,9 +29,9 @@ from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, learn_standardisation
 from sepclr_neuro.data.volumes import VolumeCache, write_volumes
 from sepclr_neuro.learning.embedding import represent_scans
-from sepclr_neuro.learning.fitting import fit, say
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
-from sepclr_neuro.learning.training import VolumeViews, training_people
+from sepclr_neuro.learning.training import VolumeViews, training_covariates, training_people
 from sepclr_neuro.maps.attribution import smoothgrad
 from sepclr_neuro.maps.localisation import localisation
 from sepclr_neuro.methods.base import Method
@@ -132,7 +133,8 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     standardisation = learn_standardisation(cache, fold.train, told.standardisation)
     torch.manual_seed(seed_of(seed, 0))
     method: Method = build_method(told, name, [1, *cache.shape])
-    people = training_people(data, cache, fold, configured.settings.columns())
+    coding = training_covariates(told, configured, data, fold)
+    people = training_people(data, cache, fold, configured.settings.columns(), coding)
     settings = told.model_dump(mode="json", include={"standardisation", "augmentation", "network", "training"})
     settings["methods"] = {name: configured.settings.model_dump(mode="json")}
     history, how = fit(
@@ -146,7 +148,9 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
         title=title,
     )
     method.eval()
-    spaces = _represent(method, cache, standardisation, [*fold.train, *fold.test])
+    scans = [*fold.train, *fold.test]
+    covariates = coding.code(people_of.set_index("scan_id", drop=False).loc[scans])
+    spaces = _represent(method, cache, standardisation, scans, covariates)
     table = read_tsv(results.separation_best(cohort, seed))
     best: dict[str, float] = dict(zip(table["factor"], table["value"], strict=True))
     values = factor_values(spaces, people_of, fold, [cache.scan_ids[row] for row in people.rows])
@@ -188,10 +192,14 @@ def _without_nan(value: Any) -> Any:
 
 
 def _represent(
-    method: Method, cache: VolumeCache, standardisation: Standardisation, scans: list[str]
+    method: Method,
+    cache: VolumeCache,
+    standardisation: Standardisation,
+    scans: list[str],
+    covariates: np.ndarray | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Representations [N, d] of each space, by scan id."""
-    found = represent_scans(method, cache, standardisation, scans)
+    found = represent_scans(method, cache, standardisation, scans, covariates)
     return {space: pd.DataFrame(values, index=scans) for space, values in found.items()}
 
 
