@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from sepclr_neuro.config.model import Augmentation, Config, ConfiguredMethod, st
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
-from sepclr_neuro.core.provenance import file_name, made_by
+from sepclr_neuro.core.provenance import file_name, made_by, versions
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
@@ -106,8 +105,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             "inputs": {file_name(path, results): sha256(path) for path in _inputs(results, fold)},
             "epochs": len(history),
             "seconds": round(sum(row["seconds"] for row in history), 1),
-            "versions": {"sepclr_neuro": __version__}
-            | {name: version(name) for name in ("torch", "lightning", "monai", "numpy")},
+            "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "monai", "numpy"),
             "fingerprint": identity,
         },
     )

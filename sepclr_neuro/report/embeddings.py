@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import ProbeTarget
-from sepclr_neuro.learning.embedding import Representations
+from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.report.findings import target_label
 from sepclr_neuro.report.pictures import INK, Picture, dots, drawn
 

@@ -35,7 +35,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 MODULES = {
     "dataset": ("sepclr_neuro.data.simulation",),
     "cohort": ("sepclr_neuro.data.cohort",),
-    "volumes": ("sepclr_neuro.data.volumes",),
+    "volumes": ("sepclr_neuro.data.volumes", "torch"),
     "splits": ("sepclr_neuro.data.splits", "sklearn.model_selection"),
     "standardise": ("sepclr_neuro.data.standardisation",),
     "train": ("sepclr_neuro.learning.training",),

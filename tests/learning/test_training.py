@@ -15,10 +15,11 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.learning import fitting
-from sepclr_neuro.learning.embedding import read_representations, write_representations
+from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.methods.base import Batch
+from sepclr_neuro.probing.representations import read_representations
 from tests.small_run import small_run
 
 METHOD = "sepclr-k-jem"

@@ -18,7 +18,6 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import Labels, Verdict, balanced_accuracy
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.learning.embedding import Representations
 from sepclr_neuro.probing.probes import (
     LOGISTIC_C,
     RIDGE_ALPHA,
@@ -35,6 +34,7 @@ from sepclr_neuro.probing.probes import (
     write_probes,
     write_verdicts,
 )
+from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.probing.tables import write_tables
 from tests.oracles import probe_scores as oracle
 from tests.oracles import statistics as statistics_oracle
@@ -394,7 +394,7 @@ def test_the_penalty_is_the_one_that_scikit_learns_grid_search_chooses() -> None
     answer = ask(list(truth), x, train=60, kind="classification")
     y, people = (truth[:60] == "b").astype(int), np.array([f"s{k}" for k in range(60)])
     search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)),
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=10_000, tol=1e-10)),
         {"logisticregression__C": LOGISTIC_C},
         scoring="balanced_accuracy",
         cv=inner_folds(y, people),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sepclr_neuro.core import runs
 from sepclr_neuro.run import warm
 from tests.small_run import small_run
+from tests.workflow.running import shared_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs share a process on Linux alone")
 
@@ -25,16 +28,9 @@ SMALL = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
-    monkeypatch.delenv(warm.ADDRESS, raising=False)
-    monkeypatch.setattr(warm, "_started", [])
-    warm.start_server()
-    process = warm._started[0]
-    yield psutil.Process(process.pid)
-    assert process.stdin is not None
-    process.stdin.close()
-    process.wait(60)
-    os.environ.pop(warm.ADDRESS)
+def server() -> Iterator[psutil.Process]:
+    with shared_process() as process:
+        yield process
 
 
 def training(folder: Path, epochs: int) -> tuple[list[str], Path]:
@@ -92,6 +88,20 @@ def test_a_job_ends_with_its_command_and_goes_on_alone(
     assert "resumes after epoch" in resumed.stderr
     assert run(undisturbed).returncode == 0
     assert model.read_bytes() == undisturbed_model.read_bytes()
+
+
+def test_a_job_ends_with_the_shell_that_called_it(server: psutil.Process, tmp_path: Path) -> None:
+    """As when a scheduler ends a job: its run and the server live on, its command does not know."""
+    command, model = training(tmp_path / "stopped", epochs=200)
+    environment = os.environ | {runs.PROCESS: str(os.getpid())}
+    shell = subprocess.Popen(["bash", "-c", f"{shlex.join(command)}; true"], env=environment)
+    job = job_of(server)
+    (called,) = psutil.Process(shell.pid).children()
+    shell.kill()
+    shell.wait(60)
+    assert psutil.wait_procs([called, job], timeout=30)[1] == []
+    assert not model.exists()
+    assert server.is_running()
 
 
 def test_a_mistake_is_told_with_its_status(server: psutil.Process, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
+from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.storage import fingerprint, read_json, write_json, write_text, write_tsv
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.learning.fitting import Scans, fit
@@ -86,7 +86,7 @@ def run_method(config: Config, results: Results, method: str, repetition: int) -
         **how,
         "processor": platform.machine(),
         "settings": settings,
-        "versions": {"sepclr_neuro": __version__} | {name: version(name) for name in ("torch", "lightning", "numpy")},
+        "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "numpy"),
     }
     write_tsv(results.digits_history(method, repetition), pd.DataFrame(history))
     write_json(results.digits_run(method, repetition), found)

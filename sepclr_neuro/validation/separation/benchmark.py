@@ -6,7 +6,6 @@ import itertools
 import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import nibabel
@@ -20,6 +19,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.registry import VoxelLinearSettings
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
+from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.statistics import distance_correlation
 from sepclr_neuro.core.storage import fingerprint, read_tsv, sha256, write_json, write_tsv
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
@@ -174,8 +174,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 **how,
                 "processor": platform.machine(),
                 "settings": settings,
-                "versions": {"sepclr_neuro": __version__}
-                | {package: version(package) for package in ("torch", "lightning", "numpy")},
+                "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "numpy"),
             }
         ),
     )
