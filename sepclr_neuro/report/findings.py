@@ -19,6 +19,7 @@ __all__ = [
     "Cell",
     "ResultsTable",
     "figure_in_words",
+    "figures_in_words",
     "is_told",
     "listed",
     "method_title",
@@ -112,6 +113,17 @@ def figure_in_words(value: float, metric: str) -> str:
 
 def _baseline(metric: str) -> str:
     return "chance" if metric == "bacc" else "predicting the median"
+
+
+def figures_in_words(row: Any) -> str:
+    """A figure with what it is held against.
+
+    >>> figures_in_words(pd.Series({"mean": 64.0, "metric": "bacc", "chance": 50.0, "p": 0.001, "q": 0.02}))
+    '64.0 % (chance 50.0 %, p 0.001, q 0.020)'
+    """
+    metric, unit = row["metric"], "" if row["metric"] == "bacc" else "an error of "
+    chance = f"{_baseline(metric)} {figure_in_words(row['chance'], metric)}"
+    return f"{unit}{figure_in_words(row['mean'], metric)} ({chance}, {p_and_q(row)})"
 
 
 def _cell(row: pd.Series, expected_in: str = "") -> Cell:

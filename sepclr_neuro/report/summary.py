@@ -9,7 +9,7 @@ import pandas as pd
 
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.probing.tables import SPACES
-from sepclr_neuro.report.findings import ALPHA, figure_in_words, is_told, listed, method_title, p_and_q, target_label
+from sepclr_neuro.report.findings import ALPHA, figure_in_words, figures_in_words, is_told, listed, method_title, p_and_q, target_label
 
 __all__ = ["clearest", "leading_target", "meaning", "site_warnings", "uncertainties"]
 
@@ -54,18 +54,6 @@ def _in_salient(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["space"] == ("salient" if _has_two_spaces(table) else "single")]
 
 
-def _figures(row: pd.Series) -> str:
-    """A figure with what it is held against.
-
-    >>> _figures(pd.Series({"mean": 64.0, "metric": "bacc", "chance": 50.0, "p": 0.001, "q": 0.02}))
-    '64.0 % (chance 50.0 %, p 0.001, q 0.020)'
-    """
-    metric, unit = row["metric"], "" if row["metric"] == "bacc" else "an error of "
-    baseline = "chance" if metric == "bacc" else "predicting the median"
-    chance = figure_in_words(row["chance"], metric)
-    return f"{unit}{figure_in_words(row['mean'], metric)} ({baseline} {chance}, {p_and_q(row)})"
-
-
 # --- what it means -----------------------------------------------------------------------------------------------
 
 
@@ -95,11 +83,11 @@ def _found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, f
     told = int(sum(is_told(row) for _, row in rows.iterrows()))
     title, label = method_title(str(found["method"])), target_label(lead, targets)
     if len(rows) == 1:
-        start = f"{label} is told from chance by the {_space(table)} of {title}: {_figures(found)}"
+        start = f"{label} is told from chance by the {_space(table)} of {title}: {figures_in_words(found)}"
     else:
         start = (
             f"{label} is told from chance by the {_space(table)} of {told} of {len(rows)} methods, "
-            f"most clearly of {title}: {_figures(found)}"
+            f"most clearly of {title}: {figures_in_words(found)}"
         )
     return start + _others(table, targets, lead) + "."
 
@@ -108,10 +96,10 @@ def _not_found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: st
     count = int((_in_salient(table)["target"] == lead).sum())
     title, label = method_title(str(found["method"])), target_label(lead, targets)
     if count == 1:
-        start = f"The {_space(table)} of {title} does not tell {label} from chance: {_figures(found)}"
+        start = f"The {_space(table)} of {title} does not tell {label} from chance: {figures_in_words(found)}"
     else:
         start = (
-            f"No {_space(table)} of {count} methods tells {label} from chance; nearest comes {title}: {_figures(found)}"
+            f"No {_space(table)} of {count} methods tells {label} from chance; nearest comes {title}: {figures_in_words(found)}"
         )
     return start + _others(table, targets, lead) + "."
 
@@ -145,9 +133,9 @@ def _separation(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: s
     if common.empty or math.isnan(common["q"].iloc[0]):
         in_common = f"its common space has no test of {label}"
     elif both:
-        in_common = f"its common space tells {label} too, {_figures(common.iloc[0])}"
+        in_common = f"its common space tells {label} too, {figures_in_words(common.iloc[0])}"
     else:
-        in_common = f"its common space does not tell {label} from chance, {_figures(common.iloc[0])}"
+        in_common = f"its common space does not tell {label} from chance, {figures_in_words(common.iloc[0])}"
     shared = [target_label(name, targets) for name in _meant_for("common", table, targets)]
     in_salient = f", and its salient space tells {listed(extra)} too" if extra else ""
     if shared and not extra:
@@ -175,10 +163,10 @@ def _instead(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str)
     label = target_label(lead, targets)
     if _has_two_spaces(table) and len(single) and is_told(single.iloc[0]):
         title = method_title(str(single["method"].iloc[0]))
-        said += f", though the images hold it: {title}, in its one space, has {_figures(single.iloc[0])}"
+        said += f", though the images hold it: {title}, in its one space, has {figures_in_words(single.iloc[0])}"
     elif len(common) and is_told(common.iloc[0]):
         title = method_title(str(common["method"].iloc[0]))
-        said += f", though a common space tells {label}: {title}, {_figures(common.iloc[0])}"
+        said += f", though a common space tells {label}: {title}, {figures_in_words(common.iloc[0])}"
     read = _told_in("common" if _has_two_spaces(table) else "single", table, targets, "common")
     plural = "Common spaces" if _has_two_spaces(table) else "Representations"
     return f"{said}; {plural.lower()} tell {listed(read) if read else 'nothing that they should'} from chance."
@@ -209,10 +197,10 @@ def site_warnings(leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[str
         if len(told):
             parts = told.sort_values("mean", ascending=False, kind="stable").drop_duplicates("people")
             parts = parts.sort_values("people", key=lambda names: names.map(list(_WHO).index), kind="stable")
-            words = listed([f"{_figures(row)} of {_WHO[row['people']]}, {row['probe']} probe" for _, row in parts.iterrows()])
+            words = listed([f"{figures_in_words(row)} of {_WHO[row['people']]}, {row['probe']} probe" for _, row in parts.iterrows()])
             found.append((parts["mean"].max(), method_title(str(method)), words))
         elif of_table:
-            found.append((of_table[0]["mean"], method_title(str(method)), _figures(of_table[0])))
+            found.append((of_table[0]["mean"], method_title(str(method)), figures_in_words(of_table[0])))
     found.sort(key=lambda item: -item[0])
     said = [f"{title}: its salient space tells the site, {words}." for _, title, words in found[:_SHOWN]]
     if len(found) > _SHOWN:
@@ -220,7 +208,7 @@ def site_warnings(leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[str
     alone = None if leakage is None else leakage[(leakage["method"] == "site") & (leakage["target"] == "diagnosis")]
     if alone is not None and len(alone) and is_told(alone.iloc[0]):
         said.append(
-            f"The site alone, without any image, tells the diagnosis: {_figures(alone.iloc[0])}. Patients and controls "
+            f"The site alone, without any image, tells the diagnosis: {figures_in_words(alone.iloc[0])}. Patients and controls "
             "are spread unevenly over sites."
         )
     return said
