@@ -38,13 +38,13 @@ class Cell:
 
     Args:
         text: mean and SD.
-        test: p and q, empty where there is no test.
-        mark: ``as-meant`` where q tells a factor from chance in the space that should hold it, ``elsewhere`` where in
-            the other one; otherwise empty.
+        test: p and q in words, empty where there is no test.
+        mark: ``as-meant`` where, by q, a factor is read better than chance from the space that should hold it,
+            ``elsewhere`` where from the other one; otherwise empty.
     """
 
     text: str
-    test: str = ""
+    test: tuple[str, ...] = ()
     mark: str = ""
 
 
@@ -83,7 +83,7 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def is_told(row: Any) -> bool:
-    """Whether q tells a probe's figure from chance; a figure without a test is not told."""
+    """Whether a probe's figure is better than chance by q; one without a test is not."""
     return bool(row["q"] < ALPHA)
 
 
@@ -138,8 +138,8 @@ def _cell(row: pd.Series, expected_in: str = "") -> Cell:
     if math.isnan(row.get("q", math.nan)):
         return Cell(text)
     # As papers write them, without the zero: columns are narrow.
-    short = [re.sub(r"\b0\.", ".", _probability(row[name])) for name in ("p", "q")]
-    test = "p\N{NO-BREAK SPACE}{} q\N{NO-BREAK SPACE}{}".format(*short)
+    short = (re.sub(r"\b0\.", ".", _probability(row[name])) for name in ("p", "q"))
+    test = tuple(f"{name}\N{NO-BREAK SPACE}{number}" for name, number in zip("pq", short, strict=True))
     meant = row["space"] in (expected_in, "single")
     return Cell(text, test, ("as-meant" if meant else "elsewhere") if is_told(row) else "")
 
@@ -190,8 +190,8 @@ def sentences(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str,
     """Says each result in words. The rule, the same whatever comes out:
 
     the mean over folds in both spaces with p and q, and chance; in how many folds the space that should hold the target
-    does better than the other; and, by q alone, which space tells the target from chance. A mean above chance tells
-    nothing by itself.
+    does better than the other; and, by q alone, which space reads the target better than chance. A mean above chance
+    tells nothing by itself.
 
     Args:
         results: ``method target metric space mean chance p q``; ``bacc`` in percent.
@@ -211,7 +211,7 @@ def sentences(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str,
     >>> for line in sentences(results, scores, {"diagnosis": target})["m"][0].split("; "):
     ...     print(line)
     Diagnosis: salient 62.1 % (p 0.010, q 0.020) vs common 52.9 % (p 0.30, q 0.30), chance 50.0 %
-    salient does better in 1 of 1 fold. Told from chance: salient. Not told from chance: common.
+    salient does better in 1 of 1 fold. Better than chance: salient. Not shown to be better than chance: common.
     """
     said: dict[str, list[str]] = {}
     for method, of_method in results.groupby("method", sort=False):
@@ -249,12 +249,12 @@ def _sentence(label: str, question: ProbeTarget, rows: pd.DataFrame, folds: pd.D
 
 
 def _by_q(by_space: Mapping[str, pd.Series], known: Sequence[str], metric: str, chance: float) -> str:
-    """Which spaces tell the target from chance, which do not, and which have no test."""
+    """Which spaces read the target better than chance, which are not shown to, and which have no test."""
     told = [space for space in known if is_told(by_space[space])]
     untested = [space for space in known if math.isnan(by_space[space]["q"])]
     groups = {
-        "Told from chance": told,
-        "Not told from chance": [space for space in known if space not in (*told, *untested)],
+        "Better than chance": told,
+        "Not shown to be better than chance": [space for space in known if space not in (*told, *untested)],
         "Not tested": untested,
         # Information that the null does not give may still be too little for a useful guess.
         "Yet with no lower error than predicting the median": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,11 @@ class ShownMap:
     picture: Picture | None
     first: bool
     probe: pd.Series | None
-    viewer: Markup = Markup("")
+    viewer: Markup = field(default_factory=Markup)
 
     @property
     def at_chance(self) -> bool:
-        """Whether q does not tell the probe from chance, so that the map shows noise as likely as anything."""
+        """Whether the probe is not better than chance by q, so that the map may as well show noise."""
         return self.probe is not None and not is_told(self.probe)
 
     @property
@@ -56,7 +56,7 @@ class ShownMap:
 
 @dataclass(frozen=True)
 class MapsOfTarget:
-    """The maps of a target: those of probes that q tells from chance, the others, and the t-map beside them."""
+    """The maps of a target: those of probes that are better than chance by q, the others, and the t-map beside them."""
 
     shown: list[ShownMap]
     at_chance: list[ShownMap]
@@ -66,8 +66,8 @@ class MapsOfTarget:
 def maps_of(config: Config, results: Results, table: pd.DataFrame, problems: list[str]) -> dict[str, Any]:
     """Pictures of all maps by target, viewers of the first few, and the tables of all methods together.
 
-    The space that should hold a target comes first. Maps of probes that q does not tell from chance are apart, to be
-    folded away, and have no viewer; nor have those of further attribution methods than the first.
+    The space that should hold a target comes first. Maps of probes that are not better than chance by q are apart, to
+    be folded away, and have no viewer; nor have those of further attribution methods than the first.
 
     Args:
         table: ``method target metric space mean chance p q`` of the probes.
@@ -120,7 +120,7 @@ def _maps(config: Config, results: Results, table: pd.DataFrame, target: str, la
 
 
 def _answer(config: Config, table: pd.DataFrame, found: Mapping[str, MapsOfTarget]) -> dict[str, Any] | None:
-    """The map beside the answer: of the space that should hold a target, from the probe that is told most clearly."""
+    """The map beside the answer: of the space that should hold a target, of the probe with the lowest q."""
     targets = config.probes.targets
     lead = leading_target(table, targets)
     held = [name for name in config.saliency.targets if name in targets and targets[name].expected_in == "salient"]

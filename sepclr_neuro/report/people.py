@@ -25,10 +25,11 @@ def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str
     flow = read_tsv(results.flow, text=("step", "rule"))
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
     cache = VolumeCache(results)
-    say(f"{len(cohort)} scans of {cohort['participant_id'].nunique()} people; mean and SD of {len(cache.scan_ids)} volumes")
+    people = cohort["participant_id"].nunique()
+    say(f"{len(cohort)} scans of {people} people; mean and SD of {len(cache.scan_ids)} volumes")
     demographics = optional_table(results.table("demographics", "tsv"), ("group", "site"))
     return {
-        "people": cohort["participant_id"].nunique(),
+        "people": people,
         "scans": len(cohort),
         "sites": cohort["site"].nunique(),
         "groups": cohort.drop_duplicates("participant_id")["group"].value_counts().to_dict(),

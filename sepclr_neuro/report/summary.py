@@ -9,7 +9,16 @@ import pandas as pd
 
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.probing.tables import SPACES
-from sepclr_neuro.report.findings import ALPHA, figure_in_words, figures_in_words, is_told, listed, method_title, p_and_q, target_label
+from sepclr_neuro.report.findings import (
+    ALPHA,
+    figure_in_words,
+    figures_in_words,
+    is_told,
+    listed,
+    method_title,
+    p_and_q,
+    target_label,
+)
 
 __all__ = ["clearest", "leading_target", "meaning", "site_warnings", "uncertainties"]
 
@@ -31,14 +40,19 @@ def clearest(table: pd.DataFrame, target: str) -> pd.Series | None:
         target: one of its targets.
 
     Returns:
-        The row, whether q tells it from chance or not; None without a test.
+        The row, whether it is better than chance or not; None without a test.
     """
     rows = _in_salient(table)
-    rows = rows[(rows["target"] == target) & rows["q"].notna()]
+    return _lowest_q(rows[rows["target"] == target])
+
+
+def _lowest_q(rows: pd.DataFrame) -> pd.Series | None:
+    """Of probes of one target; among equals, as permutations are few, the best figure. None without a test."""
+    rows = rows[rows["q"].notna()]
     if rows.empty:
         return None
-    better = rows["mean"] * (-1 if rows["metric"].iloc[0] == "bacc" else 1)
-    return rows.assign(better=better).sort_values(["q", "p", "better"], kind="stable").iloc[0]
+    worse = rows["mean"] * (-1 if rows["metric"].iloc[0] == "bacc" else 1)
+    return rows.assign(worse=worse).sort_values(["q", "p", "worse"], kind="stable").iloc[0]
 
 
 def _meant_for(space: str, table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> list[str]:
@@ -83,10 +97,10 @@ def _found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, f
     told = int(sum(is_told(row) for _, row in rows.iterrows()))
     title, label = method_title(str(found["method"])), target_label(lead, targets)
     if len(rows) == 1:
-        start = f"{label} is told from chance by the {_space(table)} of {title}: {figures_in_words(found)}"
+        start = f"{label} is read better than chance from the {_space(table)} of {title}: {figures_in_words(found)}"
     else:
         start = (
-            f"{label} is told from chance by the {_space(table)} of {told} of {len(rows)} methods, "
+            f"{label} is read better than chance from the {_space(table)} of {told} of {len(rows)} methods, "
             f"most clearly of {title}: {figures_in_words(found)}"
         )
     return start + _others(table, targets, lead) + "."
@@ -96,12 +110,10 @@ def _not_found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: st
     count = int((_in_salient(table)["target"] == lead).sum())
     title, label = method_title(str(found["method"])), target_label(lead, targets)
     if count == 1:
-        start = f"The {_space(table)} of {title} does not tell {label} from chance: {figures_in_words(found)}"
+        start = f"The {_space(table)} of {title} is not shown to read {label} better than chance"
     else:
-        start = (
-            f"No {_space(table)} of {count} methods tells {label} from chance; nearest comes {title}: {figures_in_words(found)}"
-        )
-    return start + _others(table, targets, lead) + "."
+        start = f"No {_space(table)} of {count} methods is shown to read {label} better than chance; nearest is {title}"
+    return f"{start}: {figures_in_words(found)}{_others(table, targets, lead)}."
 
 
 def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) -> str:
@@ -115,8 +127,8 @@ def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) 
             told.append(f"{target_label(name, targets)} (lowest {p_and_q(row).partition(', ')[2]})")
         else:
             lost.append(target_label(name, targets))
-    said = [f"also told: {listed(told)}"] if told else []
-    said += [f"not told from chance by any: {listed(lost)}"] if lost else []
+    said = [f"also read: {listed(told)}"] if told else []
+    said += [f"not shown in any: {listed(lost)}"] if lost else []
     return "".join(f"; {part}" for part in said)
 
 
@@ -129,47 +141,46 @@ def _separation(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: s
     both = not common.empty and is_told(common.iloc[0])
     extra = _told_in("salient", of_method, targets, "common")
     label, title = target_label(lead, targets), method_title(method)
-    start = "as far as these probes can tell" if not (both or extra) else "incomplete"
     if common.empty or math.isnan(common["q"].iloc[0]):
         in_common = f"its common space has no test of {label}"
     elif both:
-        in_common = f"its common space tells {label} too, {figures_in_words(common.iloc[0])}"
+        in_common = f"its common space reads {label} too, {figures_in_words(common.iloc[0])}"
     else:
-        in_common = f"its common space does not tell {label} from chance, {figures_in_words(common.iloc[0])}"
+        in_common = f"its common space is not shown to read {label}, {figures_in_words(common.iloc[0])}"
     shared = [target_label(name, targets) for name in _meant_for("common", table, targets)]
-    in_salient = f", and its salient space tells {listed(extra)} too" if extra else ""
+    in_salient = f", and its salient space reads {listed(extra)} too" if extra else ""
     if shared and not extra:
-        in_salient = f", and its salient space does not tell {listed(shared, 'or')} from chance"
-    verdict = "The spaces are separate" if start != "incomplete" else "Separation is incomplete"
-    qualified = f"{verdict} {start}" if start != "incomplete" else verdict
-    return f"{qualified}: of {title}, {in_common}{in_salient}."
+        in_salient = f", and its salient space is not shown to read {listed(shared, 'or')}"
+    verdict = "Separation is incomplete" if both or extra else "The spaces are separate as far as these probes can tell"
+    return f"{verdict}: of {title}, {in_common}{in_salient}."
 
 
 def _told_in(space: str, table: pd.DataFrame, targets: Mapping[str, ProbeTarget], meant_for: str) -> list[str]:
-    """Labels of the targets meant for a space that q tells from chance in a space, of any method, with the lowest q."""
+    """Labels, with p and q, of the targets meant for one space that any method reads from another, or from that one."""
     told = []
     for name in _meant_for(meant_for, table, targets):
-        rows = table[(table["target"] == name) & (table["space"] == space)].sort_values("q")
-        if len(rows) and is_told(rows.iloc[0]):
-            told.append(f"{target_label(name, targets)} ({p_and_q(rows.iloc[0])})")
+        row = _lowest_q(table[(table["target"] == name) & (table["space"] == space)])
+        if row is not None and is_told(row):
+            told.append(f"{target_label(name, targets)} ({p_and_q(row)})")
     return told
 
 
 def _instead(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) -> str:
     """Where no salient space tells the target: whether another space does, and whether anything was read at all."""
     said = "So this run found nothing of it that is specific to the target group"
-    single = table[(table["target"] == lead) & (table["space"] == "single")].sort_values("q")
-    common = table[(table["target"] == lead) & (table["space"] == "common")].sort_values("q")
-    label = target_label(lead, targets)
-    if _has_two_spaces(table) and len(single) and is_told(single.iloc[0]):
-        title = method_title(str(single["method"].iloc[0]))
-        said += f", though the images hold it: {title}, in its one space, has {figures_in_words(single.iloc[0])}"
-    elif len(common) and is_told(common.iloc[0]):
-        title = method_title(str(common["method"].iloc[0]))
-        said += f", though a common space tells {label}: {title}, {figures_in_words(common.iloc[0])}"
-    read = _told_in("common" if _has_two_spaces(table) else "single", table, targets, "common")
-    plural = "Common spaces" if _has_two_spaces(table) else "Representations"
-    return f"{said}; {plural.lower()} tell {listed(read) if read else 'nothing that they should'} from chance."
+    two, label = _has_two_spaces(table), target_label(lead, targets)
+    of_lead = table[table["target"] == lead]
+    single, common = (_lowest_q(of_lead[of_lead["space"] == space]) for space in ("single", "common"))
+    if two and single is not None and is_told(single):
+        title = method_title(str(single["method"]))
+        said += f", though the images hold it: {title}, in its one space, has {figures_in_words(single)}"
+    elif common is not None and is_told(common):
+        said += (
+            f", though a common space reads {label}: {method_title(str(common['method']))}, {figures_in_words(common)}"
+        )
+    read = _told_in("common" if two else "single", table, targets, "common")
+    reading = f"read {listed(read)} better than chance" if read else "are not shown to read what they should either"
+    return f"{said}; {'common spaces' if two else 'representations'} {reading}."
 
 
 # --- what speaks against it --------------------------------------------------------------------------------------
@@ -185,33 +196,42 @@ def site_warnings(leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[str
     Returns:
         A sentence a method, those that tell most first, and one about site and diagnosis.
     """
-    found: list[tuple[float, str, str]] = []
-    asked = table[(table["target"] == "site") & (table["space"] == "salient")]
-    rows = asked.iloc[:0] if leakage is None else leakage[leakage["target"] == "site"]
-    if leakage is not None:
-        rows = rows[(rows["space"] == "salient") & (rows["harmonised"] == "no")]
-    for method in dict.fromkeys([*rows["method"], *asked["method"]]):
-        of_method = rows[rows["method"] == method]
-        told = of_method[[is_told(row) for _, row in of_method.iterrows()]]
-        of_table = [row for _, row in asked[asked["method"] == method].iterrows() if is_told(row)]
-        if len(told):
-            parts = told.sort_values("mean", ascending=False, kind="stable").drop_duplicates("people")
-            parts = parts.sort_values("people", key=lambda names: names.map(list(_WHO).index), kind="stable")
-            words = listed([f"{figures_in_words(row)} of {_WHO[row['people']]}, {row['probe']} probe" for _, row in parts.iterrows()])
-            found.append((parts["mean"].max(), method_title(str(method)), words))
-        elif of_table:
-            found.append((of_table[0]["mean"], method_title(str(method)), figures_in_words(of_table[0])))
+    found = []
+    for method in dict.fromkeys(table["method"]):
+        rows = _told_of_site(method, leakage, table)
+        if rows:
+            words = listed([figures_in_words(row) + _who(row) for row in rows])
+            found.append((max(row["mean"] for row in rows), method_title(str(method)), words))
     found.sort(key=lambda item: -item[0])
     said = [f"{title}: its salient space tells the site, {words}." for _, title, words in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        said.append(f"So do the salient spaces of {len(found) - _SHOWN} more methods.")
+    more = len(found) - _SHOWN
+    if more > 0:
+        said.append(
+            f"So {'does the salient space of one more method' if more == 1 else f'do those of {more} more methods'}."
+        )
     alone = None if leakage is None else leakage[(leakage["method"] == "site") & (leakage["target"] == "diagnosis")]
     if alone is not None and len(alone) and is_told(alone.iloc[0]):
         said.append(
-            f"The site alone, without any image, tells the diagnosis: {figures_in_words(alone.iloc[0])}. Patients and controls "
-            "are spread unevenly over sites."
+            f"The site alone, without any image, tells the diagnosis: {figures_in_words(alone.iloc[0])}. Patients and "
+            "controls are spread unevenly over sites."
         )
     return said
+
+
+def _told_of_site(method: str, leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[pd.Series]:
+    """The best probe of the site of all people, of controls and of patients, as far as each is better than chance."""
+    if leakage is not None:
+        rows = leakage[(leakage["method"] == method) & (leakage["space"] == "salient") & (leakage["target"] == "site")]
+        rows = rows[(rows["harmonised"] == "no") & (rows["q"] < ALPHA)].sort_values("mean", ascending=False)
+        best = {str(row["people"]): row for _, row in rows[::-1].iterrows()}
+        if best:
+            return [best[people] for people in _WHO if people in best]
+    asked = table[(table["method"] == method) & (table["space"] == "salient") & (table["target"] == "site")]
+    return [row for _, row in asked.iterrows() if is_told(row)]
+
+
+def _who(row: pd.Series) -> str:
+    return f" of {_WHO[row['people']]}, {row['probe']} probe" if "people" in row else ""
 
 
 def uncertainties(
@@ -248,8 +268,8 @@ def _of_the_figure(found: pd.Series, label: str) -> list[str]:
     if not math.isnan(found["null95"]):
         above = "below" if metric == "bacc" else "above"
         said.append(
-            f"Chance alone reaches {null95} there once in twenty times: a true effect whose figure is {above} that would "
-            "be missed, so that what is not told from chance is not shown to be absent."
+            f"Chance alone reaches {null95} there once in twenty times: a true effect whose figure is {above} that "
+            "would be missed, so that what was not found is not shown to be absent."
         )
     return said
 
@@ -274,8 +294,8 @@ def _common_beside_salient(comparisons: pd.DataFrame | None, found: pd.Series, l
     verdict = "are told apart" if is_told(row) else "are not told apart"
     return [
         f"Of {method_title(str(found['method']))}, the salient space reads {label} "
-        f"{abs(ahead):.1f}{unit} {'better' if ahead > 0 else 'worse'} than the common one; over {row['folds']:.0f} folds "
-        f"the two {verdict} ({p_and_q(row)}; corrected resampled t-test)."
+        f"{abs(ahead):.1f}{unit} {'better' if ahead > 0 else 'worse'} than the common one; over {row['folds']:.0f} "
+        f"folds the two {verdict} ({p_and_q(row)}; corrected resampled t-test)."
     ]
 
 
@@ -287,25 +307,22 @@ def _beside_confounds(confounds: pd.DataFrame | None, found: pd.Series, label: s
     row, metric = rows.iloc[0], found["metric"]
     more = "adds to that" if is_told(row) and row["increment"] > 0 else "is not shown to add to that"
     return [
-        f"The confounds alone, without an image, read {label} with {figure_in_words(row['confounds'], metric)}; the space "
-        f"{more} (together {figure_in_words(row['combined'], metric)}, {p_and_q(row)})."
+        f"The confounds alone, without an image, read {label} with {figure_in_words(row['confounds'], metric)}; the "
+        f"space {more} (together {figure_in_words(row['combined'], metric)}, {p_and_q(row)})."
     ]
 
 
 def _of_the_table(table: pd.DataFrame) -> list[str]:
     tested = table[table["q"].notna()]
     lucky = tested[(tested["p"] < ALPHA) & (tested["q"] >= ALPHA)]
-    said = []
-    if len(tested):
-        said.append(
-            f"The table has {len(tested)} tests: chance alone gives about {max(1, round(ALPHA * len(tested)))} with p below "
-            f"{ALPHA}. Words here go by q, which allows for that; {_counted(len(lucky))} p below {ALPHA} but not q, and "
-            f"{'counts' if len(lucky) == 1 else 'count'} as not told."
-        )
-    return said
+    if tested.empty:
+        return []
+    by_chance = max(1, round(ALPHA * len(tested)))
+    return [
+        f"The table has {len(tested)} tests, of which chance alone gives about {by_chance} a p below {ALPHA}. Words "
+        f"and shading go by q, which allows for that; {_counted(len(lucky))} a p below {ALPHA} alone."
+    ]
 
 
 def _counted(count: int) -> str:
     return "none has" if count == 0 else "one has" if count == 1 else f"{count} have"
-
-
