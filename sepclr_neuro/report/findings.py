@@ -40,7 +40,7 @@ class Cell:
         text: mean and SD.
         test: p and q in words, empty where there is no test.
         mark: ``as-meant`` where, by q, a factor is read better than chance from the space that should hold it,
-            ``elsewhere`` where from the other one; otherwise empty.
+            ``not-meant`` where from the other one; otherwise empty.
     """
 
     text: str
@@ -141,7 +141,7 @@ def _cell(row: pd.Series, expected_in: str = "") -> Cell:
     short = (re.sub(r"\b0\.", ".", _probability(row[name])) for name in ("p", "q"))
     test = tuple(f"{name}\N{NO-BREAK SPACE}{number}" for name, number in zip("pq", short, strict=True))
     meant = row["space"] in (expected_in, "single")
-    return Cell(text, test, ("as-meant" if meant else "elsewhere") if is_told(row) else "")
+    return Cell(text, test, ("as-meant" if meant else "not-meant") if is_told(row) else "")
 
 
 def results_table(

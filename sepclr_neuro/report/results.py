@@ -32,9 +32,9 @@ _TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
 
 def what_was_trained(config: Config, results: Results, problems: list[str], kept: Figures) -> list[dict[str, Any]]:
     """A chart of training curves for each method that was trained in epochs; a single point would be no curve."""
-    say(f"training curves of {len(config.methods)} methods in {config.splits.count} folds")
     curves = []
-    for method in config.methods:
+    for number, method in enumerate(config.methods, 1):
+        say(f"training curves of {method_title(method)}, method {number} of {len(config.methods)}")
         histories = {}
         for fold in range(config.splits.count):
             history = optional_table(results.model_folder(method, fold) / "history.tsv", ())
