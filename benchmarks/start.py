@@ -24,20 +24,20 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.run import warm
 from tests.workflow.running import shared_process, small_config, snakemake_command
 
-STAGES = {
-    "cohort": "cohort",
-    "volumes": "volumes",
-    "splits": "splits",
-    "standardise": "standardisation",
-    "train": "training",
-    "embed": "embedding",
-    "probe": "probes",
-    "tables": "tables",
-    "leakage": "site_leakage",
-    "vbm": "vbm",
-    "saliency": "saliency",
-    "report": "report",
-}
+STAGES = (
+    "cohort",
+    "volumes",
+    "splits",
+    "standardise",
+    "train",
+    "embed",
+    "probe",
+    "tables",
+    "leakage",
+    "vbm",
+    "saliency",
+    "report",
+)
 _PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl.h
 
 
@@ -84,9 +84,9 @@ def measure(rows: Rows, quick: bool) -> None:
     program = str(Path(sys.executable).parent / "sepclr-neuro")
     if not rows.has("help"):
         rows.add("help", best_of(lambda: subprocess.run([program, "--help"], capture_output=True), repetitions), "s")
-    for stage, module in STAGES.items():
+    for stage in STAGES:
         if not rows.has(f"start_{stage}"):
-            code = [sys.executable, "-c", f"import sepclr_neuro.{module}"]
+            code = [sys.executable, "-c", f"import {warm.MODULES[stage][0]}"]
             seconds = min(_processor_seconds(code) for _ in range(repetitions))
             rows.add(f"start_{stage}", seconds, "processor seconds")
     if not rows.has(*(f"start_shared_{stage}" for stage in STAGES)):
