@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from sepclr_neuro.core.words import counted
+
 __all__ = [
     "METHODS",
     "CPCASettings",
@@ -178,20 +180,28 @@ class SepCLRSettings(TrainedSettings):
         between = (
             "no term between the spaces" if term == "none" else f"independence ({term}) {self.independence_weight:g}"
         )
-        owned = ""
+        if term in ("k-jem", "k-mi"):
+            width = (
+                "half the median squared distance of a batch" if self.kernel_width == "median" else "the temperature"
+            )
+            neighbours = "counted" if self.kernel_diagonal else "not counted"
+            between += f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
+        uniformity, projected, owned = f"uniformity {self.uniformity_weight:g}", "each followed by a projector", ""
         if self.attributes:
+            uniformity = f"uniformity of the common space 1, of the salient one {self.uniformity_weight:g}"
+            if len(self.attributes) == self.salient_dim:
+                projected = "the common one followed by a projector"
             owned = (
                 f" Each of {', '.join(self.attributes)} owned one salient dimension, which has no projector: there, "
                 f"patients were aligned by their values (weight {self.attribute_weight:g})."
             )
         return (
             "SepCLR (Louiset et al., 2024) was trained with two separate encoders, giving a common representation of "
-            f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, each followed by a projector with "
-            f"{self.projector_width} hidden units; temperature {self.temperature:g}; weights: uniformity "
-            f"{self.uniformity_weight:g}, salient terms {self.salient_weight:g}, information-less term "
-            f"{self.informationless_weight:g}; {between}.{owned} The authors published no 3D code of their "
-            "schizophrenia experiment: encoders, augmentation and settings for volumes are choices of this "
-            "implementation."
+            f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, {projected} with "
+            f"{self.projector_width} hidden units; temperature {self.temperature:g}; weights: {uniformity}, salient "
+            f"terms {self.salient_weight:g}, information-less term {self.informationless_weight:g}; {between}.{owned} "
+            "The authors published no 3D code of their schizophrenia experiment: encoders, augmentation and settings "
+            "for volumes are choices of this implementation."
         )
 
 
@@ -214,7 +224,7 @@ class EstimatedSepCLRSettings(SepCLRSettings):
     def describe(self, **options: Any) -> str:
         return (
             f"{super().describe(**options)} The term's estimator ({self.estimator_width} hidden units) took "
-            f"{self.estimator_steps} steps a batch by an Adam of its own, learning rate "
+            f"{counted(self.estimator_steps, 'step')} a batch by an Adam of its own, learning rate "
             f"{self.estimator_learning_rate:g}, before the encoders took theirs."
         )
 
@@ -264,8 +274,8 @@ class CVAESettings(TrainedSettings):
     def describe(self, **options: Any) -> str:
         return (
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
-            f"salient one of {self.salient_dim} dimensions, and one decoder, which mirrors the encoder and is given "
-            "zeros for controls' salient part. The loss sums, over voxels, dimensions and people, the squared error "
+            f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' salient "
+            "part. The loss sums, over voxels, dimensions and people, the squared error "
             f"of reconstruction and, by weight: {self.weights()}. Networks for volumes are choices of this "
             "implementation, since none was published."
         )
@@ -298,7 +308,7 @@ class ConVAESettings(CVAESettings):
     def weights(self) -> str:
         return (
             f"{super().weights()}, total correlation {self.kappa:g}, estimated by a discriminator with "
-            f"{self.estimator_width} hidden units that took {self.estimator_steps} step(s) a batch, learning rate "
+            f"{self.estimator_width} hidden units that took {counted(self.estimator_steps, 'step')} a batch, learning rate "
             f"{self.estimator_learning_rate:g}"
         )
 
