@@ -141,8 +141,8 @@ def training_sentence(method: Trained) -> str:
     share = f"{100 * training.validation_fraction:.0f} % of the training people"
     if training.patience:
         said[-1] += (
-            f" of at most {training.epochs}, stopped after {counted(training.patience, 'epoch')} without a lower loss of "
-            f"the {share} set apart for it, and the weights of the lowest kept"
+            f" of at most {training.epochs}, stopped after {counted(training.patience, 'epoch')} without a lower loss "
+            f"of the {share} set apart for it, and the weights of the lowest kept"
         )
     elif training.validation_fraction:
         said.append(f"{share} set apart to watch their loss")

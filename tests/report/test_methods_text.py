@@ -216,8 +216,6 @@ def test_early_stopping_clipping_and_parts_are_told(tmp_path: Path) -> None:
 
 
 def test_a_method_without_a_model_is_not_described(run: tuple[Config, Results], tmp_path: Path) -> None:
-    config, results = run
     problems: list[str] = []
-    elsewhere = Results(tmp_path)
-    assert method_paragraphs(read_records(config, elsewhere, problems)) == []
+    assert method_paragraphs(read_records(run[0], Results(tmp_path), problems)) == []
     assert "PCA, fold 0: there is no model." in problems
