@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.report.embeddings import CLASS_STYLES
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn, named_legend, wrapped
 
 __all__ = ["answers_figure", "line_with_interval"]
 
 DRAWS = 500  # of the bootstrap
 _CLASSES = 8  # most classes of a table that is drawn with its figures
-_LABEL = 10  # characters of a class
+_LABEL = 24  # characters of a class in a line
+_TWO = 14  # of two classes that stand side by side in a legend
+_TITLE = 24  # of a panel's title
 
 
 def answers_figure(
@@ -43,9 +45,13 @@ def answers_figure(
     spaces = list(dict.fromkeys(predictions["space"]))
 
     def draw() -> Figure:
-        size = (2.0 * max(1, len(shown)) + 0.4, 2.1 * max(1, len(spaces)) + 0.3)
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04))
-        axes = figure.subplots(max(1, len(spaces)), max(1, len(shown)), squeeze=False)
+        sizes = [_panel_size(t.kind, predictions[predictions["target"] == name]) for name, t in shown.items()] or [
+            (2.0, 2.1)
+        ]
+        widths, height = [width for width, _ in sizes], max(height for _, height in sizes)
+        size = (sum(widths) + 0.4, height * max(1, len(spaces)) + 0.3)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.06))
+        axes = figure.subplots(max(1, len(spaces)), len(widths), squeeze=False, width_ratios=widths)
         for column, (name, target) in enumerate(shown.items()):
             for row, space in enumerate(spaces):
                 ax = axes[row][column]
@@ -60,11 +66,24 @@ def answers_figure(
                     _many_classes(ax, chosen)
                 if column == 0:
                     ax.set_ylabel(f"{space}\n{ax.get_ylabel()}")
-            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+            axes[0][column].set_title(wrapped(target_label(name, targets), _TITLE))
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in shown) or "no target"
     return drawn(draw, f"{title}: answers of the probes about held-out people, by space: {labels}.")
+
+
+def _panel_size(kind: str, chosen: pd.DataFrame) -> tuple[float, float]:
+    """Width and height of a target's panels, inches: room for the names of all classes, each in its row and column."""
+    if kind == "regression" or chosen["score"].notna().any():
+        return 2.0, 2.1
+    classes = {str(name) for name in (*chosen["truth"], *chosen["prediction"])}
+    lines = max(wrapped(name, _LABEL).count("\n") + 1 for name in classes)
+    longest = min(_LABEL, max(map(len, classes)))
+    pitch = max(0.2, 0.12 * lines)
+    return max(2.0, pitch * len(classes) + 0.055 * longest + 0.5), max(
+        2.1, pitch * len(classes) + 0.045 * longest + 0.8
+    )
 
 
 def line_with_interval(
@@ -119,15 +138,21 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         side = 0.18 if number else -0.18
         place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
-        named = label[:_LABEL].replace("$", r"\$").lstrip("_")
         scores = rows["score"]
-        dots(ax, place + spread, scores, colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=named)
+        dots(ax, place + spread, scores, colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label="named below")
     ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)
     ax.set_ylabel("log-odds", fontsize=8)
     ax.grid(visible=False, axis="x")
-    ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, loc="best")
+    # Below the points, since the longest names would hide them.
+    place = {
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.24),
+        "ncols": 2 if max(map(len, classes)) <= _TWO else 1,
+    }
+    names = [wrapped(label, _LABEL) for label in classes]
+    named_legend(ax, names, fontsize=7, frameon=False, handletextpad=0, borderpad=0.1, columnspacing=0.6, **place)
 
 
 def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
@@ -139,7 +164,7 @@ def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         for (row, column), share in np.ndenumerate(shares):
             colour = "black" if share > 55 else "white"
             ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    labels = [label[:_LABEL].replace("$", r"\$") for label in classes]
+    labels = [wrapped(label, _LABEL) for label in classes]
     ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=6.5)
     ax.set_yticks(range(len(classes)), labels, fontsize=6.5)
     ax.grid(visible=False)

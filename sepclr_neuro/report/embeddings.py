@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.learning.embedding import Representations
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, Picture, dots, drawn
+from sepclr_neuro.report.pictures import INK, Picture, dots, drawn, named_legend, wrapped
 
 __all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
 
@@ -23,7 +23,9 @@ CLASS_STYLES = list(
     zip(("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"), "o^sDvPX", strict=True)
 )
 _LEGEND = 6  # classes that a legend names
-_LABEL = 16  # characters of a class
+_LABEL = 26  # characters of a class in a line
+_NARROW = 12  # characters of which two columns of a legend fit below a panel
+_TITLE = 22  # of a panel's title
 
 
 def plane(representations: Representations, space: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -80,7 +82,7 @@ def embedding_figure(
                     _classes(ax, points, values, legend=row == rows - 1)
                 else:
                     _numbers(figure, ax, points, people[name], bar=[axes[r][column] for r in range(rows)][row:])
-            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+            axes[0][column].set_title(wrapped(target_label(name, targets), _TITLE))
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in targets)
@@ -96,17 +98,19 @@ def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: b
     for number, value in enumerate(known):
         colour, marker = CLASS_STYLES[number % len(CLASS_STYLES)]
         chosen = points[(values == value).to_numpy()]
-        # A legend leaves out what begins with an underscore.
-        label = str(value)[:_LABEL].replace("$", r"\$").lstrip("_") if number < _LEGEND else None
+        label = "named below" if number < _LEGEND else None
         x, y = chosen.T
         dots(ax, x, y, colour, size=11, alpha=0.85, of=len(points), marker=marker, label=label)
     _unknown(ax, points[values.isna().to_numpy()])
     if legend and known:
         further = f"and {len(known) - _LEGEND} more" if len(known) > _LEGEND else None
-        ax.legend(
+        names = [str(value) for value in known[:_LEGEND]]
+        named_legend(
+            ax,
+            [wrapped(name, _LABEL) for name in names],
             loc="upper center",
             bbox_to_anchor=(0.5, -0.16),
-            ncols=2,
+            ncols=2 if max(map(len, names)) <= _NARROW else 1,
             fontsize=7,
             frameon=False,
             handletextpad=0.1,

@@ -20,11 +20,13 @@ from nilearn import plotting
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.data.volumes import VolumeCache, as_image
 from sepclr_neuro.report.findings import method_title, target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn, wrapped
 
 __all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
 _COLUMNS = 3  # of the scores' panels
+_TITLE = 38  # characters of their titles in a line
+_NAME = 32  # of a method's name
 _CHUNK = 8  # volumes read at a time
 
 
@@ -56,7 +58,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
             for history in histories.values():
                 ax.plot(history["epoch"], history[term], color=SPACE_COLOURS["single"], linewidth=0.8, alpha=0.7)
             ax.plot(mean.index, mean[term], color=SPACE_COLOURS["common"], linewidth=1.8)
-            ax.set_title(term.replace("_", " "), parse_math=False)
+            ax.set_title(wrapped(term.replace("_", " "), 30))
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for ax in axes[-4:]:
             ax.set_xlabel("epoch")
@@ -110,9 +112,9 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
                         ax.vlines(row["null95"], y - height / 2, y + height / 2, color=INK, linewidth=2)
             chance = results.loc[results["target"] == target, "chance"].mean()
             ax.axvline(chance, color=INK, linestyle="--", linewidth=1)
-            ax.set_title(target_label(target, targets), parse_math=False)
+            ax.set_title(wrapped(target_label(target, targets), _TITLE))
             ax.set_xlabel(unit)
-            names = [method_title(method) if number % _COLUMNS == 0 else "" for method in methods]
+            names = [wrapped(method_title(m), _NAME) if number % _COLUMNS == 0 else "" for m in methods]
             ax.set_yticks(range(len(methods)), names)
             ax.set_ylim(len(methods) - 0.5, -0.5)
             ax.tick_params(axis="y", length=0)
@@ -125,7 +127,8 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
             handles.append(
                 Line2D([], [], color=INK, marker="|", linestyle="", markeredgewidth=2, label="end of the null")
             )
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+        fitting = max(1, int(figure.get_figwidth() / 1.3))
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), fitting), frameon=False)
         return figure
 
     names = ", ".join(target_label(target, targets) for target in shown) or "no target"
@@ -164,10 +167,13 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
                     for body in parts["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
                 ax.plot(rows["mean"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
-            names = [f"{method_title(m)}, {space}" for m, space in zip(rows["method"], rows["space"], strict=True)]
+            names = [
+                wrapped(f"{method_title(m)}, {space}", _NAME)
+                for m, space in zip(rows["method"], rows["space"], strict=True)
+            ]
             ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(target_label(target, targets), parse_math=False)
+            ax.set_title(wrapped(target_label(target, targets), _TITLE))
             ax.set_xlabel("balanced accuracy, %" if scale == 100 else "mean absolute error")
             ax.grid(visible=False, axis="y")
         return figure
@@ -209,11 +215,11 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
                 ax.plot(rows["null95"][place], place, "|", color=INK, markersize=7, markeredgewidth=1.5)
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
             who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
-            names = [f"{method_title(method)}, {space}, {probe}" for method, space, probe in who]
+            names = [wrapped(f"{method_title(method)}, {space}, {probe}", _NAME) for method, space, probe in who]
             labelled = number == 0  # the same rows follow, but for the last panel's
             ax.set_yticks(range(len(rows)) if labelled else [], names if labelled else [], fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(title, parse_math=False)
+            ax.set_title(wrapped(title, 30))
             ax.set_xlabel("balanced accuracy, %")
             ax.grid(visible=False, axis="y")
         return figure

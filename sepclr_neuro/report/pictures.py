@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -22,7 +23,19 @@ from PIL import Image
 from sepclr_neuro.core.storage import atomic_path
 from sepclr_neuro.data.volumes import as_image
 
-__all__ = ["FAINT", "INK", "SPACE_COLOURS", "Picture", "data_uri", "dots", "drawn", "picture_file", "viewer"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "SPACE_COLOURS",
+    "Picture",
+    "data_uri",
+    "dots",
+    "drawn",
+    "named_legend",
+    "picture_file",
+    "viewer",
+    "wrapped",
+]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 SPACE_COLOURS = {"common": "#0072b2", "salient": "#d55e00", "single": "#6e7781"}
@@ -98,6 +111,26 @@ def dots(
     """Points without an edge; where all of a chart, ``of``, are many, they are pixels in the SVG."""
     options: Any = {"marker": marker, "label": label, "linewidths": 0, "rasterized": of > _MANY_POINTS}
     ax.scatter(x, y, s=size, c=colour, alpha=alpha, **options)
+
+
+def wrapped(text: object, width: int) -> str:
+    """A label in lines of at most so many characters, whole: nothing is cut. A dollar sign begins no formula.
+
+    >>> wrapped("schizophrenia spectrum disorder", 14).split("\\n")
+    ['schizophrenia', 'spectrum', 'disorder']
+    """
+    lines = textwrap.wrap(str(text), width, break_on_hyphens=False) or [str(text)]
+    return "\n".join(lines).replace("$", r"\$")
+
+
+def named_legend(ax: Axes, labels: Sequence[str], **options: Any) -> None:
+    """A legend of what was drawn with a label, in that order, that says these labels instead.
+
+    Matplotlib leaves out a label that begins with an underscore, which the name of a site may.
+    """
+    shown = ax.legend(**options)
+    for text, label in zip(shown.get_texts(), labels, strict=True):
+        text.set_text(label)
 
 
 def picture_file(path: Path, alt: str) -> Picture:
