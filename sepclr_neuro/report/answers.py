@@ -45,9 +45,8 @@ def answers_figure(
     spaces = list(dict.fromkeys(predictions["space"]))
 
     def draw() -> Figure:
-        sizes = [_panel_size(t.kind, predictions[predictions["target"] == name]) for name, t in shown.items()] or [
-            (2.0, 2.1)
-        ]
+        of_targets = {name: predictions[predictions["target"] == name] for name in shown}
+        sizes = [_panel_size(shown[name].kind, rows) for name, rows in of_targets.items()] or [(2.0, 2.1)]
         widths, height = [width for width, _ in sizes], max(height for _, height in sizes)
         size = (sum(widths) + 0.4, height * max(1, len(spaces)) + 0.3)
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.06))
@@ -80,10 +79,8 @@ def _panel_size(kind: str, chosen: pd.DataFrame) -> tuple[float, float]:
     classes = {str(name) for name in (*chosen["truth"], *chosen["prediction"])}
     lines = max(wrapped(name, _LABEL).count("\n") + 1 for name in classes)
     longest = min(_LABEL, max(map(len, classes)))
-    pitch = max(0.2, 0.12 * lines)
-    return max(2.0, pitch * len(classes) + 0.055 * longest + 0.5), max(
-        2.1, pitch * len(classes) + 0.045 * longest + 0.8
-    )
+    side = max(0.2, 0.12 * lines) * len(classes)
+    return max(2.0, side + 0.055 * longest + 0.5), max(2.1, side + 0.045 * longest + 0.8)
 
 
 def line_with_interval(
