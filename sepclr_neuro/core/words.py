@@ -16,12 +16,12 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
     return f"{number} {noun if number == 1 else several or noun + 's'}"
 
 
-def listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[str], last: str = "and") -> str:
     """Items as a sentence lists them; by semicolons where an item has a comma of its own.
 
-    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["SepCLR, k-JEM", "cVAE", "PCA"])
-    ('a', 'a, b and c', 'SepCLR, k-JEM; cVAE; PCA')
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b"], "or"), listed(["SepCLR, k-JEM", "cVAE", "PCA"])
+    ('a', 'a, b and c', 'a or b', 'SepCLR, k-JEM; cVAE; PCA')
     """
     if any("," in item for item in items):
         return "; ".join(items)
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+    return f" {last} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

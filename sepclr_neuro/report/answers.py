@@ -143,13 +143,13 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
     ax.set_ylabel("log-odds", fontsize=8)
     ax.grid(visible=False, axis="x")
     # Below the points, since the longest names would hide them.
-    place = {
+    below: Any = {
         "loc": "upper center",
         "bbox_to_anchor": (0.5, -0.24),
         "ncols": 2 if max(map(len, classes)) <= _TWO else 1,
     }
     names = [wrapped(label, _LABEL) for label in classes]
-    named_legend(ax, names, fontsize=7, frameon=False, handletextpad=0, borderpad=0.1, columnspacing=0.6, **place)
+    named_legend(ax, names, fontsize=7, frameon=False, handletextpad=0, borderpad=0.1, columnspacing=0.6, **below)
 
 
 def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:

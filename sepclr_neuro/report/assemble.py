@@ -14,19 +14,20 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import write_text
+from sepclr_neuro.core.storage import read_tsv, write_text
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.volumes import quick_images
 from sepclr_neuro.probing.probes import as_asked
-from sepclr_neuro.report.findings import target_label
+from sepclr_neuro.probing.tables import headline
+from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.methods_text import cited, method_paragraphs
 from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.records import Trained, read_records
-from sepclr_neuro.report.results import what_was_found, what_was_trained
-from sepclr_neuro.report.shown import Figures, cell, table_uri
+from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
+from sepclr_neuro.report.shown import Figures, cell, say, table_uri
 
 __all__ = ["write_report"]
 
@@ -71,7 +72,9 @@ def write_report(config: Config, results: Results) -> None:
         raise InputError(missing)
 
     with quick_images():
-        write_text(results.report, _page(config, results))
+        page = _page(config, results)
+    write_text(results.report, page)
+    say(f"{results.report}: {len(page.encode()) / 1e6:.1f} MB; charts as files in {results.figures}")
 
 
 def _page(config: Config, results: Results) -> str:
@@ -79,18 +82,22 @@ def _page(config: Config, results: Results) -> str:
     problems: list[str] = []
     kept = Figures(results.figures)
     made = read_records(config, results, problems)
+    table = headline(read_tsv(results.table("schizophrenia", "tsv")))
     content = {
         "config": config,
         "banner": _BANNERS[config.cohort.source],
         "version": __version__,
+        "alpha": ALPHA,
         **what_ran(config, results, made),
         **who_and_volumes(config, results, kept),
         "training": what_was_trained(config, results, problems, kept),
-        **what_was_found(config, results, problems, kept),
-        "maps": maps_of(config, results, problems),
+        "answer": what_it_means(config, results, table),
+        **what_was_found(config, results, table, problems, kept),
+        "maps": maps_of(config, results, table, problems),
         **_methods(config, made),
         "problems": problems,
     }
+    say(f"{kept.count} charts; filling the page" + (f"; {counted(len(problems), 'problem')}" if problems else ""))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,

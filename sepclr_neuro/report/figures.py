@@ -26,7 +26,7 @@ __all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure",
 
 _COLUMNS = 3  # of the scores' panels
 _TITLE = 38  # characters of their titles in a line
-_NAME = 32  # of a method's name
+_NAME = 36  # of a method's name
 _CHUNK = 8  # volumes read at a time
 
 
@@ -201,10 +201,14 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     if len(alone):
         panels.append(("diagnosis from the site", alone))
     longest = max([1, *(len(rows) for _, rows in panels)])
+    first = panels[0][1] if panels else plain.head(0)
+    who = zip(first["method"], first["space"], first["probe"], strict=True)
+    names = [wrapped(f"{method_title(method)}, {space}, {probe}", _NAME) for method, space, probe in who]
+    lines = max([1, *(name.count("\n") + 1 for name in names)])
 
     def draw() -> Figure:
         count = max(1, len(panels))
-        figure, axes = _panels(count, count, 0.8 + 0.17 * longest)
+        figure, axes = _panels(count, count, 0.8 + (0.06 + 0.11 * lines) * longest)
         for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
             rows = panel.reset_index(drop=True)
             for place in range(len(rows)):
@@ -214,8 +218,6 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
                 ax.plot(rows["mean"][place], place, marker, color=colour, markersize=4.5)
                 ax.plot(rows["null95"][place], place, "|", color=INK, markersize=7, markeredgewidth=1.5)
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
-            who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
-            names = [wrapped(f"{method_title(method)}, {space}, {probe}", _NAME) for method, space, probe in who]
             labelled = number == 0  # the same rows follow, but for the last panel's
             ax.set_yticks(range(len(rows)) if labelled else [], names if labelled else [], fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)

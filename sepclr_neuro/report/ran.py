@@ -95,7 +95,7 @@ def what_ran(config: Config, results: Results, made: Mapping[str, Trained]) -> d
                 "folds": len(found),
                 "training scans": span([len(model["train_scan_ids"]) for model in found]),
                 "batch": span(batches) if batches else "none",
-                "epochs": span([model["epochs"] for model in found]),
+                "epochs": span(method.all_of("epochs")) if method.by_gradients else "none",
                 "weights": sum(network["weights"] for network in method.networks.values()) or "none",
                 "device": ", ".join(sorted({f"{model['device']} ({model['processor']})" for model in found})),
                 "precision": ", ".join(sorted({str(model["precision"]) for model in found})),

@@ -336,7 +336,8 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tsv(results.flow, pd.DataFrame(steps, columns=["step", "rule", "removed", "remaining"]))
     clusters = results.saliency(METHOD) / "clusters.tsv"
     write_tsv(clusters, read_tsv(clusters).assign(region=hostile("region")))
-    write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "note": [hostile("note")]}))
+    comparisons = results.table("comparisons", "tsv")
+    write_tsv(comparisons, read_tsv(comparisons).assign(note=hostile("note")))
     write_report(config, results)
     return results.report
 
@@ -354,8 +355,11 @@ def test_one_file_that_fetches_nothing(plain: tuple[Config, Results, str]) -> No
 def test_structure_is_whole_and_accessible(plain: tuple[Config, Results, str]) -> None:
     page = Page(plain[2])
     assert page.count("h1") == page.count("main") == page.count("html") == 1
-    links = [given["href"][1:] for tag, given in page.tags if given.get("href", "").startswith("#")]
+    contents = Page(plain[2].split("<nav")[1].split("</nav>")[0])
+    links = [given["href"][1:] for tag, given in contents.tags if tag == "a"]
     assert links == [given["id"] for tag, given in page.tags if tag == "section"]
+    within = {given["href"][1:] for tag, given in page.tags if given.get("href", "").startswith("#")}
+    assert within <= {given.get("id") for tag, given in page.tags}
     assert all(given["alt"] for tag, given in page.tags if tag == "img")
     assert all(given["title"] for tag, given in page.tags if tag == "iframe")
     assert ("html", {"lang": "en"}) in page.tags
@@ -484,7 +488,9 @@ LEAKAGE = {
     "mean": 31.4,
     "chance": 25.0,
     "null95": 30.0,
+    "metric": "bacc",
     "p": 0.04,
+    "q": 0.06,
     "ci_low": 26.0,
     "ci_high": 36.0,
 }
@@ -502,7 +508,8 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     write_tsv(results.nulls, nulls.join(pd.DataFrame(shape, index=nulls.index)))
     alone = {"method": "site", "space": "site alone", "people": "all", "target": "diagnosis", "mean": 58.7}
     write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame([LEAKAGE, LEAKAGE | alone]))
-    write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
+    comparisons = results.table("comparisons", "tsv")
+    write_tsv(comparisons, read_tsv(comparisons).assign(p=0.777))
     page = Page(page_of(config, results))
     words = " ".join(page.text.split())
     assert {"nulls.svg", "site_leakage.svg"} <= {path.name for path in results.figures.iterdir()}
@@ -513,7 +520,7 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     assert "31.4" in words.split("Site leakage")[-1]
     assert "0.777" in words.split("Method against method")[-1]
     sections = [given["id"] for tag, given in page.tags if tag == "section"]
-    assert sections.index("results") < sections.index("leakage") < sections.index("maps")
+    assert sections.index("answer") < sections.index("leakage") < sections.index("results") < sections.index("maps")
 
 
 FILES_COHORT = {
@@ -539,7 +546,7 @@ def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any
     captions = re.findall(r"<(?:fig)?caption>(.*?)<", text)
     for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ": relevance share"):
         assert any(caption.startswith(banner + said) for caption in captions), said
-    assert captions.count(f"{banner}: ") == 5, "answers, spaces, two maps and the t-map"
+    assert captions.count(f"{banner}: ") == 6, "the map of the answer, answers, spaces, two maps and the t-map"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
 
@@ -749,27 +756,35 @@ def test_further_attribution_methods_are_shown_named_and_cited(tmp_path: Path) -
 
 @pytest.mark.usefixtures("undrawn")
 def test_sentences_follow_the_numbers(plain: tuple[Config, Results, str], tmp_path: Path) -> None:
-    won = plain[2]
-    assert "Diagnosis: salient 81.0 % vs common 46.0 % (chance 50.0 %); salient does better in 2 of 2 folds." in won
+    won, tested = plain[2], "(p 0.010, q 0.010)"
+    assert (
+        f"Diagnosis: salient 81.0 % {tested} vs common 46.0 % {tested}, chance 50.0 %; salient does better in 2 " in won
+    )
     config = a_config(tmp_path, report={"viewers": 0})
     lost = page_of(config, write_run(config, better="other"))
-    assert "Diagnosis: salient 46.0 % vs common 81.0 % (chance 50.0 %); salient does better in 0 of 2 folds." in lost
-    assert "Age, mean absolute error: common 9.01 vs salient 4.01 (predicting the median 7.00);" in lost
-    assert "No better than predicting the median: common." in lost
+    assert (
+        f"Diagnosis: salient 46.0 % {tested} vs common 81.0 % {tested}, chance 50.0 %; salient does better in 0 "
+        in lost
+    )
+    assert (
+        f"Age, mean absolute error: common 9.01 {tested} vs salient 4.01 {tested}, predicting the median 7.00;" in lost
+    )
+    assert "Yet with no lower error than predicting the median: common." in lost
     assert "9.01† ±\xa00.01" in lost
 
 
-def test_sentences_say_when_nothing_beats_chance_or_was_scored() -> None:
+def test_sentences_say_what_was_not_scored_or_not_tested() -> None:
     targets = {"sex": ProbeTarget(kind="classification", expected_in="common", label="Sex")}
     rows = [("a", "common", 50.0), ("a", "salient", 49.0), ("b", "single", 55.0), ("c", "common", np.nan)]
     results = pd.DataFrame(rows, columns=["method", "space", "mean"]).assign(target="sex", metric="bacc", chance=50.0)
+    results = results.assign(p=[0.5, 0.6, np.nan, np.nan], q=[0.5, 0.6, np.nan, np.nan])
     scores = results.assign(fold=0, value=results["mean"] / 100)
     said = sentences(results, scores, targets)
     assert said["a"] == [
-        "Sex: common 50.0 % vs salient 49.0 % (chance 50.0 %); common does better in 1 of 1 fold. "
-        "No better than chance: common and salient."
+        "Sex: common 50.0 % (p 0.50, q 0.50) vs salient 49.0 % (p 0.60, q 0.60), chance 50.0 %; common does better in "
+        "1 of 1 fold. Not shown to be better than chance: common and salient."
     ]
-    assert said["b"] == ["Sex: single 55.0 % (chance 50.0 %)."]
+    assert said["b"] == ["Sex: single 55.0 % (no test), chance 50.0 %. Not tested: single."]
     assert said["c"] == ["Sex: n/a, no fold could be scored."]
 
 
@@ -792,7 +807,7 @@ def test_table_has_the_papers_layout() -> None:
     assert table.targets == [("Age", "MAE"), ("diagnosis", "balanced accuracy, %")]
     assert table.arrows == [["↓", "↑"], ["↓", "↑"]]
     assert [
-        (title, [[cell.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows
+        (title, [[cell.text.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows
     ] == [
         ("SepCLR, k-JEM", [["6.64 ± 0.21", "7.72† ± 0.45"], ["60.00", "n/a"]]),
         ("other", [["5.00 ± 0.50"], ["n/a", "n/a"]]),
