@@ -1,4 +1,4 @@
-"""The report's words follow p and q: a mean above chance is no finding; leakage, doubt and order are as they should be."""
+"""The report's words follow p and q: a mean above chance is no finding; leakage and doubt stand beside the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.report.findings import ALPHA, results_table, sentences
 from sepclr_neuro.report.summary import clearest, leading_target, meaning, site_warnings, uncertainties
-from tests.report.test_report import LEAKAGE, METHOD, Page, a_config, page_of, undrawn, write_run
+from tests.report.test_report import LEAKAGE, METHOD, Page, a_config, page_of, undrawn, write_run  # noqa: F401
 
 TARGETS = {
     "age": ProbeTarget(kind="regression", expected_in="common", label="Age"),
