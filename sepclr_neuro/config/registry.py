@@ -181,9 +181,8 @@ class SepCLRSettings(TrainedSettings):
             "no term between the spaces" if term == "none" else f"independence ({term}) {self.independence_weight:g}"
         )
         if term in ("k-jem", "k-mi"):
-            width = (
-                "half the median squared distance of a batch" if self.kernel_width == "median" else "the temperature"
-            )
+            median = "half the median squared distance in a batch"
+            width = median if self.kernel_width == "median" else "the temperature"
             neighbours = "counted" if self.kernel_diagonal else "not counted"
             between += f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
         uniformity, projected, owned = f"uniformity {self.uniformity_weight:g}", "each followed by a projector", ""
@@ -274,9 +273,9 @@ class CVAESettings(TrainedSettings):
     def describe(self, **options: Any) -> str:
         return (
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
-            f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' salient "
-            "part. The loss sums, over voxels, dimensions and people, the squared error "
-            f"of reconstruction and, by weight: {self.weights()}. Networks for volumes are choices of this "
+            f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' "
+            "salient part. The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, "
+            f"by weight: {self.weights()}. Networks for volumes are choices of this "
             "implementation, since none was published."
         )
 
@@ -308,8 +307,8 @@ class ConVAESettings(CVAESettings):
     def weights(self) -> str:
         return (
             f"{super().weights()}, total correlation {self.kappa:g}, estimated by a discriminator with "
-            f"{self.estimator_width} hidden units that took {counted(self.estimator_steps, 'step')} a batch, learning rate "
-            f"{self.estimator_learning_rate:g}"
+            f"{self.estimator_width} hidden units that took {counted(self.estimator_steps, 'step')} a batch, learning "
+            f"rate {self.estimator_learning_rate:g}"
         )
 
 
