@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.report.embeddings import CLASS_STYLES
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn, name_entries, wrapped
 
 __all__ = ["answers_figure", "line_with_interval"]
 
 DRAWS = 500  # of the bootstrap
 _CLASSES = 8  # most classes of a table that is drawn with its figures
-_LABEL = 10  # characters of a class
+_LINE = 16  # characters in a line of a class or a title
 
 
 def answers_figure(
@@ -60,7 +60,7 @@ def answers_figure(
                     _many_classes(ax, chosen)
                 if column == 0:
                     ax.set_ylabel(f"{space}\n{ax.get_ylabel()}")
-            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+            axes[0][column].set_title(wrapped(target_label(name, targets), _LINE), parse_math=False)
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in shown) or "no target"
@@ -119,15 +119,15 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         side = 0.18 if number else -0.18
         place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
-        named = label[:_LABEL].replace("$", r"\$").lstrip("_")
-        scores = rows["score"]
-        dots(ax, place + spread, scores, colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=named)
+        entry = f"class {number}"
+        dots(ax, place + spread, rows["score"], colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=entry)
     ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)
     ax.set_ylabel("log-odds", fontsize=8)
     ax.grid(visible=False, axis="x")
-    ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, loc="best")
+    legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, loc="best")
+    name_entries(legend, classes, _LINE)
 
 
 def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
@@ -139,9 +139,10 @@ def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         for (row, column), share in np.ndenumerate(shares):
             colour = "black" if share > 55 else "white"
             ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    labels = [label[:_LABEL].replace("$", r"\$") for label in classes]
-    ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=6.5)
-    ax.set_yticks(range(len(classes)), labels, fontsize=6.5)
+    labels = [wrapped(label, _LINE) for label in classes]
+    style: Any = {"fontsize": 6.5, "parse_math": False}
+    ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", **style)
+    ax.set_yticks(range(len(classes)), labels, **style)
     ax.grid(visible=False)
-    ax.set_xlabel("prediction, % of a true class", fontsize=8)
+    ax.set_xlabel("prediction,\n% of a true class", fontsize=8)
     ax.set_ylabel("truth", fontsize=8)

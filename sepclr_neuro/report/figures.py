@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,14 @@ from nilearn import plotting
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.data.volumes import VolumeCache, as_image
 from sepclr_neuro.report.findings import method_title, target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn, wrapped
 
 __all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
 _COLUMNS = 3  # of the scores' panels
+_LINE = 26  # characters in a line of a method's name or a title
+_LONG_LINE = 36  # characters in a line of what is written small
+_ENTRY = 1.3  # inches of a legend's entry
 _CHUNK = 8  # volumes read at a time
 
 
@@ -56,7 +60,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
             for history in histories.values():
                 ax.plot(history["epoch"], history[term], color=SPACE_COLOURS["single"], linewidth=0.8, alpha=0.7)
             ax.plot(mean.index, mean[term], color=SPACE_COLOURS["common"], linewidth=1.8)
-            ax.set_title(term.replace("_", " "), parse_math=False)
+            ax.set_title(wrapped(term.replace("_", " "), _LINE), parse_math=False)
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for ax in axes[-4:]:
             ax.set_xlabel("epoch")
@@ -110,9 +114,9 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
                         ax.vlines(row["null95"], y - height / 2, y + height / 2, color=INK, linewidth=2)
             chance = results.loc[results["target"] == target, "chance"].mean()
             ax.axvline(chance, color=INK, linestyle="--", linewidth=1)
-            ax.set_title(target_label(target, targets), parse_math=False)
+            ax.set_title(wrapped(target_label(target, targets), _LINE), parse_math=False)
             ax.set_xlabel(unit)
-            names = [method_title(method) if number % _COLUMNS == 0 else "" for method in methods]
+            names = [wrapped(method_title(method), _LINE) if number % _COLUMNS == 0 else "" for method in methods]
             ax.set_yticks(range(len(methods)), names)
             ax.set_ylim(len(methods) - 0.5, -0.5)
             ax.tick_params(axis="y", length=0)
@@ -125,7 +129,8 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
             handles.append(
                 Line2D([], [], color=INK, marker="|", linestyle="", markeredgewidth=2, label="end of the null")
             )
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+        columns = min(len(handles), int(figure.get_figwidth() / _ENTRY))
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
         return figure
 
     names = ", ".join(target_label(target, targets) for target in shown) or "no target"
@@ -164,10 +169,11 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
                     for body in parts["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
                 ax.plot(rows["mean"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
-            names = [f"{method_title(m)}, {space}" for m, space in zip(rows["method"], rows["space"], strict=True)]
+            who = zip(rows["method"], rows["space"], strict=True)
+            names = [wrapped(f"{method_title(method)}, {space}", _LONG_LINE) for method, space in who]
             ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(target_label(target, targets), parse_math=False)
+            ax.set_title(wrapped(target_label(target, targets), _LINE), parse_math=False)
             ax.set_xlabel("balanced accuracy, %" if scale == 100 else "mean absolute error")
             ax.grid(visible=False, axis="y")
         return figure
@@ -195,10 +201,11 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     if len(alone):
         panels.append(("diagnosis from the site", alone))
     longest = max([1, *(len(rows) for _, rows in panels)])
+    lines = max((_named(row).count("\n") + 1 for _, rows in panels for row in rows.itertuples()), default=1)
 
     def draw() -> Figure:
         count = max(1, len(panels))
-        figure, axes = _panels(count, count, 0.8 + 0.17 * longest)
+        figure, axes = _panels(count, count, 0.8 + (0.05 + 0.12 * lines) * longest)
         for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
             rows = panel.reset_index(drop=True)
             for place in range(len(rows)):
@@ -208,18 +215,22 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
                 ax.plot(rows["mean"][place], place, marker, color=colour, markersize=4.5)
                 ax.plot(rows["null95"][place], place, "|", color=INK, markersize=7, markeredgewidth=1.5)
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
-            who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
-            names = [f"{method_title(method)}, {space}, {probe}" for method, space, probe in who]
+            names = [_named(row) for row in rows.itertuples()]
             labelled = number == 0  # the same rows follow, but for the last panel's
             ax.set_yticks(range(len(rows)) if labelled else [], names if labelled else [], fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(title, parse_math=False)
+            ax.set_title(wrapped(title, _LINE), parse_math=False)
             ax.set_xlabel("balanced accuracy, %")
             ax.grid(visible=False, axis="y")
         return figure
 
     alt = "How well probes read the site from each space, and the site the diagnosis, beside chance and the null."
     return drawn(draw, alt)
+
+
+def _named(row: Any) -> str:
+    """What a row of the site's leakage is of."""
+    return wrapped(f"{method_title(row.method)}, {row.space}, {row.probe}", _LONG_LINE)
 
 
 def volume_figure(cache: VolumeCache) -> Picture:

@@ -717,7 +717,7 @@ def test_maps_stand_beside_the_t_map_and_what_speaks_against_them(tmp_path: Path
     assert "Voxel-wise t-map n/a diagnosis n/a 0.31 0.1 4.4 6" in truth
     assert "group negative -5.55 Insula" in words.split("Clusters")[1]
     assert "weights 3 encoder.0 0.0123" in words.split("Sanity checks")[2]
-    assert "1 map with a viewer, 1 picture without" in words
+    assert "1 maps have a viewer, 1 are pictures alone" in words
     assert any(given.get("alt") == "Diagnosis: Voxel-wise t-map, slices" for _, given in page.tags)
 
 
