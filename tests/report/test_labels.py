@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from matplotlib.text import Text
 
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.learning.embedding import Representations
-from sepclr_neuro.report import answers, embeddings, figures
+from sepclr_neuro.report import answers, embeddings, figures, pictures
 from sepclr_neuro.report.pictures import Picture, drawn
 
 CLASSES = ("schizophrenia spectrum or schizoaffective disorder", "_healthy $x^2$ volunteer, first-degree_relative")
@@ -53,7 +54,9 @@ def charts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 def texts_inside(figure: Figure) -> list[str]:
     """All that a chart says; fails where any of it is beyond the edge."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # puts what is beside axes where it belongs at this resolution
+    figure.set_dpi(150)
+    with matplotlib.rc_context(pictures._STYLE):
+        canvas.draw()  # puts what is beside axes where it belongs at this resolution
     renderer = canvas.get_renderer()
     found = []
     for text in figure.findobj(Text):
