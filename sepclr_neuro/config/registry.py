@@ -71,8 +71,11 @@ class MethodSettings(Section):
     references: ClassVar[tuple[Reference, ...]] = ()
     """What a text that uses the method cites."""
 
+    own_choices: ClassVar[str] = ""
+    """A sentence on what of the networks is nobody's but this project's, which a text says once for all methods."""
+
     def describe(self, **options: Any) -> str:
-        """What was done, in sentences for a methods section.
+        """What was done, in sentences for a methods section; one that is true of several methods is the same in all.
 
         Args:
             options: those of the method's registry entry.
@@ -162,6 +165,10 @@ class SepCLRSettings(TrainedSettings):
     )
 
     references: ClassVar[tuple[Reference, ...]] = (SEPCLR,)
+    own_choices: ClassVar[str] = (
+        "The authors published no 3D code of their schizophrenia experiment: encoders, augmentation and settings for "
+        "volumes are choices of this implementation."
+    )
 
     @model_validator(mode="after")
     def _dimensions_suffice(self) -> Self:
@@ -176,20 +183,13 @@ class SepCLRSettings(TrainedSettings):
         return self.attributes
 
     def describe(self, **options: Any) -> str:
-        term = options.get("independence", "k-jem")
-        between = (
-            "no term between the spaces" if term == "none" else f"independence ({term}) {self.independence_weight:g}"
-        )
-        if term in ("k-jem", "k-mi"):
-            median = "half the median squared distance in a batch"
-            width = median if self.kernel_width == "median" else "the temperature"
-            neighbours = "counted" if self.kernel_diagonal else "not counted"
-            between += f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
-        uniformity, projected, owned = f"uniformity {self.uniformity_weight:g}", "each followed by a projector", ""
+        projected, owned = "each followed by a projector", ""
+        weights = f"salient terms {self.salient_weight:g}, information-less term {self.informationless_weight:g}"
+        weights = f"uniformity {self.uniformity_weight:g}, {weights}"
         if self.attributes:
-            uniformity = f"uniformity of the common space 1, of the salient one {self.uniformity_weight:g}"
+            weights = f"uniformity of the common space 1, of the salient one {weights.removeprefix('uniformity ')}"
             if len(self.attributes) == self.salient_dim:
-                projected = "the common one followed by a projector"
+                projected, weights = "the common one followed by a projector", "uniformity of the common space 1"
             owned = (
                 f" Each of {', '.join(self.attributes)} owned one salient dimension, which has no projector: there, "
                 f"patients were aligned by their values (weight {self.attribute_weight:g})."
@@ -197,11 +197,20 @@ class SepCLRSettings(TrainedSettings):
         return (
             "SepCLR (Louiset et al., 2024) was trained with two separate encoders, giving a common representation of "
             f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, {projected} with "
-            f"{self.projector_width} hidden units; temperature {self.temperature:g}; weights: {uniformity}, salient "
-            f"terms {self.salient_weight:g}, information-less term {self.informationless_weight:g}; {between}.{owned} "
-            "The authors published no 3D code of their schizophrenia experiment: encoders, augmentation and settings "
-            "for volumes are choices of this implementation."
+            f"{self.projector_width} hidden units. The temperature was {self.temperature:g}, the weights: {weights}."
+            f"{owned} {self._between(options.get('independence', 'k-jem'))}"
         )
+
+    def _between(self, term: str) -> str:
+        if term == "none":
+            return "There was no term between the spaces."
+        kernels = ""
+        if term in ("k-jem", "k-mi"):
+            median = "half the median squared distance in a batch"
+            width = median if self.kernel_width == "median" else "the temperature"
+            neighbours = "counted" if self.kernel_diagonal else "not counted"
+            kernels = f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
+        return f"The term between the spaces was {term}, its weight {self.independence_weight:g}{kernels}."
 
 
 class EstimatedSepCLRSettings(SepCLRSettings):
@@ -247,6 +256,9 @@ class CVAESettings(TrainedSettings):
             "https://arxiv.org/abs/1902.04601",
         ),
     )
+    own_choices: ClassVar[str] = (
+        "Networks for volumes are choices of this implementation, since the authors published none."
+    )
     source: ClassVar[str] = "cVAE (Abid and Zou, 2019)"
     augmented: ClassVar[bool] = False
 
@@ -275,8 +287,7 @@ class CVAESettings(TrainedSettings):
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
             f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' "
             "salient part. The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, "
-            f"by weight: {self.weights()}. Networks for volumes are choices of this "
-            "implementation, since none was published."
+            f"by weight: {self.weights()}."
         )
 
 

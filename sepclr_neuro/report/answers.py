@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.report.embeddings import CLASS_STYLES
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn, named_legend, wrapped
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn, name_entries, wrapped
 
 __all__ = ["answers_figure", "line_with_interval"]
 
 DRAWS = 500  # of the bootstrap
 _CLASSES = 8  # most classes of a table that is drawn with its figures
-_LABEL = 24  # characters of a class in a line
-_TWO = 14  # of two classes that stand side by side in a legend
-_TITLE = 24  # of a panel's title
+_LINE = 16  # characters in a line of a title or a class below a table
+_LONG_LINE = 26  # characters in a line of a class beside a table or below a chart
+_SHORT = 6  # characters of a class for which a panel has room
 
 
 def answers_figure(
@@ -43,14 +43,15 @@ def answers_figure(
     """
     shown = {name: target for name, target in targets.items() if (predictions["target"] == name).any()}
     spaces = list(dict.fromkeys(predictions["space"]))
+    asked = [name for name, target in shown.items() if target.kind == "classification"]
+    names = predictions.loc[predictions["target"].isin(asked), "truth"].astype(str).unique()
+    line = max((len(part) for name in names for part in wrapped(name, _LONG_LINE).split("\n")), default=0)
+    room = 0.05 * max(0, line - _SHORT)
 
     def draw() -> Figure:
-        of_targets = {name: predictions[predictions["target"] == name] for name in shown}
-        sizes = [_panel_size(shown[name].kind, rows) for name, rows in of_targets.items()] or [(2.0, 2.1)]
-        widths, height = [width for width, _ in sizes], max(height for _, height in sizes)
-        size = (sum(widths) + 0.4, height * max(1, len(spaces)) + 0.3)
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.06))
-        axes = figure.subplots(max(1, len(spaces)), len(widths), squeeze=False, width_ratios=widths)
+        size = ((2.0 + room) * max(1, len(shown)) + 0.4, (2.3 + room) * max(1, len(spaces)) + 0.3)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.07))
+        axes = figure.subplots(max(1, len(spaces)), max(1, len(shown)), squeeze=False)
         for column, (name, target) in enumerate(shown.items()):
             for row, space in enumerate(spaces):
                 ax = axes[row][column]
@@ -65,22 +66,11 @@ def answers_figure(
                     _many_classes(ax, chosen)
                 if column == 0:
                     ax.set_ylabel(f"{space}\n{ax.get_ylabel()}")
-            axes[0][column].set_title(wrapped(target_label(name, targets), _TITLE))
+            axes[0][column].set_title(wrapped(target_label(name, targets), _LINE), parse_math=False)
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in shown) or "no target"
     return drawn(draw, f"{title}: answers of the probes about held-out people, by space: {labels}.")
-
-
-def _panel_size(kind: str, chosen: pd.DataFrame) -> tuple[float, float]:
-    """Width and height of a target's panels, inches: room for the names of all classes, each in its row and column."""
-    if kind == "regression" or chosen["score"].notna().any():
-        return 2.0, 2.1
-    classes = {str(name) for name in (*chosen["truth"], *chosen["prediction"])}
-    lines = max(wrapped(name, _LABEL).count("\n") + 1 for name in classes)
-    longest = min(_LABEL, max(map(len, classes)))
-    side = max(0.2, 0.12 * lines) * len(classes)
-    return max(2.0, side + 0.055 * longest + 0.5), max(2.1, side + 0.045 * longest + 0.8)
 
 
 def line_with_interval(
@@ -135,21 +125,17 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         side = 0.18 if number else -0.18
         place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
-        scores = rows["score"]
-        dots(ax, place + spread, scores, colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label="named below")
+        entry = f"class {number}"
+        dots(ax, place + spread, rows["score"], colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=entry)
     ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)
     ax.set_ylabel("log-odds", fontsize=8)
     ax.grid(visible=False, axis="x")
-    # Below the points, since the longest names would hide them.
-    below: Any = {
-        "loc": "upper center",
-        "bbox_to_anchor": (0.5, -0.24),
-        "ncols": 2 if max(map(len, classes)) <= _TWO else 1,
-    }
-    names = [wrapped(label, _LABEL) for label in classes]
-    named_legend(ax, names, fontsize=7, frameon=False, handletextpad=0, borderpad=0.1, columnspacing=0.6, **below)
+    # Below: a long name would hide people.
+    place_of_legend: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.28)}
+    legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, **place_of_legend)
+    name_entries(legend, classes, _LONG_LINE)
 
 
 def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
@@ -161,9 +147,13 @@ def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         for (row, column), share in np.ndenumerate(shares):
             colour = "black" if share > 55 else "white"
             ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    labels = [wrapped(label, _LABEL) for label in classes]
-    ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=6.5)
-    ax.set_yticks(range(len(classes)), labels, fontsize=6.5)
+    labels = [wrapped(label, _LINE) for label in classes]
+    style: Any = {"fontsize": 6.5, "parse_math": False}
+    if any("\n" in label for label in labels):
+        ax.set_xticks(range(len(classes)), labels, rotation=90, **style)
+    else:
+        ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", **style)
+    ax.set_yticks(range(len(classes)), [wrapped(label, _LONG_LINE) for label in classes], **style)
     ax.grid(visible=False)
-    ax.set_xlabel("prediction, % of a true class", fontsize=8)
+    ax.set_xlabel("prediction,\n% of a true class", fontsize=8)
     ax.set_ylabel("truth", fontsize=8)

@@ -22,7 +22,7 @@ from sepclr_neuro.probing.probes import as_asked
 from sepclr_neuro.probing.tables import headline
 from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of
-from sepclr_neuro.report.methods_text import cited, method_paragraphs
+from sepclr_neuro.report.methods_text import cited, method_paragraphs, software
 from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.records import Trained, read_records
@@ -132,6 +132,7 @@ def _methods(config: Config, made: Mapping[str, Trained]) -> dict[str, Any]:
     return {
         "method_paragraphs": method_paragraphs(made, raw_units=config.standardisation.intensity == "none"),
         "cited": cited(made),
+        "software": software(made) or {"sepclr_neuro": __version__},
         "probe_labels": labels,
         "mapped": mapped,
     }

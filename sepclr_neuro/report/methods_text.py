@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sepclr_neuro.config.model import Augmentation, Network, Training
@@ -10,10 +11,12 @@ from sepclr_neuro.config.registry import Reference
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
 
-__all__ = ["Paragraph", "cited", "method_paragraphs"]
+__all__ = ["Paragraph", "cited", "method_paragraphs", "software"]
 
+SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 STRIDED = "32, 64, 128, 256 and 512 channels"
-
+PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in float32"}
+MONAIS = {"resnet18": "a 3D ResNet-18", "densenet121": "a 3D DenseNet-121"}
 
 MONAI = Reference(
     "Cardoso MJ, Li W, Brown R, et al. (2022). MONAI: an open-source framework for deep learning in healthcare.",
@@ -34,26 +37,31 @@ class Paragraph(NamedTuple):
 
 
 def method_paragraphs(made: Mapping[str, Trained], raw_units: bool = False) -> list[Paragraph]:
-    """A paragraph a method, then how networks were built, trained and shown volumes; methods that share a sentence
-    share it.
+    """What each method is, then how networks were built, trained and shown volumes.
+
+    A sentence that is true of several methods is said once, after their names. Methods of which only networks, batches,
+    epochs and views could be told, such as closed forms, are in no paragraph about these.
 
     Args:
         made: the models of each method.
         raw_units: whether intensities were left as they are, so that noise is in units of grey matter.
     """
-    methods = list(made.values())
-    paragraphs = [Paragraph(method.title, [_description(method)]) for method in methods]
-    trained = [method for method in methods if method.by_gradients]
-    for title, say in (
-        ("Networks", lambda method: f"{encoder_sentence(method)} {decoder_sentence(method)}".strip()),
-        ("Training", training_sentence),
-        ("Views", lambda method: views_sentence(method, raw_units)),
+    alike: dict[str, list[Trained]] = {}
+    for method in made.values():
+        alike.setdefault(_description(method)[0], []).append(method)
+    paragraphs = [
+        Paragraph(listed([method.title for method in methods]), _said_once(methods, _description))
+        for methods in alike.values()
+    ]
+    trained = [method for method in made.values() if method.by_gradients]
+    for title, said in (
+        ("Networks", _networks),
+        ("Training", lambda method: [training_sentence(method)]),
+        ("Views", lambda method: [views_sentence(method, raw_units)]),
     ):
-        said: dict[str, list[str]] = {}
-        for method in trained:
-            said.setdefault(say(method), []).append(method.title)
-        if said:
-            paragraphs.append(Paragraph(title, _grouped(said, len(methods))))
+        if trained:
+            everybody = len(trained) == len(made)
+            paragraphs.append(Paragraph(title, _said_once(trained, said, everybody)))
     return paragraphs
 
 
@@ -61,30 +69,52 @@ def cited(made: Mapping[str, Trained]) -> list[Reference]:
     """What the paragraphs cite."""
     references = {reference for method in made.values() for reference in method.configured.settings.references}
     for method in made.values():
-        if method.by_gradients and method.configured.network.name in ("resnet18", "densenet121"):
+        if method.by_gradients and method.configured.network.name in MONAIS:
             references.add(MONAI)
         if method.by_gradients and "gradient caching" in training_sentence(method):
             references.add(GRADIENT_CACHING)
     return sorted(references)
 
 
-def _grouped(said: Mapping[str, Sequence[str]], count: int) -> list[str]:
-    """Each sentence with the methods that it is true of; of one that is true of all of them, without."""
-    if list(map(len, said.values())) == [count]:
-        return list(said)
-    return [f"{listed(titles)}: {sentence}" for sentence, titles in said.items()]
+def software(made: Mapping[str, Trained]) -> dict[str, str]:
+    """The packages that models were made with, and their versions; of those that a method may do without, the used."""
+    found: dict[str, set[str]] = {}
+    for method in made.values():
+        unused = set() if method.by_gradients else {"lightning"}
+        if not (method.by_gradients and method.configured.network.name in MONAIS):
+            unused.add("monai")
+        for record in method.records:
+            for name, number in record["versions"].items():
+                if name not in unused:
+                    found.setdefault(name, set()).add(str(number))
+    return {name: " and ".join(sorted(numbers)) for name, numbers in found.items()}
 
 
-def _description(method: Trained) -> str:
+def _said_once(methods: Sequence[Trained], say: Callable[[Trained], list[str]], everybody: bool = True) -> list[str]:
+    """Each sentence after the methods that it is true of, without them where it is true of ``everybody``."""
+    said: dict[str, list[str]] = {}
+    for method in methods:
+        for sentence in say(method):
+            said.setdefault(sentence, []).append(method.title)
+    return [
+        sentence if everybody and len(titles) == len(methods) else f"{listed(titles)}: {sentence}"
+        for sentence, titles in said.items()
+    ]
+
+
+def _description(method: Trained) -> list[str]:
+    """The sentences that the method's settings make of themselves, and the terms of the loss that training had."""
     configured = method.configured
-    said = configured.entry.describe(configured.settings)
-    losses = method.records[0].get("losses", [])
+    said = SENTENCE_END.split(configured.entry.describe(configured.settings))
+    losses = [name.replace("_", " ") for name in method.records[0].get("losses", [])] if method.by_gradients else []
     if losses:
-        names = [name.replace("_", " ") for name in losses]
-        said += f" {'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(names)}."
-    if not method.by_gradients:
-        said += " It was solved in closed form: it has no network, epochs or random views."
+        said.append(f"{'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(losses)}.")
     return said
+
+
+def _networks(method: Trained) -> list[str]:
+    decoder, chosen = decoder_sentence(method), method.configured.settings.own_choices
+    return [encoder_sentence(method), *([decoder] if decoder else []), *([chosen] if chosen else [])]
 
 
 def encoder_sentence(method: Trained) -> str:
@@ -109,8 +139,7 @@ def _encoder(network: Network) -> str:
         )
     if network.name == "strided":
         return f"five 3D convolutions of stride 2 ({STRIDED}, {groups}), whose last grid was {last}"
-    title = {"resnet18": "a 3D ResNet-18", "densenet121": "a 3D DenseNet-121"}[network.name]
-    return f"{title} (MONAI; Cardoso et al., 2022; {groups})"
+    return f"{MONAIS[network.name]} (MONAI; Cardoso et al., 2022; {groups})"
 
 
 def decoder_sentence(method: Trained) -> str:
@@ -133,8 +162,8 @@ def training_sentence(method: Trained) -> str:
     if batches:
         asked = ""
         if min(batches) < training.batch_size:
-            asked = f" (twice the smaller training group; {training.batch_size} were asked for)"
-        said.append(f"batches of {span(batches)} people{asked}, half of each group")
+            asked = f" ({training.batch_size} were asked for, and a batch has at most twice the smaller training group)"
+        said.append(f"batches of {span(batches)} people{asked}, half from each group")
         said += _in_parts(training, min(batches))
     epochs = method.all_of("epochs")
     said.append(f"{span(epochs)} {'epoch' if set(epochs) == {1} else 'epochs'}")
@@ -160,9 +189,6 @@ def _in_parts(training: Training, batch_size: int) -> list[str]:
     if at_once * training.devices < batch_size:
         said.append(f"of whom networks held {at_once} at a time")
     return [f"{' and '.join(said)} (gradient caching; Gao et al., 2021)"] if said else []
-
-
-PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in float32"}
 
 
 def views_sentence(method: Trained, raw_units: bool = False) -> str:

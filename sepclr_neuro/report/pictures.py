@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from nilearn import plotting
 from PIL import Image
 
@@ -31,7 +32,7 @@ __all__ = [
     "data_uri",
     "dots",
     "drawn",
-    "named_legend",
+    "name_entries",
     "picture_file",
     "viewer",
     "wrapped",
@@ -113,24 +114,20 @@ def dots(
     ax.scatter(x, y, s=size, c=colour, alpha=alpha, **options)
 
 
-def wrapped(text: object, width: int) -> str:
-    """A label in lines of at most so many characters, whole: nothing is cut. A dollar sign begins no formula.
+def wrapped(name: str, width: int) -> str:
+    """A name in lines of at most so many characters: all of it, a longer word in parts.
 
-    >>> wrapped("schizophrenia spectrum disorder", 14).split("\\n")
-    ['schizophrenia', 'spectrum', 'disorder']
+    >>> wrapped("schizophrenia or schizoaffective", 16), wrapped("north_western_site", 8)
+    ('schizophrenia or\\nschizoaffective', 'north_we\\nstern_si\\nte')
     """
-    lines = textwrap.wrap(str(text), width, break_on_hyphens=False) or [str(text)]
-    return "\n".join(lines).replace("$", r"\$")
+    return "\n".join(textwrap.wrap(name, width))
 
 
-def named_legend(ax: Axes, labels: Sequence[str], **options: Any) -> None:
-    """A legend of what was drawn with a label, in that order, that says these labels instead.
-
-    Matplotlib leaves out a label that begins with an underscore, which the name of a site may.
-    """
-    shown = ax.legend(**options)
-    for text, label in zip(shown.get_texts(), labels, strict=True):
-        text.set_text(label)
+def name_entries(legend: Legend, names: Sequence[str], width: int) -> None:
+    """Gives a legend's entries their names, which as labels would be left out if they begin with an underscore, and be
+    read as mathematics between dollars."""
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=wrapped(name, width), parse_math=False)
 
 
 def picture_file(path: Path, alt: str) -> Picture:

@@ -43,7 +43,7 @@ class Trained:
 
 
 def read_records(config: Config, results: Results, problems: list[str]) -> dict[str, Trained]:
-    """The models of each method that has any; one that is missing is added to the problems."""
+    """The models of each method that has any; to the problems is added what is missing, and folds that differ."""
     found: dict[str, Trained] = {}
     for method in config.methods:
         title, records = config.for_method(method).title, []
@@ -55,6 +55,8 @@ def read_records(config: Config, results: Results, problems: list[str]) -> dict[
                 problems.append(f"{title}, fold {fold}: there is no model.")
         if records:
             found[method] = Trained(title, records)
+        if any(record["settings"] != records[0]["settings"] for record in records):
+            problems.append(f"{title}: its folds were not all trained with the same settings; run the workflow again.")
     return found
 
 
