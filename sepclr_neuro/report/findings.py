@@ -12,6 +12,7 @@ import pandas as pd
 
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.probing.tables import METRIC_LABELS, SPACES, arrow
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "figure_in_words",
     "figures_in_words",
     "is_told",
-    "listed",
     "method_title",
     "p_and_q",
     "results_table",
@@ -71,15 +71,6 @@ def method_title(method: str) -> str:
 def target_label(target: str, targets: Mapping[str, ProbeTarget]) -> str:
     """The target's label from the configuration, or its column's name."""
     return (targets[target].label if target in targets else None) or target
-
-
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """Words in a row.
-
-    >>> listed(["age", "sex", "site"]), listed(["age"]), listed(["age", "sex"], "or")
-    ('age, sex and site', 'age', 'age or sex')
-    """
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def is_told(row: Any) -> bool:
@@ -243,8 +234,7 @@ def _sentence(label: str, question: ProbeTarget, rows: pd.DataFrame, folds: pd.D
     if question.expected_in in known and other in known:
         wide = folds.pivot(index="fold", columns="space", values="value").dropna()
         ahead = (wide[question.expected_in] - wide[other]) * (1 if metric == "bacc" else -1)
-        plural = "fold" if len(ahead) == 1 else "folds"
-        line += f"; {question.expected_in} does better in {int((ahead > 0).sum())} of {len(ahead)} {plural}"
+        line += f"; {question.expected_in} does better in {int((ahead > 0).sum())} of {counted(len(ahead), 'fold')}"
     return f"{line}. {_by_q(by_space, known, metric, chance)}"
 
 

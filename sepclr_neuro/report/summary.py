@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.core.words import listed
 from sepclr_neuro.probing.tables import SPACES
 from sepclr_neuro.report.findings import (
     ALPHA,
     figure_in_words,
     figures_in_words,
     is_told,
-    listed,
     method_title,
     p_and_q,
     target_label,

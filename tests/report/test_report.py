@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from nilearn import plotting
 from PIL import Image
 
-from sepclr_neuro.config.model import Config, ProbeTarget, parse_config
+from sepclr_neuro.config.model import Config, ProbeTarget, parse_config, stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_tsv, write_json, write_tsv
@@ -35,6 +35,7 @@ from sepclr_neuro.report import answers, embeddings, figures, pictures, write_re
 from sepclr_neuro.report.findings import method_title, results_table, sentences
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.report.records import read_records
 
 HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
 METHOD = "sepclr-k-jem"
@@ -146,13 +147,19 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
             "method": METHOD,
             "fold": fold,
             "train_scan_ids": ids[fold::2],
-            "settings": {},
+            "settings": stage_config(config, "training", METHOD),
             "seed": 0,
             "versions": {"torch": "2.13.0", "numpy": "2.4.1"},
             "made_by": {"code_sha256": "c0de" * 16, "hardware": {"processor": "an abacus"}},
             "device": "cuda:0",
             "processor": "aarch64",
             "precision": "32-true",
+            "batch_size": 4,
+            "views": 2,
+            "losses": ["salient_alignment"],
+            "networks": {
+                name: {"class": "LightEncoder", "weights": 21} for name in ("common_encoder", "salient_encoder")
+            },
             "epochs": 3,
             "seconds": 90.0,
         }
@@ -459,15 +466,16 @@ def test_a_viewer_has_the_pixels_that_nilearn_made(
 
 
 def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
-    assert any("not: SepCLR, no k-JEM; " in said for said in left_out(Config()))
-    said = left_out(a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3}))
+    config = a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3})
+    said = left_out(config, read_records(config, write_run(config), []))
     assert "Maps not made: Integrated gradients, Occlusion by region (saliency.attributions)." in said
     assert "Group maps have 100 permutations; a paper wants 1000 (saliency.permutations)." in said
     assert said[:3] == [
         "Volumes have 64 × 64 × 64 voxels, the paper's 128 × 128 × 128 (volumes.shape).",
         "2 folds instead of 5 (splits.folds).",
-        "SepCLR, k-JEM was trained for 3 epochs instead of 100 (training.epochs).",
+        "Trained for 3 epochs instead of 100 (training.epochs): SepCLR, k-JEM.",
     ]
+    assert not any("methods" in line for line in said), "what was not run is nobody's business"
 
 
 LEAKAGE = {
@@ -561,7 +569,7 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words
     # 90 s a fold.
-    assert "cuda:0 (aarch64) 32-true 0 3 " in words
+    assert "SepCLR, k-JEM 2 6 4 3 42 cuda:0 (aarch64) 32-true 0 3 " in words
     made_with = words.split("Report made with")[1]
     for said in (f"Python {platform.python_version()}", "snakemake 9.", "scikit-learn 1.", "nilearn 0."):
         assert said in made_with
@@ -716,7 +724,7 @@ def test_maps_stand_beside_the_t_map_and_what_speaks_against_them(tmp_path: Path
     assert "Voxel-wise t-map n/a diagnosis n/a 0.31 0.1 4.4 6" in truth
     assert "group negative -5.55 Insula" in words.split("Clusters")[1]
     assert "weights 3 encoder.0 0.0123" in words.split("Sanity checks")[2]
-    assert "1 maps have a viewer, 1 are pictures alone" in words
+    assert "1 map with a viewer, 1 picture without" in words
     assert any(given.get("alt") == "Diagnosis: Voxel-wise t-map, slices" for _, given in page.tags)
 
 
@@ -739,7 +747,7 @@ def test_further_attribution_methods_are_shown_named_and_cited(tmp_path: Path) -
     assert "Distance of the salient head from s'" in words
     assert "Occlusion replaced cubes of 24 mm by the mean of the training controls" in words
     assert "Sundararajan M" in words
-    said = left_out(config)
+    said = left_out(config, {})
     assert not any("Maps not made" in line or "saliency.of" in line for line in said)
 
 
