@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from sepclr_neuro.config.columns import CohortColumn
 from sepclr_neuro.core.words import counted
 
 __all__ = [
@@ -161,7 +162,7 @@ class SepCLRTerms(MethodSettings):
         "choice, so that rows of a table differ in nothing but the term.",
     )
 
-    attributes: dict[str, Literal["continuous", "discrete"]] = Field(
+    attributes: dict[CohortColumn, Literal["continuous", "discrete"]] = Field(
         {},
         description="Columns of the cohort, e.g. `{sans: continuous, saps: continuous}`, each of which owns one of the "
         "first salient dimensions, in this order (the paper's supervised form). Patients without a value are left out "
