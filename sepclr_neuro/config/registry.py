@@ -240,7 +240,7 @@ ERASE: Any = Field(
 class LinearTwoSpaceSettings(MethodSettings):
     """A linear method with a common and a salient space."""
 
-    adjust_for: list[str] | None = ADJUST_FOR
+    adjust_for: list[CohortColumn] | None = ADJUST_FOR
     erase: bool = ERASE
 
 

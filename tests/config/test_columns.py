@@ -105,6 +105,8 @@ KEYS: dict[str, tuple[Written, str, str]] = {
     "volumes.tiv_column": (lambda name: {"volumes": {"tiv_column": name}}, "tiv", "TIV ml"),
     "splits.stratify_by": (lambda name: {"splits": {"stratify_by": [name]}}, "site", "scanner"),
     "splits.group_by": (lambda name: {"splits": {"group_by": name}}, "family", "Family"),
+    "adjust_for": (lambda name: {"adjust_for": [name], "methods": {"sepclr-linear": {}}}, "tiv", "TIV ml"),
+    "methods.*.adjust_for": (lambda name: {"methods": {"sepclr-linear": {"adjust_for": [name]}}}, "age", "years"),
     "probes.targets": (lambda name: {"probes": {"targets": {name: REGRESSION}}}, "age", "years"),
     "probes.confounds": (lambda name: {"probes": {"confounds": [name]}}, "tiv", "TIV ml"),
     "saliency.targets": (
@@ -250,7 +252,7 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are(key: str, 
     with pytest.raises(InputError) as caught:
         build_cohort(configured(folder, KEYS[key][0](name)).cohort, None)
     problem = next(problem for problem in caught.value.problems if repr(name) in problem or f".{name}:" in problem)
-    assert key.replace("*.", "").split(".")[1] in problem
+    assert key.replace("*.", "").split(".")[:2][-1] in problem
     assert "Known: " in problem or "Did you mean" in problem
     assert "years" in problem or "age" in problem or "q1" in problem
 
