@@ -126,7 +126,7 @@ def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: b
     if legend and known:
         further = f"and {len(known) - _LEGEND} more" if len(known) > _LEGEND else None
         names = [str(value) for value in known[:_LEGEND]]
-        shown = ax.legend(
+        entries = ax.legend(
             loc="upper center",
             bbox_to_anchor=(0.5, -0.16),
             ncols=_columns(names),
@@ -137,7 +137,7 @@ def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: b
             title=further,
             title_fontsize=7,
         )
-        name_entries(shown, names, _LINE)
+        name_entries(entries, names, _LINE)
 
 
 def _numbers(figure: Figure, ax: Axes, points: NDArray[np.float64], values: pd.Series, bar: list[Axes]) -> None:
