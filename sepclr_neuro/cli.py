@@ -349,10 +349,10 @@ def options(
 
 def main() -> None:
     """Runs the command line; a user's mistake, or what the system refuses, is one message and exit status 2."""
+    runs.end_with_the_run()
     status = hand_over()
     if status is not None:
         raise SystemExit(status)
-    runs.end_with_the_run()
     try:
         app()
     except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sepclr_neuro import warm
+from sepclr_neuro import runs, warm
 from tests.small_run import small_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs share a process on Linux alone")
@@ -92,6 +93,20 @@ def test_a_job_ends_with_its_command_and_goes_on_alone(
     assert "resumes after epoch" in resumed.stderr
     assert run(undisturbed).returncode == 0
     assert model.read_bytes() == undisturbed_model.read_bytes()
+
+
+def test_a_job_ends_with_the_shell_that_called_it(server: psutil.Process, tmp_path: Path) -> None:
+    """As when a scheduler ends a job: its run and the server live on, its command does not know."""
+    command, model = training(tmp_path / "stopped", epochs=200)
+    environment = os.environ | {runs.PROCESS: str(os.getpid())}
+    shell = subprocess.Popen(["bash", "-c", f"{shlex.join(command)}; true"], env=environment)
+    job = job_of(server)
+    (called,) = psutil.Process(shell.pid).children()
+    shell.kill()
+    shell.wait(60)
+    assert psutil.wait_procs([called, job], timeout=30)[1] == []
+    assert not model.exists()
+    assert server.is_running()
 
 
 def test_a_mistake_is_told_with_its_status(server: psutil.Process, tmp_path: Path) -> None:
