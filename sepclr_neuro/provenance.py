@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256 as hash_of
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sepclr_neuro import __version__
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import Record, recorded, sha256, write_json
 
-__all__ = ["code_sha256", "file_name", "hardware", "made_by", "receipt"]
+__all__ = ["code_sha256", "file_name", "hardware", "made_by", "receipt", "versions"]
 
 PACKAGES = (
     "torch",
@@ -56,8 +56,13 @@ def hardware() -> dict[str, Any]:
 
 
 @cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
+def versions(*names: str) -> dict[str, str]:
+    """The versions of packages; an optional one that is not installed is left out."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def made_by() -> dict[str, Any]:
@@ -66,7 +71,7 @@ def made_by() -> dict[str, Any]:
         "sepclr_neuro": __version__,
         "code_sha256": code_sha256(),
         "python": platform.python_version(),
-        "versions": dict(_versions()),
+        "versions": dict(versions(*PACKAGES)),
         "hardware": hardware(),
     }
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.models import build_method, write_model
-from sepclr_neuro.provenance import file_name, made_by
+from sepclr_neuro.provenance import file_name, made_by, versions
 from sepclr_neuro.sampling import Members, seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.standardisation import Standardisation
@@ -102,8 +101,7 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             "inputs": {file_name(path, results): sha256(path) for path in _inputs(results, fold)},
             "epochs": len(history),
             "seconds": round(sum(row["seconds"] for row in history), 1),
-            "versions": {"sepclr_neuro": __version__}
-            | {name: version(name) for name in ("torch", "lightning", "monai", "numpy")},
+            "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "monai", "numpy"),
             "fingerprint": identity,
         },
     )

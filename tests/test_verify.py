@@ -13,7 +13,7 @@ from sepclr_neuro import __version__, cli
 from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.provenance import code_sha256
+from sepclr_neuro.provenance import code_sha256, versions
 from sepclr_neuro.storage import read_json, read_tsv, sha256, write_json, write_tsv
 from sepclr_neuro.verify import verify
 from tests.small_run import small_run
@@ -90,6 +90,10 @@ def test_a_model_says_how_it_was_made(finished: Path) -> None:
     assert made_by["code_sha256"] == code_sha256()
     assert set(made_by["hardware"]) == {"processor", "cores", "system"}
     assert made_by["versions"]["torch"].startswith("2.")
+
+
+def test_without_an_optional_package_a_record_leaves_it_out() -> None:
+    assert list(versions("numpy", "monai-that-nobody-installed")) == ["numpy"]
 
 
 def test_receipts_hold_what_was_read_and_written(finished: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from sepclr_neuro.errors import InputError
 from sepclr_neuro.fitting import Scans, fit, say
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
+from sepclr_neuro.provenance import versions
 from sepclr_neuro.published import published_digits
 from sepclr_neuro.registry import METHODS
 from sepclr_neuro.sampling import seed_of
@@ -85,7 +85,7 @@ def run_method(config: Config, results: Results, method: str, repetition: int) -
         **how,
         "processor": platform.machine(),
         "settings": settings,
-        "versions": {"sepclr_neuro": __version__} | {name: version(name) for name in ("torch", "lightning", "numpy")},
+        "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "numpy"),
     }
     write_tsv(results.digits_history(method, repetition), pd.DataFrame(history))
     write_json(results.digits_run(method, repetition), found)

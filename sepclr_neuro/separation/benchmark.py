@@ -6,7 +6,6 @@ import itertools
 import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import nibabel
@@ -27,6 +26,7 @@ from sepclr_neuro.methods.base import Method
 from sepclr_neuro.methods.controls import VoxelLinear
 from sepclr_neuro.models import build_method
 from sepclr_neuro.probes import Fit
+from sepclr_neuro.provenance import versions
 from sepclr_neuro.registry import VoxelLinearSettings
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.separation.measure import NUMBERS, factor_questions, factor_values, separation_parts, shares
@@ -164,8 +164,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 **how,
                 "processor": platform.machine(),
                 "settings": settings,
-                "versions": {"sepclr_neuro": __version__}
-                | {package: version(package) for package in ("torch", "lightning", "numpy")},
+                "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "numpy"),
             }
         ),
     )
