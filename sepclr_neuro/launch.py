@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import sepclr_neuro
+from sepclr_neuro.config import load_config
 from sepclr_neuro.errors import InputError
 
 __all__ = ["run", "snakemake_command", "workflow_folder"]
@@ -26,8 +27,9 @@ OURS = {
     "--snakefile": "call `snakemake` itself for another workflow",
     "-s": "call `snakemake` itself for another workflow",
 }
+PROFILE = "--workflow-profile"
 # With any of these, the user says where jobs run.
-PLACES = {"--workflow-profile", "--profile", "--executor", "-e"}
+PLACES = {PROFILE, "--profile", "--executor", "-e"}
 
 
 def workflow_folder() -> Path:
@@ -43,10 +45,11 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
     Args:
         path: the configuration.
         options: further options, and targets, of Snakemake. Unless they say where jobs run, the profile for one machine
-            holds.
+            holds. ``--workflow-profile slurm`` means the profile that is shipped, unless there is a folder of that name.
 
     Raises:
-        InputError: if there is no such configuration, or an option is one of those that are said here.
+        InputError: if there is no such configuration or something in it is wrong, or an option is one of those that
+            are said here.
     """
     folder = workflow_folder()
     if path is None or str(path).startswith("-"):
@@ -61,11 +64,27 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
     names = {option.partition("=")[0] for option in options}
     for name in OURS.keys() & names:
         raise InputError(f"{name}: not with `sepclr-neuro run`; {OURS[name]}")
+    load_config(path)  # Snakemake, which reads it before the Snakefile, would say less of what is wrong
     command = [sys.executable, "-m", "snakemake", "--configfile", str(path.absolute())]
     command += ["--snakefile", str(folder / "Snakefile")]
     if not PLACES & names:
-        command += ["--workflow-profile", str(folder / "workflow" / "profiles" / "local")]
-    return [*command, *options]
+        command += [PROFILE, str(folder / "workflow" / "profiles" / "local")]
+    return [*command, *_with_shipped_profiles(options, folder / "workflow" / "profiles")]
+
+
+def _with_shipped_profiles(options: Sequence[str], profiles: Path) -> list[str]:
+    """The options, in which the bare name of a shipped profile is its folder."""
+    found = list(options)
+    for number, option in enumerate(options):
+        name, equals, value = option.partition("=")
+        if name != PROFILE:
+            continue
+        if not equals:
+            value = options[number + 1] if number + 1 < len(options) else ""
+        shipped = profiles / value
+        if value and Path(value).name == value and shipped.is_dir() and not Path(value).is_dir():
+            found[number if equals else number + 1] = f"{name}={shipped}" if equals else str(shipped)
+    return found
 
 
 def run(path: Path | None, options: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ def test_a_checkout_is_its_own_workflow_folder() -> None:
         (["--workflow-profile", "my_profile"], []),
         (["--profile=cluster"], []),
         (["--executor", "slurm"], []),
+        (["--workflow-profile", "elsewhere/slurm"], []),
     ],
     ids=" ".join,
 )
@@ -49,6 +50,46 @@ def test_options_are_handed_on_and_the_profile_of_one_machine_holds_unless_anoth
     # Targets must not follow --configfile, which would take them for configurations.
     start = [sys.executable, "-m", "snakemake", "--configfile", str(config), "--snakefile"]
     assert became == [[*start, str(REPOSITORY / "Snakefile"), *profile, *options]]
+
+
+SLURM = str(REPOSITORY / "workflow" / "profiles" / "slurm")
+
+
+@pytest.mark.parametrize(
+    ("options", "handed"),
+    [
+        (["--workflow-profile", "slurm", "-n"], ["--workflow-profile", SLURM, "-n"]),
+        (["-n", "--workflow-profile=slurm"], ["-n", f"--workflow-profile={SLURM}"]),
+        (["--workflow-profile", "slurm.old"], ["--workflow-profile", "slurm.old"]),
+        (["--workflow-profile"], ["--workflow-profile"]),
+    ],
+    ids=" ".join,
+)
+def test_a_shipped_profile_is_found_by_its_name(options: list[str], handed: list[str], config: Path) -> None:
+    assert launch.snakemake_command(config, options)[-len(handed) :] == handed
+
+
+def test_a_folder_of_ones_own_goes_before_a_shipped_profile(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(config.parent)
+    Path("slurm").mkdir()
+    assert launch.snakemake_command(config, ["--workflow-profile", "slurm"])[-1] == "slurm"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("title: Mine\ncohort:\n\tsource: simulated\n", r"my cohort\.yaml: .*line 3.*tab"),
+        ("title: Mine\ntitle: Yours\n", r"my cohort\.yaml: .*line 2: the key .title. is given twice, first in line 1"),
+        ("title: Mine\ntraning: {}\n", r"my cohort\.yaml, line 2: traning: "),
+    ],
+)
+def test_a_broken_configuration_is_named_before_snakemake_reads_it(
+    content: str, expected: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.os, "execv", None)
+    config.write_text(content)
+    with pytest.raises(InputError, match=expected):
+        launch.run(config, ["-n"])
 
 
 @pytest.mark.parametrize(

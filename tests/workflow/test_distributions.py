@@ -102,6 +102,7 @@ def test_the_source_distribution_holds_them_too(built: tuple[Path, Path]) -> Non
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {*modules(), *shipped(), "README.md", "LICENSE", "pyproject.toml"} <= names
+    assert not any(name.startswith("tests/") for name in names), "tests need the checkout, some of them would be none"
 
 
 def test_without_a_configuration_the_examples_of_the_wheel_are_named(environment: Path, tmp_path: Path) -> None:
@@ -118,6 +119,7 @@ def test_the_wheel_plans_and_runs_from_any_folder(environment: Path, tmp_path: P
     config = small_config(tmp_path)
     command = [environment / "sepclr-neuro", "run", f"../{config.name}", "--cores", "2"]
     assert "This was a dry-run" in call(*command, "-n", folder=elsewhere)
+    assert "This was a dry-run" in call(*command, "--workflow-profile", "slurm", "-n", folder=elsewhere)
     said = call(*command, splits, folder=elsewhere)
     assert str(environment.parent) in said  # the workflow is the wheel's
     assert str(REPOSITORY) not in said
