@@ -45,7 +45,7 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
     Args:
         path: the configuration.
         options: further options, and targets, of Snakemake. Unless they say where jobs run, the profile for one machine
-            holds. ``--workflow-profile slurm`` means the profile that is shipped, unless there is a folder of that name.
+            holds. ``--workflow-profile slurm`` means the shipped profile, unless there is a folder of that name.
 
     Raises:
         InputError: if there is no such configuration or something in it is wrong, or an option is one of those that
