@@ -52,5 +52,5 @@ def test_a_picture_of_zeros_shows_the_brain_alone(tmp_path: Path) -> None:
     drawing = (tmp_path / "map.svg").read_text()
     # Letters stay letters, to be edited for a paper.
     assert "NO MAP" in drawing
-    assert drawing.count("<image") >= 21
+    assert drawing.count("<image") == len(mosaics.CUTS_MM) + 1, "a row each, and the colour bar"
     assert drawing.count(">L<") == drawing.count(">R<") == 14
