@@ -25,6 +25,7 @@ from sepclr_neuro.devices import given_threads
 from sepclr_neuro.embedding import Representations, read_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
+from sepclr_neuro.linear_probes import logistic_path, ridge_path, scaling
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.statistics import METRICS as METRIC
@@ -260,41 +261,66 @@ class Answer:
     intercept: float = float("nan")
 
 
-class _Chosen:
-    """Scaler and model, the strength of whose penalty inner folds chose: all of it from training people."""
+@dataclass(frozen=True)
+class _Linear:
+    """Ridge regression, or logistic regression of two classes: weights [d] and intercept."""
 
-    def __init__(self, question: Question, people: np.ndarray) -> None:
-        self.people, self.metric = people, METRIC[question.metrics[0]]
-        self.candidates: list[Any]
-        if question.regime == "nonlinear":
-            self.candidates = [SVC(C=c, class_weight="balanced") for c in SVM_C]
-        elif question.kind == "classification":
-            self.candidates = [LogisticRegression(C=c, class_weight="balanced", max_iter=1000) for c in LOGISTIC_C]
-        else:
-            self.candidates = [Ridge(alpha) for alpha in RIDGE_ALPHA]
-
-    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
-        sums = np.zeros(len(self.candidates))
-        for train, test in inner_folds(y, self.people):
-            scaler = StandardScaler().fit(x[train])
-            z, z_test = scaler.transform(x[train]), scaler.transform(x[test])
-            for number, candidate in enumerate(self.candidates):
-                sums[number] += self.metric.value(y[test], candidate.fit(z, y[train]).predict(z_test))
-        # Among equals the first and so the simplest one.
-        self.model = self.candidates[int(sums.argmax() if self.metric.higher_is_better else sums.argmin())]
-        self.scaler = StandardScaler().fit(x)
-        self.model.fit(self.scaler.transform(x), y)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.model.predict(self.scaler.transform(x))
+    weights: np.ndarray
+    intercept: float
+    classes: bool
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
-        return self.model.decision_function(self.scaler.transform(x))
+        return x @ self.weights + self.intercept
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        told = self.decision_function(x)
+        return (told > 0).astype(np.int64) if self.classes else told
+
+
+class _Chosen:
+    """Scaling and model, the strength of whose penalty inner folds chose: all of it from training people."""
+
+    def __init__(self, question: Question, people: np.ndarray) -> None:
+        self.people, self.question, self.metric = people, question, METRIC[question.metrics[0]]
+        self.penalties = RIDGE_ALPHA if question.kind == "regression" else LOGISTIC_C
+        if question.regime == "nonlinear":
+            self.penalties = SVM_C
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
+        sums = np.zeros(len(self.penalties))
+        for train, test in inner_folds(y, self.people):
+            mean, scale = scaling(x[train])
+            z, z_test = (x[train] - mean) / scale, (x[test] - mean) / scale
+            models = self._models(z, y[train], self.penalties)
+            sums += [self.metric.value(y[test], model.predict(z_test)) for model in models]
+        # Among equals the first and so the simplest one.
+        self.penalty = self.penalties[int(sums.argmax() if self.metric.higher_is_better else sums.argmin())]
+        self.mean, self.scale = scaling(x)
+        (self.model,) = self._models(self._scaled(x), y, [self.penalty])
+
+    def _models(self, z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
+        """A fitted model for each penalty."""
+        if self.question.regime == "nonlinear":
+            return [SVC(C=c, class_weight="balanced").fit(z, y) for c in penalties]
+        if self.question.kind == "regression":
+            return [_Linear(*found, False) for found in zip(*ridge_path(z, y, penalties), strict=True)]
+        if y.max() > 1:
+            return [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(z, y) for c in penalties]
+        return [_Linear(*found, True) for found in zip(*logistic_path(z, y, penalties), strict=True)]
+
+    def _scaled(self, x: np.ndarray) -> np.ndarray:
+        return (x - self.mean) / self.scale
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.model.predict(self._scaled(x))
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        return self.model.decision_function(self._scaled(x))
 
     def raw(self) -> tuple[np.ndarray, float]:
         """Weights [d] and intercept on dimensions as they are."""
-        weights = np.ravel(self.model.coef_) / self.scaler.scale_
-        return weights, float(np.ravel(self.model.intercept_)[0] - self.scaler.mean_ @ weights)
+        weights = self.model.weights / self.scale
+        return weights, float(self.model.intercept - self.mean @ weights)
 
 
 def fit_probe(
@@ -371,10 +397,14 @@ def fit_probe(
     weights, intercept = None, float("nan")
     if question.regime == "standard" and len(question.classes) <= 2:
         weights, intercept = fitted.raw()
-    settings = (fitted if question.regime == "paper" else fitted.model).get_params()
-    penalty = float(settings["alpha" if question.kind == "regression" else "C"])
+    if question.regime == "paper":
+        penalty = fitted.alpha if question.kind == "regression" else fitted.C
+    else:
+        penalty = fitted.penalty
     score = told["test"]["score"]
-    return Answer(values["test"], values["chance"], values["train"], prediction, score, penalty, weights, intercept)
+    return Answer(
+        values["test"], values["chance"], values["train"], prediction, score, float(penalty), weights, intercept
+    )
 
 
 def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:

@@ -394,7 +394,7 @@ def test_the_penalty_is_the_one_that_scikit_learns_grid_search_chooses() -> None
     answer = ask(list(truth), x, train=60, kind="classification")
     y, people = (truth[:60] == "b").astype(int), np.array([f"s{k}" for k in range(60)])
     search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)),
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=10_000, tol=1e-10)),
         {"logisticregression__C": LOGISTIC_C},
         scoring="balanced_accuracy",
         cv=inner_folds(y, people),

@@ -1,0 +1,97 @@
+"""The two linear probes with every penalty at once: ridge, and logistic regression of two classes.
+
+A run fits thousands of them on tens of people. scikit-learn takes 5 ms to check one and to get ready, these 0.3 ms; they
+also end at the optimum itself, where its solver stops at a tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+__all__ = ["logistic_path", "ridge_path", "scaling"]
+
+_Floats = NDArray[np.float64]
+_MOST_STEPS = 100
+
+
+def scaling(x: _Floats) -> tuple[_Floats, _Floats]:
+    """Mean and SD of each column of x [N, d]; 1 for the SD of a column that is constant but for rounding."""
+    mean, variance = x.mean(0), x.var(0)
+    rounding = np.finfo(np.float64).eps * len(x)
+    constant = variance <= rounding * variance + (rounding * mean) ** 2
+    return mean, np.where(constant, 1.0, np.sqrt(variance))
+
+
+def ridge_path(x: _Floats, y: _Floats, penalties: Sequence[float]) -> tuple[_Floats, _Floats]:
+    r"""Ridge regression by the singular values of x, for each penalty :math:`\alpha`.
+
+    .. math:: \min_{w, b} \lVert y - Xw - b \rVert^2 + \alpha \lVert w \rVert^2
+
+    Args:
+        x: [N, d].
+        y: [N].
+        penalties: K of them.
+
+    Returns:
+        Weights [K, d] and intercepts [K].
+    """
+    mean, level = x.mean(0), y.mean()
+    left, singular, right = np.linalg.svd(x - mean, full_matrices=False)
+    shrunk = singular / (singular**2 + np.asarray(penalties)[:, None])
+    weights = (shrunk * (left.T @ (y - level))) @ right
+    return weights, level - weights @ mean
+
+
+def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) -> tuple[_Floats, _Floats]:
+    r"""Logistic regression whose classes weigh the same, by Newton's method, for each inverse penalty :math:`C`.
+
+    .. math:: \min_{w, b} \tfrac12 \lVert w \rVert^2 +
+        C \sum_i \frac{N}{2 N_{y_i}} \log\left(1 + e^{-(2 y_i - 1)(w^\top x_i + b)}\right)
+
+    Args:
+        x: [N, d].
+        y: [N], 0 or 1, both present.
+        penalties: K inverse penalties; each one starts where the one before ended.
+
+    Returns:
+        Weights [K, d] and intercepts [K].
+    """
+    sign = 2.0 * y - 1
+    share = (len(y) / (2 * np.bincount(y, minlength=2)))[y]
+    # Weights lie in the span of the rows, since whatever is beside it costs and tells nothing.
+    left, singular, right = np.linalg.svd(x, full_matrices=False)
+    rows = np.column_stack([left * singular, np.ones(len(x))])
+    found, at = [], np.zeros(rows.shape[1])
+    for penalty in penalties:
+        at = _newton(rows * sign[:, None], penalty * share, at)
+        found.append(at)
+    all_of_them = np.array(found)
+    return all_of_them[:, :-1] @ right, all_of_them[:, -1]
+
+
+def _newton(rows: _Floats, share: _Floats, at: _Floats) -> _Floats:
+    """Where the sum of log(1 + exp(-rows @ at)), weighted, and half the square of all but the last of ``at`` is least."""
+    cost = np.ones(len(at))
+    cost[-1] = 0
+
+    def value(point: _Floats) -> float:
+        return float(share @ np.logaddexp(0, -rows @ point) + cost @ point**2 / 2)
+
+    now = value(at)
+    for _ in range(_MOST_STEPS):
+        wrong = expit(-rows @ at)
+        gradient = cost * at - rows.T @ (share * wrong)
+        curvature = (rows.T * (share * wrong * (1 - wrong))) @ rows + np.diag(cost)
+        step = np.linalg.solve(curvature, gradient)
+        gain = gradient @ step
+        # Far from the least value a whole step may go beyond it.
+        while (then := value(at - step)) > now + 1e-12 * abs(now):
+            step = step / 2
+        at, now = at - step, then
+        if gain <= 1e-12 * abs(now):
+            break
+    return at
