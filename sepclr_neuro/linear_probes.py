@@ -1,7 +1,7 @@
 """The two linear probes with every penalty at once: ridge, and logistic regression of two classes.
 
-A run fits thousands of them on tens of people. scikit-learn takes 5 ms to check one and to get ready, these 0.3 ms; they
-also end at the optimum itself, where its solver stops at a tolerance.
+A run fits thousands of them on tens of people. scikit-learn takes 5 ms to check one and to get ready, these 0.3 ms, and
+they end at the optimum itself, where its solver stops at a tolerance.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) 
 
 
 def _newton(rows: _Floats, share: _Floats, at: _Floats) -> _Floats:
-    """Where the sum of log(1 + exp(-rows @ at)), weighted, and half the square of all but the last of ``at`` is least."""
+    """Where the weighted sum of log(1 + exp(-rows @ at)), and half the square of all but the last of it, is least."""
     cost = np.ones(len(at))
     cost[-1] = 0
 

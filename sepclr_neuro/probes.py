@@ -301,7 +301,10 @@ class _Chosen:
     def _models(self, z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
         """A fitted model for each penalty."""
         if self.question.regime == "nonlinear":
-            return [SVC(C=c, class_weight="balanced").fit(z, y) for c in penalties]
+            _, position, members = np.unique(y, return_inverse=True, return_counts=True)
+            # What `class_weight="balanced"` is, of which scikit-learn checks more than it computes.
+            share = (len(y) / (len(members) * members))[position]
+            return [SVC(C=c).fit(z, y, share) for c in penalties]
         if self.question.kind == "regression":
             return [_Linear(*found, False) for found in zip(*ridge_path(z, y, penalties), strict=True)]
         if y.max() > 1:
