@@ -15,6 +15,8 @@ import matplotlib
 import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from nilearn import plotting
 from PIL import Image
@@ -33,12 +35,14 @@ _MANY_POINTS = 150
 _PNG = re.compile("data:image/png;base64,([A-Za-z0-9+/=]+)")
 _STYLE: Any = {
     "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": INK,
     "axes.titlesize": 10,
+    "figure.facecolor": "none",
     "font.size": 9,
     "grid.color": FAINT,
     "grid.linewidth": 0.5,
@@ -83,11 +87,14 @@ def drawn(draw: Callable[[], Figure], alt: str) -> Picture:
     """Draws a chart, vector and PNG, on white for paper; equal input gives equal bytes."""
     with matplotlib.rc_context(_STYLE):
         figure = draw()
+        figure.set(dpi=150)
         vector, raster = io.BytesIO(), io.BytesIO()
-        figure.savefig(vector, format="svg", transparent=True, dpi=150, metadata={"Date": None})
+        # `savefig` draws all of a figure that is laid out once more, to find places that drawing itself finds.
+        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None})
         # What was laid out stays where it is: to find the places takes longer than to draw.
         figure.set_layout_engine("none")
-        figure.savefig(raster, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+        figure.set(dpi=150, facecolor="white")
+        FigureCanvasAgg(figure).print_png(raster, metadata={"Software": None})
     files = {"svg": vector.getvalue(), "png": raster.getvalue()}
     return Picture(data_uri(files["svg"], "image/svg+xml"), alt, chart=True, files=files)
 
