@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-__all__ = ["logistic_path", "ridge_path", "scaling"]
+__all__ = ["logistic_path", "ridge_path", "ridge_predictions", "scaling"]
 
 _Floats = NDArray[np.float64]
 _MOST_STEPS = 100
@@ -44,6 +44,23 @@ def ridge_path(x: _Floats, y: _Floats, penalties: Sequence[float]) -> tuple[_Flo
     shrunk = singular / (singular**2 + np.asarray(penalties)[:, None])
     weights = (shrunk * (left.T @ (y - level))) @ right
     return weights, level - weights @ mean
+
+
+def ridge_predictions(x: _Floats, answers: _Floats, x_test: _Floats, penalty: float) -> _Floats:
+    """What ridge regressions of one penalty, one of each row of answers, tell of others.
+
+    Args:
+        x: [N, d].
+        answers: [P, N].
+        x_test: [M, d].
+
+    Returns:
+        [P, M].
+    """
+    mean, level = x.mean(0), answers.mean(1, keepdims=True)
+    left, singular, right = np.linalg.svd(x - mean, full_matrices=False)
+    shrunk = singular / (singular**2 + penalty)
+    return level + (answers - level) @ left * shrunk @ (right @ (x_test - mean).T)
 
 
 def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) -> tuple[_Floats, _Floats]:

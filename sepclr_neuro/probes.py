@@ -15,7 +15,6 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +24,7 @@ from sepclr_neuro.devices import given_threads
 from sepclr_neuro.embedding import Representations, read_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
-from sepclr_neuro.linear_probes import logistic_path, ridge_path, scaling
+from sepclr_neuro.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.statistics import METRICS as METRIC
@@ -422,9 +421,10 @@ def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.n
     Returns:
         [P, M].
     """
-    scaler = StandardScaler(with_mean=question.regime != "paper", with_std=question.regime != "paper").fit(train)
-    model = Ridge(penalty).fit(scaler.transform(train), answers.T)
-    return model.predict(scaler.transform(test)).T
+    if question.regime != "paper":
+        mean, scale = scaling(train)
+        train, test = (train - mean) / scale, (test - mean) / scale
+    return ridge_predictions(train, answers, test, penalty)
 
 
 @dataclass(frozen=True)
@@ -678,6 +678,7 @@ def write_verdicts(config: Config, results: Results) -> None:
     }
     scores = read_tsv(results.scores)
     predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
+    predictions_of = dict(iter(predictions.groupby(["regime", "method", "target", "space"])))
     rows, nulls = [], []
     for question in asked:
         # Whoever predicts the site could do so by the diagnosis, and the other way round.
@@ -692,7 +693,7 @@ def write_verdicts(config: Config, results: Results) -> None:
                 fits = [Fit(key, question, spaces[method, fold.fold][space], fold) for fold in fitted]
                 told_of_folds, refitted = on_permutations(labels, fits, penalty)
             else:
-                of_probe = predictions[(predictions[list(key)] == pd.Series(key)).all(axis=1)]
+                of_probe = predictions_of.get(tuple(key.values()), predictions[:0])
                 told_of_folds, refitted = [_in_numbers(question, of_probe)], None
             for name, verdict in judge(labels, question, told_of_folds, refitted).items():
                 figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
@@ -736,12 +737,16 @@ def _increments(
 ) -> pd.DataFrame:
     """The table increments.tsv: a probe of confounds alone, one of them and the space, and what the space adds."""
     fits: list[Fit] = []
+    features: dict[tuple[str, int], pd.DataFrame] = {}
     listed = as_asked(config, cohort).probes.confounds
     for probe, answer in zip(probes, answers, strict=True):
         names = [name for name in listed if name != probe.question.target]
         if answer is None or probe.question.regime != "standard" or not names:
             continue
-        confounds = confound_features(cohort, names, probe.fold.probed)
+        where = (probe.question.target, probe.fold.fold)
+        if where not in features:
+            features[where] = confound_features(cohort, names, probe.fold.probed)
+        confounds = features[where]
         alone = Fit(probe.key, probe.question, confounds, probe.fold)
         combined = pd.concat([confounds, probe.features], axis=1)
         fits += [alone, Fit(probe.key, probe.question, combined, probe.fold)]

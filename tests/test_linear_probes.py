@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.linear_probes import logistic_path, ridge_path, scaling
+from sepclr_neuro.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probes import LOGISTIC_C, RIDGE_ALPHA
 
 # People and dimensions: more people, more dimensions, one dimension.
@@ -49,6 +49,15 @@ def test_ridge_is_scikit_learns(shape: tuple[int, int]) -> None:
         model = Ridge(penalty).fit(x, y)
         assert w == pytest.approx(model.coef_, abs=1e-9)
         assert b == pytest.approx(model.intercept_, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ridge_of_many_answers_is_scikit_learns(shape: tuple[int, int]) -> None:
+    x, _ = data(*shape, separable=False)
+    rng = np.random.default_rng(1)
+    answers, others = rng.normal(40, 10, size=(7, len(x))), rng.normal(size=(5, x.shape[1]))
+    expected = Ridge(10.0).fit(x, answers.T).predict(others).reshape(5, 7).T
+    assert ridge_predictions(x, answers, others, 10.0) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", [87, 112, 194, 202])
