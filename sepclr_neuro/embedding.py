@@ -1,43 +1,26 @@
-"""A trained model and a cohort to representations: the table that probes read."""
+"""A trained model and a cohort to representations: the tables that probes read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
 from sepclr_neuro.config import Config
-from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.models import load_model
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import read_json, read_tsv, write_tsv
+from sepclr_neuro.storage import write_tsv
 from sepclr_neuro.volumes import VolumeCache
 
-__all__ = ["Representations", "read_representations", "represent_scans", "write_representations"]
+__all__ = ["represent_scans", "write_representations"]
 
 _VOXELS_A_BATCH = 8 * 128**3
 """Bounds memory: about 8 volumes of 128³ at once."""
-
-
-@dataclass(frozen=True)
-class Representations:
-    """Representations of all scans by one encoder, with the side of the split on which the encoder saw each.
-
-    Attributes:
-        scan_ids: N scans.
-        side: N times ``train``, ``probe`` or ``test``.
-        spaces: by name, arrays [N, d].
-    """
-
-    scan_ids: list[str]
-    side: np.ndarray
-    spaces: dict[str, np.ndarray]
 
 
 def write_representations(config: Config, results: Results, method: str) -> None:
@@ -83,24 +66,3 @@ def represent_scans(
         for space, values in method.represent(standardise(volumes)).items():
             parts[space].append(values.float().cpu().numpy())
     return {space: np.concatenate(blocks) for space, blocks in parts.items()}
-
-
-def read_representations(results: Results, method: str, fold: int) -> Representations:
-    """Reads one fold's table.
-
-    Raises:
-        InputError: if a scan that is not a training scan was trained on by the encoder.
-    """
-    table = read_tsv(results.representations(method, fold), text=("scan_id", "side"))
-    trained_on = set(read_json(results.model_folder(method, fold) / "model.json")["train_scan_ids"])
-    leaked = table.loc[(table["side"] != "train") & table["scan_id"].isin(trained_on), "scan_id"]
-    if len(leaked):
-        raise InputError(
-            f"leak: {results.representations(method, fold)} calls {leaked.iloc[0]} held-out, but the encoder was "
-            f"trained on that scan ({len(leaked)} such scans)"
-        )
-    spaces = list(dict.fromkeys(column.rsplit("_", 1)[0] for column in table.columns[2:]))
-    arrays = {
-        space: table[[c for c in table.columns[2:] if c.rsplit("_", 1)[0] == space]].to_numpy(float) for space in spaces
-    }
-    return Representations(table["scan_id"].tolist(), table["side"].to_numpy(str), arrays)

@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, ProbeTarget
 from sepclr_neuro.devices import given_threads
-from sepclr_neuro.embedding import Representations, read_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.representations import Representations, read_representations
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import Fold, read_fold
 from sepclr_neuro.statistics import METRICS as METRIC

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from sepclr_neuro.atlases import Atlas
 from sepclr_neuro.attribution import Scores
-from sepclr_neuro.embedding import read_representations
 from sepclr_neuro.fold_maps import FoldMapper, Pair, mapped_people, say
 from sepclr_neuro.localisation import similarity
 from sepclr_neuro.probes import fit_probe, questions
+from sepclr_neuro.representations import read_representations
 from sepclr_neuro.sampling import seed_of
 from sepclr_neuro.splits import read_fold
 

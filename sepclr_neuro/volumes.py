@@ -21,12 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256 as hash_of
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import nibabel
 import numpy as np
 import pandas as pd
-import torch
 from isal import igzip, isal_zlib
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
@@ -39,6 +38,10 @@ from sepclr_neuro.config import Config
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.storage import atomic_path, exclusive, fingerprint, read_json, read_tsv, sha256, write_json, write_tsv
+
+# Imported where it is needed: several stages use this module and no torch, which takes longer than they do.
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "BRAIN_BOX_MM",
@@ -701,6 +704,8 @@ def _build(
     rows: dict[str, _Row],
 ) -> list[_Row]:
     """Writes ``volumes.npy``."""
+    import torch
+
     shape = (len(scans), *settings.shape)
     _check_space(results.volumes, int(np.prod(shape)) * 2)
     with atomic_path(results.volumes) as temporary:
@@ -836,4 +841,6 @@ class VolumeCache:
         # One by one, since numpy keeps all other threads waiting while it indexes by a list.
         for volume, row in zip(volumes, rows, strict=True):
             volume[0] = self.array[row, planes]
+        import torch
+
         return torch.from_numpy(volumes)

@@ -35,7 +35,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 MODULES = {
     "dataset": ("sepclr_neuro.simulation",),
     "cohort": ("sepclr_neuro.cohort",),
-    "volumes": ("sepclr_neuro.volumes",),
+    "volumes": ("sepclr_neuro.volumes", "torch"),
     "splits": ("sepclr_neuro.splits", "sklearn.model_selection"),
     "standardise": ("sepclr_neuro.standardisation",),
     "train": ("sepclr_neuro.training",),

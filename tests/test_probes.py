@@ -13,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config import Config, ProbeTarget
-from sepclr_neuro.embedding import Representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import (
@@ -32,6 +31,7 @@ from sepclr_neuro.probes import (
     write_probes,
     write_verdicts,
 )
+from sepclr_neuro.representations import Representations
 from sepclr_neuro.splits import Fold
 from sepclr_neuro.statistics import Labels, Verdict, balanced_accuracy
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv

@@ -23,7 +23,6 @@ from nilearn import plotting
 from PIL import Image
 
 from sepclr_neuro.config import Config, ProbeTarget, parse_config
-from sepclr_neuro.embedding import Representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.probes import INCREMENTS
@@ -32,6 +31,7 @@ from sepclr_neuro.report import answers, embeddings, figures, pictures, write_re
 from sepclr_neuro.report.findings import method_title, results_table, sentences
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.representations import Representations
 from sepclr_neuro.storage import atomic_path, read_tsv, write_json, write_tsv
 from sepclr_neuro.tables import write_tables
 from sepclr_neuro.volumes import as_image, voxels_sha256

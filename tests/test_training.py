@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from sepclr_neuro import fitting
 from sepclr_neuro.config import Training
-from sepclr_neuro.embedding import read_representations, write_representations
+from sepclr_neuro.embedding import write_representations
 from sepclr_neuro.errors import InputError
 from sepclr_neuro.layout import Results
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.models import load_model
+from sepclr_neuro.representations import read_representations
 from sepclr_neuro.splits import read_fold
 from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.training import train_fold

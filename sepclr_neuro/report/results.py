@@ -6,12 +6,12 @@ from typing import Any
 
 from sepclr_neuro.cohort import load_cohort
 from sepclr_neuro.config import Config, Probes
-from sepclr_neuro.embedding import read_representations
 from sepclr_neuro.layout import Results
 from sepclr_neuro.published import published_schizophrenia
 from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.report.shown import Figures, optional_table
+from sepclr_neuro.representations import read_representations
 from sepclr_neuro.storage import read_tsv
 from sepclr_neuro.tables import headline, paper_table
 
