@@ -1,12 +1,15 @@
-"""What it takes to start: `sepclr-neuro --help`, what stages import, and Snakemake until it knows what there is to do.
+"""What it takes to start: `sepclr-neuro --help`, stages, and Snakemake until it knows what there is to do.
 
-Then a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
+Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line. Then a run of all methods in which little is
+computed, on one core, its jobs sharing a process and apart.
 
 python -m benchmarks.start [--quick]
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 import subprocess
@@ -19,21 +22,50 @@ from benchmarks.measuring import best_of
 from benchmarks.rows import Rows, run
 from sepclr_neuro import warm
 from sepclr_neuro.registry import METHODS
-from tests.workflow.running import small_config, snakemake_command
+from tests.workflow.running import shared_process, small_config, snakemake_command
 
-STAGES = {"probe": "probes", "embed": "embedding", "saliency": "saliency", "train": "training", "report": "report"}
+STAGES = {
+    "cohort": "cohort",
+    "volumes": "volumes",
+    "splits": "splits",
+    "standardise": "standardisation",
+    "train": "training",
+    "embed": "embedding",
+    "probe": "probes",
+    "tables": "tables",
+    "leakage": "site_leakage",
+    "vbm": "vbm",
+    "saliency": "saliency",
+    "report": "report",
+}
+_PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl.h
 
 
-def _processor_seconds(command: list[str], folder: Path | None = None) -> float:
-    """Of all processes that a command starts, in a folder."""
+def _processor_seconds(command: list[str], folder: Path | None = None, **environment: str) -> float:
+    """Of all processes that a command starts, in a folder; those that outlive it are waited for."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    kept = {name: value for name, value in os.environ.items() if name != warm.ADDRESS}
+    subprocess.run(command, cwd=folder, env=kept | environment, check=True, capture_output=True)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _seconds_of_run(methods: list[str], shared: bool) -> float:
-    """64 people at 32³, two folds, two epochs, everything until the report, on one core."""
+def _seconds_to_first_line(stage: str, repetitions: int) -> float:
+    """Of a stage that has imported all, in the shared process: until it says that there is no such configuration."""
+    program = str(Path(sys.executable).parent / "sepclr-neuro")
+    options = {"standardise": ["--fold", "0"], "train": ["--method", "pca", "--fold", "0"]}
+    options |= {stage: ["--method", "pca"] for stage in ("embed", "saliency")}
+    command = [program, stage, "absent.yaml", *options.get(stage, [])]
+    return best_of(lambda: subprocess.run(command, capture_output=True), repetitions)
+
+
+def _run(methods: list[str], shared: bool) -> tuple[float, float]:
+    """64 people at 32³, two folds, two epochs, everything until the report, on one core: its seconds and those of a
+    processor."""
     with tempfile.TemporaryDirectory() as folder:
         small_config(
             Path(folder),
@@ -41,15 +73,10 @@ def _seconds_of_run(methods: list[str], shared: bool) -> float:
             training={"epochs": 2, "batch_size": 8},
             methods={key: {} for key in methods},
         )
-        environment = {name: value for name, value in os.environ.items() if name != warm.ADDRESS}
         started = time.perf_counter()
-        subprocess.run(
-            snakemake_command(Path(folder), "--cores", "1"),
-            env=environment if shared else environment | {warm.ADDRESS: ""},
-            check=True,
-            capture_output=True,
-        )
-        return time.perf_counter() - started
+        apart = {} if shared else {warm.ADDRESS: ""}
+        processor = _processor_seconds(snakemake_command(Path(folder), "--cores", "1"), **apart)
+        return time.perf_counter() - started, processor
 
 
 def measure(rows: Rows, quick: bool) -> None:
@@ -62,14 +89,21 @@ def measure(rows: Rows, quick: bool) -> None:
             code = [sys.executable, "-c", f"import sepclr_neuro.{module}"]
             seconds = min(_processor_seconds(code) for _ in range(repetitions))
             rows.add(f"start_{stage}", seconds, "processor seconds")
+    if not rows.has(*(f"start_shared_{stage}" for stage in STAGES)):
+        with shared_process():
+            for stage in STAGES:
+                rows.add(f"start_shared_{stage}", _seconds_to_first_line(stage, repetitions), "s")
     if not rows.has("start_snakemake"):
         root = Path(__file__).resolve().parents[1]
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--dry-run", "--quiet"]
         rows.add("start_snakemake", _processor_seconds(command, root), "processor seconds")
     methods = list(METHODS)[:2] if quick else list(METHODS)
+    what = f"{len(methods)} methods, 64 people at 32³, one core"
     for name, shared in {"run_of_methods": True, "run_of_methods_apart": False}.items():
         if not rows.has(name):
-            rows.add(name, _seconds_of_run(methods, shared), f"s, {len(methods)} methods, 64 people at 32³, one core")
+            seconds, processor = _run(methods, shared)
+            rows.add(name, seconds, f"s, {what}")
+            rows.add(f"{name}_processor", processor, f"processor seconds, {what}")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,20 @@ def test_help_loads_no_heavy_library() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def _loads(*modules: str) -> set[str]:
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
+    command = [sys.executable, "-c", code, *modules]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_stages_load_no_library_that_they_do_not_use() -> None:
+    """torch, Lightning and MONAI take seconds each, longer than most stages do."""
+    light = [f"sepclr_neuro.{name}" for name in ("cohort", "simulation", "splits", "volumes", "probes", "tables")]
+    assert not {"torch", "lightning", "monai", "matplotlib"} & _loads(*light)
+    assert not {"lightning", "monai"} & _loads("sepclr_neuro.embedding", "sepclr_neuro.saliency", "sepclr_neuro.report")
+    assert "monai" not in _loads("sepclr_neuro.training")
+
+
 def test_a_users_mistake_is_a_message_and_status_2(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text("sed: 1\n")

@@ -17,6 +17,7 @@ import pytest
 
 from sepclr_neuro import runs, warm
 from tests.small_run import small_run
+from tests.workflow.running import shared_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs share a process on Linux alone")
 
@@ -26,16 +27,9 @@ SMALL = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
-    monkeypatch.delenv(warm.ADDRESS, raising=False)
-    monkeypatch.setattr(warm, "_started", [])
-    warm.start_server()
-    process = warm._started[0]
-    yield psutil.Process(process.pid)
-    assert process.stdin is not None
-    process.stdin.close()
-    process.wait(60)
-    os.environ.pop(warm.ADDRESS)
+def server() -> Iterator[psutil.Process]:
+    with shared_process() as process:
+        yield process
 
 
 def training(folder: Path, epochs: int) -> tuple[list[str], Path]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
+from sepclr_neuro import warm
 from sepclr_neuro.config import Config
 
-__all__ = ["QUESTIONS", "REPOSITORY", "jobs", "small_config", "snakemake", "snakemake_command"]
+__all__ = ["QUESTIONS", "REPOSITORY", "jobs", "shared_process", "small_config", "snakemake", "snakemake_command"]
 
 QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,6 +40,21 @@ def small_config(folder: Path, **sections: Any) -> Path:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(content | sections))
     return path
+
+
+@contextmanager
+def shared_process() -> Iterator[psutil.Process]:
+    """The process that jobs of a run share, for the commands that are called meanwhile."""
+    os.environ.pop(warm.ADDRESS, None)
+    warm.start_server()
+    process = warm._started.pop()
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(60)
+        os.environ.pop(warm.ADDRESS)
 
 
 def snakemake_command(folder: Path, *arguments: str) -> list[str]:
