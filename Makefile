@@ -21,7 +21,7 @@ help: ## show this list
 
 install: $(READY) ## make .venv, with exactly the tested versions
 
-$(READY): envs/requirements.lock envs/cuda.lock envs/torch.txt envs/install.py
+$(READY): envs/requirements.lock envs/cuda.lock envs/torch.txt envs/install.py pyproject.toml
 	$(or $(PYTHON),$(error No python3.11 to python3.14 is found; name one: make PYTHON=/path/to/python3.12)) envs/install.py $(VENV)
 	touch $@
 

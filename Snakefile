@@ -1,6 +1,6 @@
 """The run as a user sees it: ``snakemake --cores all`` makes everything that the last rule asks for.
 
-Paths come from sepclr_neuro.layout, settings from config.yaml, computations from the command ``sepclr-neuro``.
+Paths come from sepclr_neuro.core.layout, settings from config.yaml, computations from the command ``sepclr-neuro``.
 """
 
 import os
@@ -10,11 +10,11 @@ import sys
 
 from snakemake.utils import min_version
 
-from sepclr_neuro.errors import InputError
-from sepclr_neuro.layout import Results
-from sepclr_neuro.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
-from sepclr_neuro.runs import PROCESS, resume
-from sepclr_neuro.warm import start_server
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.run.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
+from sepclr_neuro.core.runs import PROCESS, resume
+from sepclr_neuro.run.warm import start_server
 
 min_version("9.27")
 

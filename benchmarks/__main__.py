@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from sepclr_neuro.storage import read_tsv, write_text
+from sepclr_neuro.core.storage import read_tsv, write_text
 
 # The shortest first.
 ALL = ("start", "maps", "embedding", "probes", "cache", "training_step", "growth", "time_to_separation")

@@ -24,13 +24,13 @@ import torch
 from benchmarks.measuring import best_of, held_memory, in_new_process, mean_of
 from benchmarks.rows import Rows, run
 from benchmarks.steps import Step
-from sepclr_neuro import volumes
-from sepclr_neuro.cohort import load_cohort, write_cohort
-from sepclr_neuro.config import Config, parse_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.simulation import write_dataset
-from sepclr_neuro.storage import atomic_path, write_json, write_tsv
-from sepclr_neuro.volumes import VolumeCache, voxels_sha256, write_volumes
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.data import volumes
+from sepclr_neuro.data.cohort import load_cohort, write_cohort
+from sepclr_neuro.data.simulation import write_dataset
+from sepclr_neuro.data.volumes import VolumeCache, voxels_sha256, write_volumes
 
 BATCH_SIZE = 8
 

@@ -18,10 +18,10 @@ from torch.nn import functional
 from benchmarks.measuring import best_of_each
 from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_standardisation
-from sepclr_neuro.embedding import represent_scans
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import write_json, write_tsv
-from sepclr_neuro.volumes import VolumeCache, voxels_sha256
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import write_json, write_tsv
+from sepclr_neuro.data.volumes import VolumeCache, voxels_sha256
+from sepclr_neuro.learning.embedding import represent_scans
 
 PEOPLE, AT_ONCE = 16, 8
 

@@ -19,7 +19,7 @@ import torch
 from benchmarks.measuring import mean_of, mean_of_each
 from benchmarks.rows import Rows
 from benchmarks.steps import Step, loop
-from sepclr_neuro import devices
+from sepclr_neuro.core import devices
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 SECONDS_TO_COMPILE = 90

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.steps import made_up_standardisation
-from sepclr_neuro import devices
-from sepclr_neuro.config import Augmentation, Network, Training
-from sepclr_neuro.fitting import Scans, fit
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.training import VolumeViews
+from sepclr_neuro.config.model import Augmentation, Network, Training
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core import devices
+from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.training import VolumeViews
 
 CASES = [(8, None), (64, None), (64, 8), (256, 8)]
 """People in a batch, and of these in memory."""

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import Rows, run
-from sepclr_neuro.embedding import write_representations
-from sepclr_neuro.probes import write_probes, write_verdicts
-from sepclr_neuro.saliency import write_saliency
-from sepclr_neuro.site_leakage import write_site_leakage
-from sepclr_neuro.standardisation import write_standardisation
-from sepclr_neuro.training import train_fold
-from sepclr_neuro.vbm import write_vbm
+from sepclr_neuro.data.standardisation import write_standardisation
+from sepclr_neuro.learning.embedding import write_representations
+from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.maps.saliency import write_saliency
+from sepclr_neuro.maps.vbm import write_vbm
+from sepclr_neuro.probing.probes import write_probes, write_verdicts
+from sepclr_neuro.probing.site_leakage import write_site_leakage
 from tests.small_run import small_run
 
 METHODS = ("sepclr-k-jem", "sepclr-no-k-jem", "sepclr-mmd", "sepclr-k-mi")

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.measuring import best_of_each
 from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_scans, made_up_standardisation
-from sepclr_neuro.attribution import smoothgrad
+from sepclr_neuro.maps.attribution import smoothgrad
 
 SAMPLES = 8
 TARGETS = 3

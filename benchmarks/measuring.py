@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sepclr_neuro import devices
+from sepclr_neuro.core import devices
 
 __all__ = ["best_of", "best_of_each", "held_memory", "in_new_process", "mean_of", "mean_of_each"]
 

@@ -21,9 +21,9 @@ from joblib import Parallel, delayed
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
 from benchmarks.rows import Rows, run
-from sepclr_neuro.probes import Fit, Question, judge, on_permutations, told
-from sepclr_neuro.splits import Fold
-from sepclr_neuro.statistics import Labels
+from sepclr_neuro.core.statistics import Labels
+from sepclr_neuro.data.splits import Fold
+from sepclr_neuro.probing.probes import Fit, Question, judge, on_permutations, told
 
 __all__ = ["p_of_noise"]
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sepclr_neuro.config import load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.statistics import permuted_rows
-from sepclr_neuro.storage import read_tsv, write_tsv
-from sepclr_neuro.tables import headline
+from sepclr_neuro.config.model import load_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.statistics import permuted_rows
+from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.probing.tables import headline
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.rows import Rows, run
-from sepclr_neuro.config import Config, load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import write_probes, write_verdicts
-from sepclr_neuro.simulation import simulate_people
-from sepclr_neuro.splits import read_fold, write_splits
-from sepclr_neuro.storage import write_json, write_tsv
-from sepclr_neuro.tables import write_tables
+from sepclr_neuro.config.model import Config, load_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import write_json, write_tsv
+from sepclr_neuro.data.simulation import simulate_people
+from sepclr_neuro.data.splits import read_fold, write_splits
+from sepclr_neuro.probing.probes import write_probes, write_verdicts
+from sepclr_neuro.probing.tables import write_tables
 
 __all__ = ["random_representations"]
 

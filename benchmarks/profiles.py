@@ -20,11 +20,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.probes import DEMO, random_representations
 from benchmarks.steps import Step
-from sepclr_neuro import augmentation, devices
-from sepclr_neuro.config import load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import write_probes, write_verdicts
-from sepclr_neuro.standardisation import Standardisation
+from sepclr_neuro.config.model import load_config
+from sepclr_neuro.core import devices
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.learning import augmentation
+from sepclr_neuro.probing.probes import write_probes, write_verdicts
 
 STEPS, WARM_UP, VIEWED, MOST = 5, 8, 30, 12
 VIEWS = {"rotate": "rotations", "_along_axes": "products: crop, shift, flip, blur", "_noise": "noise"}

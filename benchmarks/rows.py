@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sepclr_neuro import devices
-from sepclr_neuro.storage import read_tsv, write_tsv
+from sepclr_neuro.core import devices
+from sepclr_neuro.core.storage import read_tsv, write_tsv
 
 __all__ = ["Rows", "run"]
 

@@ -17,8 +17,8 @@ from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_sco
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.config import Config, parse_config
-from sepclr_neuro.simulation import DISEASE, DISEASE_REGIONS, Simulator, region_map, simulate_people
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.data.simulation import DISEASE, DISEASE_REGIONS, Simulator, region_map, simulate_people
 
 CLASSES = ("diagnosis", "sex", "site")
 NUMBERS = ("age", "sans", "saps")

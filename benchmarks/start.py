@@ -1,7 +1,7 @@
 """What it takes to start: `sepclr-neuro --help`, stages, and Snakemake until it knows what there is to do.
 
-Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line. Then a run of all methods in which little is
-computed, on one core, its jobs sharing a process and apart.
+Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line.
+Then a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
 
 python -m benchmarks.start [--quick]
 """
@@ -20,22 +20,22 @@ from pathlib import Path
 
 from benchmarks.measuring import best_of
 from benchmarks.rows import Rows, run
-from sepclr_neuro import warm
-from sepclr_neuro.registry import METHODS
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.run import warm
 from tests.workflow.running import shared_process, small_config, snakemake_command
 
 STAGES = {
-    "cohort": "cohort",
-    "volumes": "volumes",
-    "splits": "splits",
-    "standardise": "standardisation",
-    "train": "training",
-    "embed": "embedding",
-    "probe": "probes",
-    "tables": "tables",
-    "leakage": "site_leakage",
-    "vbm": "vbm",
-    "saliency": "saliency",
+    "cohort": "data.cohort",
+    "volumes": "data.volumes",
+    "splits": "data.splits",
+    "standardise": "data.standardisation",
+    "train": "learning.training",
+    "embed": "learning.embedding",
+    "probe": "probing.probes",
+    "tables": "probing.tables",
+    "leakage": "probing.site_leakage",
+    "vbm": "maps.vbm",
+    "saliency": "maps.saliency",
     "report": "report",
 }
 _PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl.h

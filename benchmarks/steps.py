@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sepclr_neuro.config import Augmentation, Network, Training
-from sepclr_neuro.fitting import Scans, fit
+from sepclr_neuro.config.model import Augmentation, Network, Training
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.data.sampling import Members
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.training import VolumeViews
 from sepclr_neuro.methods.base import Batch, GradientMethod
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.sampling import Members
-from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.training import VolumeViews
 
 __all__ = ["Step", "loop", "made_up_scans", "made_up_standardisation"]
 

@@ -28,21 +28,21 @@ from monai.transforms import EnsureChannelFirstd, LoadImaged, Orientationd, Resi
 from benchmarks import recipe
 from benchmarks.measuring import in_new_process
 from benchmarks.rows import Rows
-from sepclr_neuro import devices
-from sepclr_neuro.cohort import load_cohort, write_cohort
-from sepclr_neuro.config import Augmentation, Config, Network, parse_config
-from sepclr_neuro.fitting import fit
-from sepclr_neuro.layout import Results
+from sepclr_neuro.config.model import Augmentation, Config, Network, parse_config
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core import devices
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cohort import load_cohort, write_cohort
+from sepclr_neuro.data.simulation import write_dataset
+from sepclr_neuro.data.splits import Fold, read_fold, write_splits
+from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
+from sepclr_neuro.data.volumes import VolumeCache, write_volumes
+from sepclr_neuro.learning.fitting import fit
+from sepclr_neuro.learning.models import build_method
+from sepclr_neuro.learning.training import VolumeViews, training_people
 from sepclr_neuro.methods.base import GradientMethod
-from sepclr_neuro.models import build_method
-from sepclr_neuro.probes import Question, fit_probe
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.simulation import write_dataset
-from sepclr_neuro.splits import Fold, read_fold, write_splits
-from sepclr_neuro.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.storage import read_tsv, write_tsv
-from sepclr_neuro.training import VolumeViews, training_people
-from sepclr_neuro.volumes import VolumeCache, write_volumes
+from sepclr_neuro.probing.probes import Question, fit_probe
 
 METHOD = "sepclr-k-jem"
 BATCH_SIZE = 8

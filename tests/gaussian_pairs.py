@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from sepclr_neuro.independence import Independence, build_independence
+from sepclr_neuro.methods.independence import Independence, build_independence
 
 LEVELS = (0.0, 0.3, 0.6)
 """Angles; dimension by dimension the correlation is sin(2 angle): 0, 0.56, 0.93."""

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sepclr_neuro import fitting, training, volumes
-from sepclr_neuro.config import Config
-from sepclr_neuro.layout import Results
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.data import volumes
+from sepclr_neuro.learning import fitting, training
 
 __all__ = ["CONTEXT", "Point", "run", "train", "write_volumes"]
 

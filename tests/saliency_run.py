@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepclr_neuro import fold_maps, mapping
-from sepclr_neuro.config import Config
-from sepclr_neuro.layout import Results
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv, write_json, write_text, write_tsv
+from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
+from sepclr_neuro.data.volumes import VolumeCache, as_image, grid_affine, voxels_sha256
+from sepclr_neuro.learning.models import TrainedModel
+from sepclr_neuro.maps import fold_maps, mapping
+from sepclr_neuro.maps.saliency import write_saliency
 from sepclr_neuro.methods.base import Method
-from sepclr_neuro.models import TrainedModel
-from sepclr_neuro.saliency import write_saliency
-from sepclr_neuro.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.storage import read_tsv, write_json, write_text, write_tsv
-from sepclr_neuro.volumes import VolumeCache, as_image, grid_affine, voxels_sha256
 
 METHOD = "sepclr-k-jem"
 SHAPE = (16, 16, 16)

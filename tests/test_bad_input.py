@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sepclr_neuro import cli
-from sepclr_neuro.cohort import load_cohort
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import read_tsv
-from tests.test_volumes import HEADER_FAULTS, VOXEL_FAULTS, save_small
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.run import cli
+from tests.data.test_volumes import HEADER_FAULTS, VOXEL_FAULTS, save_small
 
 HEADER = "participant_id\tdiagnosis\tage\tsex\tsite\tsans"
 PEOPLE = (
@@ -64,18 +64,18 @@ TABLES: dict[str, Fault] = {
     "sex 1 and 2": (
         lines(("female", "2"), ("male", "1")),
         {},
-        "'1' (participant sub-02 and 1 more) must be said to mean",
+        "'1' (participants sub-02, sub-04) must be said to mean",
     ),
     "sex M and F": (
         lines(("female", "F"), ("male", "M")),
         {},
-        "'M' (participant sub-02 and 1 more) must be said to mean",
+        "'F' (participants sub-01, sub-03) must be said to mean",
     ),
-    "sex Female": (lines(("female", "Female")), {}, "'Female' (participant sub-01 and 1 more) must be said to mean"),
+    "sex Female": (lines(("female", "Female")), {}, "'Female' (participants sub-01, sub-03) must be said to mean"),
     "unlisted code": (
         lines(),
         {"values": {"sex": {"male": "male"}}},
-        "'female' (participant sub-01 and 1 more) is not",
+        "'female' (participants sub-01, sub-03) is not",
     ),
     "mistyped diagnosis": (
         lines(("02\tcontrol", "02\tcontrl")),
@@ -106,7 +106,7 @@ TABLES: dict[str, Fault] = {
         {},
         "'35343', '35343.0' look like one site",
     ),
-    "a site that is a formula": (lines(("brno", "=cmd()")), {}, "'=cmd()' (participant sub-03 and 1 more)"),
+    "a site that is a formula": (lines(("brno", "=cmd()")), {}, "'=cmd()' (participants sub-03, sub-04)"),
     "a measure of quality that is a formula": (
         lines(("\t10", "\t+A1")),
         {"include": {"quality": [{"column": "sans", "keep": ["+A1", "20"]}]}},
@@ -238,19 +238,43 @@ def test_ids_in_the_table_or_on_disk_alone(tmp_path: Path, command: Any) -> None
     assert flow.loc["volumes on disk that no row of one names", "remaining"] == 1
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.nii.gz", "link.nii.gz"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.nii.gz", "link/../../outside.nii.gz"])
 def test_a_volume_outside_the_data_is_refused(path: str, tmp_path: Path, command: Any) -> None:
     (tmp_path / "study").mkdir()
     save_small(tmp_path / "outside.nii.gz")
-    (tmp_path / "study" / "link.nii.gz").symlink_to(tmp_path / "outside.nii.gz")
+    (tmp_path / "study" / "link").symlink_to(tmp_path)
     content = lines(
         ("\tsans", "\tvolume"), ("prague\t", f"prague\t{path}"), ("\t10", f"\t{path}"), ("\t20\n", f"\t{path}\n")
     )
     config = configured(tmp_path / "study", content, {"columns": {"volume": "volume"}})
     status, said = command("cohort", str(config))
     assert status == 2
+    assert "4 alike (sub-01, sub-02, sub-03 and 1 more): " in said
     assert f"leads out of {tmp_path / 'study'}" in said
     assert not (tmp_path / "study" / "results").exists()
+
+
+def test_volumes_that_are_links_are_read_and_broken_ones_told(tmp_path: Path, command: Any) -> None:
+    """Of two kinds, those of DataLad whose content was not fetched and those to a disk that is not there."""
+    for number in range(1, 5):
+        save_small(tmp_path / "archive" / f"{number}.nii.gz", number)
+    study = tmp_path / "study"
+    study.mkdir()
+    for number in range(1, 5):
+        (study / f"sub-0{number}.nii.gz").symlink_to(tmp_path / "archive" / f"{number}.nii.gz")
+    config = str(configured(study, lines(), {}, volumes="{participant_id}.nii.gz"))
+    assert command("cohort", config)[0] == command("volumes", config)[0] == 0
+    assert read_tsv(Results(study / "results").index)["source"].str.contains("study").all()
+    for number in range(1, 5):
+        link = study / f"sub-0{number}.nii.gz"
+        link.unlink()
+        link.symlink_to(f".git/annex/objects/x{number}/MD5E-s{number}.nii.gz" if number < 4 else "/mnt/gone/d.nii.gz")
+    for arguments in (("volumes", config), ("check", config)):
+        status, said = command(*arguments)
+        assert status == 2
+        assert f"3 alike (sub-01, sub-02, sub-03): sub-01: {study / 'sub-01.nii.gz'}: " in said
+        assert f"content is not on this machine; fetch it: `datalad get {study / 'sub-01.nii.gz'}`" in said
+        assert "sub-04.nii.gz is a link to /mnt/gone/d.nii.gz, where nothing is; mount the disk" in said
 
 
 @pytest.mark.parametrize("what", ["table", "volume"])

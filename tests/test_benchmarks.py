@@ -13,9 +13,9 @@ from benchmarks import gradient_caching, recipe
 from benchmarks.rows import Rows
 from benchmarks.steps import Step
 from benchmarks.time_to_separation import Points, compare
-from sepclr_neuro.layers import GroupNorm
-from sepclr_neuro.networks import PatchStem
-from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.methods.layers import GroupNorm
+from sepclr_neuro.methods.networks import PatchStem
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import yaml
 
-from sepclr_neuro.config import load_config, parse_config
-from sepclr_neuro.errors import InputError
-from sepclr_neuro.fold_maps import _kept
-from sepclr_neuro.layout import Results
-from sepclr_neuro.models import load_model
-from sepclr_neuro.standardisation import Standardisation
-from sepclr_neuro.storage import read_json, read_tsv, sha256, write_json
-from sepclr_neuro.training import train_fold
-from sepclr_neuro.verify import verify
-from sepclr_neuro.volumes import VolumeCache
+from sepclr_neuro.config.model import load_config, parse_config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json, read_tsv, sha256, write_json
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.data.volumes import VolumeCache
+from sepclr_neuro.learning.models import load_model
+from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.maps.fold_maps import _kept
+from sepclr_neuro.run.verify import verify
 from tests.small_run import small_run
 from tests.test_bad_input import lines
 from tests.workflow.running import snakemake

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sepclr_neuro.config import Config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import write_tsv
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import write_tsv
+from tests.data.test_volumes import SMALL, make_cohort
 from tests.killing import Point, run, train, write_volumes
 from tests.small_run import small_run
-from tests.test_volumes import SMALL, make_cohort
 
 SMALL_SEPCLR = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
 # One optimiser; an estimator with its own, in batches larger than memory; a decoder and a discriminator with its own.

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sepclr_neuro.config import Config
-from sepclr_neuro.embedding import write_representations
-from sepclr_neuro.errors import InputError
-from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import write_probes
-from sepclr_neuro.saliency import write_saliency
-from sepclr_neuro.site_leakage import write_site_leakage
-from sepclr_neuro.splits import read_fold
-from sepclr_neuro.standardisation import write_standardisation
-from sepclr_neuro.storage import read_json, read_tsv, write_json, write_tsv
-from sepclr_neuro.training import train_fold
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.data.standardisation import write_standardisation
+from sepclr_neuro.learning.embedding import write_representations
+from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.maps.saliency import write_saliency
+from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.site_leakage import write_site_leakage
 from tests.small_run import small_run
 
 METHOD = "pca"

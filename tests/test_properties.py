@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.affines import from_matvec
 
-from sepclr_neuro.cohort import build_cohort
-from sepclr_neuro.config import Config, Volumes, load_config, parse_config
-from sepclr_neuro.errors import InputError
-from sepclr_neuro.fitting import _read_checkpoint
-from sepclr_neuro.storage import read_json, read_tsv, write_tsv
-from sepclr_neuro.volumes import as_image, load_volume
+from sepclr_neuro.config.model import Config, Volumes, load_config, parse_config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.storage import read_json, read_tsv, write_tsv
+from sepclr_neuro.data.cohort import build_cohort
+from sepclr_neuro.data.volumes import as_image, load_volume
+from sepclr_neuro.learning.fitting import _read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = (

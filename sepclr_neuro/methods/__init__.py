@@ -1,1 +1,1 @@
-"""The methods: networks and losses, no loop, no files. `sepclr_neuro.registry` names them."""
+"""The methods: networks and losses, no loop, no files. `sepclr_neuro.config.registry` names them."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sepclr_neuro.sampling import Members, seed_of
+from sepclr_neuro.data.sampling import Members, seed_of
 
 __all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
 
@@ -89,13 +89,18 @@ class Method(nn.Module, ABC):
     has_salient_norm: ClassVar[bool] = False
     """Whether there is a salient head that knows a point of no disease, s', which maps can measure a distance from."""
 
-    def salient_norm(self, volumes: Tensor) -> Tensor:
+    def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
         """How far each volume's salient head is from s', squared: [B], of volumes [B, C, *spatial]; differentiable."""
         raise NotImplementedError(f"{type(self).__name__} pins nobody to a point of its salient space")
 
     @abstractmethod
-    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
-        """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]. This is what probes read."""
+    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
+        """Representations, one [B, d] a space: what probes read.
+
+        Args:
+            volumes: standardised, [B, C, *spatial].
+            covariates: what the salient space is adjusted for, [B, k]; None where nothing is.
+        """
 
 
 class GradientMethod(Method):
@@ -156,7 +161,12 @@ class ClosedFormMethod(Method):
 
     @abstractmethod
     def fit(
-        self, read: Callable[[Sequence[int], slice], Tensor], rows: Sequence[int], target: Tensor
+        self,
+        read: Callable[[Sequence[int], slice], Tensor],
+        rows: Sequence[int],
+        target: Tensor,
+        covariates: Tensor | None = None,
+        seed: int = 0,
     ) -> dict[str, float]:
         """Learns from training people.
 
@@ -165,6 +175,8 @@ class ClosedFormMethod(Method):
                 volumes, [B, C, planes, ...].
             rows: of the N training people.
             target: whether each is a patient, [N] bool.
+            covariates: what the salient space is to be adjusted for, [N, k], centred; None for nothing.
+            seed: of whatever is drawn at random.
 
         Returns:
             Figures of the fit; ``loss`` is the one that tells how much of the training people is not represented.

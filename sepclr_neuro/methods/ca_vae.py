@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.independence import Discriminator, squared_mmd
-from sepclr_neuro.losses import kl_to_standard_normal, outside_autocast, precise
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
 from sepclr_neuro.methods.base import Batch, GradientMethod
-from sepclr_neuro.networks import build_decoder, build_encoder
-from sepclr_neuro.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
+from sepclr_neuro.methods.independence import Discriminator, squared_mmd
+from sepclr_neuro.methods.losses import kl_to_standard_normal, outside_autocast, precise
+from sepclr_neuro.methods.networks import build_decoder, build_encoder
 
 __all__ = ["CVAE", "Code", "ConVAE", "MMcVAE", "SepVAE"]
 
@@ -60,13 +60,13 @@ class CVAE(GradientMethod):
         self.salient_encoder = build_encoder(network, input_shape, 2 * settings.salient_dim)
         self.decoder = build_decoder(network, input_shape, settings.common_dim + settings.salient_dim)
 
-    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         encoders = {"common": self.common_encoder, "salient": self.salient_encoder}
         return {space: encoder(volumes).chunk(2, dim=1)[0] for space, encoder in encoders.items()}
 
     has_salient_norm: ClassVar[bool] = True
 
-    def salient_norm(self, volumes: Tensor) -> Tensor:
+    def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
         return self.salient_encoder(volumes).chunk(2, dim=1)[0].square().sum(dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:

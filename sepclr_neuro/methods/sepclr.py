@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.independence import build_independence
-from sepclr_neuro.losses import (
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRTerms
+from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
+from sepclr_neuro.methods.independence import build_independence
+from sepclr_neuro.methods.losses import (
     alignment,
     attribute_alignment,
     informationless,
@@ -19,9 +21,7 @@ from sepclr_neuro.losses import (
     precise,
     uniformity,
 )
-from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
-from sepclr_neuro.networks import Projector, build_encoder
-from sepclr_neuro.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRSettings
+from sepclr_neuro.methods.networks import Projector, build_encoder
 
 __all__ = ["Heads", "SepCLR"]
 
@@ -44,11 +44,11 @@ class SepCLR(GradientMethod):
 
     .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
 
-    with the terms of :mod:`sepclr_neuro.losses`: alignment :math:`A_C` of everybody's L2-normalised common heads and
-    :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common heads and
-    :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed away;
-    :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
-    :mod:`sepclr_neuro.independence`, which reads the pairs of common head and pinned salient head (distance
+    with the terms of :mod:`sepclr_neuro.methods.losses`: alignment :math:`A_C` of everybody's L2-normalised common
+    heads and :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common
+    heads and :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed
+    away; :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
+    :mod:`sepclr_neuro.methods.independence`, which reads the pairs of common head and pinned salient head (distance
     correlation: of the representations themselves, which probes read). Uniformity,
     :math:`R` and :math:`J` are means over the two views.
 
@@ -60,7 +60,7 @@ class SepCLR(GradientMethod):
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
     schizophrenia experiment: encoders, dimensions and batch size for volumes are choices of this project.
 
-    >>> from sepclr_neuro.registry import SepCLRSettings
+    >>> from sepclr_neuro.config.registry import SepCLRSettings
     >>> method = SepCLR(SepCLRSettings(), Network(channels=[8, 8]), (1, 32, 32, 32))
     >>> {space: tuple(r.shape) for space, r in method.represent(torch.zeros(2, 1, 32, 32, 32)).items()}
     {'common': (2, 32), 'salient': (2, 32)}
@@ -70,20 +70,24 @@ class SepCLR(GradientMethod):
 
     def __init__(
         self,
-        settings: SepCLRSettings,
+        settings: SepCLRTerms,
         network: Network,
         input_shape: Sequence[int],
         independence: IndependenceTerm = "k-jem",
+        encoders: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.common_encoder = build_encoder(network, input_shape, settings.common_dim)
-        self.salient_encoder = build_encoder(network, input_shape, settings.salient_dim)
+        self.common_encoder, self.salient_encoder = encoders or (
+            build_encoder(network, input_shape, settings.common_dim),
+            build_encoder(network, input_shape, settings.salient_dim),
+        )
         self.common_projector = Projector(settings.common_dim, settings.projector_width)
         # Dimensions that an attribute owns have no projector, which would mix them before the loss.
         self.owned = list(settings.attributes.items())
-        free = settings.salient_dim - len(self.owned)
-        self.salient_projector = Projector(free, settings.projector_width) if free else None
+        self.free = settings.salient_dim - len(self.owned)
+        projected = self.free and settings.salient_projector
+        self.salient_projector = Projector(self.free, settings.projector_width) if projected else None
         width = {}
         if isinstance(settings, EstimatedSepCLRSettings):
             self.estimator_steps = settings.estimator_steps
@@ -98,12 +102,12 @@ class SepCLR(GradientMethod):
             **width,
         )
 
-    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
 
     has_salient_norm: ClassVar[bool] = True
 
-    def salient_norm(self, volumes: Tensor) -> Tensor:
+    def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
         return self._salient_head(self.salient_encoder(volumes)).square().sum(dim=1)
 
     def _salient_head(self, representation: Tensor) -> Tensor:
@@ -139,7 +143,7 @@ class SepCLR(GradientMethod):
             "common_uniformity": _mean(uniformity(c, tau) for c in common),
         }
         loss = terms["common_alignment"] + uniformity_weight * terms["common_uniformity"]
-        if self.salient_projector is not None:
+        if self.free:
             of_space = self._salient_terms(encoded, batch)
             loss = loss + s.informationless_weight * of_space["informationless"]
             loss = loss + s.salient_weight * (

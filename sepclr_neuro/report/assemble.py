@@ -10,19 +10,19 @@ from markupsafe import Markup
 from nilearn.reporting import HTMLReport
 
 from sepclr_neuro import __version__
-from sepclr_neuro.cohort import load_cohort
-from sepclr_neuro.config import Config
-from sepclr_neuro.errors import InputError
-from sepclr_neuro.layout import Results
-from sepclr_neuro.probes import as_asked
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import write_text
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.volumes import quick_images
+from sepclr_neuro.probing.probes import as_asked
 from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.results import what_was_found, what_was_trained
 from sepclr_neuro.report.shown import Figures, cell, table_uri
-from sepclr_neuro.storage import write_text
-from sepclr_neuro.volumes import quick_images
 
 __all__ = ["write_report"]
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from sepclr_neuro.config import ProbeTarget
+from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.learning.representations import Representations
 from sepclr_neuro.report.findings import target_label
 from sepclr_neuro.report.pictures import INK, Picture, dots, drawn
-from sepclr_neuro.representations import Representations
 
 __all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
 

@@ -17,10 +17,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from nilearn import plotting
 
-from sepclr_neuro.config import ProbeTarget
+from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.data.volumes import VolumeCache, as_image
 from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
-from sepclr_neuro.volumes import VolumeCache, as_image
 
 __all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 

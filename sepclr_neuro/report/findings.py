@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from sepclr_neuro.config import ProbeTarget
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.tables import METRIC_LABELS, SPACES, arrow
+from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.probing.tables import METRIC_LABELS, SPACES, arrow
 
 __all__ = ["ResultsTable", "method_title", "results_table", "sentences", "target_label"]
 

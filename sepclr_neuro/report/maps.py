@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from sepclr_neuro.config import Config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.mapping import SALIENT_NORM
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.maps.mapping import SALIENT_NORM
+from sepclr_neuro.maps.saliency import ATTRIBUTIONS, TABLES
 from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.pictures import Picture, picture_file, viewer
 from sepclr_neuro.report.shown import optional_table
-from sepclr_neuro.saliency import ATTRIBUTIONS, TABLES
 
 __all__ = ["maps_of"]
 

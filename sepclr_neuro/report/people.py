@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from sepclr_neuro.cohort import load_cohort
-from sepclr_neuro.config import Config
-from sepclr_neuro.layout import Results
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.report import figures
 from sepclr_neuro.report.shown import Figures, optional_table
-from sepclr_neuro.storage import read_tsv
-from sepclr_neuro.volumes import VolumeCache
 
 __all__ = ["who_and_volumes"]
 

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from nilearn import plotting
 from PIL import Image
 
-from sepclr_neuro.storage import atomic_path
-from sepclr_neuro.volumes import as_image
+from sepclr_neuro.core.storage import atomic_path
+from sepclr_neuro.data.volumes import as_image
 
 __all__ = ["FAINT", "INK", "SPACE_COLOURS", "Picture", "data_uri", "dots", "drawn", "picture_file", "viewer"]
 

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sepclr_neuro.config import Config, Saliency
-from sepclr_neuro.layout import Results
-from sepclr_neuro.registry import METHODS
+from sepclr_neuro.config.model import Config, Saliency
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json, read_tsv, sha256
+from sepclr_neuro.maps.saliency import ATTRIBUTIONS
 from sepclr_neuro.report.findings import method_title
 from sepclr_neuro.report.shown import cell
-from sepclr_neuro.saliency import ATTRIBUTIONS
-from sepclr_neuro.storage import read_json, read_tsv, sha256
 
 __all__ = ["left_out", "what_ran"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sepclr_neuro.cohort import load_cohort
-from sepclr_neuro.config import Config, Probes
-from sepclr_neuro.layout import Results
-from sepclr_neuro.published import published_schizophrenia
+from sepclr_neuro.config.model import Config, Probes
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.learning.representations import read_representations
+from sepclr_neuro.probing.published import published_schizophrenia
+from sepclr_neuro.probing.tables import headline, paper_table
 from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.report.shown import Figures, optional_table
-from sepclr_neuro.representations import read_representations
-from sepclr_neuro.storage import read_tsv
-from sepclr_neuro.tables import headline, paper_table
 
 __all__ = ["what_was_found", "what_was_trained"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from sepclr_neuro.core.storage import as_tsv, read_tsv
 from sepclr_neuro.report.pictures import Picture, data_uri
-from sepclr_neuro.storage import as_tsv, read_tsv
 
 __all__ = ["Figures", "cell", "optional_table", "table_uri"]
 

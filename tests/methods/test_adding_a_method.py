@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sepclr_neuro import registry
-from sepclr_neuro.config import json_schema, parse_config
-from sepclr_neuro.digits.benchmark import run_method
-from sepclr_neuro.storage import read_json
+from sepclr_neuro.config import registry
+from sepclr_neuro.config.model import json_schema, parse_config
+from sepclr_neuro.core.storage import read_json
+from sepclr_neuro.validation.digits.benchmark import run_method
 from tests.methods import test_contract as contract
-from tests.test_digits import tiny
+from tests.validation.test_digits import tiny
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding_a_method.md"
 

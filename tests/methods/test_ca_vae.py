@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sepclr_neuro.config import Network, parse_config
+from sepclr_neuro.config.model import Network, parse_config
+from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.ca_vae import CVAE, Code, ConVAE
-from sepclr_neuro.registry import METHODS
 from tests.oracles import ca_vae as oracle
 
 SHAPE = (3, 32, 32)

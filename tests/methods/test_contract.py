@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sepclr_neuro.config import Network
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
-from sepclr_neuro.registry import METHODS
 
 SHAPES = [(1, 32, 32, 32), (3, 32, 32)]
 CASES = [pytest.param(name, shape, id=f"{name}-{len(shape) - 1}d") for name in METHODS for shape in SHAPES]

@@ -11,12 +11,13 @@ from sklearn.decomposition import PCA as ReferencePCA  # noqa: N811
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.losses import info_nce
-from sepclr_neuro.methods import controls
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import CPCASettings, PCASettings, VoxelLinearSettings
+from sepclr_neuro.methods import span
 from sepclr_neuro.methods.base import ClosedFormMethod
-from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear, equal_variance_rotation
-from sepclr_neuro.registry import CPCASettings, PCASettings, VoxelLinearSettings
+from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear
+from sepclr_neuro.methods.losses import info_nce
+from sepclr_neuro.methods.span import equal_variance_rotation
 
 SHAPE = (1, 4, 5, 6)
 TARGET = torch.tensor([False, True] * 10)
@@ -89,7 +90,7 @@ def test_a_few_planes_are_read_at_once_and_it_does_not_matter_how_many(
     volumes: torch.Tensor, planes_at_once: int, reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = fitted(PCA(PCASettings(dim=3), Network(), SHAPE), volumes)
-    monkeypatch.setattr(controls, "VOXELS_AT_ONCE", planes_at_once * 20 * 5 * 6)
+    monkeypatch.setattr(span, "VOXELS_AT_ONCE", planes_at_once * 20 * 5 * 6)
     read_voxels = []
 
     def read(rows: Sequence[int], planes: slice) -> torch.Tensor:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sepclr_neuro.config import Network
-from sepclr_neuro.losses import attribute_alignment, informationless, uniformity
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import IndependenceTerm, SepCLRSettings
 from sepclr_neuro.methods.base import Batch
+from sepclr_neuro.methods.losses import attribute_alignment, informationless, uniformity
 from sepclr_neuro.methods.sepclr import SepCLR
-from sepclr_neuro.registry import IndependenceTerm, SepCLRSettings
 from tests.oracles import sepclr as oracle
 from tests.oracles.sepclr import sepclr_loss
 from tests.oracles.statistics import u_centred_distance_correlation

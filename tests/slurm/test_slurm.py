@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import read_json
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json
 from tests.workflow.running import REPOSITORY, small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)

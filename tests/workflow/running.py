@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import yaml
 
-from sepclr_neuro import warm
-from sepclr_neuro.config import Config
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.run import warm
 
 __all__ = ["QUESTIONS", "REPOSITORY", "jobs", "shared_process", "small_config", "snakemake", "snakemake_command"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sepclr_neuro.config import load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.published import published_digits
-from sepclr_neuro.registry import METHODS
-from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.config.model import load_config
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.probing.published import published_digits
 from tests.workflow.running import REPOSITORY, jobs, snakemake
 
 pytestmark = pytest.mark.timeout(600)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sepclr_neuro.layout import Results
+from sepclr_neuro.core.layout import Results
 from tests.workflow.running import REPOSITORY, small_config
 
 pytestmark = pytest.mark.timeout(1200)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.permuted_diagnosis import permute, run
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
 from tests.workflow.running import small_config, snakemake
 
 pytestmark = pytest.mark.timeout(2400)

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sepclr_neuro.config import load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.simulation import write_dataset
+from sepclr_neuro.config.model import load_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.data.simulation import write_dataset
 from tests.workflow.running import small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)

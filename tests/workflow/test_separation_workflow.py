@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sepclr_neuro.config import load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.config.model import load_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
 from tests.workflow.running import REPOSITORY, jobs, snakemake
 
 pytestmark = pytest.mark.timeout(600)

@@ -16,9 +16,9 @@ import psutil
 import pytest
 import yaml
 
-from sepclr_neuro.config import load_config
-from sepclr_neuro.layout import Results
-from sepclr_neuro.storage import read_tsv
+from sepclr_neuro.config.model import load_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
 from tests.workflow.running import QUESTIONS, REPOSITORY, jobs, small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)

@@ -32,6 +32,7 @@ rule train:
 rule embed:
     input:
         run=results.run_file("embedding", "{method}"),
+        cohort=results.cohort,
         index=results.index,
         grid=results.grid,
         splits=results.splits,

@@ -1,0 +1,105 @@
+"""The one error that a user is meant to read, how it tells many alike in one line, and how it suggests a name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+__all__ = ["Alike", "InputError", "by_kind", "nearest", "shape_of"]
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|[+-]?\d[\d.]*(e[+-]?\d+)?", re.IGNORECASE)
+_NAMED = 3
+
+
+class Alike(str):
+    """A sentence about one of many that may have the same wrong: :func:`by_kind` tells all of them in one line.
+
+    Attributes:
+        who: whom or what it is about: a participant, a line of a table, a code.
+        kind: equal for all that are told in one line.
+        cause: what is the likely cause, or what to do, a sentence to be told once a kind.
+    """
+
+    __slots__ = ("cause", "kind", "who")
+
+    kind: str
+    who: str
+    cause: str
+
+    def __new__(cls, sentence: str, who: str = "", kind: str = "", cause: str = "") -> Alike:
+        told = super().__new__(cls, sentence)
+        told.who, told.kind, told.cause = who, kind or shape_of(sentence, who), cause
+        return told
+
+    def after(self, words: str) -> Alike:
+        """The same of the same kind, with ``words`` in front."""
+        return Alike(f"{words}{self}", self.who, self.kind, self.cause)
+
+
+def shape_of(sentence: str, *names: str) -> str:
+    """A sentence without its numbers and these names, by which sentences of one kind are told.
+
+    >>> shape_of("sub-01: /data/sub-01.nii: 3 voxels are NaN", "/data/sub-01.nii", "sub-01")
+    '?: ?: # voxels are NaN'
+    """
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        sentence = sentence.replace(name, "?")
+    return _NUMBER.sub("#", sentence)
+
+
+def by_kind(problems: Iterable[str]) -> list[str]:
+    """One line a kind, in the order of their first: how many there are, the first few, the first sentence, the cause.
+
+    >>> by_kind([Alike(f"sub-{n}: the age is {n - 9}", f"sub-{n}") for n in range(5)] + ["no site"])
+    ['5 alike (sub-0, sub-1, sub-2 and 2 more): sub-0: the age is -9', 'no site']
+    """
+    kinds: dict[tuple[bool, str], list[str]] = {}
+    for problem in problems:
+        key = (True, problem.kind) if isinstance(problem, Alike) else (False, problem)
+        kinds.setdefault(key, []).append(problem)
+    return [_line(members) for members in kinds.values()]
+
+
+def _line(members: list[str]) -> str:
+    first = members[0]
+    who = list(dict.fromkeys(member.who for member in members if isinstance(member, Alike) and member.who))
+    named = ", ".join(who[:_NAMED]) + (f" and {len(who) - _NAMED} more" if len(who) > _NAMED else "")
+    line = f"{len(members)} alike{f' ({named})' if named else ''}: {first}" if len(members) > 1 else str(first)
+    cause = first.cause if isinstance(first, Alike) else ""
+    return f"{line}. {cause}" if cause else line
+
+
+class InputError(ValueError):
+    """Something a user gave is wrong; the message names it, what was expected and what to do.
+
+    The command line prints the message without a traceback and exits with status 2.
+
+    Args:
+        problems: one message, or every problem that was found, each a full sentence. Those of one kind
+            (:class:`Alike`) are one line of the message.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        kinds = by_kind(self.problems)
+        if len(kinds) == 1:
+            message = kinds[0]
+        else:
+            lines = "\n".join(f"  - {line}" for line in kinds)
+            count = f"{len(self.problems)} problems" + (
+                f" of {len(kinds)} kinds" if len(kinds) < len(self.problems) else ""
+            )
+            message = f"{count} were found:\n{lines}"
+        super().__init__(message)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, or all of them.
+
+    >>> nearest("sipe", ["age", "site"])
+    " Did you mean 'site'?"
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."

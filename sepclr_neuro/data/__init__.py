@@ -1,0 +1,1 @@
+"""From tables and volumes to one cohort, one array, and folds."""

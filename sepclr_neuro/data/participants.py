@@ -1,0 +1,305 @@
+"""The tables of one study: read as text, checked and joined, before anybody asks what their columns mean.
+
+Nothing is converted on the way in: pandas by itself turns participant ``01`` into 1 and site ``NA`` into a missing
+value, shifts a line with too many values, and renames the second of two equal columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sepclr_neuro.config.model import Columns, Study
+from sepclr_neuro.core.errors import Alike, InputError, nearest
+from sepclr_neuro.core.storage import read_bytes
+
+__all__ = ["Problems", "StudyTables", "id_keys", "is_number", "read_study"]
+
+SEPARATORS = {".tsv": ("\t", "tabs"), ".csv": (",", "commas")}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# The name of a column that no table can have.
+KEY = "\0key"
+
+
+class Problems(list[str]):
+    """What is wrong, a sentence each, and whom ``cohort.on_error: exclude`` leaves out instead.
+
+    Only what single people's cells or files have wrong can be left out with them. What concerns a table, a code's
+    meaning or the configuration stays a sentence that stops the run: it would silently take whole groups away.
+
+    Args:
+        exclude: whether such people are to be left out.
+        ids: of the participants, by row, for the line that tells of several at once.
+
+    Attributes:
+        people: why a row is to be left out, by its label in the table at hand.
+        left_out: why those who were left out were.
+    """
+
+    def __init__(self, exclude: bool = False, ids: pd.Series | None = None) -> None:
+        super().__init__()
+        self.exclude = exclude
+        self.ids = ids
+        self.people: dict[int, Alike] = {}
+        self.left_out: list[Alike] = []
+
+    def of_people(self, rows: pd.Series, sentence: Callable[[pd.Series], str]) -> None:
+        """Notes what is wrong with each row of a mask; ``sentence`` says it of a mask that is not empty."""
+        kind = sentence(rows) if rows.any() else ""
+        for row in rows.index[rows]:
+            self.of_person(row, sentence(pd.Series(rows.index == row, rows.index)), kind)
+
+    def of_person(self, row: int, sentence: str, kind: str = "", cause: str = "") -> None:
+        """Notes what is wrong with one row; ``kind`` is equal, and ``cause`` told once, for all who have the same."""
+        who = "" if self.ids is None else str(self.ids[row])
+        told = sentence if isinstance(sentence, Alike) else Alike(sentence, who, kind, cause)
+        if self.exclude:
+            self.people.setdefault(row, told)
+        else:
+            self.append(told)
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The joined tables of one study, every column still as its table has it.
+
+    Attributes:
+        rows: text, one row a scan, missing NaN.
+        files: the table that each column came from.
+        orphans: scans of phenotype tables that the participants table lacks, as rows of ``exclusions.tsv``.
+        counts: what else is worth knowing, and for how many scans.
+    """
+
+    study: Study
+    columns: Columns
+    rows: pd.DataFrame
+    files: dict[str, Path]
+    orphans: pd.DataFrame
+    counts: list[tuple[str, int]]
+
+    def where(self, column: str) -> str:
+        """How messages call a column."""
+        return f"{self.files[column]}: column {column!r}"
+
+    def who(self, chosen: pd.Series) -> str:
+        """How messages call the rows of a mask: the first few participants and how many more."""
+        people = self.rows.loc[chosen, self.columns.participant_id].tolist()
+        more = f" and {len(people) - 3} more" if len(people) > 3 else ""
+        return f"participant{'s' if len(people) > 1 else ''} {', '.join(people[:3])}{more}"
+
+    def missing(self) -> pd.Series:
+        """A column of missing text."""
+        return pd.Series(math.nan, index=self.rows.index, dtype="str")
+
+    def text(self, name: str, key: str, problems: Problems) -> pd.Series:
+        """A column; a problem that names ``key`` of the configuration, and all missing, where the tables lack it."""
+        if name in self.rows.columns:
+            return self.rows[name]
+        problems.append(
+            f"{self.study.participants}: neither it nor a phenotype table of {self.study.name} has the column {name!r}"
+            f" ({key}).{nearest(name, self.rows.columns)} If this study has no such thing, say so in its `constants`: "
+            f"`{name}: n/a`"
+        )
+        return self.missing()
+
+    def numbers(self, name: str, key: str, problems: Problems) -> pd.Series:
+        """A column as float, missing NaN; a problem for each value that is not a finite number."""
+        texts = self.text(name, key, problems)
+        wrong = texts.notna() & ~texts.fillna("0").map(is_number)
+
+        def sentence(rows: pd.Series) -> str:
+            value = texts[rows].iloc[0]
+            hint = "; decimals are written with a point" if "," in value else ""
+            return (
+                f"{self.where(name)}: {value!r} ({self.who(rows)}) is not a finite number{hint}; missing is an empty "
+                "cell or n/a"
+            )
+
+        with_comma = texts.str.contains(",", regex=False, na=False)
+        problems.of_people(wrong & with_comma, sentence)
+        problems.of_people(wrong & ~with_comma, sentence)
+        return texts.mask(wrong).astype("float64")
+
+
+def read_study(study: Study, columns: Columns) -> StudyTables:
+    """Reads a study's participants table and joins its phenotype tables on participant (and session).
+
+    Where only a phenotype table has sessions, a participant's row becomes one row a session.
+
+    Raises:
+        InputError: with every problem of the files, their ids and the join.
+    """
+    problems: list[str] = []
+    tables: dict[Path, pd.DataFrame] = {}
+    for path in (study.participants, *study.phenotypes):
+        try:
+            tables[path] = _read_table(path)
+            _check_ids(tables[path], path, columns)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+
+    participant = columns.participant_id
+    rows = tables.pop(study.participants)
+    files = dict.fromkeys(rows.columns, study.participants)
+    orphans: dict[str, tuple[str, str, str]] = {}
+    counts = []
+    for path, table in tables.items():
+        both_have_sessions = columns.session_id in rows.columns and columns.session_id in table.columns
+        session = columns.session_id if both_have_sessions else None
+        keys = [name for name in (participant, session) if name is not None]
+        twice = [name for name in table.columns if name in rows.columns and name not in keys]
+        problems += [f"{path}: the column {name!r} is in {files[name]} too; rename or remove one" for name in twice]
+        rows = rows.assign(**{KEY: id_keys(rows, participant, session)})
+        table = table.assign(**{KEY: id_keys(table, participant, session)})
+        in_rows = table[KEY].isin(rows[KEY])
+        if not in_rows.any():
+            problems.append(
+                f"{path}: none of its participants (first: {table[participant].iloc[0]!r}) is in "
+                f"{study.participants} (first: {rows[participant].iloc[0]!r}); ids must agree"
+            )
+        absent = int((~rows[KEY].isin(table[KEY])).sum())
+        counts.append((f"in {study.participants.name} of {study.name} but not in {path.name}", absent))
+        for _, row in table[~in_rows].iterrows():
+            session_id = row.get(columns.session_id, math.nan)
+            orphans.setdefault(row[KEY], (row[participant], session_id, path.name))
+        rows = rows.merge(table.drop(columns=[*keys, *twice]), how="left", on=KEY).drop(columns=KEY)
+        files |= {name: path for name in table.columns if name not in files}
+
+    for name, value in study.constants.items():
+        if name in rows.columns:
+            problems.append(f"{study.name}: the constant {name!r} is a column of {files[name]} too; remove one")
+        rows[name] = pd.Series(math.nan if value in ("", "n/a") else value, index=rows.index, dtype="str")
+        files[name] = study.participants
+    if problems:
+        raise InputError(problems)
+    listed = pd.DataFrame(
+        [(*ids, study.name, "not in the participants table", table_name) for *ids, table_name in orphans.values()],
+        columns=["participant_id", "session_id", "study", "rule", "value"],
+        dtype="str",
+    )
+    return StudyTables(study, columns, rows.reset_index(drop=True), files, listed, counts)
+
+
+def id_keys(table: pd.DataFrame, participant: str, session: str | None) -> pd.Series:
+    """Ids without their BIDS prefix, so that ``sub-01`` and ``01`` are one participant.
+
+    >>> id_keys(pd.DataFrame({"id": ["sub-01", "02"], "visit": ["ses-1", "1"]}), "id", "visit").tolist()
+    ['01\\t1', '02\\t1']
+    """
+    keys = table[participant].str.removeprefix("sub-")
+    return keys if session is None else keys + "\t" + table[session].fillna("").str.removeprefix("ses-")
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a finite decimal number. Python's ``float`` takes ``1_000``, ``nan`` and ``inf`` too.
+
+    >>> [is_number(text) for text in ("-1.5", "2e3", "1_000", "nan", "1e999", "1,5")]
+    [True, True, False, False, False, False]
+    """
+    return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """One table as text: cells stripped, missing ones NaN, its index the line that each row ends on.
+
+    Raises:
+        InputError: if it is not a UTF-8 table with one value a column in each line.
+    """
+    if path.suffix.lower() not in SEPARATORS:
+        raise InputError(f"{path}: expected a table whose name ends in .tsv (tabs) or .csv (commas)")
+    separator, separator_name = SEPARATORS[path.suffix.lower()]
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path in `cohort.studies`") from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise InputError(f"{path}: is UTF-16 or not text (it holds NUL bytes); save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}: line {line} is not UTF-8 (byte 0x{content[error.start]:02x}), perhaps Latin-1; save it as UTF-8"
+        ) from error
+
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                lines.append(reader.line_num)
+                rows.append([cell.strip() for cell in cells])
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num} has a stray quotation mark ({error})") from error
+    if len(rows) < 2:
+        raise InputError(
+            f"{path}: expected a line of column names and at least one participant, found {len(rows)} lines"
+        )
+
+    header = rows[0]
+    others = [mark for mark in "\t,;" if mark != separator and mark in header[0]]
+    if len(header) == 1 and others:
+        names = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+        raise InputError(
+            f"{path}: its columns are separated by {names[others[0]]}, but a {path.suffix} file has {separator_name}; "
+            f"save it with {separator_name}" + (" or name it .csv" if others[0] == "," else "")
+        )
+    problems = [
+        f"{path}: two columns are called {name!r}" for name in sorted({n for n in header if header.count(n) > 1})
+    ]
+    if "" in header:
+        problems.append(f"{path}: column {header.index('') + 1} has no name")
+    problems += [
+        Alike(
+            f"{path}: line {line} has {len(cells)} values, expected {len(header)} as in the first line",
+            f"line {line}",
+            f"{path}: ragged",
+        )
+        for line, cells in zip(lines[1:], rows[1:], strict=True)
+        if len(cells) != len(header)
+    ]
+    if problems:
+        raise InputError(problems)
+    table = pd.DataFrame(rows[1:], columns=header, index=lines[1:], dtype="str")
+    return table.where(~table.isin(["", "n/a"]))
+
+
+def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
+    """Ids become parts of paths and keys of joins: present, harmless, and each scan once."""
+    if columns.participant_id not in table.columns:
+        raise InputError(
+            f"{path}: has no column {columns.participant_id!r} (cohort.columns.participant_id)."
+            f"{nearest(columns.participant_id, table.columns)}"
+        )
+    session = columns.session_id if columns.session_id in table.columns else None
+    problems: list[str] = []
+    for name in filter(None, (columns.participant_id, session)):
+        for line, cell in table[name].dropna().items():
+            if "/" in cell or "\\" in cell or ".." in cell or cell[0] in "=+-@." or not cell.isprintable():
+                sentence = (
+                    f"{path}: line {line}: {name} is {cell!r}; an id must not hold '/', '\\', '..' or control "
+                    "characters, nor start with one of = + - @ ."
+                )
+                problems.append(Alike(sentence, f"line {line}", f"{path}: {name}"))
+    for line in table.index[table[columns.participant_id].isna()]:
+        sentence = f"{path}: line {line} has no {columns.participant_id}"
+        problems.append(Alike(sentence, f"line {line}", f"{path}: no id"))
+    known = table.dropna(subset=[columns.participant_id])
+    for _, same in known.groupby(id_keys(known, columns.participant_id, session)):
+        if len(same) > 1:
+            hint = "" if columns.session_id else "; if these are several scans, set cohort.columns.session_id"
+            ids = ", ".join(dict.fromkeys(same[columns.participant_id]))
+            sentence = f"{path}: lines {', '.join(map(str, same.index))} are all about participant {ids}{hint}"
+            problems.append(Alike(sentence, same[columns.participant_id].iloc[0], f"{path}: several lines"))
+    if problems:
+        raise InputError(problems)

@@ -1,0 +1,146 @@
+"""Paths of volumes: a pattern that a table's row fills, text that may not lead out, links that may."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sepclr_neuro.core.errors import nearest
+
+__all__ = ["Field", "Folder", "Pattern", "broken_link", "link_advice"]
+
+_WILD = "\0"  # the pattern's own `*` while a path is put together: no table, path or configuration holds this character
+_FORM = re.compile(r"label|upper|lower|0\d+")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A ``{column}`` or ``{column:form}`` of a pattern."""
+
+    column: str
+    form: str = ""
+
+    def of(self, value: str) -> str:
+        """The value in this form: ``label`` without ``sub-`` or ``ses-``, ``03`` with a last number of three digits.
+
+        >>> [Field("id", form).of("sub-a7") for form in ("", "label", "upper", "03")]
+        ['sub-a7', 'a7', 'SUB-A7', 'sub-a007']
+        >>> [Field("id", form).of("007.0") for form in ("01", "04")]
+        ['7', '0007']
+        """
+        if self.form == "label":
+            return re.sub("^(sub|ses)-", "", value)
+        if self.form.startswith("0"):
+            # A program that took ids for numbers may have written 7.0 for 007.
+            return re.sub(r"(\d+)(\.0+)?$", lambda number: number[1].lstrip("0").zfill(int(self.form)), value)
+        return {"upper": value.upper(), "lower": value.lower()}.get(self.form, value)
+
+    def __str__(self) -> str:
+        return f"{{{self.column}{':' if self.form else ''}{self.form}}}"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A path pattern.
+
+    Attributes:
+        parts: literal text, fields and ``*``, in turn.
+    """
+
+    parts: tuple[str | Field, ...]
+
+    @classmethod
+    def of(cls, text: str, columns: Collection[str]) -> tuple[Pattern, list[str]]:
+        """The pattern of a configuration, and what its braces have that no table or form is called."""
+        parts: list[str | Field] = []
+        problems = []
+        for part in re.split(r"(\{[^{}]*\}|\*)", text):
+            if part[:1] != "{":
+                parts.append(part)
+                continue
+            name = part[1:-1]
+            column, _, form = (
+                (name, "", "") if name in columns else name.rpartition(":") if ":" in name else (name, "", "")
+            )
+            if column not in columns:
+                problems.append(f"{part}, which no table has.{nearest(column, columns)}")
+            elif form and not _FORM.fullmatch(form):
+                problems.append(f"{part}; the form of a column is `label`, `upper`, `lower` or a width such as `03`")
+            parts.append(Field(column, form))
+        return cls(tuple(part for part in parts if part)), problems
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.parts))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a row must have a value in."""
+        return list(dict.fromkeys(part.column for part in self.parts if isinstance(part, Field)))
+
+    def filled(self, values: Mapping[str, str | None]) -> str:
+        """The path of a row that has a value in all of the columns, as :meth:`Folder.inside` takes it."""
+        return "".join(
+            part.of(values[part.column] or "") if isinstance(part, Field) else _WILD if part == "*" else part
+            for part in self.parts
+        )
+
+    def shown(self, values: Mapping[str, str | None]) -> str:
+        """The path of a row, as messages have it."""
+        return self.filled(values).replace(_WILD, "*")
+
+    def of_anybody(self) -> str:
+        """The path of any row, as :meth:`Folder.inside` takes it."""
+        return "".join(_WILD if isinstance(part, Field) or part == "*" else part for part in self.parts)
+
+
+class Folder:
+    """The folder that volumes are in. Links in it lead where the user wants; a path's *text* may not lead out.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._bases = dict.fromkeys((os.path.abspath(root), os.path.realpath(root)))
+
+    def inside(self, filled: str) -> str | None:
+        """The same place from the folder on, ``..`` taken out of its text; None if the text leads out."""
+        for base in self._bases:
+            path = os.path.normpath(os.path.join(base, filled))
+            if Path(path).is_relative_to(base):
+                return os.path.relpath(path, base)
+        return None
+
+    def files(self, filled: str) -> set[str]:
+        """What is there, from the folder on, links with a broken end too. Nothing outside is looked at."""
+        inside = self.inside(filled)
+        if inside is None:
+            return set()
+        # Only the pattern's own `*` is a wildcard: folders may be called `[old]`.
+        return set(glob.glob("*".join(map(glob.escape, inside.split(_WILD))), root_dir=self.root))
+
+
+def broken_link(path: Path) -> Path | None:
+    """The first link on the way to ``path``, itself included, that leads to nothing."""
+    for place in (*reversed(path.parents), path):
+        try:
+            place.stat()
+        except OSError as error:
+            return place if error.errno in (errno.ENOENT, errno.ELOOP) and place.is_symlink() else None
+    return None
+
+
+def link_advice(link: Path) -> str:
+    """What is said of a link that leads to nothing."""
+    target = os.readlink(link)
+    if "/annex/objects/" in Path(target).as_posix():
+        return f"{link} is a link of DataLad whose content is not on this machine; fetch it: `datalad get {link}`"
+    return (
+        f"{link} is a link to {target}, where nothing is; mount the disk or archive of that name, or correct the link"
+    )

@@ -1,0 +1,359 @@
+"""Which people train and which are held out: made once, written to a file, shared by every method."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import Alike, InputError, nearest
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
+from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.sampling import seed_of
+
+__all__ = ["Fold", "make_splits", "publishable", "read_fold", "write_splits"]
+
+_QUANTILES = 4
+_COLUMNS = ["fold", "scan_id", "participant_id", "unit", "side"]
+_TEXT = ("scan_id", "participant_id", "unit", "side")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Scan ids of one split; nobody has scans on two sides.
+
+    Attributes:
+        train: whom models learn from.
+        test: who is held out.
+        probe: training people whom models do not see, so that probes can be fitted on them; may be empty.
+    """
+
+    fold: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    probe: tuple[str, ...] = ()
+
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """Whom probes are fitted on."""
+        return self.probe or self.train
+
+
+def make_splits(cohort: pd.DataFrame, settings: settings_of.Splits, seed: int) -> pd.DataFrame:
+    """Splits units, not scans: all scans of a participant, and of people with one value of ``group_by``, stay together.
+
+    ``k-fold`` shuffles afresh each repeat. People are spread over folds by group and then by ``stratify_by``; a numeric
+    column counts by its quarters. A stratum with fewer people than folds cannot be spread evenly: its people count by
+    one column less, then by another, and in the end by their group alone. Where a person's scans differ in a column
+    (two sites, say), the first scan counts. With ``group_by`` the spread is as even as the units allow.
+
+    ``leave-site-out`` holds out ``sites`` in turn, in their order, ``external-sites`` all of them at once, ``file``
+    whom the file says.
+
+    Args:
+        cohort: rows of ``cohort.tsv``.
+        settings: the section ``splits``.
+        seed: of the run.
+
+    Returns:
+        Columns ``fold scan_id participant_id unit side``, every scan once a fold; ``side`` is train, probe or test, and
+        ``unit`` names what is kept together.
+
+    Raises:
+        InputError: if a person is in both groups, a unit cannot be kept together, a side would lack a group to learn
+            from, a site is unknown, or a file does not fit the cohort.
+    """
+    people = cohort.drop_duplicates("participant_id").sort_values("participant_id").reset_index(drop=True)
+    people = people.assign(unit=_units(people, settings.group_by))
+    problems = _twofold(cohort)
+    if settings.scheme == "k-fold":
+        problems += _too_few(people, settings.folds)
+    if problems:
+        raise InputError(problems)
+    held_out = {
+        "k-fold": _k_folds,
+        "leave-site-out": _site_folds,
+        "external-sites": _site_folds,
+        "file": _listed_folds,
+    }[settings.scheme](people, settings, seed)
+    tables = []
+    for number, chosen in enumerate(held_out):
+        sides = pd.Series(np.where(chosen, "test", "train"), index=people.index, dtype=object)
+        sides[_kept_for_probes(people, ~chosen, settings.probe_fraction, seed_of(seed, 1, number))] = "probe"
+        side = dict(zip(people["participant_id"], sides, strict=True))
+        unit = dict(zip(people["participant_id"], people["unit"], strict=True))
+        table = cohort[["scan_id", "participant_id"]].copy()
+        table.insert(0, "fold", number)
+        table["unit"] = table["participant_id"].map(unit)
+        table["side"] = table["participant_id"].map(side)
+        tables.append(table)
+    splits = pd.concat(tables, ignore_index=True)
+    problems = _divided(splits) + _one_sided(splits, cohort)
+    if problems:
+        raise InputError(problems)
+    return splits
+
+
+# --- who belongs together, and who can be split at all -----------------------------------------------------------
+
+
+def _units(people: pd.DataFrame, group_by: str | None) -> pd.Series:
+    """What is kept together, a name a person: the person, or the value of ``group_by``."""
+    own = "participant " + people["participant_id"]
+    if group_by is None:
+        return own
+    value = people[group_by]
+    return own.where(value.isna(), group_by + " " + value.astype(str))
+
+
+def _twofold(cohort: pd.DataFrame) -> list[str]:
+    groups = cohort.groupby("participant_id")["group"].nunique()
+    what = "is background in one session and target in another; keep one"
+    problems: list[str] = [Alike(f"participant {name}: {what}", name, what) for name in groups.index[groups > 1]]
+    return problems
+
+
+def _too_few(people: pd.DataFrame, folds: int) -> list[str]:
+    counts = people["group"].value_counts()
+    return [
+        f"splits.folds: {folds} folds need {folds} people of each group, {group} has {counts.get(group, 0)}; "
+        "use fewer folds"
+        for group in ("background", "target")
+        if counts.get(group, 0) < folds
+    ]
+
+
+def _divided(splits: pd.DataFrame) -> list[str]:
+    """Units that stand on two sides of a fold."""
+    problems: list[str] = []
+    for (fold, unit), members in splits.groupby(["fold", "unit"]):
+        if members["side"].nunique() > 1:
+            people = ", ".join(sorted(set(members["participant_id"])))
+            sentence = (
+                f"splits.group_by: fold {fold} has {unit} on two sides ({people}); leave all but one of them out, or "
+                "change the scheme"
+            )
+            problems.append(Alike(sentence, f"fold {fold}: {unit}", "divided units"))
+    return problems
+
+
+def _one_sided(splits: pd.DataFrame, cohort: pd.DataFrame) -> list[str]:
+    """Folds whose training side lacks a group, so that nothing can be learned of it, or that hold nobody out."""
+    merged = splits.merge(cohort[["scan_id", "group"]], on="scan_id")
+    problems = []
+    for fold, part in merged.groupby("fold"):
+        for group in sorted({"background", "target"} - set(part.loc[part["side"] == "train", "group"])):
+            problems.append(f"splits: fold {fold} has nobody of the {group} group to train on; hold out fewer people")
+        if "test" not in set(part["side"]):
+            problems.append(f"splits: fold {fold} holds nobody out; see `splits.sites` or `splits.file`")
+    return problems
+
+
+# --- schemes: for each fold, who is held out, [people] bool ------------------------------------------------------
+
+
+def _k_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+    # Here, since every stage reads folds and only one makes them.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    strata, found = _strata(people, settings), []
+    for repeat in range(settings.repeats):
+        shuffle_seed = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+        if settings.group_by is None:
+            alone = StratifiedKFold(settings.folds, shuffle=True, random_state=shuffle_seed)
+            divisions = alone.split(people, strata)
+        else:
+            together = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=shuffle_seed)
+            divisions = together.split(people, strata, people["unit"])
+        found += [np.isin(np.arange(len(people)), test) for _, test in divisions]
+    return found
+
+
+def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
+    """One label a person; every label has at least as many people as there are folds."""
+    columns = [people["group"].astype(str)]
+    for name in settings.stratify_by:
+        values = people[name]
+        if pd.api.types.is_numeric_dtype(values):
+            values = pd.qcut(values, _QUANTILES, duplicates="drop")
+        columns.append(values.astype(object).where(values.notna(), "n/a").astype(str))
+    keys = pd.DataFrame({level: column.to_numpy() for level, column in enumerate(columns)})
+    labels = pd.Series("", index=keys.index)
+    for depth in range(len(columns), 0, -1):
+        pending = labels == ""
+        if not pending.any():
+            break
+        joined = keys.loc[pending, range(depth)].agg(" | ".join, axis=1)
+        enough = joined.map(joined.value_counts()) >= settings.folds
+        labels[joined.index[enough]] = joined[enough]
+    for group in keys[0].unique():
+        rest = keys.index[(labels == "") & (keys[0] == group)]
+        if len(rest):
+            # The group as a whole has enough people, so some of its strata have.
+            labels[rest] = labels[(labels != "") & (keys[0] == group)].value_counts().index[0]
+    return labels.tolist()
+
+
+def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+    site = people["site"].astype(str)
+    known = sorted(site.unique())
+    unknown = [
+        f"splits.sites: the cohort has no site {name!r}.{nearest(name, known)}"
+        for name in settings.sites
+        if name not in known
+    ]
+    if unknown:
+        raise InputError(unknown)
+    always = [name for name in known if name not in settings.sites]
+    if always:
+        say(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
+    if settings.scheme == "external-sites":
+        return [site.isin(settings.sites).to_numpy()]
+    return [(site == name).to_numpy() for name in settings.sites]
+
+
+def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+    path, count = settings.file, settings.file_folds or 0
+    assert path is not None  # noqa: S101 (the configuration asks for it)
+    table = _read_list(path)
+    problems: list[str] = []
+    folds = sorted(set(table["fold"]))
+    if folds != list(range(count)):
+        problems.append(f"{path}: has the folds {', '.join(map(str, folds))}, expected 0 to {count - 1} (`file_folds`)")
+    for side in sorted(set(table["side"]) - {"train", "test"}):
+        problems.append(f"{path}: column 'side' has {side!r}; expected train or test")
+    twice = table[table.duplicated(["fold", "participant_id"])].drop_duplicates(["fold", "participant_id"])
+    for row in twice.itertuples():
+        sentence = f"{path}: fold {row.fold} lists participant {row.participant_id} more than once"
+        problems.append(Alike(sentence, str(row.participant_id), "listed more than once"))
+    ids = people["participant_id"].str.removeprefix("sub-")
+    for fold, rows in table.groupby("fold"):
+        absent = people.loc[~ids.isin(rows["participant_id"]), "participant_id"].tolist()
+        if absent:
+            sentence = (
+                f"{path}: fold {fold} lacks {len(absent)} people of the cohort, {absent[0]} first; add them, or leave "
+                "them out by `cohort.include`"
+            )
+            problems.append(Alike(sentence, f"fold {fold}", "people that a fold lacks"))
+    if problems:
+        raise InputError(problems)
+    strangers = sorted(set(table["participant_id"]) - set(ids))
+    if strangers:
+        say(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
+    held_out = table[table["side"] == "test"].groupby("fold")["participant_id"].apply(set).to_dict()
+    return [ids.isin(held_out.get(fold, set())).to_numpy() for fold in range(count)]
+
+
+def _read_list(path: Path) -> pd.DataFrame:
+    """``fold participant_id side``, folds as numbers, participants without ``sub-``."""
+    try:
+        table = read_tsv(path, text=("fold", "participant_id", "side"))
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a table `fold participant_id side`") from error
+    missing = [name for name in ("fold", "participant_id", "side") if name not in table]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(map(repr, missing))}; expected fold, participant_id, side")
+    wrong = table.loc[table["fold"].isna() | ~table["fold"].fillna("").str.fullmatch(r"\d+"), "fold"]
+    if len(wrong):
+        raise InputError(f"{path}: line {wrong.index[0] + 2}: fold is {wrong.iloc[0]!r}; expected a number from 0")
+    empty = table.index[table[["participant_id", "side"]].isna().any(axis=1)]
+    if len(empty):
+        raise InputError(f"{path}: line {empty[0] + 2} lacks a participant_id or a side")
+    return table.assign(fold=table["fold"].astype(int), participant_id=table["participant_id"].str.removeprefix("sub-"))
+
+
+def _kept_for_probes(people: pd.DataFrame, training: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Who of the training people is kept from the encoders, [people] bool: the same share of each group's units."""
+    kept: list[str] = []
+    rng = np.random.default_rng(seed)
+    # A family may have members in both groups; it is a kind of its own.
+    kinds = people[training].groupby("unit")["group"].apply(lambda groups: " and ".join(sorted(set(groups))))
+    for _, units in kinds.groupby(kinds):
+        names = sorted(units.index)
+        kept += [names[i] for i in rng.permutation(len(names))[: round(fraction * len(names))]]
+    return training & people["unit"].isin(kept).to_numpy()
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def write_splits(config: Config, results: Results) -> None:
+    """Writes ``splits.tsv`` for the cohort whose volumes are in the cache, and ``published.tsv``.
+
+    Raises:
+        InputError: as :func:`make_splits`; if the volumes are those of another cohort; or if two people have the same
+            volume.
+    """
+    cohort = load_cohort(results)
+    index = read_tsv(results.index, text=("scan_id", "sha256"))
+    if index["scan_id"].tolist() != cohort["scan_id"].tolist():
+        raise InputError(f"{results.index}: lists other scans than {results.cohort}; run the stage `volumes` again")
+    twins = [
+        f"{results.index}: {' and '.join(same)} have the same volume, by its checksum; remove or replace all but one"
+        for same in index.groupby("sha256")["scan_id"].agg(list)
+        if len(same) > 1
+    ]
+    if twins:
+        raise InputError(twins)
+    splits = make_splits(cohort, config.splits, config.seed)
+    write_tsv(results.splits, splits)
+    key = None
+    if config.splits.hash_ids:
+        if not results.id_key.is_file():
+            write_text(results.id_key, secrets.token_hex(32) + "\n")
+        key = results.id_key.read_text(encoding="utf-8").strip()
+    write_tsv(results.published_splits, publishable(splits, key))
+
+
+def publishable(splits: pd.DataFrame, key: str | None) -> pd.DataFrame:
+    """``fold participant_id side``, one row a person and fold, sorted; a fixed list of ``scheme: file`` looks the same.
+
+    Args:
+        key: with it, participants are HMAC-SHA256 of their ids, 16 hexadecimal digits. A hash without a key could be
+            undone by hashing every likely id.
+    """
+    table = splits.drop_duplicates(["fold", "participant_id"])[["fold", "participant_id", "side"]]
+    if key is not None:
+        hashed = [hmac.new(key.encode(), name.encode(), "sha256").hexdigest()[:16] for name in table["participant_id"]]
+        table = table.assign(participant_id=hashed)
+    return table.sort_values(["fold", "participant_id"], ignore_index=True)
+
+
+def read_fold(results: Results, fold: int) -> Fold:
+    """Reads one split and checks it against leaks and against the volumes.
+
+    Raises:
+        InputError: if the fold is absent or has an empty side; if a person, people who belong together, or one volume
+            under two names are on two sides; or if the scans are not, once each, those of ``index.tsv``.
+    """
+    table = read_tsv(results.splits, text=_TEXT)
+    table = table[table["fold"] == fold]
+    advice = "run the stage `splits` again"
+    if not {"train", "test"} <= set(table["side"]) <= {"train", "probe", "test"}:
+        raise InputError(f"{results.splits}: fold {fold} does not have the sides train and test; {advice}")
+    index = read_tsv(results.index, text=("scan_id", "sha256"))
+    indexed = index["scan_id"].tolist()
+    if sorted(table["scan_id"]) != sorted(indexed):
+        odd = (
+            sorted(set(table["scan_id"]) ^ set(indexed)) or table.loc[table["scan_id"].duplicated(), "scan_id"].tolist()
+        )
+        raise InputError(
+            f"{results.splits}: the scans of fold {fold} are not those of {results.index.name}, once each "
+            f"({odd[0]!r} first); {advice}"
+        )
+    table = table.merge(index[["scan_id", "sha256"]], on="scan_id")
+    for column, what in (("participant_id", "participant"), ("unit", "unit"), ("sha256", "the volume with checksum")):
+        sides = table.groupby(column)["side"].agg(lambda side: " and in ".join(sorted(set(side), reverse=True)))
+        both = sides[sides.str.contains(" and in ")]
+        if len(both):
+            raise InputError(f"{results.splits}: fold {fold} has {what} {both.index[0]!r} in {both.iloc[0]}; {advice}")
+    train, test, probe = (tuple(table.loc[table["side"] == side, "scan_id"]) for side in ("train", "test", "probe"))
+    return Fold(fold, train, test, probe)

@@ -1,0 +1,163 @@
+"""Mean, SD and mask of a fold's training scans, and of no others: what a volume is standardised by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json
+from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.data.volumes import VolumeCache
+
+__all__ = ["Standardisation", "learn_standardisation", "write_standardisation"]
+
+# Half a step of float16 at 1 to 2: a voxel that varies less is, in the cache, a constant with rounding noise.
+_LEAST_SD = 5e-4
+_PLANES = 4
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """What one fold's training scans say about each voxel.
+
+    .. math:: z = m (x - \\mu) / \\sigma
+
+    Attributes:
+        mean: float32 [X, Y, Z], 0 outside the mask.
+        sd: float32 [X, Y, Z], 1 outside the mask.
+        mask: bool [X, Y, Z], the voxels that a network sees.
+        train_scan_ids: the scans that it was learned from.
+    """
+
+    mean: torch.Tensor
+    sd: torch.Tensor
+    mask: torch.Tensor
+    train_scan_ids: tuple[str, ...]
+
+    @classmethod
+    def load(cls, results: Results, fold: int) -> Standardisation:
+        """Reads what :func:`write_standardisation` wrote.
+
+        Raises:
+            InputError: if a file is missing, or the two do not belong together.
+        """
+        path = results.standardisation(fold)
+        if not path.is_file() or not path.with_suffix(".json").is_file():
+            raise InputError(f"{path}: it or its .json is missing; run the stage `standardise` for fold {fold}")
+        metadata = read_json(path.with_suffix(".json"))
+        if sha256(path) != metadata["sha256"]:
+            raise InputError(f"{path}: is damaged or not that of its .json; run the stage `standardise` again")
+        try:
+            tensors = load_file(path)
+            return cls(tensors["mean"], tensors["sd"], tensors["mask"], tuple(metadata["train_scan_ids"]))
+        except (KeyError, SafetensorError) as error:
+            raise InputError(f"{path}: is no standardisation ({error}); run the stage `standardise` again") from error
+
+    def refuse_learned_from(self, scan_ids: Collection[str]) -> None:
+        """Guards every claim about held-out people.
+
+        Raises:
+            InputError: if it was learned from one of the scans.
+        """
+        seen = sorted(set(scan_ids) & set(self.train_scan_ids))
+        if seen:
+            raise InputError(
+                f"leak: the standardisation was learned from {len(seen)} scans that are to be held out, among them "
+                f"{seen[0]}; run the stage `standardise` again"
+            )
+
+    def to(self, device: torch.device | str) -> Standardisation:
+        """The same on another device."""
+        return replace(self, mean=self.mean.to(device), sd=self.sd.to(device), mask=self.mask.to(device))
+
+    def apply(
+        self, volumes: torch.Tensor, planes: slice = slice(None), dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """Standardises volumes [B, 1, X, Y, Z], or ``planes`` along their first axis, on this object's device; voxels
+        outside the mask become 0. Computed in float32, then rounded to ``dtype``."""
+        mean, mask = self.mean[planes], self.mask[planes]
+        sd = self.sd[planes].where(mask, math.inf)  # by which 0 is what remains outside the mask
+        if volumes.is_cuda:
+            return (volumes - mean).div_(sd).to(dtype)
+        # A few planes at a time, so that what is computed from them stays in the processor's cache.
+        standardised = volumes.new_empty(volumes.shape, dtype=dtype)
+        for start in range(0, len(mean), _PLANES):
+            some = slice(start, start + _PLANES)
+            standardised[:, :, some] = (volumes[:, :, some] - mean[some]).div_(sd[some])
+        return standardised
+
+
+def learn_standardisation(
+    cache: VolumeCache, scan_ids: tuple[str, ...], settings: settings_of.Standardisation
+) -> Standardisation:
+    """Mean, SD and mask of some scans, one volume in memory at a time (Welford's update in float64).
+
+    Raises:
+        InputError: if the mask would be empty.
+    """
+    mean = np.zeros(cache.shape)
+    squares = np.zeros(cache.shape)
+    for count, row in enumerate(cache.rows(scan_ids), start=1):
+        volume = cache.read([row])[0, 0].numpy().astype(np.float64)
+        difference = volume - mean
+        mean += difference / count
+        squares += difference * (volume - mean)
+    variance = squares / len(scan_ids)
+    mask = mean >= settings.mask_threshold
+    if settings.intensity == "voxelwise":
+        mask &= np.sqrt(variance) >= _LEAST_SD
+    if not mask.any():
+        raise InputError(
+            f"standardisation.mask_threshold: no voxel varies and has a training mean of {settings.mask_threshold:g} "
+            f"or more (highest: {mean.max():.3g}); lower it"
+        )
+    if settings.intensity == "voxelwise":
+        centre, scale = mean, np.sqrt(variance)
+    elif settings.intensity == "global":
+        overall = mean[mask].mean()
+        spread = np.sqrt(variance[mask].mean() + mean[mask].var())
+        centre, scale = np.full_like(mean, overall), np.full_like(mean, spread)
+    else:
+        centre, scale = np.zeros_like(mean), np.ones_like(mean)
+    return Standardisation(
+        torch.from_numpy(np.where(mask, centre, 0).astype(np.float32)),
+        torch.from_numpy(np.where(mask, scale, 1).astype(np.float32)),
+        torch.from_numpy(mask),
+        scan_ids,
+    )
+
+
+def write_standardisation(config: Config, results: Results, fold: int) -> None:
+    """Learns a fold's standardisation from its training scans and writes it.
+
+    The mask holds voxels whose training mean reaches ``mask_threshold``. ``voxelwise`` centres and scales each by its
+    own mean and SD (divisor n); a voxel whose SD is below 5e-4, the rounding of the cache, says nothing and is left
+    out of the mask. ``global`` takes one mean and one SD, over all training scans and masked voxels; ``none`` only
+    masks.
+
+    Raises:
+        InputError: if the mask would be empty.
+    """
+    scan_ids = read_fold(results, fold).train
+    learned = learn_standardisation(VolumeCache(results), scan_ids, config.standardisation)
+    path = results.standardisation(fold)
+    write_bytes(path, save({"mean": learned.mean, "sd": learned.sd, "mask": learned.mask}))
+    metadata = {
+        "fold": fold,
+        "n": len(scan_ids),
+        "voxels": int(learned.mask.sum()),
+        "settings": config.standardisation.model_dump(mode="json"),
+        "sha256": sha256(path),
+        "train_scan_ids": list(scan_ids),
+    }
+    write_json(path.with_suffix(".json"), metadata)

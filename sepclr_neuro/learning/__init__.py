@@ -1,0 +1,1 @@
+"""From a method and its training people to a trained model and its representations."""

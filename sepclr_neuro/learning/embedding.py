@@ -1,0 +1,83 @@
+"""A trained model and a cohort to representations: the tables that probes read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
+from sepclr_neuro.core.storage import write_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.data.volumes import VolumeCache
+from sepclr_neuro.learning.models import load_model
+from sepclr_neuro.methods.base import Method
+
+__all__ = ["represent_scans", "write_representations"]
+
+_VOXELS_A_BATCH = 8 * 128**3
+"""Bounds memory: about 8 volumes of 128³ at once."""
+
+
+def write_representations(config: Config, results: Results, method: str) -> None:
+    """Represents every scan by the encoder of each fold, the side of each marked.
+
+    Raises:
+        InputError: if the encoder or the standardisation learned from a scan that is not a training scan.
+    """
+    cache = VolumeCache(results)
+    cohort = load_cohort(results).set_index("scan_id", drop=False)
+    for fold in range(config.splits.count):
+        model = load_model(results.model_folder(method, fold))
+        standardisation = Standardisation.load(results, fold)
+        split = read_fold(results, fold)
+        sides = {"train": split.train, "probe": split.probe, "test": split.test}
+        for unseen in (split.probe, split.test):
+            model.refuse_trained_on(unseen)
+            standardisation.refuse_learned_from(unseen)
+        scans = [scan for members in sides.values() for scan in members]
+        people = cohort.loc[scans]
+        for column, new in model.covariates.new_levels(people).items():
+            say(
+                f"{method}, fold {fold}: nobody trained on has {column} {', '.join(new)}; adjusted as the mean {column}"
+            )
+        spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(people))
+        columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
+        side = [name for name, members in sides.items() for _ in members]
+        write_tsv(results.representations(method, fold), pd.DataFrame({"scan_id": scans, "side": side, **columns}))
+
+
+@torch.no_grad()
+def represent_scans(
+    method: Method,
+    cache: VolumeCache,
+    standardisation: Standardisation,
+    scans: Sequence[str],
+    covariates: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Representations of scans by a trained method, [N, d] a space, a few volumes in memory at a time.
+
+    ``covariates`` [N, k] are what the salient space is adjusted for, in the order of the scans.
+
+    In float32, however the method was trained: bfloat16 would be faster, but change those of an untrained network by
+    some hundredths of their SD over people (`python -m benchmarks.embedding` measures both), not by 0.001 at most.
+
+    The method is left on the device that it computed on, a GPU where there is one.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    method.to(device)
+    standardise = standardisation.to(device).apply
+    batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
+    parts: dict[str, list[np.ndarray]] = {space: [] for space in method.spaces}
+    for start in range(0, len(scans), batch):
+        volumes = cache.read(cache.rows(scans[start : start + batch]), np.float16).to(device)
+        a = None if covariates is None else torch.from_numpy(covariates[start : start + batch]).float().to(device)
+        for space, values in method.represent(standardise(volumes), a).items():
+            parts[space].append(values.float().cpu().numpy())
+    return {space: np.concatenate(blocks) for space, blocks in parts.items()}

@@ -1,0 +1,189 @@
+"""One method and the training people of one fold to a trained model."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sepclr_neuro import __version__
+from sepclr_neuro.config.model import Augmentation, Config, ConfiguredMethod, stage_config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
+from sepclr_neuro.core.provenance import file_name, made_by, versions
+from sepclr_neuro.core.storage import fingerprint, read_json, sha256
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
+from sepclr_neuro.data.sampling import Members, seed_of
+from sepclr_neuro.data.splits import Fold, read_fold
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.data.volumes import VolumeCache
+from sepclr_neuro.learning.augmentation import augment
+from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.models import build_method, write_model
+
+__all__ = ["VolumeViews", "train_fold", "training_people"]
+
+
+@dataclass(frozen=True)
+class VolumeViews:
+    """Standardised volumes, and random views of them."""
+
+    standardisation: Standardisation
+    augmentation: Augmentation
+
+    def to(self, device: torch.device) -> VolumeViews:
+        return replace(self, standardisation=self.standardisation.to(device))
+
+    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+        return self.standardisation.apply(scans, planes)
+
+    def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+        volumes = self.standardisation.apply(scans, dtype=dtype)
+        views = volumes.new_empty(count, *volumes.shape)
+        for view, out in enumerate(views):
+            augment(volumes, self.augmentation, seed_of(members.seed, view), members, out=out)
+        return views
+
+
+def train_fold(config: Config, results: Results, method: str, fold: int) -> None:
+    """Trains one method on the training people of one fold and writes the model; the same call resumes.
+
+    Raises:
+        InputError: if the fold's training people cannot fill the batches, or if they lack an attribute that the
+            method's settings ask for.
+    """
+    started, title = time.monotonic(), f"{method}, fold {fold}"
+    configured = config.for_method(method)
+    cache = VolumeCache(results)
+    split = read_fold(results, fold)
+    coding = training_covariates(config, configured, results, split)
+    people = training_people(results, cache, split, configured.settings.columns(), coding)
+    settings = stage_config(config, "training", method)
+    standardisation = Standardisation.load(results, fold)
+    standardisation.refuse_learned_from(split.test)
+    identity = fingerprint(settings, fold, _identity(results, cache, people, fold), __version__)
+    torch.manual_seed(seed_of(config.seed, fold))
+    input_shape = [1, *cache.shape]
+    network = build_method(config, method, input_shape)
+    history, how = fit(
+        network,
+        people,
+        VolumeViews(standardisation, configured.augmentation),
+        configured.training,
+        seeds=(config.seed, fold),
+        folder=results.checkpoints(method, fold),
+        identity=identity,
+        title=title,
+    )
+    write_model(
+        results.model_folder(method, fold),
+        network,
+        pd.DataFrame(history),
+        {
+            "method": method,
+            "registered_method": configured.method,
+            "fold": fold,
+            "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
+            "seed": config.seed,
+            "input_shape": input_shape,
+            "covariates": coding.to_json(),
+            "settings": settings,
+            **how,
+            "processor": platform.machine(),
+            "made_by": made_by(),
+            "inputs": {file_name(path, results): sha256(path) for path in _inputs(results, fold)},
+            "epochs": len(history),
+            "seconds": round(sum(row["seconds"] for row in history), 1),
+            "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "monai", "numpy"),
+            "fingerprint": identity,
+        },
+    )
+    memory = f", with {how['peak_memory']} at most" if "peak_memory" in how else ""
+    say(f"{title}: trained in {time.monotonic() - started:.0f} s{memory}")
+
+
+def _inputs(results: Results, fold: int) -> list[Path]:
+    """The files behind a model; ``index.tsv`` holds the checksum of every volume."""
+    return [results.cohort, results.index, results.grid, results.splits, results.standardisation(fold)]
+
+
+def _identity(results: Results, cache: VolumeCache, people: Scans, fold: int) -> list[Any]:
+    """All that training reads beside its settings: who, on which side, and which voxels."""
+    scans = [
+        [cache.scan_ids[row], cache.checksums[row], participant, is_target]
+        for row, participant, is_target in zip(people.rows, people.participants, people.target, strict=True)
+    ]
+    attributes = repr((people.attributes, people.covariates.tolist()))  # JSON has no NaN
+    return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
+
+
+def training_covariates(config: Config, method: ConfiguredMethod, results: Results, split: Fold) -> CovariateCoding:
+    """What the training people of a fold say of the covariates that a method adjusts for; nothing where it does not.
+
+    Raises:
+        InputError: if a column is absent, or somebody lacks a value that is not to be imputed.
+    """
+    if not method.adjusts:
+        return CovariateCoding()
+    train = load_cohort(results).set_index("scan_id", drop=False).loc[list(split.train)]
+    return learn_covariates(train, method.adjust_for, config.impute_covariates)
+
+
+def training_people(
+    results: Results,
+    cache: VolumeCache,
+    split: Fold,
+    columns: Mapping[str, str],
+    coding: CovariateCoding | None = None,
+) -> Scans:
+    """The training scans of a fold, with the columns that a method asks for scaled to 0 to 1, and coded covariates.
+
+    Raises:
+        InputError: if a column is absent or says nothing about the training patients.
+    """
+    cohort = load_cohort(results).set_index("scan_id", drop=False)
+    train = cohort.loc[list(split.train)]
+    return Scans(
+        partial(cache.read, dtype=np.float16),
+        cache.rows(list(train.index)),
+        train["participant_id"].tolist(),
+        (train["group"] == "target").tolist(),
+        {name: _scaled(train, name, kind, split.fold) for name, kind in columns.items()},
+        torch.from_numpy((coding or CovariateCoding()).code(train)).float(),
+    )
+
+
+def _scaled(train: pd.DataFrame, name: str, kind: str, fold: int) -> list[float]:
+    """A column of the training people, 0 at its lowest value and 1 at its highest; labels in alphabetical order.
+
+    Raises:
+        InputError: if there is no such column, if it holds labels where numbers are asked for, or if training patients
+            do not differ in it.
+    """
+    if name not in train:
+        raise InputError(f"attributes: the cohort has no column {name!r}; it has {', '.join(train.columns)}")
+    column = train[name]
+    if not pd.api.types.is_numeric_dtype(column):
+        if kind == "continuous":
+            raise InputError(f"attributes.{name}: the column holds labels, not numbers; call it `discrete`")
+        labels = sorted(column.dropna().unique())
+        column = column.map({label: float(code) for code, label in enumerate(labels)})
+    known = column[train["group"] == "target"].dropna()
+    if known.nunique() < 2:
+        raise InputError(
+            f"attributes.{name}: the patients that fold {fold} trains on have {known.nunique()} different values, "
+            "2 are needed; remove the attribute"
+        )
+    low, high = column.min(), column.max()
+    return ((column - low) / (high - low)).astype(float).tolist()

@@ -1,0 +1,1 @@
+"""Where in the brain a representation comes from."""

@@ -1,0 +1,71 @@
+"""What all maps of a run share: their title, how they land on disk, and the truth that they are held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import atomic_path
+from sepclr_neuro.data.volumes import VolumeCache, as_image
+from sepclr_neuro.maps.mosaics import mosaic
+
+__all__ = ["SALIENT_NORM", "picture_heading", "save_image", "true_region", "write_map"]
+
+SALIENT_NORM = "salient-norm"
+"""Stands in the place of a target where the squared distance of the salient head from s' is mapped."""
+
+# The ground truth that each target is held against: a file of ``Results.truth``.
+TRUTHS = {
+    "diagnosis": "disease_mask",
+    SALIENT_NORM: "disease_mask",
+    "sans": "disease_negative",
+    "saps": "disease_positive",
+}
+
+
+def picture_heading(config: Config, *parts: str) -> str:
+    """The title of a map's picture, which says first whose data these are. A target is called as the cohort's column
+    is, not by its label in tables, so that another label makes no map anew."""
+    source = [] if config.cohort.source == "files" else [config.cohort.source.upper()]
+    return " · ".join([*source, *(part.replace(SALIENT_NORM, "Distance from s'") for part in parts)])
+
+
+def save_image(path: Path, values: NDArray[np.floating], affine: NDArray[np.float64]) -> None:
+    """Writes a map [X, Y, Z] as float32 NIfTI in MNI space."""
+    with atomic_path(path) as temporary:
+        nibabel.save(as_image(values, affine), temporary)
+
+
+def write_map(
+    path: Path, values: NDArray[np.floating], affine: NDArray[np.float64], title: str, subtitle: str, unit: str
+) -> None:
+    """Writes a map as NIfTI, with its picture as PNG and SVG beside it."""
+    save_image(path, values, affine)
+    picture = path.with_name(path.name.removesuffix(".nii.gz") + ".png")
+    mosaic(as_image(values, affine), picture, title, subtitle, unit)
+
+
+def true_region(config: Config, results: Results, target: str, cache: VolumeCache) -> NDArray[np.bool_] | None:
+    """Whether a voxel is truly affected, [X, Y, Z]; None where that is not known.
+
+    Raises:
+        InputError: if ground truth and volumes lie on different grids.
+    """
+    path = results.truth / f"{TRUTHS.get(target)}.nii.gz"
+    # A real cohort has no truth, whatever an earlier run of another cohort left in the folder.
+    if config.cohort.source == "files" or not path.is_file():
+        return None
+    image = nibabel.Nifti1Image.from_filename(path)
+    if image.shape != cache.shape or not np.allclose(image.affine, cache.affine, atol=1e-3):
+        raise InputError(
+            f"{path}: lies on another grid ({image.shape}) than the volumes ({cache.shape}); delete the folder "
+            f"{results.dataset} and run the workflow again"
+        )
+    region: NDArray[np.bool_] = np.asarray(image.dataobj) != 0
+    return region

@@ -1,0 +1,132 @@
+"""The voxel-wise t-map that every saliency map is held against: what mass-univariate statistics see in the same people.
+
+Each fold's t-map is of its training people, from whom the fold's network and probes learned too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.data.volumes import VolumeCache, quick_images
+from sepclr_neuro.maps.designs import nuisance
+from sepclr_neuro.maps.localisation import localisation
+from sepclr_neuro.maps.mapping import picture_heading, true_region, write_map
+from sepclr_neuro.probing.probes import Question, questions
+
+__all__ = ["t_values", "write_vbm"]
+
+CHUNK = 8  # volumes read at a time
+
+LOCALISATION = ["target", "relevance_share", "volume_share", "ratio", "rank_share", "peak_in_region", "n"]
+
+
+def t_values(volumes: Iterable[NDArray[np.floating]], design: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The t of a design's first column in each voxel, by least squares, in one pass over the volumes.
+
+    Args:
+        volumes: chunks of rows, together [N, V], in the order of the design.
+        design: [N, p], of full rank, with an intercept among its columns.
+
+    Returns:
+        [V], float64; 0 in a voxel that the design explains wholly or that does not vary.
+    """
+    count, columns = design.shape
+    products: NDArray[np.float64] | None = None
+    squares = np.zeros(0)
+    start = 0
+    for chunk in volumes:
+        values = chunk.astype(np.float64)
+        rows = design[start : start + len(values)]
+        start += len(values)
+        if products is None:
+            products, squares = np.zeros((columns, values.shape[1])), np.zeros(values.shape[1])
+        products += rows.T @ values
+        squares += (values**2).sum(axis=0)
+    if products is None:
+        raise ValueError("there are no volumes")
+    inverse = np.linalg.inv(design.T @ design)
+    weights = inverse @ products
+    residual = np.maximum(squares - (weights * products).sum(axis=0), 0)
+    error = np.sqrt(inverse[0, 0] * residual / (count - columns))
+    # Rounding leaves a little of a residual that is none.
+    solid = residual > 1e-10 * np.maximum(squares, 1e-300)
+    return np.divide(weights[0], error, where=solid, out=np.zeros_like(error))
+
+
+def _tested(question: Question) -> pd.Series | None:
+    """What a target's t is of, by scan: a number, or whether a scan is of the second of two classes; else None."""
+    if question.kind == "regression":
+        return question.truth.astype(float)
+    return (question.truth == question.classes[1]).astype(float) if len(question.classes) == 2 else None
+
+
+def write_vbm(config: Config, results: Results) -> None:
+    """Writes the t-map of each target of ``config.saliency.targets``: the mean over folds of the training people's t.
+
+    The t is of the target, beside age, sex, site and TIV (:func:`sepclr_neuro.maps.designs.nuisance`; a target is not
+    its own nuisance), in grey matter as it is in the cache, neither standardised nor smoothed further. Positive: more
+    grey matter with a higher value, or in the target group. Of a person's scans the first counts. A target of more
+    than two classes has no map.
+
+    Writes ``vbm/<target>.nii.gz``, ``.png`` and ``.svg``, and ``vbm/localisation.tsv``, whose rows are of targets with
+    ground truth.
+    """
+    cohort = load_cohort(results).set_index("scan_id")
+    cache = VolumeCache(results)
+    folds = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
+    asked = [q for q in questions(config, load_cohort(results)) if q.target in config.saliency.targets]
+    localised = []
+    for question in asked:
+        tested = _tested(question)
+        if tested is None:
+            continue
+        total, brain, made = np.zeros(cache.shape), np.zeros(cache.shape, dtype=bool), 0
+        counts = []
+        for fold in folds:
+            mask = Standardisation.load(results, fold).mask.numpy() > 0
+            brain |= mask
+            found = _fold_t(config, cohort.loc[list(read_fold(results, fold).train)], tested, cache, mask)
+            if found is not None:
+                values, people = found
+                total[mask] += values
+                made += 1
+                counts.append(people)
+        values = total / max(1, made)
+        subtitle = f"t of training people, mean over {made} of {len(folds)} folds. Not for clinical use."
+        if not made:
+            subtitle = "NO MAP: in no fold do enough training people have a value."
+        title = picture_heading(config, "Voxel-wise linear model", question.target)
+        with quick_images():
+            write_map(results.vbm / f"{question.target}.nii.gz", values, cache.affine, title, subtitle, "t")
+        region = true_region(config, results, question.target, cache)
+        if region is not None:
+            row = localisation(values, region, brain)
+            localised.append({"target": question.target, **row, "n": round(np.mean(counts)) if counts else 0})
+    write_tsv(results.vbm / "localisation.tsv", pd.DataFrame(localised, columns=LOCALISATION))
+
+
+def _fold_t(
+    config: Config, train: pd.DataFrame, tested: pd.Series, cache: VolumeCache, mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], int] | None:
+    """The t of a fold's training people in the mask, and how many they are; None where they are too few or alike."""
+    people = train[train.index.isin(tested.index)].drop_duplicates("participant_id")
+    columns = nuisance(config, people)
+    target = tested.loc[columns.index].to_numpy()
+    # Of age, say, all that is left beside age is rounding.
+    columns = columns.loc[:, [abs(np.corrcoef(column, target)[0, 1]) < 0.9999 for column in columns.T.to_numpy()]]
+    design = np.column_stack([target, np.ones(len(target)), columns.to_numpy()])
+    if len(design) <= design.shape[1] + 1 or np.linalg.matrix_rank(design) < design.shape[1]:
+        return None
+    rows = cache.rows(columns.index)
+    chunks = (cache.read(rows[start : start + CHUNK])[:, 0].numpy()[:, mask] for start in range(0, len(rows), CHUNK))
+    return t_values(chunks, design), len(rows)

@@ -1,0 +1,1 @@
+"""What held-out representations predict, and the tables of it."""

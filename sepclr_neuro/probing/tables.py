@@ -1,0 +1,393 @@
+"""The paper's table of probes, as data, Markdown and LaTeX; comparisons; and who is in the cohort."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.statistics import METRICS as METRIC
+from sepclr_neuro.core.statistics import corrected_t_test, false_discovery_rate
+from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.probing.probes import METRICS, PROBE, Regime, as_asked, asked_people
+from sepclr_neuro.probing.published import beside_published
+
+__all__ = [
+    "PaperTable",
+    "arrow",
+    "compare",
+    "demographics",
+    "headline",
+    "paper_table",
+    "summarise",
+    "summarise_increments",
+    "write_tables",
+]
+
+SPACES = ("common", "salient")
+METRIC_LABELS = {"bacc": "balanced accuracy, %", "mae": "MAE"}
+# What a reader must know before a figure: who the people are.
+SOURCES = {
+    "simulated": "SIMULATED cohort: made from a template with known factors, no result about people.",
+    "implanted": "IMPLANTED effect: real volumes, but group and symptoms were drawn at random and put into them.",
+    "files": "Real cohort.",
+}
+ALL_SITES = "all sites"
+SUMMARY = [
+    *("method", "target", "metric", "space", "mean", "sd", "folds", "chance", "null95", "p", "q"),
+    *("ci_low", "ci_high", "n", "missing", "pooled", "train", "gap"),
+]
+TESTED = ["sd", "folds", "t", "p", "q", "ci_low", "ci_high"]
+COMPARISONS = ["target", "metric", "method", "space", "other_method", "other_space", "difference", *TESTED]
+CONFOUNDS = ["method", "target", "metric", "space", "confounds", "combined", "increment", *TESTED]
+REGIMES: dict[Regime, str] = {
+    "standard": "Linear probes of held-out people",
+    "paper": "Linear probes of held-out people as the paper's released scripts fit them (scikit-learn's defaults on "
+    "unscaled representations, of the target group alone except for the diagnosis)",
+}
+
+
+class Column(NamedTuple):
+    """One column of figures of the paper's table."""
+
+    target: str
+    heading: str
+    space: str
+    arrow: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.heading}, {self.space} {self.arrow}"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The paper's table, ready to be shown. All of it is plain text: whoever shows it escapes it."""
+
+    table: pd.DataFrame
+    """Text. ``Method``, then one column a target and space; one row a method, and last the row of chance."""
+    caption: str
+    notes: list[str]
+
+
+def arrow(metric: str, expected_in: str, space: str) -> str:
+    """Which way is better: the space that should hold the target reads it well, the other one badly.
+
+    >>> arrow("mae", expected_in="common", space="common"), arrow("mae", expected_in="common", space="salient")
+    ('↓', '↑')
+    """
+    return "↑" if (metric == "bacc") == (expected_in == space) else "↓"
+
+
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the paper's table has: balanced accuracy and MAE, of the standard regime where both are there."""
+    rows = table["metric"].isin([metrics[0] for metrics in METRICS.values()])
+    if "regime" in table:
+        rows &= table["regime"] == "standard"
+    return table[rows]
+
+
+def summarise(scores: pd.DataFrame, verdicts: pd.DataFrame, regime: Regime = "standard") -> pd.DataFrame:
+    """Each figure of a regime over folds, beside chance. ``bacc`` and ``auc`` in percent.
+
+    Args:
+        scores: the table scores.tsv.
+        verdicts: the table verdicts.tsv.
+
+    Returns:
+        ``method target metric space mean sd folds chance null95 p q ci_low ci_high n missing pooled train gap``, in
+        the order of ``scores``: mean and SD (n - 1) over the folds that have a value; q within the figures of the
+        paper's table, and within the others (AUC, R²) apart; ``train`` is the mean over folds of the people that the
+        probe was fitted on, ``gap`` how much better that is. docs/evaluation.md explains each.
+    """
+    scores = scores[scores["regime"] == regime]
+    by = scores.groupby(PROBE, sort=False)
+    table = by.agg(
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        folds=("value", "count"),
+        chance=("chance", "mean"),
+        train=("train_value", "mean"),
+    ).reset_index()
+    table = table.merge(verdicts, how="left", on=PROBE)
+    higher = table["metric"].map({name: metric.higher_is_better for name, metric in METRIC.items()})
+    table["gap"] = (table["train"] - table["mean"]) * np.where(higher, 1, -1)
+    first = {metrics[0] for metrics in METRICS.values()}
+    table["q"] = false_discovery_rate(table["p"].to_numpy(float), table["metric"].isin(first).to_numpy())
+    scale = table["metric"].map({name: metric.scale for name, metric in METRIC.items()})
+    for column in ("mean", "sd", "chance", "null95", "ci_low", "ci_high", "pooled", "train", "gap"):
+        table[column] *= scale
+    return table[SUMMARY]
+
+
+def compare(scores: pd.DataFrame) -> pd.DataFrame:
+    """Method against method in one space, and space against space in one method, by the corrected resampled t-test.
+
+    A method with one space is held against either space of the others. Differences are of the paper's figures,
+    ``bacc`` in percent, and above 0 where the first one reads the target better.
+
+    Args:
+        scores: the table scores.tsv.
+
+    Returns:
+        ``target metric method space other_method other_space difference sd folds t p q ci_low ci_high``.
+    """
+    scores = headline(scores)
+    rows = []
+    for (target, name), part in scores.groupby(["target", "metric"], sort=False):
+        values = part.set_index("fold").groupby(["method", "space"], sort=False)["value"]
+        ratio = float((part["n_test"] / part["n_train"]).mean())
+        sign = METRIC[str(name)].scale * (1 if METRIC[str(name)].higher_is_better else -1)
+        for (one, values_of_one), (other, values_of_other) in combinations(list(values), 2):
+            same_method, spaces = one[0] == other[0], {one[1], other[1]}
+            if not same_method and spaces == {"common", "salient"}:
+                continue
+            found = corrected_t_test((sign * (values_of_one - values_of_other)).to_numpy(float), ratio)
+            who = dict(zip(["method", "space", "other_method", "other_space"], [*one, *other], strict=True))
+            figures = {"difference": found.mean} | found._asdict()
+            rows.append({"target": target, "metric": name} | who | figures)
+    table = pd.DataFrame(rows, columns=[column for column in COMPARISONS if column != "q"])
+    table["q"] = false_discovery_rate(table["p"].to_numpy(float), np.zeros(len(table)))
+    return table[COMPARISONS]
+
+
+def summarise_increments(increments: pd.DataFrame) -> pd.DataFrame:
+    """What confounds alone tell, what they and a space tell together, and what the space adds; ``bacc`` in percent.
+
+    Args:
+        increments: the table increments.tsv.
+
+    Returns:
+        ``method target metric space confounds combined increment sd folds t p q ci_low ci_high``: means over folds;
+        the increment is above 0 where the space helps, tested by the corrected resampled t-test.
+    """
+    rows = []
+    for key, part in increments.groupby(["method", "target", "metric", "space"], sort=False):
+        scale = METRIC[str(key[2])].scale
+        ratio = float((part["n_test"] / part["n_train"]).mean())
+        found = corrected_t_test(scale * part["increment"].to_numpy(float), ratio)
+        who = dict(zip(["method", "target", "metric", "space"], key, strict=True))
+        means = {name: scale * part[name].mean() for name in ("confounds", "combined")}
+        rows.append(who | means | {"increment": found.mean} | found._asdict())
+    table = pd.DataFrame(rows, columns=[column for column in CONFOUNDS if column != "q"])
+    table["q"] = false_discovery_rate(table["p"].to_numpy(float), np.zeros(len(table)))
+    return table[CONFOUNDS]
+
+
+def _columns(config: Config) -> list[Column]:
+    columns = []
+    for name, target in config.probes.targets.items():
+        metric = METRICS[target.kind][0]
+        heading = f"{target.label or name} ({METRIC_LABELS[metric]})"
+        columns += [Column(name, heading, space, arrow(metric, target.expected_in, space)) for space in SPACES]
+    return columns
+
+
+def paper_table(config: Config, results: Results, regime: Regime = "standard") -> PaperTable:
+    """The layout of the paper: methods by target and space, mean ± SD over folds, arrows, and a row of chance.
+
+    A method with one space has its figure in both columns of a target, and says so beside its name.
+    """
+    summary = headline(summarise(read_tsv(results.scores), read_tsv(results.verdicts), regime))
+    cohort = load_cohort(results)
+    config = as_asked(config, cohort)
+    columns = _columns(config)
+    cells = [_figure(mean, sd) for mean, sd in zip(summary["mean"], summary["sd"], strict=True)]
+    figures = dict(zip(zip(summary["method"], summary["target"], summary["space"], strict=True), cells, strict=True))
+    rows, single = [], False
+    for method in config.methods:
+        one_space = "single" in set(summary.loc[summary["method"] == method, "space"])
+        single |= one_space
+        row = {"Method": config.for_method(method).title + (" (single space)" if one_space else "")}
+        for column in columns:
+            row[column.name] = figures[method, column.target, "single" if one_space else column.space]
+        rows.append(row)
+    chance = summary.groupby("target")["chance"].mean()
+    rows.append({"Method": "Chance"} | {column.name: _figure(chance[column.target]) for column in columns})
+    folds = config.splits.count
+    caption = (
+        f"{REGIMES[regime]}, mean ± SD over {folds} folds. An arrow says which way is better. "
+        f"{SOURCES[config.cohort.source]}"
+    )
+    return PaperTable(pd.DataFrame(rows), caption, _notes(config, cohort, summary, single))
+
+
+def _figure(mean: float, sd: float = float("nan")) -> str:
+    if pd.isna(mean):
+        return "n/a"
+    return f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
+
+
+def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: bool) -> list[str]:
+    notes = [
+        "Chance is 100 / (number of classes) for balanced accuracy; for MAE it is the error of always predicting the "
+        "median of the training people.",
+        "An MAE worse than predicting the median is overfitting of the probe, not separation.",
+        "The SD is over folds, which share training people: it is no confidence interval. Intervals, p and q are in "
+        "the tables' .tsv files.",
+    ]
+    for name, target in config.probes.targets.items():
+        people = asked_people(cohort, target)
+        known, asked = int(people[name].notna().sum()), len(people)
+        if known < asked:
+            group = "" if target.people == "all" else f" of the {target.people} group"
+            notes.append(
+                f"{target.label or name}: {known} of {asked} scans{group} have a value; the other {asked - known} are "
+                "left out, never counted as 0."
+            )
+    if single:
+        notes.append("(single space): the method has one representation; its figure stands in both columns.")
+    if (summary["folds"] < config.splits.count).any():
+        notes.append(
+            "Some folds have too few people with a value to probe; n/a: no fold has enough. The numbers are in "
+            "probes/scores.tsv."
+        )
+    return notes
+
+
+def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
+    """Who is in the cohort, by group and site, and by group over all sites; each person counts once, by the first scan.
+
+    Returns:
+        ``group site n age_mean age_sd age_min age_max``, ``<sex>_percent`` for each sex in the cohort (of the people
+        whose sex is known), and ``<score>_n <score>_mean <score>_sd`` for each symptom score. SD with n - 1.
+    """
+    people = cohort.drop_duplicates("participant_id")
+    scores = [name for name in dict.fromkeys(["sans", "saps", *config.cohort.scores]) if name in people]
+    sexes = sorted(people["sex"].dropna().unique())
+    rows = []
+    for group in ("background", "target"):
+        members = people[people["group"] == group]
+        parts = [(ALL_SITES, members), *members.groupby("site", sort=True)]
+        for site, part in parts:
+            age = part["age"].agg(["mean", "std", "min", "max"])
+            row = {"group": group, "site": site, "n": len(part)}
+            row |= {"age_mean": age["mean"], "age_sd": age["std"], "age_min": age["min"], "age_max": age["max"]}
+            sex = part["sex"].dropna()
+            row |= {f"{label}_percent": 100 * (sex == label).mean() for label in sexes}
+            for score in scores:
+                row |= {f"{score}_n": part[score].count(), f"{score}_mean": part[score].mean()}
+                row |= {f"{score}_sd": part[score].std()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_tables(config: Config, results: Results) -> None:
+    """Writes tables/schizophrenia.tsv, .md and .tex (both regimes in the latter two), schizophrenia_paper.tsv of the
+    paper's regime, comparisons.tsv, confounds.tsv and demographics.tsv."""
+    scores, verdicts, cohort = read_tsv(results.scores), read_tsv(results.verdicts), load_cohort(results)
+    config = as_asked(config, cohort)
+    write_tsv(results.table("schizophrenia", "tsv"), summarise(scores, verdicts))
+    # Empty without that regime, so that the files of a run do not depend on its settings.
+    write_tsv(results.table("schizophrenia_paper", "tsv"), summarise(scores, verdicts, "paper"))
+    regimes: list[Regime] = ["standard", "paper"] if config.probes.paper_regime else ["standard"]
+    papers = [paper_table(config, results, regime) for regime in regimes]
+    write_text(results.table("schizophrenia", "md"), _markdown(papers))
+    write_text(results.table("schizophrenia", "tex"), "\n".join(_latex(config, paper) for paper in papers))
+    write_tsv(results.table("comparisons", "tsv"), compare(scores))
+    write_tsv(results.table("confounds", "tsv"), summarise_increments(read_tsv(results.increments)))
+    registered = {name: config.for_method(name).method for name in config.methods}
+    beside = beside_published(headline(read_tsv(results.table("schizophrenia", "tsv"))), registered)
+    write_tsv(results.table("beside_published", "tsv"), beside)
+    write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
+    write_tsv(results.table("demographics", "tsv"), demographics(config, cohort))
+
+
+def _markdown(papers: list[PaperTable]) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(_markdown_text(cell) for cell in cells) + " |"
+
+    lines = ["# What the common and the salient space hold", ""]
+    for paper in papers:
+        head = list(paper.table.columns)
+        lines += [_markdown_text(paper.caption), "", line(head), "|" + "---|" * len(head)]
+        lines += [line(list(row)) for row in paper.table.itertuples(index=False)]
+        lines += ["", *(f"- {_markdown_text(note)}" for note in paper.notes), ""]
+    return "\n".join(lines)
+
+
+def _beside_markdown(config: Config, beside: pd.DataFrame) -> str:
+    """One row a method and target, each figure followed by the published one, which is of another cohort."""
+    columns = {(column.target, column.space): column for column in _columns(config)}
+    lines = [
+        "# Beside the published figures",
+        "",
+        f"{SOURCES[config.cohort.source]} In the columns *published* stands what Louiset et al. (ICLR 2024) report for "
+        "**another cohort**, which is no target to be reached: people, sites and scores differ. Mean ± SD over folds.",
+        "",
+        "| Method | Target | common | published | salient | published |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (method, target), part in beside.groupby(["method", "target"], sort=False):
+        rows = {row["space"]: row for row in part.to_dict("records")}
+        cells = []
+        for space in SPACES:
+            row = rows["single" if "single" in rows else space]
+            mark = columns[str(target), space].arrow
+            cells.append(f"{_figure(row['mean'], row['sd'])} {mark}")
+            published = row["published_mean"]
+            cells.append("" if pd.isna(published) else _figure(published, row["published_sd"]))
+        single = " (single space)" if "single" in rows else ""
+        heading = columns[str(target), "common"].heading
+        titles = [_markdown_text(text) for text in (config.for_method(str(method)).title + single, heading)]
+        lines.append("| " + " | ".join([*titles, *cells]) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+} | {character: "\\" + character for character in "&%$#_{}"}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _latex(config: Config, paper: PaperTable) -> str:
+    """A table that needs the packages booktabs and graphicx; headings span the two spaces of a target."""
+    columns = _columns(config)
+    headings = [f"\\multicolumn{{2}}{{c}}{{{_latex_text(column.heading)}}}" for column in columns[:: len(SPACES)]]
+    rules = " ".join(f"\\cmidrule(lr){{{first}-{first + 1}}}" for first in range(2, len(columns) + 2, len(SPACES)))
+    spaces = [_latex_text(f"{column.space} {column.arrow}") for column in columns]
+    *methods, chance = [
+        " & ".join(_latex_text(cell) for cell in row) + r" \\" for row in paper.table.itertuples(index=False)
+    ]
+    text = " ".join(map(_latex_text, [paper.caption, *paper.notes]))
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{text}}}",
+        r"\resizebox{\textwidth}{!}{%",
+        f"\\begin{{tabular}}{{l{'c' * len(columns)}}}",
+        r"\toprule",
+        " & ".join(["", *headings]) + r" \\",
+        rules,
+        " & ".join(["Method", *spaces]) + r" \\",
+        r"\midrule",
+        *methods,
+        r"\midrule",
+        chance,
+        r"\bottomrule",
+        r"\end{tabular}%",
+        "}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,229 @@
+"""A look at a configuration and its data before anything is computed: ``sepclr-neuro check``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.config.model import Config, Implant
+from sepclr_neuro.core.errors import Alike, InputError, by_kind
+from sepclr_neuro.data.cohort import CohortTables, build_cohort
+from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
+from sepclr_neuro.data.simulation import implant_people, simulate_people, simulated_grid
+from sepclr_neuro.data.splits import make_splits
+from sepclr_neuro.data.volumes import check_volumes, faulty_volumes
+from sepclr_neuro.maps.atlases import read_atlas
+from sepclr_neuro.probing.probes import as_asked, not_asked, questions
+
+__all__ = ["Findings", "check"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a look found.
+
+    Attributes:
+        lines: what is there and what would run.
+        errors: what stops a run, or would make it wrong.
+        warnings: what does not, but is worth a second look.
+        sides: who is on which side of each fold, ``fold side scan_id participant_id group``; None where people cannot
+            be split.
+    """
+
+    lines: list[str]
+    errors: list[str]
+    warnings: list[str]
+    sides: pd.DataFrame | None = None
+
+    def text(self) -> str:
+        """All of it for a terminal, one line a kind, errors last, where they are seen."""
+        text, alike = list(self.lines), False
+        for severity, found in (("warning", self.warnings), ("error", self.errors)):
+            lines = by_kind(found)
+            kinds = f" of {len(lines)} kind{'s' if len(lines) > 1 else ''}" if len(lines) < len(found) else ""
+            alike = alike or bool(kinds)
+            if found:
+                count = f"{len(found)} {severity}{'s' if len(found) > 1 else ''}{kinds}:"
+                text += ["", count, *(f"  - {line}" for line in lines)]
+        if alike:
+            text += ["", "`--tsv FILE` writes a table of all of them, one a row"]
+        return "\n".join(text)
+
+    def table(self) -> pd.DataFrame:
+        """One row an error or warning: ``severity problem``."""
+        rows = [("error", line) for line in self.errors] + [("warning", line) for line in self.warnings]
+        return pd.DataFrame(rows, columns=["severity", "problem"], dtype="str")
+
+
+def check(config: Config, *, headers_only: bool = False) -> Findings:
+    """Reads the tables and all volumes, tries splits, batches and probes' questions, writes nothing.
+
+    People who are yet to be made are those whom the stage ``dataset`` will make. Where tables have errors, the rest is
+    looked at for everybody else, so that all problems come at once.
+
+    Args:
+        headers_only: of volumes reads the headers alone, which takes seconds where voxels take minutes.
+    """
+    found = Findings(["configuration: valid"], [], [])
+    if config.cohort.source == "simulated":
+        people = simulate_people(config.cohort, config.seed)
+        people = _with_groups(people.assign(scan_id=people["participant_id"]), config)
+        found.errors.extend(_unlike_simulated(config))
+        found.lines.append(f"cohort: {len(people)} people to be simulated{_groups(people)}")
+    else:
+        tables = _look_at_tables(config, found)
+        if tables is None:
+            return found
+        people = _look_at_volumes(tables, config, found, headers_only)
+        if config.cohort.source == "implanted":
+            drawn = implant_people(people, config.cohort, config.cohort.implant or Implant(), config.seed)
+            people = _with_groups(people.merge(drawn, on="participant_id"), config)
+            found.lines.append(f"an effect to be implanted into people drawn at random{_groups(people)}")
+        found.warnings.extend(_odd_sites(people, config.splits.folds))
+    found.lines.extend(not_asked(config, people))
+    try:
+        questions(config, people)
+    except InputError as error:
+        found.errors.extend(error.problems)
+    sides = _look_at_batches(config, people, found)
+    if config.saliency.atlas is not None:
+        try:
+            read_atlas(config.saliency.atlas)
+        except InputError as error:
+            found.errors.extend(error.problems)
+    if not found.errors:
+        found.lines.extend(_plan(as_asked(config, people)))
+    return replace(found, sides=sides)
+
+
+def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
+    """The cohort; where single people have errors, that of all others; None where the tables cannot be read at all."""
+    tables = None
+    try:
+        tables = build_cohort(config.cohort, None)
+    except InputError as error:
+        found.errors.extend(error.problems)
+        try:
+            tables = build_cohort(config.cohort.model_copy(update={"on_error": "exclude"}), None)
+        except InputError:
+            return None
+    people = tables.cohort
+    found.lines.append(f"cohort: {people['participant_id'].nunique()} people, {len(people)} scans{_groups(people)}")
+    for step, rule, removed, remaining in tables.flow.to_numpy().tolist():
+        if removed:
+            found.lines.append(f"  left out, {rule}: {removed}")
+        elif step == "count" and remaining and ("volumes on disk" in rule or "without" in rule):
+            found.warnings.append(f"{remaining} {rule}")
+    if config.cohort.on_error == "exclude":
+        found.warnings.extend(fault.after("left out: ") for fault in tables.faults)
+    return tables
+
+
+def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, headers_only: bool) -> pd.DataFrame:
+    """Those whose volume may be used."""
+    people = tables.cohort
+    if headers_only:
+        found.errors.extend(check_volumes(people, config.volumes))
+        return people
+    faults, of_all = faulty_volumes(people, config.volumes)
+    found.errors.extend(of_all)
+    sentences = [fault.after(f"{scan_id}: ") for scan_id, fault in faults.items()]
+    if config.cohort.on_error == "exclude":
+        found.warnings.extend(sentence.after("left out: ") for sentence in sentences)
+        people = people[~people["scan_id"].isin(faults)].reset_index(drop=True)
+    else:
+        found.errors.extend(sentences)
+    unprotected = [path for path in people["volume"].dropna() if not path.endswith(".gz")]
+    if unprotected:
+        found.warnings.append(
+            f"{unprotected[0]} and {len(unprotected) - 1} more are not compressed: without gzip's checksum a bit that "
+            "flipped before the first reading cannot be seen"
+        )
+    return people
+
+
+def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
+    """Sites from which little can be learned, or by which groups could be told apart."""
+    odd: list[str] = []
+    for site, members in people.drop_duplicates("participant_id").groupby("site"):
+        groups = members["group"].unique().tolist() if "group" in members else []
+        if len(members) == 1:
+            odd.append(Alike(f"site {site!r}: has one participant", str(site), "one participant"))
+        elif len(groups) == 1:
+            what = f"all its people are in the {groups[0]} group, which a scanner effect then marks"
+            odd.append(Alike(f"site {site!r}: {what}", str(site), what))
+        if 1 < len(members) < folds:
+            what = f"has {len(members)} people, fewer than there are folds ({folds})"
+            odd.append(Alike(f"site {site!r}: {what}", str(site), "fewer people than folds"))
+    return odd
+
+
+def _with_groups(people: pd.DataFrame, config: Config) -> pd.DataFrame:
+    return people.assign(group=np.where(people["diagnosis"].isin(config.cohort.target), "target", "background"))
+
+
+def _unlike_simulated(config: Config) -> list[str]:
+    """What simulated volumes cannot be or do not have."""
+    problems = []
+    try:
+        simulated_grid(config.volumes)
+    except InputError as error:
+        problems += error.problems
+    if config.volumes.tiv_column not in (None, "tiv"):
+        problems.append(
+            f"volumes.tiv_column: a simulated cohort has no column {config.volumes.tiv_column!r}; its own is 'tiv'"
+        )
+    return problems
+
+
+def _groups(people: pd.DataFrame) -> str:
+    if "group" not in people:
+        return ""
+    sizes = people.drop_duplicates("participant_id")["group"].value_counts().sort_index()
+    return f" ({', '.join(f'{size} {group}' for group, size in sizes.items())})"
+
+
+def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> pd.DataFrame | None:
+    """Why people cannot be split, or a fold's training people cannot fill a method's batches, or only smaller ones.
+
+    Returns:
+        who is on which side of each fold, as in :class:`Findings`.
+    """
+    try:
+        splits = make_splits(people, config.splits, config.seed)
+    except InputError as error:
+        found.errors.extend(error.problems)
+        return None
+    sides = splits.merge(people[["scan_id", "group"]], on="scan_id")
+    train = sides[sides["side"] == "train"]
+    for method in config.methods:
+        configured = config.for_method(method)
+        training = configured.training
+        if not configured.settings.trained:
+            continue
+        for fold in range(config.splits.count):
+            members = train[train["fold"] == fold]
+            seed = seed_of(config.seed, fold)
+            try:
+                possible, _ = planned_batches(members, training.batch_size, training.validation_fraction, seed)
+            except InputError as error:
+                found.errors.append(Alike(str(error), f"{method}, fold {fold}").after(f"{method}, fold {fold}: "))
+                continue
+            if possible < training.batch_size:
+                sentence = smaller_batch(training.batch_size, possible)
+                found.warnings.append(Alike(sentence, f"{method}, fold {fold}").after(f"{method}, fold {fold}: "))
+    return sides
+
+
+def _plan(config: Config) -> list[str]:
+    lines = [f"volumes: {' x '.join(map(str, config.volumes.shape))} voxels", f"folds: {config.splits.count}"]
+    for method in config.methods:
+        configured = config.for_method(method)
+        named = f"{method} ({configured.entry.title})"
+        if not configured.settings.trained:
+            lines.append(f"method {named}: {config.splits.count} fits")
+            continue
+        lines.append(f"method: {named}, {config.splits.count} trainings of {configured.training.epochs} epochs")
+    return [*lines, f"probes: {', '.join(config.probes.targets)}", f"results: {config.output}/"]

@@ -1,0 +1,1 @@
+"""Benchmarks whose truth is known: digits on objects, and cohorts with known factors."""

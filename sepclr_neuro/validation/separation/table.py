@@ -1,0 +1,243 @@
+"""The benchmark's tables and its figure: a row a recipe and cohort, and every recipe beside the reference."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json, write_text, write_tsv
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, drawn
+from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, separation_parts, shares
+
+__all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean of figures of several seeds, and its 95 % interval by Student's t; no interval for a single one.
+
+    >>> tuple(round(end, 2) for end in interval([1.0, 2.0, 3.0]))
+    (2.0, -0.48, 4.48)
+    """
+    known = np.array(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if len(known) < 2:
+        return (float(known[0]) if len(known) else float("nan")), float("nan"), float("nan")
+    half = stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
+    return float(known.mean()), float(known.mean() - half), float(known.mean() + half)
+
+
+def _runs(config: Config, results: Results) -> list[dict[str, Any]]:
+    section = config.separation
+    runs = [
+        read_json(results.separation_run(cohort, seed, recipe))
+        for cohort in section.cohorts
+        for recipe in section.recipes
+        for seed in section.seeds
+    ]
+    for run in runs:
+        # JSON has no NaN.
+        numbers = ["value", "chance", "best", "share"]
+        run["values"] = pd.DataFrame(run["values"]).astype(dict.fromkeys(numbers, float))
+    return runs
+
+
+def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """A row a recipe and cohort, over seeds.
+
+    Returns:
+        ``method`` (the recipe), ``cohort seeds score low high`` (mean and 95 % interval); a share a factor and space,
+        e.g. ``age_common``: the mean figure less the mean chance, over the mean best less the mean chance;
+        ``score_salient score_salient_low score_salient_high`` of the factors that belong in the salient space, and so
+        for the common one; the probes' figures themselves with their intervals, e.g. ``age_common_value
+        age_common_value_low age_common_value_high``, ``age_best``, ``age_chance``; ``dependence``, ``localisation``
+        (share of relevance in the true regions over their share of the brain), ``minutes``.
+    """
+    rows = []
+    for (cohort, recipe), group in _grouped(runs):
+        parts = [separation_parts(run["values"]) for run in group]
+        row: dict[str, Any] = {"method": recipe, "cohort": cohort, "seeds": len(group)}
+        row |= _with_interval("score", [of_run["score"] for of_run in parts], "low", "high")
+        values = pd.concat([run["values"] for run in group])
+        best = values.groupby("factor")["best"].mean()
+        means = values.groupby(["factor", "space"], sort=False)[["value", "chance"]].mean().reset_index()
+        means["share"] = shares(means, best.to_dict())
+        of_space = means.set_index(["factor", "space"])
+        asked = [(f, s) for f in FACTORS for s in ("common", "salient", "single") if (f, s) in of_space.index]
+        row |= {f"{factor}_{space}": of_space.loc[(factor, space), "share"] for factor, space in asked}
+        for space in ("salient", "common"):
+            row |= _with_interval(f"score_{space}", [of_run[space] for of_run in parts])
+        for factor, space in asked:
+            chosen = values[(values["factor"] == factor) & (values["space"] == space)]
+            row |= _with_interval(f"{factor}_{space}_value", chosen["value"].tolist())
+        for factor in FACTORS:
+            row |= {f"{factor}_best": best.get(factor, np.nan)}
+            row |= {f"{factor}_chance": values.loc[values["factor"] == factor, "chance"].mean()}
+        row["dependence"] = _mean([run["dependence"] for run in group])
+        row["localisation"] = _mean([(run["localisation"] or {}).get("ratio") for run in group])
+        row["minutes"] = _mean([run["seconds"] / 60 for run in group])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _with_interval(name: str, values: list[float], low: str | None = None, high: str | None = None) -> dict[str, float]:
+    return dict(zip((name, low or f"{name}_low", high or f"{name}_high"), interval(values), strict=True))
+
+
+def comparison_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """Each recipe's score, and its parts, less each other's on the same cohort and seed, with its 95 % interval.
+
+    Returns:
+        ``cohort reference method part difference low high seeds``: the reference less the method; ``part`` is one of
+        :data:`PARTS`. Recipes without a score are left out. ``cohort`` is ``all`` for the mean over cohorts: the same
+        seed draws the same people in each of them, so that seeds are what is independent.
+    """
+    known = [
+        {"cohort": run["cohort"], "recipe": run["recipe"], "seed": run["seed"], "part": part, "value": value}
+        for run in runs
+        for part, value in separation_parts(run["values"]).items()
+        if {"common", "salient"} <= set(run["values"]["space"])
+    ]
+    columns = ["cohort", "reference", "method", "part", "difference", "low", "high", "seeds"]
+    if not known:
+        return pd.DataFrame(columns=columns)
+    table = pd.DataFrame(known).pivot(index=["cohort", "seed"], columns=["part", "recipe"], values="value")
+    recipes = list(dict.fromkeys(entry["recipe"] for entry in known))
+    cohorts = list(dict.fromkeys(entry["cohort"] for entry in known))
+    rows = []
+    for reference, method in itertools.permutations(recipes, 2):
+        for part in PARTS:
+            differences = (table[part, reference] - table[part, method]).unstack("cohort")
+            for cohort in [*cohorts, *(["all"] if len(cohorts) > 1 else [])]:
+                of_seeds = (differences.mean(axis=1, skipna=False) if cohort == "all" else differences[cohort]).dropna()
+                if len(of_seeds):
+                    row: dict[str, Any] = {"cohort": cohort, "reference": reference, "method": method, "part": part}
+                    row |= _with_interval("difference", of_seeds.tolist(), "low", "high")
+                    rows.append(row | {"seeds": len(of_seeds)})
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write_separation_tables(config: Config, results: Results) -> None:
+    """Writes separation.tsv, comparisons.tsv, separation.md and the figure."""
+    runs = _runs(config, results)
+    table, comparisons = separation_table(runs), comparison_table(runs)
+    write_tsv(results.separation("separation.tsv"), table)
+    write_tsv(results.separation("comparisons.tsv"), comparisons)
+    write_text(results.separation("separation.md"), _markdown(config, table, comparisons))
+    matplotlib.use("Agg")
+    alt = "Separation score of each recipe and seed, and what each space holds of each factor"
+    drawn(lambda: _figure(table, runs), alt).save(results.separation(""), "separation")
+
+
+def _grouped(runs: list[dict[str, Any]]) -> list[tuple[tuple[str, str], list[dict[str, Any]]]]:
+    keys = list(dict.fromkeys((run["cohort"], run["recipe"]) for run in runs))
+    return [(key, [run for run in runs if (run["cohort"], run["recipe"]) == key]) for key in keys]
+
+
+def _mean(values: list[float | None]) -> float:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _known(row: pd.Series, *names: str) -> float:
+    """The first of these figures that the row has."""
+    return next((float(row[name]) for name in names if np.isfinite(row.get(name, np.nan))), float("nan"))
+
+
+def _told(row: pd.Series, name: str, low: str | None = None, high: str | None = None) -> str:
+    value, ends = row[name], (row[low or f"{name}_low"], row[high or f"{name}_high"])
+    if not np.isfinite(value):
+        return "n/a"
+    return f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if np.isfinite(ends[0]) else "")
+
+
+def _share(row: pd.Series, factor: str, space: str) -> str:
+    value = row.get(f"{factor}_{space}", np.nan)
+    return "n/a" if not np.isfinite(value) else f"{100 * value:.0f}"
+
+
+def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+    kinds = {name: cohort.cohort.source for name, cohort in config.separation.cohorts.items()}
+    lines = [
+        "What each space holds of each factor, in % of the best achievable: common / salient, or of the only space. "
+        "Score: 1 is a perfect separation, 0 none; with the 95 % interval over seeds. Every cohort is simulated, or "
+        "real volumes with an implanted effect; none tells anything about schizophrenia.",
+    ]
+    for cohort, rows in table.groupby("cohort", sort=False):
+        people = config.separation.cohorts[str(cohort)]
+        seeds = config.separation.seeds
+        lines += [
+            "",
+            f"**{cohort}** ({kinds[str(cohort)]}; {people.describe()}; seeds {', '.join(map(str, seeds))})",
+            "",
+        ]
+        names = ["recipe", "score", "salient part", "common part", *FACTORS, "dependence", "localisation", "minutes"]
+        lines += [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+        for _, row in rows.sort_values("score", ascending=False).iterrows():
+            scores = [_told(row, "score", "low", "high"), _told(row, "score_salient"), _told(row, "score_common")]
+            cells = []
+            for factor in FACTORS:
+                single = _share(row, factor, "single")
+                both = f"{_share(row, factor, 'common')} / {_share(row, factor, 'salient')}"
+                cells.append(single if single != "n/a" else both)
+            last = [f"{row[name]:.2f}" if np.isfinite(row[name]) else "n/a" for name in ("dependence", "localisation")]
+            lines.append(f"| `{row['method']}` | {' | '.join(scores + cells + last)} | {row['minutes']:.1f} |")
+    reference = config.separation.reference_recipe
+    lines += ["", f"`{reference}` less each other recipe, on the same cohorts and seeds, with 95 % intervals:", ""]
+    lines += ["| cohort | recipe | score | salient part | common part | seeds |", "|---|---|---|---|---|---|"]
+    of_reference = comparisons[comparisons["reference"] == reference]
+    for (place, method), rows in of_reference.groupby(["cohort", "method"], sort=False):
+        by_part = {row["part"]: row for _, row in rows.iterrows()}
+        cells = [_told(by_part[part], "difference", "low", "high") if part in by_part else "n/a" for part in PARTS]
+        lines.append(f"| {place} | `{method}` | {' | '.join(cells)} | {rows['seeds'].max()} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(table: pd.DataFrame, runs: list[dict[str, Any]]) -> Figure:
+    cohorts = list(dict.fromkeys(table["cohort"]))
+    recipes = list(dict.fromkeys(table["method"]))
+    height = 1.2 + 0.32 * len(recipes)
+    figure, axes = plt.subplots(
+        len(cohorts), 2, figsize=(11, height * len(cohorts)), squeeze=False, layout="constrained", width_ratios=(2, 3)
+    )
+    for (scores, held), cohort in zip(axes, cohorts, strict=True):
+        rows = table[table["cohort"] == cohort].set_index("method").loc[recipes]
+        places = np.arange(len(recipes))[::-1]
+        for place, (recipe, row) in zip(places, rows.iterrows(), strict=True):
+            of_recipe = [run for run in runs if (run["cohort"], run["recipe"]) == (cohort, recipe)]
+            own = [separation_parts(run["values"])["score"] for run in of_recipe]
+            scores.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1)
+            scores.scatter(own, [place] * len(own), s=8, color=SPACE_COLOURS["single"])
+            scores.scatter([row["score"]], [place], s=26, color=INK)
+        scores.axvline(0, color=INK, linestyle="--", linewidth=0.8)
+        scores.set_yticks(places, recipes)
+        scores.set_xlabel("separation score")
+        scores.set_title(cohort, loc="left")
+        columns = [(factor, space) for factor in FACTORS for space in ("common", "salient")]
+        shares = np.array(
+            [
+                [_known(row, f"{factor}_{space}", f"{factor}_single") for factor, space in columns]
+                for _, row in rows.iterrows()
+            ],
+            dtype=float,
+        )
+        held.imshow(np.clip(shares, 0, 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for (line, column), share in np.ndenumerate(shares):
+            if np.isfinite(share):
+                colour = "white" if share > 0.6 else INK
+                held.text(column, line, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        held.set_xticks(
+            range(len(columns)), [f"{factor}, {space}" for factor, space in columns], rotation=60, ha="right"
+        )
+        held.set_yticks([])
+        held.grid(visible=False)
+        held.set_title("held of each factor, % of the best achievable", loc="left")
+    return figure

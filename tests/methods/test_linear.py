@@ -1,0 +1,173 @@
+"""Adjusted input, erasure and linear contrastive methods, against voxel-wise algebra without a Gram matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.methods.adjustment import covariate_weights
+from sepclr_neuro.methods.erasure import erasing_weights
+from sepclr_neuro.methods.linear import TwoLinearSpaces
+from tests.oracles import linear as oracle
+
+SHAPE = (1, 4, 5, 6)
+TWO_SPACES = ["sepclr-linear", "ridge-discriminant", "gcpca"]
+
+
+class People:
+    """Volumes of which age and a site change a pattern each, patients' disease another; patients are older."""
+
+    def __init__(self, count: int = 40) -> None:
+        rng = np.random.default_rng(0)
+        self.target = np.arange(2 * count) % 2 == 1
+        age = rng.normal(size=2 * count) + self.target
+        self.covariates = np.column_stack([age, rng.integers(0, 2, 2 * count)])
+        self.covariates = self.covariates - self.covariates[:count].mean(axis=0)
+        patterns = rng.normal(size=(3, 4 * 5 * 6))
+        of_factors = self.covariates @ patterns[:2] * 3 + np.outer(
+            self.target * rng.normal(1, 0.1, 2 * count), patterns[2]
+        )
+        self.x = of_factors + rng.normal(size=(2 * count, 4 * 5 * 6))
+        self.x -= self.x[:count].mean(axis=0)
+        self.train, self.held_out = slice(0, count), slice(count, 2 * count)
+
+    def adjusted(self, some: slice) -> NDArray[np.float64]:
+        t = self.train
+        return oracle.adjusted(self.x[t], self.target[t], self.covariates[t], self.x[some], self.covariates[some])
+
+
+@pytest.fixture
+def people() -> People:
+    return People()
+
+
+def fitted(people: People, name: str, **settings: object) -> TwoLinearSpaces:
+    method = METHODS[name].load()(METHODS[name].settings.model_validate(settings), Network(), SHAPE)
+    x = torch.from_numpy(people.x).float().unflatten(1, SHAPE)
+    rows = list(range(people.train.stop))
+    covariates = torch.from_numpy(people.covariates[people.train])
+    method.fit(
+        lambda some, planes: x[list(some)][:, :, planes],
+        rows,
+        torch.from_numpy(people.target[people.train]),
+        covariates,
+    )
+    return method
+
+
+def represented(method: TwoLinearSpaces, people: People, some: slice) -> dict[str, NDArray[np.float64]]:
+    volumes = torch.from_numpy(people.x[some]).float().unflatten(1, SHAPE)
+    with torch.no_grad():
+        found = method.represent(volumes, torch.from_numpy(people.covariates[some]).float())
+    return {space: values.double().numpy() for space, values in found.items()}
+
+
+def test_effects_of_covariates_are_those_within_groups(people: People) -> None:
+    t = people.train
+    effects = covariate_weights(people.covariates[t], people.target[t]) @ people.x[t]
+    np.testing.assert_allclose(people.x[t] - people.covariates[t] @ effects, people.adjusted(t), atol=1e-9)
+
+
+def test_covariates_that_say_the_same_and_none_at_all() -> None:
+    age = np.array([-1.0, 0.0, 1.0, 0.0])
+    target = np.array([False, True, False, True])
+    twice = covariate_weights(np.column_stack([age, age]), target)
+    np.testing.assert_allclose(twice.sum(axis=0), covariate_weights(age[:, None], target)[0], atol=1e-12)
+    assert covariate_weights(np.zeros((4, 0)), target).shape == (0, 4)
+    np.testing.assert_allclose(covariate_weights(age[:, None], np.zeros(4, dtype=bool)) @ age, [1.0])
+
+
+def test_what_is_erased_cannot_be_predicted_linearly() -> None:
+    rng = np.random.default_rng(1)
+    salient, common = rng.normal(size=(50, 3)) + 2, rng.normal(size=(50, 6))
+    common[:, :2] += salient[:, :2]
+    e = erasing_weights(common, salient)
+    new = rng.normal(size=(2, 9))
+    np.testing.assert_allclose(
+        new[:, :6] - (new[:, 6:] - salient.mean(axis=0)) @ e.T,
+        oracle.erased(common, salient, new[:, :6], new[:, 6:]),
+        atol=1e-9,
+    )
+    left = common - salient @ e.T
+    np.testing.assert_allclose(np.corrcoef(left.T, salient.T)[:6, 6:], 0, atol=1e-9)
+    assert not erasing_weights(common, np.ones((50, 1))).any()
+
+
+@pytest.mark.parametrize("name", TWO_SPACES)
+def test_held_out_salient_codes_are_linear_in_the_adjusted_volume(people: People, name: str) -> None:
+    """Nothing of the covariates is left in it, although training people's volumes are full of them."""
+    method = fitted(people, name)
+    directions = np.zeros((len(method.salient_directions), 4 * 5 * 6))
+    directions[:, method.voxels.numpy()] = method.salient_directions.double().numpy()
+    expected = people.adjusted(people.held_out) @ directions.T
+    controls = ~people.target[people.train]
+    expected -= (people.adjusted(people.train)[controls] @ directions.T).mean(axis=0)
+    found = represented(method, people, people.held_out)["salient"]
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", TWO_SPACES)
+def test_the_common_space_holds_all_but_the_salient_codes(people: People, name: str) -> None:
+    method = fitted(people, name)
+    codes = represented(method, people, people.train)
+    common, salient = (values - values.mean(axis=0) for values in (codes["common"], codes["salient"]))
+    assert np.abs(common.T @ salient).max() < 1e-4 * np.linalg.norm(common) * np.linalg.norm(salient)
+    # With the codes themselves it is all that was there, but for a rotation.
+    both = np.column_stack([common, salient])
+    volumes = people.x[people.train] - people.x[people.train].mean(axis=0)
+    left = volumes - both @ np.linalg.lstsq(both, volumes, rcond=None)[0]
+    assert np.square(left).sum() < 1e-4 * np.square(volumes).sum()
+    variances = common.var(axis=0)
+    assert variances.max() / variances.min() < 1.05, "a probe that standardises would change its penalty"
+
+
+def test_without_erasure_the_common_space_is_all_components(people: People) -> None:
+    common = represented(fitted(people, "ridge-discriminant", erase=False), people, people.train)["common"]
+    volumes = people.x[people.train] - people.x[people.train].mean(axis=0)
+    np.testing.assert_allclose(common @ common.T, volumes @ volumes.T, atol=1e-3 * np.square(volumes).sum(axis=1).max())
+
+
+def test_the_discriminant_is_the_voxel_wise_one(people: People) -> None:
+    method = fitted(people, "ridge-discriminant", ridge=0.5)
+    expected = oracle.ridge_discriminant(people.adjusted(people.train), people.target[people.train], 0.5)
+    found = np.zeros(4 * 5 * 6)
+    found[method.voxels.numpy()] = method.salient_directions[0].double().numpy()
+    assert abs(found @ expected) > 0.9999
+
+
+def test_generalised_contrastive_pca_finds_the_largest_contrast(people: People) -> None:
+    method = fitted(people, "gcpca", salient_dim=2, ridge=0.5)
+    e, y = people.adjusted(people.train), people.target[people.train]
+    directions = np.zeros((2, 4 * 5 * 6))
+    directions[:, method.voxels.numpy()] = method.salient_directions.double().numpy()
+    best, second = (oracle.contrast_ratio(e, y, 0.5, w) for w in directions)
+    assert best > second
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        nearby = directions[0] + 0.05 * rng.normal(size=e.shape[1]) @ e.T @ e / np.square(e).sum()
+        assert oracle.contrast_ratio(e, y, 0.5, nearby) <= best + 1e-6
+
+
+def test_linear_sepclr_finds_the_disease_and_not_the_covariates() -> None:
+    people = People(120)
+    some, target = people.held_out, people.target[people.held_out]
+    site = people.covariates[some][~target, 1]
+    found = {}
+    for adjusted in (True, False):
+        if not adjusted:
+            people.covariates = people.covariates[:, :0]
+        codes = represented(fitted(people, "sepclr-linear", salient_dim=2), people, some)["salient"]
+        norm = np.square(codes).sum(axis=1)
+        of_site = np.abs(np.corrcoef(codes[~target].T, site)[:-1, -1]).max()
+        found[adjusted] = (norm[target][:, None] > norm[~target]).mean(), of_site
+    assert found[True][0] > 0.85, "patients are not further from s' than controls"
+    assert found[True][1] < 0.45 < 0.8 < found[False][1], "the site is in the salient space"
+
+
+def test_the_same_seed_gives_the_same_encoders(people: People) -> None:
+    first, again = (represented(fitted(people, "sepclr-linear", steps=5), people, people.train) for _ in range(2))
+    np.testing.assert_array_equal(first["salient"], again["salient"])

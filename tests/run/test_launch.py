@@ -1,0 +1,128 @@
+"""`sepclr-neuro run` in a checkout: what it hands to Snakemake and what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.run import cli, launch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOCAL = ["--workflow-profile", str(REPOSITORY / "workflow" / "profiles" / "local")]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "my cohort.yaml"
+    path.write_text("title: Mine\n")
+    return path
+
+
+def test_a_checkout_is_its_own_workflow_folder() -> None:
+    assert launch.workflow_folder() == REPOSITORY
+
+
+@pytest.mark.parametrize(
+    ("options", "profile"),
+    [
+        ([], LOCAL),
+        (["--cores", "4", "-n"], LOCAL),
+        (["digits"], LOCAL),
+        (["--workflow-profile", "my_profile"], []),
+        (["--profile=cluster"], []),
+        (["--executor", "slurm"], []),
+        (["--workflow-profile", "elsewhere/slurm"], []),
+    ],
+    ids=" ".join,
+)
+def test_options_are_handed_on_and_the_profile_of_one_machine_holds_unless_another_does(
+    options: list[str], profile: list[str], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(launch.os, "execv", lambda program, command: became.append(command))
+    monkeypatch.chdir(config.parent)
+    result = CliRunner().invoke(cli.app, ["run", config.name, *options])
+    assert result.exit_code == 0, result.output
+    # Targets must not follow --configfile, which would take them for configurations.
+    start = [sys.executable, "-m", "snakemake", "--configfile", str(config), "--snakefile"]
+    assert became == [[*start, str(REPOSITORY / "Snakefile"), *profile, *options]]
+
+
+SLURM = str(REPOSITORY / "workflow" / "profiles" / "slurm")
+
+
+@pytest.mark.parametrize(
+    ("options", "handed"),
+    [
+        (["--workflow-profile", "slurm", "-n"], ["--workflow-profile", SLURM, "-n"]),
+        (["-n", "--workflow-profile=slurm"], ["-n", f"--workflow-profile={SLURM}"]),
+        (["--workflow-profile", "slurm.old"], ["--workflow-profile", "slurm.old"]),
+        (["--workflow-profile"], ["--workflow-profile"]),
+    ],
+    ids=" ".join,
+)
+def test_a_shipped_profile_is_found_by_its_name(options: list[str], handed: list[str], config: Path) -> None:
+    assert launch.snakemake_command(config, options)[-len(handed) :] == handed
+
+
+def test_a_folder_of_ones_own_goes_before_a_shipped_profile(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(config.parent)
+    Path("slurm").mkdir()
+    assert launch.snakemake_command(config, ["--workflow-profile", "slurm"])[-1] == "slurm"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("title: Mine\ncohort:\n\tsource: simulated\n", r"my cohort\.yaml: .*line 3.*tab"),
+        ("title: Mine\ntitle: Yours\n", r"my cohort\.yaml: .*line 2: the key .title. is given twice, first in line 1"),
+        ("title: Mine\ntraning: {}\n", r"my cohort\.yaml, line 2: traning: "),
+    ],
+)
+def test_a_broken_configuration_is_named_before_snakemake_reads_it(
+    content: str, expected: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.os, "execv", None)
+    config.write_text(content)
+    with pytest.raises(InputError, match=expected):
+        launch.run(config, ["-n"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], r"Expected its file first.*own_cohort\.yaml for a cohort of yours, .*config\.yaml for a simulated one"),
+        (["--cores", "4"], "which configuration. Expected its file first, then options of Snakemake"),
+        (["nowhere.yaml"], "nowhere.yaml: there is no such file"),
+        (["CONFIG", "--configfile", "a.yaml"], "--configfile: not with .*give the configuration first"),
+        (["CONFIG", "--config", "seed=1"], "--config: not with .*change a copy of the configuration"),
+        (["CONFIG", "--snakefile=other"], "--snakefile: not with .*call `snakemake` itself"),
+    ],
+)
+def test_what_cannot_be_run_is_one_message(
+    arguments: list[str], expected: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.os, "execv", None)
+    given = [str(config) if argument == "CONFIG" else argument for argument in arguments]
+    result = CliRunner().invoke(cli.app, ["run", *given])
+    assert isinstance(result.exception, InputError)
+    with pytest.raises(InputError, match=expected):
+        raise result.exception
+
+
+def test_the_examples_that_it_names_are_there() -> None:
+    with pytest.raises(InputError) as caught:
+        launch.snakemake_command(None, [])
+    named = [word.rstrip(",") for word in str(caught.value).split() if word.startswith(str(REPOSITORY))]
+    assert len(named) == 2
+    assert all(Path(path).is_file() for path in named)
+
+
+def test_without_snakemake_it_says_which_extra_brings_it(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"Snakemake is not installed here; pip install 'sepclr_neuro\[workflow\]'"):
+        launch.run(config, [])
