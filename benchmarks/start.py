@@ -1,7 +1,7 @@
 """What it takes to start: `sepclr-neuro --help`, stages, and Snakemake until it knows what there is to do.
 
-Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line.
-Then a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
+Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line. Then
+a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
 
 python -m benchmarks.start [--quick]
 """
@@ -24,20 +24,20 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.run import warm
 from tests.workflow.running import shared_process, small_config, snakemake_command
 
-STAGES = {
-    "cohort": "data.cohort",
-    "volumes": "data.volumes",
-    "splits": "data.splits",
-    "standardise": "data.standardisation",
-    "train": "learning.training",
-    "embed": "learning.embedding",
-    "probe": "probing.probes",
-    "tables": "probing.tables",
-    "leakage": "probing.site_leakage",
-    "vbm": "maps.vbm",
-    "saliency": "maps.saliency",
-    "report": "report",
-}
+STAGES = (
+    "cohort",
+    "volumes",
+    "splits",
+    "standardise",
+    "train",
+    "embed",
+    "probe",
+    "tables",
+    "leakage",
+    "vbm",
+    "saliency",
+    "report",
+)
 _PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl.h
 
 
@@ -84,9 +84,9 @@ def measure(rows: Rows, quick: bool) -> None:
     program = str(Path(sys.executable).parent / "sepclr-neuro")
     if not rows.has("help"):
         rows.add("help", best_of(lambda: subprocess.run([program, "--help"], capture_output=True), repetitions), "s")
-    for stage, module in STAGES.items():
+    for stage in STAGES:
         if not rows.has(f"start_{stage}"):
-            code = [sys.executable, "-c", f"import sepclr_neuro.{module}"]
+            code = [sys.executable, "-c", f"import {warm.MODULES[stage][0]}"]
             seconds = min(_processor_seconds(code) for _ in range(repetitions))
             rows.add(f"start_{stage}", seconds, "processor seconds")
     if not rows.has(*(f"start_shared_{stage}" for stage in STAGES)):

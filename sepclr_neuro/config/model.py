@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from sepclr_neuro.config.columns import CohortColumn, TableColumn, with_columns
 from sepclr_neuro.config.registry import METHODS, MethodEntry, MethodSettings, Section
 from sepclr_neuro.core.errors import InputError, nearest
 from sepclr_neuro.core.layout import Results
@@ -56,6 +57,15 @@ def _without_braces(path: Path) -> Path:
     return path
 
 
+def _of_text(encoding: str) -> str:
+    try:
+        "x".encode(encoding)
+    except LookupError:
+        known = ["utf-8", "utf-16", "latin-1", "cp1250", "cp1251", "cp1252", "mac_roman", "shift_jis", "gb18030"]
+        raise ValueError(f"no encoding is called {encoding!r}.{nearest(encoding, known)}") from None
+    return encoding
+
+
 PlainPath = Annotated[Path, AfterValidator(_without_braces)]
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -77,6 +87,15 @@ class Study(Section):
     constants: dict[str, str] = Field(
         {}, description="Columns that this study's tables lack, one value for all, e.g. `site: prague`."
     )
+    missing: list[str] = Field(
+        [],
+        description="Texts that mean missing in all of its tables, beside `n/a` and the empty cell, e.g. "
+        "`['.', NA, '-', '-999']`.",
+    )
+    encoding: Annotated[str, AfterValidator(_of_text)] = Field(
+        "utf-8",
+        description="Of those of its tables that are not UTF-8, as Python calls it, e.g. `latin-1` or `cp1252`.",
+    )
     volumes: str | None = Field(
         None,
         description="Path pattern of the volumes: `{column}` is replaced by a table column, `*` matches any text. "
@@ -94,30 +113,43 @@ class Study(Section):
 class Columns(Section):
     """The name that each fact has in the tables. Values are the tables' column names."""
 
-    participant_id: str = Field("participant_id", description="Who was scanned; `sub-` in front is ignored.")
-    session_id: str | None = Field(None, description="Null where each person was scanned once.")
-    diagnosis: str = Field("diagnosis", description="Its meanings are listed in `background` and `target`.")
-    age: str = Field("age", description="In years.")
-    sex: str = Field("sex", description="Codes are given meanings in `values.sex`.")
-    site: str = Field("site", description="Where a person was scanned.")
-    volume: str | None = Field(None, description="Column of volume paths, relative to the study's `volumes_root`.")
-    others: dict[Name, str] = Field(
+    participant_id: TableColumn = Field("participant_id", description="Who was scanned; `sub-` in front is ignored.")
+    session_id: TableColumn | None = Field(None, description="Null where each person was scanned once.")
+    diagnosis: TableColumn = Field("diagnosis", description="Its meanings are listed in `background` and `target`.")
+    age: TableColumn = Field("age", description="In years.")
+    sex: TableColumn = Field(
+        "sex", description="As BIDS spells it (M, female, O, ...); other codes are given meanings in `values.sex`."
+    )
+    site: TableColumn = Field("site", description="Where a person was scanned.")
+    volume: TableColumn | None = Field(
+        None, description="Column of volume paths, relative to the study's `volumes_root`."
+    )
+    others: dict[Name, TableColumn] = Field(
         {}, description="Further columns to keep, `name: column`, e.g. `tiv: TIV`; numeric where all values are."
     )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By the cohort's name of a fact, the tables' name of its column."""
+        return {name: column for name, column in self if isinstance(column, str)} | self.others
 
 
 class Score(Section):
     """A symptom score: one column, or items summed."""
 
-    column: str | None = Field(None, description="The column that holds the total.")
-    items: str | list[str] | None = Field(
+    column: TableColumn | None = Field(None, description="The column that holds the total.")
+    items: str | list[TableColumn] | None = Field(
         None, description="Items to sum: a list of columns, or a regular expression that matches whole names."
     )
-    exclude_items: list[str] = Field(
+    exclude_items: list[TableColumn] = Field(
         [], description="Items left out of the sum, e.g. global ratings, which repeat the items they rate."
     )
     range: Range = Field(description="Lowest and highest possible total; a value outside is an error.")
-    people: Literal["target", "all"] = Field("target", description="Who has it. A value for anyone else is an error.")
+    people: Literal["target", "all"] = Field(
+        "target",
+        description="Who has it. A value for anyone else is an error, but for the lowest possible one, which is taken "
+        "as none.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -136,10 +168,10 @@ class Score(Section):
 class QualityRule(Section):
     """Who stays in, by one column of the tables."""
 
-    column: str = Field(description="Column of the tables.")
+    column: TableColumn = Field(description="Column of the tables, or of the cohort.")
     minimum: float | None = Field(None, description="Lowest value that stays in. Null: any.")
     maximum: float | None = Field(None, description="Highest value that stays in. Null: any.")
-    keep: list[str] | None = Field(None, description="Values that stay in.")
+    keep: list[str] | None = Field(None, description="Values that stay in, as the tables or `values` have them.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -147,16 +179,25 @@ class QualityRule(Section):
             raise ValueError("give `minimum`, `maximum` or `keep`")
         return self
 
+    @property
+    def has_bounds(self) -> bool:
+        return self.minimum is not None or self.maximum is not None
+
 
 class Inclusion(Section):
     """Who is kept. Everybody left out is listed in exclusions.tsv with the rule that did it."""
 
     age: Range | None = Field(None, description="Youngest and oldest, in years, both included.")
     quality: list[QualityRule] = Field([], description="Rules that everybody who stays in must meet.")
-    require: list[Literal["age", "sex", "site"]] = Field(
-        ["age", "sex", "site"], description="A missing value of these leaves a participant out."
+    require: list[TableColumn] = Field(
+        ["age", "sex", "site"],
+        description="A missing value of these leaves a participant out: any columns of the cohort or the tables, "
+        "scores (of the people who have them), and `volume`.",
     )
 
+
+_SYMPTOMS = ("sans", "saps")
+"""The scores that simulated and implanted patients have."""
 
 DiseaseRegions = Literal["frontal-temporal", "parietal-occipital"]
 
@@ -197,10 +238,11 @@ class Cohort(Section):
     implant: Implant | None = Field(None, description="Of `source: implanted`.")
     studies: list[Study] = Field([], description="Concatenated into one cohort.")
     columns: Columns = Field(Columns(), description="The name that each fact has in the tables.")
-    values: dict[Name, dict[str, str]] = Field(
+    values: dict[TableColumn, dict[str, str]] = Field(
         {},
-        description="What the tables' codes mean, `fact: {code: meaning}`, e.g. `sex: {'1': male, '2': female}`. "
-        "A code that is not listed is an error: nothing is guessed.",
+        description="What the tables' codes mean, `column: {code: meaning}`, e.g. `sex: {'1': male, '2': female}` or "
+        "`age: {'89+': '90'}`; below a score's name, of all its items. A code that is not listed is an error, nothing "
+        "is guessed, but numbers beside such as `89+` and sex as BIDS spells it (M, female, O) mean what they are.",
     )
     background: list[str] = Field(["control"], min_length=1, description="Diagnoses of the background group.")
     target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
@@ -211,6 +253,42 @@ class Cohort(Section):
         description="What a wrong cell or a bad volume of single people does: stop the run, or exclude them, with the "
         "reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
     )
+
+    @property
+    def known(self) -> list[str]:
+        """The cohort's columns that settings may name."""
+        facts = ["age", "sex", "site", "diagnosis"]
+        if self.source == "simulated":
+            return [*facts, *_SYMPTOMS, "tiv"]
+        implanted = _SYMPTOMS if self.source == "implanted" else ()
+        return [*facts, *self.scores, *self.columns.others, *implanted]
+
+    def known_as(self, name: str) -> str:
+        """What the cohort calls a column that is called so there or in the tables; the name itself where it does not.
+
+        >>> Cohort(columns=Columns(age="years", others={"tiv": "TIV"})).known_as("TIV")
+        'tiv'
+        """
+        names = self.columns.names
+        if name in self.known or name in names:
+            return name
+        scores = {own: score.column for own, score in self.scores.items()}
+        return next((own for own, column in (names | scores).items() if column == name), name)
+
+    def own_column(self, path: str, name: str) -> str:
+        """The cohort's name of a column that the key at ``path`` names.
+
+        Raises:
+            ValueError: if the cohort has no such column.
+        """
+        own = self.known_as(name)
+        if own in self.known:
+            return own
+        advice = " Columns of the tables are kept by `cohort.columns.others`, symptom scores by `cohort.scores`."
+        raise ValueError(
+            f"{path}: the cohort has no column {name!r}.{nearest(name, self.known)}"
+            f"{'' if self.source == 'simulated' else advice}"
+        )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -244,11 +322,24 @@ class Cohort(Section):
             raise ValueError(f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`")
         if self.source == "simulated" and (self.values or self.columns != Columns()):
             raise ValueError("`source: simulated` knows its own tables; remove `columns` and `values`")
-        mappable = ["diagnosis", "sex", "site", *self.columns.others]
-        for name in self.values:
-            if name not in mappable:
-                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, mappable)}")
+        self._name_values_as_the_cohort_does()
         return self
+
+    def _name_values_as_the_cohort_does(self) -> None:
+        """Refuses meanings of codes that nobody reads."""
+        rules = [*(rule.column for rule in self.include.quality), *self.include.require]
+        items = [item for score in self.scores.values() if isinstance(score.items, list) for item in score.items]
+        matched = [score.items for score in self.scores.values() if isinstance(score.items, str)]
+        read = dict.fromkeys([*self.known, *rules, *items])
+        values: dict[str, dict[str, str]] = {}
+        for name, meanings in self.values.items():
+            own = self.known_as(name)
+            if own not in read and not any(re.fullmatch(pattern, own) for pattern in matched):
+                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, read)}")
+            if own in values:
+                raise ValueError(f"values.{name}: is {own!r}, which is listed already; remove one")
+            values[own] = meanings
+        object.__setattr__(self, "values", values)
 
 
 # --- volumes and splits ------------------------------------------------------------------------------------------
@@ -266,7 +357,7 @@ class Volumes(Section):
     smoothing_mm: float = Field(
         0.0, ge=0, description="Gaussian FWHM in mm. 0, our choice: networks smooth as they learn; VBM uses 4 to 8."
     )
-    tiv_column: str | None = Field(
+    tiv_column: CohortColumn | None = Field(
         None, description="Column of total intracranial volume in ml: volumes are scaled by 1500/TIV. Null: not."
     )
     maximum: float = Field(
@@ -305,7 +396,9 @@ class Splits(Section):
     )
     folds: int = Field(5, ge=2, description="Of `k-fold`. The authors' practice: five splits.")
     repeats: int = Field(1, ge=1, description="Of `k-fold`: how often all folds are drawn afresh.")
-    stratify_by: list[Name] = Field(["diagnosis", "site"], description="Of `k-fold`: columns balanced over folds.")
+    stratify_by: list[CohortColumn] = Field(
+        ["diagnosis", "site"], description="Of `k-fold`: columns balanced over folds."
+    )
     sites: list[str] = Field(
         [],
         description="Sites to be held out, by their names in the cohort. Sites that are not listed always train.",
@@ -314,7 +407,7 @@ class Splits(Section):
         None, description="Of `file`: a table (.tsv) `fold participant_id side`, sides train and test, folds from 0."
     )
     file_folds: int | None = Field(None, ge=1, description="Of `file`: how many folds it has.")
-    group_by: Name | None = Field(
+    group_by: CohortColumn | None = Field(
         None,
         description="A column of the cohort, e.g. a family: people with the same value are on one side, as all scans "
         "of a person are anyway. A missing value: on one's own.",
@@ -540,14 +633,10 @@ _DEFAULT_TARGETS = {
 }
 
 
-_SYMPTOMS = ("sans", "saps")
-"""The scores that simulated and implanted patients have."""
-
-
 class Probes(Section):
     """Linear probes: fitted on a fold's training people, scored on its held-out people."""
 
-    targets: dict[Name, ProbeTarget] = Field(
+    targets: dict[CohortColumn, ProbeTarget] = Field(
         _DEFAULT_TARGETS,
         min_length=1,
         description="Cohort columns to probe. Default: age, sex, site, diagnosis and the cohort's symptom scores; not "
@@ -558,7 +647,7 @@ class Probes(Section):
         description="Also probe as the paper's released scripts do: scikit-learn's defaults on unscaled "
         "representations, and of patients alone except for the diagnosis.",
     )
-    confounds: list[Name] = Field(
+    confounds: list[CohortColumn] = Field(
         ["age", "sex", "site"],
         description="Columns that a probe without any image reads, and beside which a space must add something. By "
         "default not what all people have alike. Reviewers expect `tiv` too, where the cohort has it. A target is not "
@@ -630,7 +719,7 @@ def _different(values: list[str]) -> list[str]:
 class Saliency(Section):
     """Maps of what probes and salient heads listen to, in held-out people, and how far they can be believed."""
 
-    targets: list[Name] = Field(
+    targets: list[CohortColumn] = Field(
         ["diagnosis", "sans", "saps"],
         description="Probe targets to map. Default: the diagnosis and the symptom scores among the probe targets.",
     )
@@ -955,6 +1044,7 @@ class SeparationCohort(Section):
     def _known(self) -> Self:
         if self.cohort.source == "files":
             raise ValueError("cohort.source: `files` has no known factors; say `simulated` or `implanted`")
+        object.__setattr__(self, "volumes", with_columns(self.volumes, "volumes", self.cohort.own_column))
         return self
 
     def describe(self) -> str:
@@ -1071,6 +1161,23 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _columns_have_the_cohorts_names(self) -> Self:
+        """Refuses columns that the cohort does not have, and calls the others as it does."""
+        # A stage that is told of no cohort cannot look at its columns; it was given their names.
+        told = "cohort" in self.model_fields_set
+        for key, section in self:
+            if isinstance(section, Section) and (told or key != "volumes") and key not in ("cohort", "separation"):
+                object.__setattr__(self, key, with_columns(section, key, self.cohort.own_column))
+        methods = dict(self.methods)
+        for name in methods if told else ():
+            settings = self.for_method(name).settings
+            renamed = with_columns(settings, f"methods.{name}", self.cohort.own_column)
+            changed = {key: value for key, value in renamed if value != getattr(settings, key)}
+            methods[name] = methods[name] | changed
+        object.__setattr__(self, "methods", methods)
+        return self
+
+    @model_validator(mode="after")
     def _defaults_follow_the_tables(self) -> Self:
         """Asks by default for the scores that the cohort has; what nobody wrote still counts as not written."""
         names = self.scores
@@ -1094,41 +1201,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:
-        if self.cohort.source == "simulated":
-            scores = ["sans", "saps", "tiv"]
-        else:
-            scores = [*self.cohort.scores, *self.cohort.columns.others]
-            if self.cohort.source == "implanted":
-                scores += ["sans", "saps"]
-        known = ["age", "sex", "site", "diagnosis", *scores]
-        for name in self.probes.confounds:
-            if name not in known:
-                raise ValueError(f"probes.confounds: the cohort has no column {name!r}.{nearest(name, known)}")
         for name, target in self.probes.targets.items():
-            if name not in known:
-                raise ValueError(
-                    f"probes.targets.{name}: the cohort has no such column.{nearest(name, known)} "
-                    "Add it under `cohort.scores` or `cohort.columns.others`, or remove the target"
-                )
             if target.kind == "regression" and name in ("sex", "site", "diagnosis"):
                 raise ValueError(f"probes.targets.{name}.kind: {name} is text, not numbers; use `classification`")
-        if "salient-norm" in known:
+        if "salient-norm" in self.cohort.known:
             raise ValueError("the cohort's column 'salient-norm' has the name of a map; call it something else")
         for name in self.saliency.targets:
             if name not in self.probes.targets:
                 raise ValueError(f"saliency.targets: {name!r} is not probed.{nearest(name, self.probes.targets)}")
-        # A stage that is told of no cohort cannot check its columns; training looks at the cohort itself.
-        for method in self.methods if "cohort" in self.model_fields_set else ():
-            for name in self.for_method(method).settings.columns():
-                if name not in known:
-                    raise ValueError(
-                        f"methods.{method}.attributes: the cohort has no column {name!r}.{nearest(name, known)}"
-                    )
-        together = [] if self.splits.group_by is None else [self.splits.group_by]
-        for key, names in (("stratify_by", self.splits.stratify_by), ("group_by", together)):
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"splits.{key}: the cohort has no column {name!r}.{nearest(name, known)}")
         return self
 
     @model_validator(mode="after")
@@ -1151,7 +1231,10 @@ class Config(Section):
         # What nobody wrote is valid, and is not looked at each time that a stage reads its configuration.
         if "separation" in self.model_fields_set:
             for name, recipe in self.separation.recipes.items():
-                _validate(METHODS[recipe.method].settings, recipe.settings, f"separation.recipes.{name}.settings")
+                path = f"separation.recipes.{name}.settings"
+                settings = _validate(METHODS[recipe.method].settings, recipe.settings, path)
+                for benchmark in self.separation.cohorts.values():
+                    with_columns(settings, path, benchmark.cohort.own_column)
         return self
 
     def separation_run(self, cohort: str, seed: int, recipe: str | None = None) -> Config:

@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from sepclr_neuro.config.columns import CohortColumn
+from sepclr_neuro.core.words import counted
+
 __all__ = [
     "METHODS",
     "CPCASettings",
@@ -73,8 +76,11 @@ class MethodSettings(Section):
     references: ClassVar[tuple[Reference, ...]] = ()
     """What a text that uses the method cites."""
 
+    own_choices: ClassVar[str] = ""
+    """A sentence on what of the networks is nobody's but this project's, which a text says once for all methods."""
+
     def describe(self, **options: Any) -> str:
-        """What was done, in sentences for a methods section.
+        """What was done, in sentences for a methods section; one that is true of several methods is the same in all.
 
         Args:
             options: those of the method's registry entry.
@@ -156,7 +162,7 @@ class SepCLRTerms(MethodSettings):
         "choice, so that rows of a table differ in nothing but the term.",
     )
 
-    attributes: dict[str, Literal["continuous", "discrete"]] = Field(
+    attributes: dict[CohortColumn, Literal["continuous", "discrete"]] = Field(
         {},
         description="Columns of the cohort, e.g. `{sans: continuous, saps: continuous}`, each of which owns one of the "
         "first salient dimensions, in this order (the paper's supervised form). Patients without a value are left out "
@@ -167,6 +173,10 @@ class SepCLRTerms(MethodSettings):
     )
 
     references: ClassVar[tuple[Reference, ...]] = (SEPCLR,)
+    own_choices: ClassVar[str] = (
+        "The authors published no 3D code of their schizophrenia experiment: encoders, augmentation and settings for "
+        "volumes are choices of this implementation."
+    )
 
     @model_validator(mode="after")
     def _dimensions_suffice(self) -> Self:
@@ -185,25 +195,34 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
     """SepCLR (Louiset et al., ICLR 2024). Released settings: the authors' 2D scripts; none exists for 3D."""
 
     def describe(self, **options: Any) -> str:
-        term = options.get("independence", "k-jem")
-        between = (
-            "no term between the spaces" if term == "none" else f"independence ({term}) {self.independence_weight:g}"
-        )
-        owned = ""
+        projected, owned = "each followed by a projector", ""
+        weights = f"salient terms {self.salient_weight:g}, information-less term {self.informationless_weight:g}"
+        weights = f"uniformity {self.uniformity_weight:g}, {weights}"
         if self.attributes:
+            weights = f"uniformity of the common space 1, of the salient one {weights.removeprefix('uniformity ')}"
+            if len(self.attributes) == self.salient_dim:
+                projected, weights = "the common one followed by a projector", "uniformity of the common space 1"
             owned = (
                 f" Each of {', '.join(self.attributes)} owned one salient dimension, which has no projector: there, "
                 f"patients were aligned by their values (weight {self.attribute_weight:g})."
             )
         return (
             "SepCLR (Louiset et al., 2024) was trained with two separate encoders, giving a common representation of "
-            f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, each followed by a projector with "
-            f"{self.projector_width} hidden units; temperature {self.temperature:g}; weights: uniformity "
-            f"{self.uniformity_weight:g}, salient terms {self.salient_weight:g}, information-less term "
-            f"{self.informationless_weight:g}; {between}.{owned} The authors published no 3D code of their "
-            "schizophrenia experiment: encoders, augmentation and settings for volumes are choices of this "
-            "implementation."
+            f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, {projected} with "
+            f"{self.projector_width} hidden units. The temperature was {self.temperature:g}, the weights: {weights}."
+            f"{owned} {self._between(options.get('independence', 'k-jem'))}"
         )
+
+    def _between(self, term: str) -> str:
+        if term == "none":
+            return "There was no term between the spaces."
+        kernels = ""
+        if term in ("k-jem", "k-mi"):
+            median = "half the median squared distance in a batch"
+            width = median if self.kernel_width == "median" else "the temperature"
+            neighbours = "counted" if self.kernel_diagonal else "not counted"
+            kernels = f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
+        return f"The term between the spaces was {term}, its weight {self.independence_weight:g}{kernels}."
 
 
 ADJUST_FOR: Any = Field(
@@ -327,7 +346,7 @@ class EstimatedSepCLRSettings(SepCLRSettings):
     def describe(self, **options: Any) -> str:
         return (
             f"{super().describe(**options)} The term's estimator ({self.estimator_width} hidden units) took "
-            f"{self.estimator_steps} steps a batch by an Adam of its own, learning rate "
+            f"{counted(self.estimator_steps, 'step')} a batch by an Adam of its own, learning rate "
             f"{self.estimator_learning_rate:g}, before the encoders took theirs."
         )
 
@@ -350,6 +369,9 @@ class CVAESettings(TrainedSettings):
             "Abid A, Zou J (2019). Contrastive variational autoencoder enhances salient features.",
             "https://arxiv.org/abs/1902.04601",
         ),
+    )
+    own_choices: ClassVar[str] = (
+        "Networks for volumes are choices of this implementation, since the authors published none."
     )
     source: ClassVar[str] = "cVAE (Abid and Zou, 2019)"
     augmented: ClassVar[bool] = False
@@ -377,10 +399,9 @@ class CVAESettings(TrainedSettings):
     def describe(self, **options: Any) -> str:
         return (
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
-            f"salient one of {self.salient_dim} dimensions, and one decoder, which mirrors the encoder and is given "
-            "zeros for controls' salient part. The loss sums, over voxels, dimensions and people, the squared error "
-            f"of reconstruction and, by weight: {self.weights()}. Networks for volumes are choices of this "
-            "implementation, since none was published."
+            f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' "
+            "salient part. The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, "
+            f"by weight: {self.weights()}."
         )
 
 
@@ -411,8 +432,8 @@ class ConVAESettings(CVAESettings):
     def weights(self) -> str:
         return (
             f"{super().weights()}, total correlation {self.kappa:g}, estimated by a discriminator with "
-            f"{self.estimator_width} hidden units that took {self.estimator_steps} step(s) a batch, learning rate "
-            f"{self.estimator_learning_rate:g}"
+            f"{self.estimator_width} hidden units that took {counted(self.estimator_steps, 'step')} a batch, learning "
+            f"rate {self.estimator_learning_rate:g}"
         )
 
 

@@ -10,6 +10,7 @@ __all__ = ["Alike", "InputError", "by_kind", "nearest", "shape_of"]
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|[+-]?\d[\d.]*(e[+-]?\d+)?", re.IGNORECASE)
 _NAMED = 3
+_LISTED = 40
 
 
 class Alike(str):
@@ -95,11 +96,17 @@ class InputError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the known one that is most like it, or all of them.
+    """The end of a message about an unknown name: the known one that is most like it, or the first of them.
 
-    >>> nearest("sipe", ["age", "site"])
-    " Did you mean 'site'?"
+    >>> nearest("sipe", ["age", "site"]), nearest("TIV", ["age", "tiv"])
+    (" Did you mean 'site'?", " Did you mean 'tiv'?")
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
+    if not near:
+        lowered = {other.casefold(): other for other in known}
+        near = [lowered[other] for other in difflib.get_close_matches(name.casefold(), lowered, n=1)]
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f" Known: {', '.join(known[:_LISTED])}{more}."

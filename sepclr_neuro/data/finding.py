@@ -47,6 +47,7 @@ class Fault:
 
     Attributes:
         owner: the row that has the same volume, if that is the fault.
+        absent: whether the fault is that there is none.
     """
 
     row: int
@@ -54,6 +55,7 @@ class Fault:
     kind: str
     cause: str = ""
     owner: int | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def find_volumes(
     if wanting:
         people = [row for number, row in enumerate(rows) if kept[number]]
         cause = _Look(folder, pattern, people, ids).advice([rows[number] for number, *_ in wanting], len(paths))
-    faults += [Fault(number, sentence, kind, cause) for number, sentence, kind in wanting]
+    faults += [Fault(number, sentence, kind, cause, absent=kind == "no volume") for number, sentence, kind in wanting]
     unnamed = folder.files(pattern.of_anybody()) - named
     return FoundVolumes(paths, sorted(faults, key=lambda fault: fault.row), len(unnamed))
 
@@ -110,7 +112,7 @@ def _named(number: int, row: Row, folder: Folder, pattern: Pattern) -> tuple[set
     empty = [name for name in pattern.columns if row[name] is None]
     if empty:
         sentence = f" has no {empty[0]}, which the path of volumes, {pattern}, needs"
-        return set(), Fault(number, sentence, f"no {empty[0]}")
+        return set(), Fault(number, sentence, f"no {empty[0]}", absent=True)
     filled, shown = pattern.filled(row), pattern.shown(row)
     if folder.inside(filled) is None:
         outside = os.path.normpath(folder.root / shown)

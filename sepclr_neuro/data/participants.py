@@ -6,64 +6,103 @@ value, shifts a line with too many values, and renames the second of two equal c
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Columns, Study
 from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.storage import read_bytes
 
-__all__ = ["Problems", "StudyTables", "id_keys", "is_number", "read_study"]
+__all__ = ["ERROR", "Problems", "StudyTables", "id_keys", "is_number", "lists_every_code", "read_study"]
 
 SEPARATORS = {".tsv": ("\t", "tabs"), ".csv": (",", "commas")}
+_WIDE = ("utf-16", "utf-32")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # The name of a column that no table can have.
 KEY = "\0key"
+ERROR = "error in the data"
+"""The rule of exclusions.tsv of those whom `on_error: exclude` leaves out."""
 
 
 class Problems(list[str]):
-    """What is wrong, a sentence each, and whom ``cohort.on_error: exclude`` leaves out instead.
+    """What is wrong, a sentence each, and whom a rule leaves out instead.
 
-    Only what single people's cells or files have wrong can be left out with them. What concerns a table, a code's
-    meaning or the configuration stays a sentence that stops the run: it would silently take whole groups away.
+    What cells have wrong waits until it is known who stays in (:meth:`settle`): it stops nobody's run when it is of
+    people who are left out anyway. Only what single people's cells or files have wrong can be left out with them. What
+    concerns a table, a code's meaning or the configuration stays a sentence that stops the run: it would silently take
+    whole groups away.
 
     Args:
-        exclude: whether such people are to be left out.
+        rules: those that leave out whom something is wrong with, rather than stop the run.
         ids: of the participants, by row, for the line that tells of several at once.
 
     Attributes:
-        people: why a row is to be left out, by its label in the table at hand.
+        people: why a row is to be left out, by its label in the table at hand: the rule, and what is wrong.
         left_out: why those who were left out were.
     """
 
-    def __init__(self, exclude: bool = False, ids: pd.Series | None = None) -> None:
+    def __init__(self, rules: Collection[str] = (), ids: pd.Series | None = None) -> None:
         super().__init__()
-        self.exclude = exclude
+        self.rules = rules
         self.ids = ids
-        self.people: dict[int, Alike] = {}
+        self.people: dict[int, tuple[str, Alike]] = {}
         self.left_out: list[Alike] = []
+        self._waiting: list[_OfCells] = []
 
-    def of_people(self, rows: pd.Series, sentence: Callable[[pd.Series], str]) -> None:
+    def of_people(self, rows: pd.Series, fact: str, sentence: Callable[[pd.Series], str]) -> None:
         """Notes what is wrong with each row of a mask; ``sentence`` says it of a mask that is not empty."""
-        kind = sentence(rows) if rows.any() else ""
-        for row in rows.index[rows]:
-            self.of_person(row, sentence(pd.Series(rows.index == row, rows.index)), kind)
+        self._waiting.append(_OfCells(rows, fact, sentence, each=True))
 
-    def of_person(self, row: int, sentence: str, kind: str = "", cause: str = "") -> None:
+    def of_code(self, rows: pd.Series, fact: str, sentence: Callable[[pd.Series], str]) -> None:
+        """The same of a code that all rows of a mask have, whose meaning nobody may leave out with them."""
+        self._waiting.append(_OfCells(rows, fact, sentence, each=False))
+
+    def wrong(self, fact: str, rows: pd.Index) -> pd.Series:
+        """Of whom a fact is wrong, so that no rule can judge it."""
+        masks = [waiting.rows for waiting in self._waiting if waiting.fact == fact]
+        return pd.Series(np.logical_or.reduce(masks) if masks else False, index=rows, dtype=bool)
+
+    def settle(self, kept: pd.Series) -> None:
+        """Tells of those who stay in what waited, and forgets the rest."""
+        for waiting in self._waiting:
+            rows = waiting.rows & kept
+            if not rows.any():
+                continue
+            kind = waiting.sentence(rows)
+            if not waiting.each and kind not in self:
+                self.append(kind)
+            for row in rows.index[rows] if waiting.each else ():
+                self.of_person(row, waiting.sentence(pd.Series(rows.index == row, rows.index)), kind)
+        self._waiting.clear()
+
+    def of_person(self, row: int, sentence: str, kind: str = "", cause: str = "", rule: str = ERROR) -> None:
         """Notes what is wrong with one row; ``kind`` is equal, and ``cause`` told once, for all who have the same."""
         who = "" if self.ids is None else str(self.ids[row])
         told = sentence if isinstance(sentence, Alike) else Alike(sentence, who, kind, cause)
-        if self.exclude:
-            self.people.setdefault(row, told)
-        else:
+        if rule in self.rules:
+            self.people.setdefault(row, (rule, told))
+        elif told not in self:
             self.append(told)
+
+
+@dataclass(frozen=True)
+class _OfCells:
+    """Something wrong with the cells of some rows: one sentence for ``each`` row, or one of all."""
+
+    rows: pd.Series
+    fact: str
+    sentence: Callable[[pd.Series], str]
+    each: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +125,7 @@ class StudyTables:
 
     def where(self, column: str) -> str:
         """How messages call a column."""
+        column = self.column(column) or column
         return f"{self.files[column]}: column {column!r}"
 
     def who(self, chosen: pd.Series) -> str:
@@ -98,10 +138,15 @@ class StudyTables:
         """A column of missing text."""
         return pd.Series(math.nan, index=self.rows.index, dtype="str")
 
+    def column(self, name: str) -> str | None:
+        """The tables' name of a column that is called by it or by the cohort's; None where no table has it."""
+        return next((column for column in (name, self.columns.names.get(name)) if column in self.rows.columns), None)
+
     def text(self, name: str, key: str, problems: Problems) -> pd.Series:
         """A column; a problem that names ``key`` of the configuration, and all missing, where the tables lack it."""
-        if name in self.rows.columns:
-            return self.rows[name]
+        column = self.column(name)
+        if column is not None:
+            return self.rows[column]
         problems.append(
             f"{self.study.participants}: neither it nor a phenotype table of {self.study.name} has the column {name!r}"
             f" ({key}).{nearest(name, self.rows.columns)} If this study has no such thing, say so in its `constants`: "
@@ -109,23 +154,54 @@ class StudyTables:
         )
         return self.missing()
 
-    def numbers(self, name: str, key: str, problems: Problems) -> pd.Series:
-        """A column as float, missing NaN; a problem for each value that is not a finite number."""
+    def coded(self, name: str, key: str, meanings: Mapping[str, str], problems: Problems) -> pd.Series:
+        """The same with the meanings of codes in place of those that are listed, of others the codes."""
         texts = self.text(name, key, problems)
-        wrong = texts.notna() & ~texts.fillna("0").map(is_number)
+        known = {code: math.nan if meaning == "n/a" else meaning for code, meaning in meanings.items()}
+        return texts.map(lambda text: known.get(text, text)).astype("str") if known else texts
+
+    def numbers(self, name: str, key: str, meanings: Mapping[str, str], fact: str, problems: Problems) -> pd.Series:
+        """A column as float, missing NaN; a problem for each value that is not a finite number.
+
+        Args:
+            meanings: of its codes, by ``cohort.values``. Numbers need not be listed unless some are codes of others.
+            fact: what the cohort calls it.
+        """
+        texts = self.text(name, key, problems)
+        if lists_every_code(meanings):
+            self.refuse_unlisted(texts, name, meanings, fact, problems)
+        values = self.coded(name, key, meanings, Problems())
+        wrong = values.notna() & ~values.fillna("0").map(is_number)
 
         def sentence(rows: pd.Series) -> str:
-            value = texts[rows].iloc[0]
+            value = values[rows].iloc[0]
             hint = "; decimals are written with a point" if "," in value else ""
             return (
-                f"{self.where(name)}: {value!r} ({self.who(rows)}) is not a finite number{hint}; missing is an empty "
-                "cell or n/a"
+                f"{self.where(name)}: {value!r} ({self.who(rows)}) is not a finite number{hint}; if it means missing, "
+                f"list it in the study's `missing`; if it means a number, in `cohort.values.{fact}`"
             )
 
-        with_comma = texts.str.contains(",", regex=False, na=False)
-        problems.of_people(wrong & with_comma, sentence)
-        problems.of_people(wrong & ~with_comma, sentence)
-        return texts.mask(wrong).astype("float64")
+        with_comma = values.str.contains(",", regex=False, na=False)
+        problems.of_people(wrong & with_comma, fact, sentence)
+        problems.of_people(wrong & ~with_comma, fact, sentence)
+        return values.mask(wrong).astype("float64")
+
+    def refuse_unlisted(
+        self, codes: pd.Series, name: str, meanings: Mapping[str, str], fact: str, problems: Problems
+    ) -> None:
+        """A code without a meaning, where others have one, is a problem: nothing is guessed."""
+        for code in codes.dropna().unique():
+            if code not in meanings:
+
+                def sentence(rows: pd.Series, code: str = code) -> Alike:
+                    return Alike(
+                        f"{self.where(name)}: {code!r} ({self.who(rows)}) is not listed in `cohort.values.{fact}`; add "
+                        f"it.{nearest(code, meanings)}",
+                        repr(code),
+                        f"{self.where(name)}: not listed",
+                    )
+
+                problems.of_code(codes == code, fact, sentence)
 
 
 def read_study(study: Study, columns: Columns) -> StudyTables:
@@ -140,7 +216,7 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
     tables: dict[Path, pd.DataFrame] = {}
     for path in (study.participants, *study.phenotypes):
         try:
-            tables[path] = _read_table(path)
+            tables[path] = _read_table(path, study)
             _check_ids(tables[path], path, columns)
         except InputError as error:
             problems += error.problems
@@ -208,11 +284,20 @@ def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def lists_every_code(meanings: Mapping[str, str]) -> bool:
+    """Whether the meanings of a column list all of its codes, rather than the odd text among numbers.
+
+    >>> [lists_every_code(meanings) for meanings in ({"89+": "90", "-9": "n/a"}, {"1": "25", "2": "35"})]
+    [False, True]
+    """
+    return any(meaning != "n/a" and (is_number(code) or not is_number(meaning)) for code, meaning in meanings.items())
+
+
+def _read_table(path: Path, study: Study) -> pd.DataFrame:
     """One table as text: cells stripped, missing ones NaN, its index the line that each row ends on.
 
     Raises:
-        InputError: if it is not a UTF-8 table with one value a column in each line.
+        InputError: if it is not a table in the study's encoding with one value a column in each line.
     """
     if path.suffix.lower() not in SEPARATORS:
         raise InputError(f"{path}: expected a table whose name ends in .tsv (tabs) or .csv (commas)")
@@ -221,15 +306,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         content = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path in `cohort.studies`") from error
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise InputError(f"{path}: is UTF-16 or not text (it holds NUL bytes); save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{content[error.start]:02x}), perhaps Latin-1; save it as UTF-8"
-        ) from error
+    text = _decoded(content, path, study.encoding)
 
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines: list[int] = []
@@ -271,7 +348,45 @@ def _read_table(path: Path) -> pd.DataFrame:
     if problems:
         raise InputError(problems)
     table = pd.DataFrame(rows[1:], columns=header, index=lines[1:], dtype="str")
-    return table.where(~table.isin(["", "n/a"]))
+    return table.where(~table.isin(["", "n/a", *study.missing]))
+
+
+def _decoded(content: bytes, path: Path, encoding: str) -> str:
+    """The text of a table. One that is UTF-8, which hardly any other text is, is read as such whatever is said.
+
+    Raises:
+        InputError: if it is neither; the message names the encoding that it is likely in.
+    """
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content
+    said = codecs.lookup(encoding).name
+    if wide and not said.startswith(_WIDE):
+        raise InputError(
+            f"{path}: is UTF-16 or not text (it holds NUL bytes); if it is UTF-16, set `encoding: utf-16` of its study"
+        )
+    known = [] if said.startswith(_WIDE) and not wide else [said]
+    for name in known if wide or (known and content.isascii()) else dict.fromkeys(["utf-8-sig", *known]):
+        try:
+            return content.decode(name).removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            mistake = error
+    line = content.count(b"\n", 0, mistake.start) + 1
+    before, after = re.split(rb"[\s,;]", content[: mistake.start]), re.split(rb"[\s,;]", content[mistake.start :])
+    likely = _likely_encoding(content)
+    raise InputError(
+        f"{path}: line {line} is not UTF-8{'' if said == 'utf-8' else f', nor {encoding}'} (byte "
+        f"0x{content[mistake.start]:02x}); it is likely {likely}, as which it reads "
+        f"{(before[-1] + after[0]).decode(likely)!r}: set `encoding: {likely}` of its study. Where letters are wrong, "
+        "try cp1250 (Central Europe) or cp1251 (Cyrillic)"
+    )
+
+
+def _likely_encoding(content: bytes) -> str:
+    """Of Windows and old Macs, in which other characters than ASCII's are letters rather than signs."""
+    letters = {}
+    for name in ("cp1252", "mac_roman"):  # the latter has a character for each byte
+        with suppress(UnicodeDecodeError):
+            letters[name] = sum(character.isalpha() and not character.isascii() for character in content.decode(name))
+    return max(letters, key=lambda name: letters[name])
 
 
 def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:

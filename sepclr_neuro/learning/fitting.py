@@ -577,8 +577,8 @@ def fit(
         title: what messages call this training.
 
     Returns:
-        One row an epoch (the mean of each loss term, seconds); and the precision and device that it ran with, and how
-        many people were in a batch.
+        One row an epoch (the mean of each loss term, seconds); and the precision and device that it ran with, how many
+        people were in a batch, and how many views of each.
 
     Raises:
         InputError: if the batches cannot be filled, there are fewer GPUs than `devices`, the loss of a batch is not
@@ -674,8 +674,9 @@ def _descend(
             loop.load_state_dict(_read_checkpoint(folder / "best.ckpt")["state_dict"])
         except InputError as error:
             raise InputError(f"{title}: {error}; delete {folder} and run again") from error
-    how = {"precision": precision, "device": str(trainer.strategy.root_device), "batch_size": data.batch_size}
-    return loop.history, how | {"peak_memory": devices.peak_memory()}
+    how = {"precision": precision, "device": str(trainer.strategy.root_device)}
+    of_batch = {"batch_size": data.batch_size, "views": method.views}
+    return loop.history, how | of_batch | {"peak_memory": devices.peak_memory()}
 
 
 def _stopped_early(loop: _Loop, checkpoint: Path | None) -> bool:

@@ -21,7 +21,7 @@ from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.data.covariates import CovariateCoding
 from sepclr_neuro.methods.base import Method
 
-__all__ = ["TrainedModel", "build_method", "load_model", "write_model"]
+__all__ = ["TrainedModel", "build_method", "built_of", "load_model", "write_model"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class TrainedModel:
 
     Attributes:
         metadata: model.json: method (its name in the run), registered_method, fold, ``train_scan_ids``, settings, seed,
-            versions, precision, epochs, seconds.
+            versions, precision, epochs, seconds, losses (names of its terms), networks (:func:`built_of`); of a method
+            that was trained by gradients also batch_size, the people who really were in a batch, and views.
     """
 
     method: Method
@@ -88,6 +89,15 @@ def build_method(config: Config, name: str, input_shape: list[int]) -> Method:
     """An untrained method, as the configuration sets it, for inputs of this shape (channels, then voxels a side)."""
     configured = config.for_method(name)
     return configured.entry.load()(configured.settings, configured.network, input_shape)
+
+
+def built_of(method: Method) -> dict[str, dict[str, Any]]:
+    """The networks that a method really has: the class and the number of weights of each, by name."""
+    return {
+        name: {"class": type(network).__name__, "weights": weights}
+        for name, network in method.named_children()
+        if (weights := sum(parameter.numel() for parameter in network.parameters()))
+    }
 
 
 def write_model(folder: Path, method: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:

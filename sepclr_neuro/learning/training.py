@@ -30,9 +30,12 @@ from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.augmentation import augment
 from sepclr_neuro.learning.fitting import Scans, fit
-from sepclr_neuro.learning.models import build_method, write_model
+from sepclr_neuro.learning.models import build_method, built_of, write_model
 
 __all__ = ["VolumeViews", "train_fold", "training_people"]
+
+NO_TERMS = ("epoch", "loss", "validation_loss", "seconds")
+"""Columns of a training's history beside the terms of its loss."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
             "made_by": made_by(),
             "inputs": {file_name(path, results): sha256(path) for path in _inputs(results, fold)},
             "epochs": len(history),
+            "losses": [name for name in history[0] if name not in NO_TERMS],
+            "networks": built_of(network),
             "seconds": round(sum(row["seconds"] for row in history), 1),
             "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "monai", "numpy"),
             "fingerprint": identity,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import InputError
 
 __all__ = ["nuisance"]
 
@@ -26,11 +27,20 @@ def nuisance(config: Config, people: pd.DataFrame, fold: pd.Series | None = None
 
     Returns:
         A row for each of ``people`` of whom all facts are known; the others are left out.
+
+    Raises:
+        InputError: if TIV is no number.
     """
     tiv = config.volumes.tiv_column or "tiv"
-    numbers = [name for name in ("age", tiv) if name in people and people[name].notna().any()]
+    numbers = [name for name in dict.fromkeys(("age", tiv)) if name in people and people[name].notna().any()]
     # A fact that nobody has, as where `include.require` does not ask for it, holds nobody by anything.
     classes = [name for name in ("sex", "site") if people[name].notna().any()]
+    text = [name for name in numbers if not pd.api.types.is_numeric_dtype(people[name])]
+    if text:
+        raise InputError(
+            f"the column {text[0]!r}, by which voxel-wise maps are held, has text such as "
+            f"{people[text[0]].dropna().iloc[0]!r}; list what it means in `cohort.values.{text[0]}` or in `missing`"
+        )
     known = people[numbers + classes].dropna()
     columns = {name: known[name].astype(float) for name in numbers}
     labels: dict[str, pd.Series] = {name: known[name].astype(str) for name in classes}

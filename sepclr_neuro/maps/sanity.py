@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.splits import read_fold
-from sepclr_neuro.learning.representations import read_representations
 from sepclr_neuro.maps.atlases import Atlas
 from sepclr_neuro.maps.attribution import Scores
 from sepclr_neuro.maps.fold_maps import FoldMapper, Pair, mapped_people
 from sepclr_neuro.maps.localisation import similarity
 from sepclr_neuro.probing.probes import fit_probe, questions
+from sepclr_neuro.probing.representations import read_representations
 
 __all__ = ["SANITY", "layers_by_depth", "sanity_checks", "shuffled_layers"]
 

@@ -25,16 +25,17 @@ from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import Labels, Verdict
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
-from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.cohort import OTHER_SEX, load_cohort
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.splits import Fold, read_fold
-from sepclr_neuro.learning.representations import Representations, read_representations
 from sepclr_neuro.probing.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.probing.representations import Representations, read_representations
 
 __all__ = [
     "Answer",
     "Fit",
     "Question",
+    "answers",
     "as_asked",
     "asked_people",
     "confound_features",
@@ -109,6 +110,11 @@ def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
     return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
 
 
+def answers(people: pd.DataFrame, name: str) -> pd.Series:
+    """What people answer to a target. A sex that is neither female nor male is none: a probe tells two apart."""
+    return people[name].where(people[name] != OTHER_SEX) if name == "sex" else people[name]
+
+
 def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
     """The configuration whose defaults follow the cohort: nothing is asked in which people do not differ.
 
@@ -121,7 +127,7 @@ def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
         kept = {
             name: target
             for name, target in probes.targets.items()
-            if name in listed or asked_people(cohort, target)[name].nunique() > 1
+            if name in listed or answers(asked_people(cohort, target), name).nunique() > 1
         }
         changed["targets"] = kept
         mapped = [name for name in saliency.targets if name in kept]
@@ -137,7 +143,7 @@ def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
     names = [*config.probes.targets.keys() - left.targets.keys(), *set(config.probes.confounds) - set(left.confounds)]
     said = []
     for name in sorted(set(names)):
-        known = cohort[name].dropna().unique()
+        known = answers(cohort, name).dropna().unique()
         said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (nobody has one)")
     lines = [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
     if not config.scores and "targets" not in config.probes.model_fields_set:
@@ -160,7 +166,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
         sides_only = name == "diagnosis" and target.people == "all" and target.kind == "classification"
         if regime == "paper" and not sides_only and target.people == "all":
             people = people[people["group"] == "target"]
-        truth = people.set_index("scan_id")[name].dropna()
+        truth = answers(people.set_index("scan_id"), name).dropna()
         classes: tuple[str, ...] = ()
         numeric = pd.api.types.is_numeric_dtype(truth)
         if sides_only:

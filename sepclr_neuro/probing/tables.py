@@ -16,7 +16,7 @@ from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.probing.probes import METRICS, PROBE, Regime, as_asked, asked_people
+from sepclr_neuro.probing.probes import METRICS, PROBE, Regime, answers, as_asked, asked_people
 from sepclr_neuro.probing.published import beside_published
 
 __all__ = [
@@ -235,7 +235,7 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
     ]
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
-        known, asked = int(people[name].notna().sum()), len(people)
+        known, asked = int(answers(people, name).notna().sum()), len(people)
         if known < asked:
             group = "" if target.people == "all" else f" of the {target.people} group"
             notes.append(

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.report.embeddings import CLASS_STYLES
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn, name_entries, wrapped
 
 __all__ = ["answers_figure", "line_with_interval"]
 
 DRAWS = 500  # of the bootstrap
 _CLASSES = 8  # most classes of a table that is drawn with its figures
-_LABEL = 10  # characters of a class
+_LINE = 16  # characters in a line of a title or a class below a table
+_LONG_LINE = 26  # characters in a line of a class beside a table or below a chart
+_SHORT = 6  # characters of a class for which a panel has room
 
 
 def answers_figure(
@@ -41,10 +43,14 @@ def answers_figure(
     """
     shown = {name: target for name, target in targets.items() if (predictions["target"] == name).any()}
     spaces = list(dict.fromkeys(predictions["space"]))
+    asked = [name for name, target in shown.items() if target.kind == "classification"]
+    names = predictions.loc[predictions["target"].isin(asked), "truth"].astype(str).unique()
+    line = max((len(part) for name in names for part in wrapped(name, _LONG_LINE).split("\n")), default=0)
+    room = 0.05 * max(0, line - _SHORT)
 
     def draw() -> Figure:
-        size = (2.0 * max(1, len(shown)) + 0.4, 2.1 * max(1, len(spaces)) + 0.3)
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04))
+        size = ((2.0 + room) * max(1, len(shown)) + 0.4, (2.3 + room) * max(1, len(spaces)) + 0.3)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.07))
         axes = figure.subplots(max(1, len(spaces)), max(1, len(shown)), squeeze=False)
         for column, (name, target) in enumerate(shown.items()):
             for row, space in enumerate(spaces):
@@ -60,7 +66,7 @@ def answers_figure(
                     _many_classes(ax, chosen)
                 if column == 0:
                     ax.set_ylabel(f"{space}\n{ax.get_ylabel()}")
-            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+            axes[0][column].set_title(wrapped(target_label(name, targets), _LINE), parse_math=False)
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in shown) or "no target"
@@ -119,15 +125,17 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         side = 0.18 if number else -0.18
         place = np.array([folds.index(fold) for fold in rows["fold"]]) + side
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(rows))
-        named = label[:_LABEL].replace("$", r"\$").lstrip("_")
-        scores = rows["score"]
-        dots(ax, place + spread, scores, colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=named)
+        entry = f"class {number}"
+        dots(ax, place + spread, rows["score"], colour, size=6, alpha=0.6, of=len(chosen), marker=marker, label=entry)
     ax.axhline(0, color=INK, linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)
     ax.set_ylabel("log-odds", fontsize=8)
     ax.grid(visible=False, axis="x")
-    ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, loc="best")
+    # Below: a long name would hide people.
+    place_of_legend: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.28)}
+    legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, **place_of_legend)
+    name_entries(legend, classes, _LONG_LINE)
 
 
 def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
@@ -139,9 +147,13 @@ def _many_classes(ax: Axes, chosen: pd.DataFrame) -> None:
         for (row, column), share in np.ndenumerate(shares):
             colour = "black" if share > 55 else "white"
             ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    labels = [label[:_LABEL].replace("$", r"\$") for label in classes]
-    ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=6.5)
-    ax.set_yticks(range(len(classes)), labels, fontsize=6.5)
+    labels = [wrapped(label, _LINE) for label in classes]
+    style: Any = {"fontsize": 6.5, "parse_math": False}
+    if any("\n" in label for label in labels):
+        ax.set_xticks(range(len(classes)), labels, rotation=90, **style)
+    else:
+        ax.set_xticks(range(len(classes)), labels, rotation=45, ha="right", rotation_mode="anchor", **style)
+    ax.set_yticks(range(len(classes)), [wrapped(label, _LONG_LINE) for label in classes], **style)
     ax.grid(visible=False)
-    ax.set_xlabel("prediction, % of a true class", fontsize=8)
+    ax.set_xlabel("prediction,\n% of a true class", fontsize=8)
     ax.set_ylabel("truth", fontsize=8)

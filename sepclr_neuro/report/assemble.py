@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import write_text
+from sepclr_neuro.core.storage import read_tsv, write_text
+from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.volumes import quick_images
 from sepclr_neuro.probing.probes import as_asked
-from sepclr_neuro.report.findings import method_title, target_label
+from sepclr_neuro.probing.tables import headline
+from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of
+from sepclr_neuro.report.methods_text import cited, method_paragraphs, software
 from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.ran import what_ran
-from sepclr_neuro.report.results import what_was_found, what_was_trained
-from sepclr_neuro.report.shown import Figures, cell, table_uri
+from sepclr_neuro.report.records import Trained, read_records
+from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
+from sepclr_neuro.report.shown import Figures, cell, say, table_uri
 
 __all__ = ["write_report"]
 
@@ -67,25 +72,32 @@ def write_report(config: Config, results: Results) -> None:
         raise InputError(missing)
 
     with quick_images():
-        write_text(results.report, _page(config, results))
+        page = _page(config, results)
+    write_text(results.report, page)
+    say(f"{results.report}: {len(page.encode()) / 1e6:.1f} MB; charts as files in {results.figures}")
 
 
 def _page(config: Config, results: Results) -> str:
     config = as_asked(config, load_cohort(results))
     problems: list[str] = []
     kept = Figures(results.figures)
+    made = read_records(config, results, problems)
+    table = headline(read_tsv(results.table("schizophrenia", "tsv")))
     content = {
         "config": config,
         "banner": _BANNERS[config.cohort.source],
         "version": __version__,
-        **what_ran(config, results, problems),
+        "alpha": ALPHA,
+        **what_ran(config, results, made),
         **who_and_volumes(config, results, kept),
         "training": what_was_trained(config, results, problems, kept),
-        **what_was_found(config, results, problems, kept),
-        "maps": maps_of(config, results, problems),
-        **_methods(config),
+        "answer": what_it_means(config, results, table),
+        **what_was_found(config, results, table, problems, kept),
+        "maps": maps_of(config, results, table, problems),
+        **_methods(config, made),
         "problems": problems,
     }
+    say(f"{kept.count} charts; filling the page" + (f"; {counted(len(problems), 'problem')}" if problems else ""))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -93,7 +105,7 @@ def _page(config: Config, results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": cell, "table_uri": table_uri}
+    environment.filters |= {"cell": cell, "counted": counted, "table_uri": table_uri}
     body = environment.get_template("body.html").render(content)
     page = HTMLReport(
         environment.get_template("page.html"),
@@ -106,21 +118,8 @@ def _page(config: Config, results: Results) -> str:
     return str(page.get_standalone())
 
 
-def _methods(config: Config) -> dict[str, Any]:
-    """What the methods text needs: each method's title, own settings and shared sections."""
-    described = []
-    for method in config.methods:
-        configured = config.for_method(method)
-        described.append(
-            {
-                "title": method_title(method),
-                "description": configured.entry.describe(configured.settings),
-                "trained": configured.settings.trained,
-                "network": configured.network,
-                "augmentation": configured.augmentation,
-                "training": configured.training,
-            }
-        )
+def _methods(config: Config, made: Mapping[str, Trained]) -> dict[str, Any]:
+    """What the methods text needs: a paragraph a method and what they share, as their models' records have it."""
     labels = {
         kind: [
             target_label(name, config.probes.targets)
@@ -130,5 +129,10 @@ def _methods(config: Config) -> dict[str, Any]:
         for kind in ("classification", "regression")
     }
     mapped = [target_label(target, config.probes.targets) for target in config.saliency.targets]
-    cited = {reference for method in config.methods for reference in config.for_method(method).settings.references}
-    return {"methods": described, "cited": sorted(cited), "probe_labels": labels, "mapped": mapped}
+    return {
+        "method_paragraphs": method_paragraphs(made, raw_units=config.standardisation.intensity == "none"),
+        "cited": cited(made),
+        "software": software(made) or {"sepclr_neuro": __version__},
+        "probe_labels": labels,
+        "mapped": mapped,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import ProbeTarget
-from sepclr_neuro.learning.representations import Representations
+from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, Picture, dots, drawn
+from sepclr_neuro.report.pictures import INK, Picture, dots, drawn, name_entries, wrapped
 
 __all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
 
@@ -23,7 +23,8 @@ CLASS_STYLES = list(
     zip(("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"), "o^sDvPX", strict=True)
 )
 _LEGEND = 6  # classes that a legend names
-_LABEL = 16  # characters of a class
+_SHORT = 9  # characters of names of which two stand in one line of a legend
+_LINE = 18  # characters in a line of a legend or a title
 
 
 def plane(representations: Representations, space: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -60,10 +61,13 @@ def embedding_figure(
     """
     people = cohort.loc[np.array(representations.scan_ids)[representations.side == "test"]]
     planes = {space: plane(representations, space) for space in representations.spaces}
+    lines = max(
+        (_lines(people, name) for name, target in targets.items() if target.kind == "classification"), default=2
+    )
 
     def draw() -> Figure:
         rows, columns = len(planes), len(targets)
-        size = (1.85 * columns + 0.4, 1.85 * rows + 0.75)
+        size = (1.85 * columns + 0.4, 1.85 * rows + 0.5 + 0.13 * lines)
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         axes = figure.subplots(rows, columns, squeeze=False)
         for column, (name, target) in enumerate(targets.items()):
@@ -75,12 +79,10 @@ def embedding_figure(
                 first = f"{space}\n" if column == 0 else ""
                 ax.set_ylabel(f"{first}{100 * shares[1]:.0f} %", fontsize=9 if column == 0 else 7)
                 if target.kind == "classification":
-                    # The sides, as the probe of the diagnosis has it.
-                    values = people["group" if name == "diagnosis" else name]
-                    _classes(ax, points, values, legend=row == rows - 1)
+                    _classes(ax, points, _classes_of(people, name), legend=row == rows - 1)
                 else:
                     _numbers(figure, ax, points, people[name], bar=[axes[r][column] for r in range(rows)][row:])
-            axes[0][column].set_title(target_label(name, targets), parse_math=False)
+            axes[0][column].set_title(wrapped(target_label(name, targets), _LINE), parse_math=False)
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in targets)
@@ -91,22 +93,43 @@ def embedding_figure(
     )
 
 
+def _classes_of(people: pd.DataFrame, target: str) -> pd.Series:
+    """Each person's class; of the diagnosis the sides, as its probe has them."""
+    return people["group" if target == "diagnosis" else target]
+
+
+def _known(values: pd.Series) -> list[object]:
+    return sorted(values.dropna().unique(), key=str)
+
+
+def _columns(names: Sequence[str]) -> int:
+    return 2 if max(map(len, names), default=0) <= _SHORT else 1
+
+
+def _lines(people: pd.DataFrame, target: str) -> float:
+    """Lines of text in the legend of a target's classes."""
+    names = [str(value) for value in _known(_classes_of(people, target))]
+    shown = names[:_LEGEND]
+    lines = sum(wrapped(name, _LINE).count("\n") + 1 for name in shown) / _columns(shown)
+    return lines + (len(names) > _LEGEND)
+
+
 def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: bool) -> None:
-    known = sorted(values.dropna().unique(), key=str)
+    known = _known(values)
     for number, value in enumerate(known):
         colour, marker = CLASS_STYLES[number % len(CLASS_STYLES)]
         chosen = points[(values == value).to_numpy()]
-        # A legend leaves out what begins with an underscore.
-        label = str(value)[:_LABEL].replace("$", r"\$").lstrip("_") if number < _LEGEND else None
+        label = f"class {number}" if number < _LEGEND else None
         x, y = chosen.T
         dots(ax, x, y, colour, size=11, alpha=0.85, of=len(points), marker=marker, label=label)
     _unknown(ax, points[values.isna().to_numpy()])
     if legend and known:
         further = f"and {len(known) - _LEGEND} more" if len(known) > _LEGEND else None
-        ax.legend(
+        names = [str(value) for value in known[:_LEGEND]]
+        shown = ax.legend(
             loc="upper center",
             bbox_to_anchor=(0.5, -0.16),
-            ncols=2,
+            ncols=_columns(names),
             fontsize=7,
             frameon=False,
             handletextpad=0.1,
@@ -114,6 +137,7 @@ def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: b
             title=further,
             title_fontsize=7,
         )
+        name_entries(shown, names, _LINE)
 
 
 def _numbers(figure: Figure, ax: Axes, points: NDArray[np.float64], values: pd.Series, bar: list[Axes]) -> None:

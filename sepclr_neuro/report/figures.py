@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,23 +21,43 @@ from nilearn import plotting
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.data.volumes import VolumeCache, as_image
 from sepclr_neuro.report.findings import method_title, target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn, wrapped
 
 __all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
 _COLUMNS = 3  # of the scores' panels
+_LINE = 26  # characters in a line of a method's name
+_LONG_LINE = 36  # characters in a line of what is written small
+_SHORT = 13  # characters beside a panel for which it has room
+_INCH = {9: 0.08, 7: 0.065}  # inches of a character, by size
+_ENTRY = 1.3  # inches of a legend's entry
 _CHUNK = 8  # volumes read at a time
 
 
-def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, columns: int, height: float, beside: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Axes of panels, the figure as much wider as names beside the first of a row need."""
     columns = min(columns, count)
     rows = ceil(count / columns)
-    width = min(3.4, 10.4 / columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
+    size = (_width(columns) * columns + beside, height * rows)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in axes[count:]:
         unused.set_axis_off()
     return figure, axes[:count]
+
+
+def _width(columns: int) -> float:
+    return min(3.4, 10.4 / columns)
+
+
+def _beside(names: Iterable[str], size: int) -> float:
+    """Inches that names beside a panel need, above those that it has for them."""
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    return _INCH[size] * max(0, longest - _SHORT)
+
+
+def _titled(ax: Axes, title: str, columns: int) -> None:
+    ax.set_title(wrapped(title, int(_width(columns) / 0.12)), parse_math=False)
 
 
 def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Picture:
@@ -56,7 +77,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
             for history in histories.values():
                 ax.plot(history["epoch"], history[term], color=SPACE_COLOURS["single"], linewidth=0.8, alpha=0.7)
             ax.plot(mean.index, mean[term], color=SPACE_COLOURS["common"], linewidth=1.8)
-            ax.set_title(term.replace("_", " "), parse_math=False)
+            _titled(ax, term.replace("_", " "), min(4, len(terms)))
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for ax in axes[-4:]:
             ax.set_xlabel("epoch")
@@ -87,8 +108,12 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
     present = [space for space in SPACE_COLOURS if (results["space"] == space).any()]
     interval, null = {"ci_low", "ci_high"} <= set(results), "null95" in results
 
+    titles = [wrapped(method_title(method), _LINE) for method in methods]
+
     def draw() -> Figure:
-        figure, axes = _panels(max(1, len(shown)), _COLUMNS, 1.3 + 0.42 * len(methods))
+        columns = max(1, min(_COLUMNS, len(shown)))
+        height = (1.3 if columns > 1 else 1.7) + 0.42 * len(methods)
+        figure, axes = _panels(max(1, len(shown)), columns, height, _beside(titles, 9))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             scale = 100 if targets[target].kind == "classification" else 1
             unit = "balanced accuracy, %" if scale == 100 else "mean absolute error"
@@ -110,10 +135,9 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
                         ax.vlines(row["null95"], y - height / 2, y + height / 2, color=INK, linewidth=2)
             chance = results.loc[results["target"] == target, "chance"].mean()
             ax.axvline(chance, color=INK, linestyle="--", linewidth=1)
-            ax.set_title(target_label(target, targets), parse_math=False)
+            _titled(ax, target_label(target, targets), columns)
             ax.set_xlabel(unit)
-            names = [method_title(method) if number % _COLUMNS == 0 else "" for method in methods]
-            ax.set_yticks(range(len(methods)), names)
+            ax.set_yticks(range(len(methods)), titles if number % columns == 0 else [""] * len(titles))
             ax.set_ylim(len(methods) - 0.5, -0.5)
             ax.tick_params(axis="y", length=0)
             ax.grid(visible=False, axis="y")
@@ -125,7 +149,8 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
             handles.append(
                 Line2D([], [], color=INK, marker="|", linestyle="", markeredgewidth=2, label="end of the null")
             )
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+        entries = min(len(handles), int(figure.get_figwidth() / _ENTRY))
+        figure.legend(handles=handles, loc="outside upper center", ncols=entries, frameon=False)
         return figure
 
     names = ", ".join(target_label(target, targets) for target in shown) or "no target"
@@ -148,9 +173,12 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
     both = both.dropna(subset=["mean", *percentiles])
     shown = [target for target in targets if (both["target"] == target).any()]
     longest = max([1, *both.groupby("target").size()])
+    who = zip(both["method"], both["space"], strict=True)
+    both["name"] = [wrapped(f"{method_title(method)}, {space}", _LONG_LINE) for method, space in who]
 
     def draw() -> Figure:
-        figure, axes = _panels(max(1, len(shown)), _COLUMNS, 1.0 + 0.3 * longest)
+        columns = max(1, min(_COLUMNS, len(shown)))
+        figure, axes = _panels(max(1, len(shown)), columns, 1.1 + 0.3 * longest, _beside(both["name"], 7))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             rows = both[both["target"] == target].reset_index(drop=True)
             scale = 100 if targets[target].kind == "classification" else 1
@@ -164,10 +192,10 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
                     for body in parts["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
                 ax.plot(rows["mean"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
-            names = [f"{method_title(m)}, {space}" for m, space in zip(rows["method"], rows["space"], strict=True)]
-            ax.set_yticks(range(len(rows)), names if number % _COLUMNS == 0 else [""] * len(rows), fontsize=7)
+            names = rows["name"] if number % columns == 0 else [""] * len(rows)
+            ax.set_yticks(range(len(rows)), list(names), fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(target_label(target, targets), parse_math=False)
+            _titled(ax, target_label(target, targets), columns)
             ax.set_xlabel("balanced accuracy, %" if scale == 100 else "mean absolute error")
             ax.grid(visible=False, axis="y")
         return figure
@@ -195,10 +223,12 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     if len(alone):
         panels.append(("diagnosis from the site", alone))
     longest = max([1, *(len(rows) for _, rows in panels)])
+    written = [_named(row) for _, rows in panels for row in rows.itertuples()]
+    lines = max((name.count("\n") + 1 for name in written), default=1)
 
     def draw() -> Figure:
         count = max(1, len(panels))
-        figure, axes = _panels(count, count, 0.8 + 0.17 * longest)
+        figure, axes = _panels(count, count, 0.9 + (0.05 + 0.12 * lines) * longest, _beside(written, 7))
         for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
             rows = panel.reset_index(drop=True)
             for place in range(len(rows)):
@@ -208,18 +238,22 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
                 ax.plot(rows["mean"][place], place, marker, color=colour, markersize=4.5)
                 ax.plot(rows["null95"][place], place, "|", color=INK, markersize=7, markeredgewidth=1.5)
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
-            who = zip(rows["method"], rows["space"], rows["probe"], strict=True)
-            names = [f"{method_title(method)}, {space}, {probe}" for method, space, probe in who]
+            names = [_named(row) for row in rows.itertuples()]
             labelled = number == 0  # the same rows follow, but for the last panel's
             ax.set_yticks(range(len(rows)) if labelled else [], names if labelled else [], fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_title(title, parse_math=False)
+            _titled(ax, title, count)
             ax.set_xlabel("balanced accuracy, %")
             ax.grid(visible=False, axis="y")
         return figure
 
     alt = "How well probes read the site from each space, and the site the diagnosis, beside chance and the null."
     return drawn(draw, alt)
+
+
+def _named(row: Any) -> str:
+    """What a row of the site's leakage is of."""
+    return wrapped(f"{method_title(row.method)}, {row.space}, {row.probe}", _LONG_LINE)
 
 
 def volume_figure(cache: VolumeCache) -> Picture:

@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.probing.tables import METRIC_LABELS, SPACES, arrow
 
-__all__ = ["ResultsTable", "method_title", "results_table", "sentences", "target_label"]
+__all__ = [
+    "ALPHA",
+    "Cell",
+    "ResultsTable",
+    "figure_in_words",
+    "figures_in_words",
+    "is_told",
+    "method_title",
+    "p_and_q",
+    "results_table",
+    "sentences",
+    "target_label",
+]
+
+ALPHA = 0.05  # of q: the share of false finds among what is called found
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of the table.
+
+    Args:
+        text: mean and SD.
+        test: p and q in words, empty where there is no test.
+        mark: ``as-meant`` where, by q, a factor is read better than chance from the space that should hold it,
+            ``not-meant`` where from the other one; otherwise empty.
+    """
+
+    text: str
+    test: tuple[str, ...] = ()
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,7 +60,7 @@ class ResultsTable:
 
     targets: list[tuple[str, str]]
     arrows: list[list[str]]
-    rows: list[tuple[str, list[list[str]]]]
+    rows: list[tuple[str, list[list[Cell]]]]
 
 
 def method_title(method: str) -> str:
@@ -40,16 +73,66 @@ def target_label(target: str, targets: Mapping[str, ProbeTarget]) -> str:
     return (targets[target].label if target in targets else None) or target
 
 
-def _cell(row: pd.Series) -> str:
+def is_told(row: Any) -> bool:
+    """Whether a probe's figure is better than chance by q; one without a test is not."""
+    return bool(row["q"] < ALPHA)
+
+
+def _probability(value: float) -> str:
+    """Two or three digits, never rounded up to the limit that words go by.
+
+    >>> [_probability(p) for p in (0.00099, 0.0123, 0.0496, 0.0504, 0.3333, 1.0)]
+    ['0.001', '0.012', '<0.05', '0.0504', '0.33', '1.00']
+    """
+    text = f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+    if float(text) == ALPHA and value != ALPHA:
+        return f"<{ALPHA}" if value < ALPHA else f"{value:.4f}"
+    return "<0.001" if float(text) == 0 else text
+
+
+def p_and_q(row: Any) -> str:
+    """p and q of a figure, in words."""
+    if math.isnan(row["q"]):
+        return "no test"
+    return f"p {_probability(row['p'])}, q {_probability(row['q'])}"
+
+
+def figure_in_words(value: float, metric: str) -> str:
+    """A mean: percent, or the target's unit."""
+    return "n/a" if math.isnan(value) else f"{value:.1f} %" if metric == "bacc" else f"{value:.2f}"
+
+
+def _baseline(metric: str) -> str:
+    return "chance" if metric == "bacc" else "predicting the median"
+
+
+def figures_in_words(row: Any) -> str:
+    """A figure with what it is held against.
+
+    >>> figures_in_words(pd.Series({"mean": 64.0, "metric": "bacc", "chance": 50.0, "p": 0.001, "q": 0.02}))
+    '64.0 % (chance 50.0 %, p 0.001, q 0.020)'
+    """
+    metric, unit = row["metric"], "" if row["metric"] == "bacc" else "an error of "
+    chance = f"{_baseline(metric)} {figure_in_words(row['chance'], metric)}"
+    return f"{unit}{figure_in_words(row['mean'], metric)} ({chance}, {p_and_q(row)})"
+
+
+def _cell(row: pd.Series, expected_in: str = "") -> Cell:
     """Mean and SD, a line may break before ±; a dagger where an error is above that of predicting the median."""
     if math.isnan(row["mean"]):
-        return "n/a"
+        return Cell("n/a")
     text = f"{row['mean']:.2f}"
     if row["metric"] == "mae" and row["mean"] > row.get("chance", math.nan):
         text += "†"
     if not math.isnan(row["sd"]):
         text += f" ±\N{NO-BREAK SPACE}{row['sd']:.2f}"
-    return text
+    if math.isnan(row.get("q", math.nan)):
+        return Cell(text)
+    # As papers write them, without the zero: columns are narrow.
+    short = (re.sub(r"\b0\.", ".", _probability(row[name])) for name in ("p", "q"))
+    test = tuple(f"{name}\N{NO-BREAK SPACE}{number}" for name, number in zip("pq", short, strict=True))
+    meant = row["space"] in (expected_in, "single")
+    return Cell(text, test, ("as-meant" if meant else "not-meant") if is_told(row) else "")
 
 
 def results_table(
@@ -58,7 +141,7 @@ def results_table(
     """Lays results out as the paper does.
 
     Args:
-        results: ``method target metric space mean sd`` and, where known, ``chance``; ``bacc`` in percent.
+        results: ``method target metric space mean sd`` and, where known, ``chance p q``; ``bacc`` in percent.
         targets: the probes' targets, in the order of the columns; those without results are left out.
         counts: held-out scans of each target, for a last row.
     """
@@ -71,11 +154,12 @@ def results_table(
     for method, of_method in results.groupby("method", sort=False):
         cells = []
         for target in present:
-            by_space = {row["space"]: _cell(row) for _, row in of_method[of_method["target"] == target].iterrows()}
+            of_target = of_method[of_method["target"] == target]
+            by_space = {row["space"]: _cell(row, targets[target].expected_in) for _, row in of_target.iterrows()}
             if set(by_space) <= set(SPACES):
-                cells.append([by_space.get(space, "n/a") for space in SPACES])
+                cells.append([by_space.get(space, Cell("n/a")) for space in SPACES])
             else:
-                cells.append([" / ".join(by_space.values())])
+                cells.append(list(by_space.values()))
         rows.append((method_title(str(method)), cells))
     if "chance" in results:
         chance = results.groupby("target")["chance"].mean()
@@ -89,18 +173,19 @@ def results_table(
             )
         )
     if counts is not None:
-        rows.append(("Held-out scans", [[str(counts.get(target, "n/a"))] for target in present]))
+        rows.append(("Held-out scans", [[Cell(str(counts.get(target, "n/a")))] for target in present]))
     return ResultsTable(headings, arrows, rows)
 
 
 def sentences(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> dict[str, list[str]]:
     """Says each result in words. The rule, the same whatever comes out:
 
-    the mean over folds in both spaces and chance; in how many folds the space that should hold the target does
-    better than the other; and, where so, that a mean does no better than chance (or than predicting the median).
+    the mean over folds in both spaces with p and q, and chance; in how many folds the space that should hold the target
+    does better than the other; and, by q alone, which space reads the target better than chance. A mean above chance
+    tells nothing by itself.
 
     Args:
-        results: ``method target metric space mean sd folds chance``; ``bacc`` in percent.
+        results: ``method target metric space mean chance p q``; ``bacc`` in percent.
         scores: ``method fold target space value ...``, a row a fold.
         targets: the probes' targets.
 
@@ -109,48 +194,61 @@ def sentences(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str,
 
     >>> import pandas as pd
     >>> row = {"method": "m", "target": "diagnosis", "metric": "bacc", "chance": 50.0}
-    >>> results = pd.DataFrame([{**row, "space": "common", "mean": 60.3}, {**row, "space": "salient", "mean": 62.1}])
-    >>> scores = pd.DataFrame([{"method": "m", "target": "diagnosis", "fold": 0, "space": "common", "value": 0.603},
+    >>> results = pd.DataFrame([{**row, "space": "common", "mean": 52.9, "p": 0.3, "q": 0.3},
+    ...                         {**row, "space": "salient", "mean": 62.1, "p": 0.01, "q": 0.02}])
+    >>> scores = pd.DataFrame([{"method": "m", "target": "diagnosis", "fold": 0, "space": "common", "value": 0.529},
     ...                        {"method": "m", "target": "diagnosis", "fold": 0, "space": "salient", "value": 0.621}])
     >>> target = ProbeTarget(kind="classification", expected_in="salient", label="Diagnosis")
-    >>> sentences(results, scores, {"diagnosis": target})["m"][0]
-    'Diagnosis: salient 62.1 % vs common 60.3 % (chance 50.0 %); salient does better in 1 of 1 fold.'
+    >>> for line in sentences(results, scores, {"diagnosis": target})["m"][0].split("; "):
+    ...     print(line)
+    Diagnosis: salient 62.1 % (p 0.010, q 0.020) vs common 52.9 % (p 0.30, q 0.30), chance 50.0 %
+    salient does better in 1 of 1 fold. Better than chance: salient. Not shown to be better than chance: common.
     """
     said: dict[str, list[str]] = {}
     for method, of_method in results.groupby("method", sort=False):
-        lines = said.setdefault(str(method), [])
-        for target, question in targets.items():
-            rows = of_method[of_method["target"] == target]
-            if rows.empty:
-                continue
-            accuracy = question.kind == "classification"
-            chance = float(rows["chance"].mean())
-            other = "salient" if question.expected_in == "common" else "common"
-            means = dict(zip(rows["space"], rows["mean"].astype(float), strict=True))
-            spaces = [space for space in (question.expected_in, other, "single") if space in means]
-            label = target_label(target, targets)
-            known = [space for space in spaces if not math.isnan(means[space])]
-            if not known:
-                lines.append(f"{label}: n/a, no fold could be scored.")
-                continue
-
-            def say(value: float, accuracy: bool = accuracy) -> str:
-                return "n/a" if math.isnan(value) else f"{value:.1f} %" if accuracy else f"{value:.2f}"
-
-            values = " vs ".join(f"{space} {say(means[space])}" for space in spaces)
-            baseline = "chance" if accuracy else "predicting the median"
-            line = f"{label}{'' if accuracy else ', mean absolute error'}: {values} ({baseline} {say(chance)})"
-            if question.expected_in in known and other in known:
-                folds = scores[(scores["method"] == method) & (scores["target"] == target)]
-                wide = folds.pivot(index="fold", columns="space", values="value").dropna()
-                ahead = (
-                    wide[question.expected_in] - wide[other] if accuracy else wide[other] - wide[question.expected_in]
-                )
-                plural = "fold" if len(ahead) == 1 else "folds"
-                line += f"; {question.expected_in} does better in {int((ahead > 0).sum())} of {len(ahead)} {plural}"
-            lost = [space for space in known if (means[space] <= chance if accuracy else means[space] >= chance)]
-            line += "."
-            if lost:
-                line += f" No better than {baseline}: {' and '.join(lost)}."
-            lines.append(line)
+        folds = scores[scores["method"] == method]
+        said[str(method)] = [
+            _sentence(target_label(target, targets), question, rows, folds[folds["target"] == target])
+            for target, question in targets.items()
+            if not (rows := of_method[of_method["target"] == target]).empty
+        ]
     return said
+
+
+def _sentence(label: str, question: ProbeTarget, rows: pd.DataFrame, folds: pd.DataFrame) -> str:
+    """One target of one method."""
+    by_space = {str(row["space"]): row for _, row in rows.iterrows()}
+    other = "salient" if question.expected_in == "common" else "common"
+    spaces = [space for space in (question.expected_in, other, "single") if space in by_space]
+    known = [space for space in spaces if not math.isnan(by_space[space]["mean"])]
+    if not known:
+        return f"{label}: n/a, no fold could be scored."
+    metric, chance = str(rows["metric"].iloc[0]), float(rows["chance"].mean())
+    values = " vs ".join(
+        f"{space} {figure_in_words(by_space[space]['mean'], metric)}"
+        + (f" ({p_and_q(by_space[space])})" if space in known else "")
+        for space in spaces
+    )
+    named = label if metric == "bacc" else f"{label}, mean absolute error"
+    line = f"{named}: {values}, {_baseline(metric)} {figure_in_words(chance, metric)}"
+    if question.expected_in in known and other in known:
+        wide = folds.pivot(index="fold", columns="space", values="value").dropna()
+        ahead = (wide[question.expected_in] - wide[other]) * (1 if metric == "bacc" else -1)
+        line += f"; {question.expected_in} does better in {int((ahead > 0).sum())} of {counted(len(ahead), 'fold')}"
+    return f"{line}. {_by_q(by_space, known, metric, chance)}"
+
+
+def _by_q(by_space: Mapping[str, pd.Series], known: Sequence[str], metric: str, chance: float) -> str:
+    """Which spaces read the target better than chance, which are not shown to, and which have no test."""
+    told = [space for space in known if is_told(by_space[space])]
+    untested = [space for space in known if math.isnan(by_space[space]["q"])]
+    groups = {
+        "Better than chance": told,
+        "Not shown to be better than chance": [space for space in known if space not in (*told, *untested)],
+        "Not tested": untested,
+        # Information that the null does not give may still be too little for a useful guess.
+        "Yet with no lower error than predicting the median": [
+            space for space in told if metric == "mae" and by_space[space]["mean"] >= chance
+        ],
+    }
+    return " ".join(f"{title}: {listed(spaces)}." for title, spaces in groups.items() if spaces)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +14,126 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.maps.mapping import SALIENT_NORM
 from sepclr_neuro.maps.saliency import ATTRIBUTIONS, TABLES
-from sepclr_neuro.report.findings import method_title, target_label
+from sepclr_neuro.report.findings import figures_in_words, is_told, method_title, target_label
 from sepclr_neuro.report.pictures import Picture, picture_file, viewer
-from sepclr_neuro.report.shown import optional_table
+from sepclr_neuro.report.shown import optional_table, say
+from sepclr_neuro.report.summary import clearest, leading_target
 
 __all__ = ["maps_of"]
 
 T_MAP = "Voxel-wise t-map"
 
 
-def maps_of(config: Config, results: Results, problems: list[str]) -> dict[str, Any]:
+@dataclass
+class ShownMap:
+    """One map with what is known of the probe that it is of.
+
+    Attributes:
+        first: of the first attribution method, which alone has viewers.
+        probe: the probe's row in the table; None where a map is of no probe.
+    """
+
+    method: str
+    target: str
+    space: str
+    title: str
+    path: Path
+    picture: Picture | None
+    first: bool
+    probe: pd.Series | None
+    viewer: Markup = field(default_factory=Markup)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the probe is not better than chance by q, so that the map may as well show noise."""
+        return self.probe is not None and not is_told(self.probe)
+
+    @property
+    def said(self) -> str:
+        """The probe's figure in words; empty where a map is of no probe."""
+        return "" if self.probe is None else figures_in_words(self.probe)
+
+
+@dataclass(frozen=True)
+class MapsOfTarget:
+    """The maps of a target: those of probes that are better than chance by q, the others, and the t-map beside them."""
+
+    shown: list[ShownMap]
+    at_chance: list[ShownMap]
+    t_map: Picture | None
+
+
+def maps_of(config: Config, results: Results, table: pd.DataFrame, problems: list[str]) -> dict[str, Any]:
     """Pictures of all maps by target, viewers of the first few, and the tables of all methods together.
 
-    The space that should hold a target comes first; only maps of the first attribution method have viewers.
+    The space that should hold a target comes first. Maps of probes that are not better than chance by q are apart, to
+    be folded away, and have no viewer; nor have those of further attribution methods than the first.
+
+    Args:
+        table: ``method target metric space mean chance p q`` of the probes.
+
+    Returns:
+        ``targets`` with the maps of each; ``answer``, the one that shows the run's answer, None if no map does;
+        ``tables``; how many maps have a viewer and how many are pictures alone.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    asked = list(config.saliency.targets) if "probe" in config.saliency.of else []
-    wanted = [(target, _spaces(config, target)) for target in asked]
+    wanted = [(target, _spaces(config, target)) for target in config.saliency.targets]
+    wanted = wanted if "probe" in config.saliency.of else []
     if "salient-norm" in config.saliency.of:
         wanted.append((SALIENT_NORM, ("salient",)))
-    viewers, with_viewer, static = config.report.viewers, 0, 0
+    found: dict[str, MapsOfTarget] = {}
+    with_viewer, static = 0, 0
     for target, spaces in wanted:
         label = "Distance of the salient head from s'" if target == SALIENT_NORM else _label(config, target)
-        shown = found.setdefault(label, [])
-        for space in spaces:
-            for method in config.methods:
-                for number, attribution in enumerate(config.saliency.attributions):
-                    path = results.saliency(method) / attribution / f"{target}_{space}.nii.gz"
-                    if not path.is_file():
-                        continue
-                    title = f"{method_title(method)}, {space} space, {ATTRIBUTIONS[attribution]}"
-                    frame = ""
-                    if number == 0 and with_viewer < viewers:
-                        frame = viewer(path, f"{label}: {title}, interactive")
-                    with_viewer, static = with_viewer + bool(frame), static + (not frame)
-                    picture = _picture(path, f"{label}: {title}, slices")
-                    shown.append({"title": title, "viewer": Markup(frame), "picture": picture})  # noqa: S704 (escaped)
-        if not shown:
+        maps = [one for space in spaces for one in _maps(config, results, table, target, label, space)]
+        say(f"{len(maps)} maps of {label}")
+        if not maps:
             problems.append(f"{label}: no saliency map was found.")
-            del found[label]
             continue
-        t_map = _picture(results.vbm / f"{target}.nii.gz", f"{label}: {T_MAP}, slices")
-        if t_map is not None:
-            title = f"{T_MAP} of the training people, for comparison"
-            shown.append({"title": title, "viewer": Markup(""), "picture": t_map})
+        for one in maps:
+            if one.first and not one.at_chance and with_viewer < config.report.viewers:
+                one.viewer = Markup(viewer(one.path, f"{label}: {one.title}, interactive"))  # noqa: S704 (escaped)
+            with_viewer, static = with_viewer + bool(one.viewer), static + (not one.viewer)
+        found[label] = MapsOfTarget(
+            shown=[one for one in maps if not one.at_chance],
+            at_chance=[one for one in maps if one.at_chance],
+            t_map=_picture(results.vbm / f"{target}.nii.gz", f"{label}: {T_MAP}, slices"),
+        )
     tables = {name: _of_all_methods(config, results, name) for name in TABLES}
     tables["localisation"] = _beside_the_t_map(config, results, tables["localisation"])
-    return {"targets": found, "tables": tables, "with_viewer": with_viewer, "static": static}
+    answer = _answer(config, table, found)
+    return {"targets": found, "answer": answer, "tables": tables, "with_viewer": with_viewer, "static": static}
+
+
+def _maps(config: Config, results: Results, table: pd.DataFrame, target: str, label: str, space: str) -> list[ShownMap]:
+    """The maps of one target in one space, by method and attribution."""
+    maps = []
+    for method in config.methods:
+        probes = table[(table["method"] == method) & (table["target"] == target) & (table["space"] == space)]
+        probe = None if probes.empty else probes.iloc[0]
+        for number, attribution in enumerate(config.saliency.attributions):
+            path = results.saliency(method) / attribution / f"{target}_{space}.nii.gz"
+            if path.is_file():
+                title = f"{method_title(method)}, {space} space, {ATTRIBUTIONS[attribution]}"
+                picture = _picture(path, f"{label}: {title}, slices")
+                maps.append(ShownMap(method, target, space, title, path, picture, number == 0, probe))
+    return maps
+
+
+def _answer(config: Config, table: pd.DataFrame, found: Mapping[str, MapsOfTarget]) -> dict[str, Any] | None:
+    """The map beside the answer: of the space that should hold a target, of the probe with the lowest q."""
+    targets = config.probes.targets
+    lead = leading_target(table, targets)
+    held = [name for name in config.saliency.targets if name in targets and targets[name].expected_in == "salient"]
+    for target in sorted(held, key=lambda name: name != lead):
+        row = clearest(table, target)
+        if row is None or not is_told(row):
+            continue
+        label = _label(config, target)
+        for one in found[label].shown if label in found else ():
+            if one.first and one.picture and (one.method, one.space) == (row["method"], row["space"]):
+                alt = f"{label}: {one.title}: the map of the answer"
+                return {"label": label, "map": one, "picture": replace(one.picture, alt=alt)}
+    return None
 
 
 def _label(config: Config, target: str) -> str:

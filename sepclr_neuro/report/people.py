@@ -13,7 +13,7 @@ from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.report import figures
-from sepclr_neuro.report.shown import Figures, optional_table
+from sepclr_neuro.report.shown import Figures, optional_table, say
 
 __all__ = ["who_and_volumes"]
 
@@ -25,9 +25,11 @@ def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str
     flow = read_tsv(results.flow, text=("step", "rule"))
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
     cache = VolumeCache(results)
+    people = cohort["participant_id"].nunique()
+    say(f"{len(cohort)} scans of {people} people; mean and SD of {len(cache.scan_ids)} volumes")
     demographics = optional_table(results.table("demographics", "tsv"), ("group", "site"))
     return {
-        "people": cohort["participant_id"].nunique(),
+        "people": people,
         "scans": len(cohort),
         "sites": cohort["site"].nunique(),
         "groups": cohort.drop_duplicates("participant_id")["group"].value_counts().to_dict(),

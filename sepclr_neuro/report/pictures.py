@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -18,13 +19,26 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from nilearn import plotting
 from PIL import Image
 
 from sepclr_neuro.core.storage import atomic_path
 from sepclr_neuro.data.volumes import as_image
 
-__all__ = ["FAINT", "INK", "SPACE_COLOURS", "Picture", "data_uri", "dots", "drawn", "picture_file", "viewer"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "SPACE_COLOURS",
+    "Picture",
+    "data_uri",
+    "dots",
+    "drawn",
+    "name_entries",
+    "picture_file",
+    "viewer",
+    "wrapped",
+]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 SPACE_COLOURS = {"common": "#0072b2", "salient": "#d55e00", "single": "#6e7781"}
@@ -105,6 +119,22 @@ def dots(
     """Points without an edge; where all of a chart, ``of``, are many, they are pixels in the SVG."""
     options: Any = {"marker": marker, "label": label, "linewidths": 0, "rasterized": of > _MANY_POINTS}
     ax.scatter(x, y, s=size, c=colour, alpha=alpha, **options)
+
+
+def wrapped(name: str, width: int) -> str:
+    """A name in lines of at most so many characters: all of it, a longer word in parts.
+
+    >>> wrapped("schizophrenia or schizoaffective", 16), wrapped("north_western_site", 8)
+    ('schizophrenia or\\nschizoaffective', 'north_we\\nstern_si\\nte')
+    """
+    return "\n".join(textwrap.wrap(name, width))
+
+
+def name_entries(legend: Legend, names: Sequence[str], width: int) -> None:
+    """Gives a legend's entries their names, which as labels would be left out if they begin with an underscore, and be
+    read as mathematics between dollars."""
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=wrapped(name, width), parse_math=False)
 
 
 def picture_file(path: Path, alt: str) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ import pandas as pd
 import yaml
 
 from sepclr_neuro.config.model import Config, Saliency
-from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_json, read_tsv, sha256
+from sepclr_neuro.core.storage import read_tsv, sha256
+from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.maps.saliency import ATTRIBUTIONS
-from sepclr_neuro.report.findings import method_title
-from sepclr_neuro.report.shown import cell
+from sepclr_neuro.report.records import Trained, span
 
 __all__ = ["left_out", "what_ran"]
 
@@ -83,32 +82,21 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
     return changed
 
 
-def _span(values: list[Any]) -> str:
-    """One value, or the lowest and highest."""
-    low, high = min(values), max(values)
-    return cell(low) if low == high else f"{cell(low)} to {cell(high)}"
-
-
-def what_ran(config: Config, results: Results, problems: list[str]) -> dict[str, Any]:
-    """Models, versions, settings, durations and checksums; a model that is missing is added to the problems."""
+def what_ran(config: Config, results: Results, made: Mapping[str, Trained]) -> dict[str, Any]:
+    """Models, versions, settings, durations and checksums."""
     models = []
     versions: dict[str, set[str]] = {}
-    for method in config.methods:
-        found = []
-        for fold in range(config.splits.count):
-            path = results.model_folder(method, fold) / "model.json"
-            if path.is_file():
-                found.append(read_json(path))
-            else:
-                problems.append(f"{method_title(method)}, fold {fold}: there is no model.")
-        if not found:
-            continue
+    for method in made.values():
+        found = method.records
+        batches = method.all_of("batch_size")
         models.append(
             {
-                "method": method_title(method),
+                "method": method.title,
                 "folds": len(found),
-                "training scans": _span([len(model["train_scan_ids"]) for model in found]),
-                "epochs": _span([model["epochs"] for model in found]),
+                "training scans": span([len(model["train_scan_ids"]) for model in found]),
+                "batch": span(batches) if batches else "none",
+                "epochs": span(method.all_of("epochs")) if method.by_gradients else "none",
+                "weights": sum(network["weights"] for network in method.networks.values()) or "none",
                 "device": ", ".join(sorted({f"{model['device']} ({model['processor']})" for model in found})),
                 "precision": ", ".join(sorted({str(model["precision"]) for model in found})),
                 "seed": ", ".join(sorted({str(model["seed"]) for model in found})),
@@ -116,10 +104,10 @@ def what_ran(config: Config, results: Results, problems: list[str]) -> dict[str,
             }
         )
         for model in found:
-            made = {}
+            of_code = {}
             if made_by := model.get("made_by"):
-                made = {"its code": made_by["code_sha256"][:12], "processor": made_by["hardware"]["processor"]}
-            for name, number in (model["versions"] | made).items():
+                of_code = {"its code": made_by["code_sha256"][:12], "processor": made_by["hardware"]["processor"]}
+            for name, number in (model["versions"] | of_code).items():
                 versions.setdefault(name, set()).add(str(number))
     tools = ("snakemake", "scikit-learn", "nilearn")
     return {
@@ -130,7 +118,7 @@ def what_ran(config: Config, results: Results, problems: list[str]) -> dict[str,
         "whole_config": yaml.safe_dump(_shown_settings(config), sort_keys=False, allow_unicode=True),
         "durations": _durations(results),
         "checksums": [("cohort/cohort.tsv", sha256(results.cohort)), ("volumes/index.tsv", sha256(results.index))],
-        "left_out": left_out(config),
+        "left_out": left_out(config, made),
     }
 
 
@@ -146,44 +134,48 @@ def _durations(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "jobs", "minutes"])
 
 
-def left_out(config: Config) -> list[str]:
-    """What a run of this configuration is short of, beside the defaults and the paper's volumes: a sentence each."""
+def left_out(config: Config, made: Mapping[str, Trained]) -> list[str]:
+    """What a run is short of, beside the defaults and the paper's volumes: a sentence each.
+
+    Args:
+        config: of the run.
+        made: the models of each method, which say how long they really were trained.
+    """
     said = []
     full = Config()
     if math.prod(config.volumes.shape) < math.prod(full.volumes.shape):
         shape, whole = (" × ".join(map(str, c.volumes.shape)) for c in (config, full))
         said.append(f"Volumes have {shape} voxels, the paper's {whole} (volumes.shape).")
     if config.splits.scheme == "k-fold" and config.splits.folds < full.splits.folds:
-        said.append(f"{config.splits.folds} folds instead of {full.splits.folds} (splits.folds).")
-    for method in config.methods:
-        configured = config.for_method(method)
-        training = configured.training
-        if configured.settings.trained and training.epochs < full.training.epochs:
-            said.append(
-                f"{method_title(method)} was trained for {training.epochs} epochs instead of {full.training.epochs} "
-                "(training.epochs)."
-            )
-    said += _left_out_of_maps(config.saliency)
-    absent = [METHODS[name].title for name in METHODS if name not in config.methods]
-    if absent:
-        said.append(f"{len(config.methods)} of {len(METHODS)} methods were run; not: {'; '.join(absent)} (methods).")
-    return said
+        said.append(f"{counted(config.splits.folds, 'fold')} instead of {full.splits.folds} (splits.folds).")
+    short: dict[str, list[str]] = {}
+    for method in made.values():
+        if method.by_gradients and method.configured.training.epochs < full.training.epochs:
+            epochs = method.all_of("epochs")
+            short.setdefault(f"{span(epochs)} {'epoch' if set(epochs) == {1} else 'epochs'}", []).append(method.title)
+    said += [
+        f"Trained for {epochs} instead of {full.training.epochs} (training.epochs): {listed(titles)}."
+        for epochs, titles in short.items()
+    ]
+    return said + _left_out_of_maps(config.saliency)
 
 
 def _left_out_of_maps(settings: Saliency) -> list[str]:
     said = []
     if settings.participants is not None:
-        said.append(f"Maps are of at most {settings.participants} held-out people a fold (saliency.participants).")
+        people = counted(settings.participants, "held-out person", "held-out people")
+        said.append(f"Maps are of at most {people} a fold (saliency.participants).")
     if "smoothgrad" in settings.attributions and settings.samples < Saliency().samples:
-        said.append(f"SmoothGrad took {settings.samples} samples instead of {Saliency().samples} (saliency.samples).")
+        samples = counted(settings.samples, "sample")
+        said.append(f"SmoothGrad took {samples} instead of {Saliency().samples} (saliency.samples).")
     absent = [title for name, title in ATTRIBUTIONS.items() if name not in settings.attributions]
     if absent:
         said.append(f"Maps not made: {', '.join(absent)} (saliency.attributions).")
     if "salient-norm" not in settings.of:
         said.append("The distance of the salient head from s' was not mapped (saliency.of).")
     if settings.permutations < PERMUTATIONS:
-        count = settings.permutations or "no"
-        said.append(f"Group maps have {count} permutations; a paper wants {PERMUTATIONS} (saliency.permutations).")
+        count = counted(settings.permutations, "permutation") if settings.permutations else "no permutations"
+        said.append(f"Group maps have {count}; a paper wants {PERMUTATIONS} (saliency.permutations).")
     if settings.atlas is None:
         said.append("There is no table of regions, since no atlas was given (saliency.atlas).")
     if not settings.sanity_participants:

@@ -1,21 +1,24 @@
-"""What was found: training curves, the table of the paper's layout, the probes' answers, both spaces, site leakage."""
+"""What was found: the answer in words, tables, training curves, the probes' answers, both spaces, site leakage."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from sepclr_neuro.config.model import Config, Probes
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.learning.representations import read_representations
 from sepclr_neuro.probing.published import published_schizophrenia
+from sepclr_neuro.probing.representations import read_representations
 from sepclr_neuro.probing.tables import headline, paper_table
 from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
-from sepclr_neuro.report.shown import Figures, optional_table
+from sepclr_neuro.report.shown import Figures, optional_table, say
+from sepclr_neuro.report.summary import meaning, site_warnings, uncertainties
 
-__all__ = ["what_was_found", "what_was_trained"]
+__all__ = ["what_it_means", "what_was_found", "what_was_trained"]
 
 
 _FURTHER = {
@@ -30,7 +33,8 @@ _TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
 def what_was_trained(config: Config, results: Results, problems: list[str], kept: Figures) -> list[dict[str, Any]]:
     """A chart of training curves for each method that was trained in epochs; a single point would be no curve."""
     curves = []
-    for method in config.methods:
+    for number, method in enumerate(config.methods, 1):
+        say(f"training curves of {method_title(method)}, method {number} of {len(config.methods)}")
         histories = {}
         for fold in range(config.splits.count):
             history = optional_table(results.model_folder(method, fold) / "history.tsv", ())
@@ -45,10 +49,33 @@ def what_was_trained(config: Config, results: Results, problems: list[str], kept
     return curves
 
 
-def what_was_found(config: Config, results: Results, problems: list[str], kept: Figures) -> dict[str, Any]:
-    """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons."""
-    whole = read_tsv(results.table("schizophrenia", "tsv"))
-    table, scores = headline(whole), headline(read_tsv(results.scores))
+def what_it_means(config: Config, results: Results, table: pd.DataFrame) -> dict[str, Any]:
+    """The answer in words: two sentences, warnings about the site, and what is uncertain.
+
+    Args:
+        table: the headline rows of schizophrenia.tsv.
+    """
+    targets = config.probes.targets
+    comparisons, confounds, leakage = (
+        optional_table(results.table(name, "tsv")) for name in ("comparisons", "confounds", "site_leakage")
+    )
+    return {
+        "meaning": meaning(table, targets),
+        "site_warnings": site_warnings(leakage, table),
+        "uncertain": uncertainties(table, targets, comparisons, confounds),
+    }
+
+
+def what_was_found(
+    config: Config, results: Results, table: pd.DataFrame, problems: list[str], kept: Figures
+) -> dict[str, Any]:
+    """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons.
+
+    Args:
+        table: the headline rows of schizophrenia.tsv.
+    """
+    whole, scores = read_tsv(results.table("schizophrenia", "tsv")), headline(read_tsv(results.scores))
+    say(f"{len(table)} figures of {table['target'].nunique()} targets: table, sentences, charts")
     nulls = optional_table(results.nulls)
     targets = config.probes.targets
     for row in scores[scores["value"].isna()].itertuples():
@@ -94,8 +121,9 @@ def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict
     if predictions is not None and "regime" in predictions:
         predictions = predictions[predictions["regime"] == "standard"]
     answered, spaces = [], []
-    for method in config.methods:
+    for number, method in enumerate(config.methods, 1):
         title = method_title(method)
+        say(f"answers of the probes and spaces of {title}, method {number} of {len(config.methods)}")
         if predictions is not None and (predictions["method"] == method).any():
             of_method = predictions[predictions["method"] == method]
             picture = answers.answers_figure(of_method, cohort, config.probes.targets, title)

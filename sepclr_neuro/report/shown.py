@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import pandas as pd
 from sepclr_neuro.core.storage import as_tsv, read_tsv
 from sepclr_neuro.report.pictures import Picture, data_uri
 
-__all__ = ["Figures", "cell", "optional_table", "table_uri"]
+__all__ = ["Figures", "cell", "optional_table", "say", "table_uri"]
+
+
+def say(message: str) -> None:
+    """Tells how far the report is."""
+    print(f"report: {message}", file=sys.stderr, flush=True)
 
 
 class Figures:
@@ -19,10 +25,12 @@ class Figures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.count = 0
 
     def keep(self, name: str, picture: Picture) -> Picture:
         """Writes ``<name>.svg`` and ``<name>.png`` and gives the picture back."""
         picture.save(self.folder, name)
+        self.count += 1
         return picture
 
 

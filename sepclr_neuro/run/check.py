@@ -15,6 +15,7 @@ from sepclr_neuro.data.simulation import implant_people, simulate_people, simula
 from sepclr_neuro.data.splits import make_splits
 from sepclr_neuro.data.volumes import check_volumes, faulty_volumes
 from sepclr_neuro.maps.atlases import read_atlas
+from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.probing.probes import as_asked, not_asked, questions
 
 __all__ = ["Findings", "check"]
@@ -83,10 +84,11 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
             found.lines.append(f"an effect to be implanted into people drawn at random{_groups(people)}")
         found.warnings.extend(_odd_sites(people, config.splits.folds))
     found.lines.extend(not_asked(config, people))
-    try:
-        questions(config, people)
-    except InputError as error:
-        found.errors.extend(error.problems)
+    for look in (questions, nuisance):
+        try:
+            look(config, people)
+        except InputError as error:
+            found.errors.extend(error.problems)
     sides = _look_at_batches(config, people, found)
     if config.saliency.atlas is not None:
         try:
@@ -116,8 +118,7 @@ def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
             found.lines.append(f"  left out, {rule}: {removed}")
         elif step == "count" and remaining and ("volumes on disk" in rule or "without" in rule):
             found.warnings.append(f"{remaining} {rule}")
-    if config.cohort.on_error == "exclude":
-        found.warnings.extend(fault.after("left out: ") for fault in tables.faults)
+    found.warnings.extend(fault.after("left out: ") for fault in tables.faults if fault not in found.errors)
     return tables
 
 

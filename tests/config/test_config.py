@@ -84,16 +84,17 @@ def test_defaults_are_a_whole_configuration() -> None:
         ({"cohort": {"scores": {"age": {"column": "x", "range": [0, 1]}}}}, ["'age' is a column that the cohort has"]),
         (
             {"probes": {"targets": {"agee": {"kind": "regression", "expected_in": "common"}}}},
-            ["probes.targets.agee: the cohort has no such column", "Did you mean 'age'?"],
+            ["probes.targets.agee: the cohort has no column 'agee'", "Did you mean 'age'?"],
         ),
         (
             {"cohort": {}, "methods": {METHOD: {"attributes": {"san": "continuous"}}}},
-            [f"methods.{METHOD}.attributes: the cohort has no column 'san'", "Did you mean 'sans'?"],
+            [f"methods.{METHOD}.attributes.san: the cohort has no column 'san'", "Did you mean 'sans'?"],
         ),
         ({"methods": {"pca": {"training": {}}}}, ["methods.pca.training: unknown key"]),
         ({"saliency": {"attributions": ["occlusion", "occlusion"]}}, ["saliency.attributions", "is listed twice"]),
         ({"saliency": {"attributions": ["lrp"]}}, ["saliency.attributions.0", "smoothgrad"]),
-        ({"saliency": {"targets": ["diagnosi"]}}, ["saliency.targets: 'diagnosi' is not probed", "'diagnosis'?"]),
+        ({"saliency": {"targets": ["diagnosi"]}}, ["saliency.targets: the cohort has no column", "'diagnosis'?"]),
+        ({"saliency": {"targets": ["tiv"]}}, ["saliency.targets: 'tiv' is not probed"]),
         ({"splits": {"stratify_by": ["sit"]}}, ["splits.stratify_by: the cohort has no column 'sit'", "'site'?"]),
         ([1], ["expected keys with values"]),
     ],
@@ -414,9 +415,9 @@ def test_scores_that_tables_have_are_probed_and_mapped() -> None:
 
 
 def test_scores_that_are_asked_for_and_that_no_table_has_are_a_mistake() -> None:
-    with pytest.raises(InputError, match=r"probes.targets.sans: the cohort has no such column"):
+    with pytest.raises(InputError, match=r"probes.targets.sans: the cohort has no column 'sans'"):
         own(probes={"targets": QUESTIONS})
-    with pytest.raises(InputError, match=r"saliency.targets: 'sans' is not probed"):
+    with pytest.raises(InputError, match=r"saliency.targets: the cohort has no column 'sans'"):
         own(saliency={"targets": ["sans"]})
 
 

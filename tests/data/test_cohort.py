@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from sepclr_neuro.config.model import parse_config
 from sepclr_neuro.core.errors import InputError, by_kind
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.data.cohort import CohortTables, build_cohort, dataset_volume, load_cohort, write_cohort
+from sepclr_neuro.data.volumes import BRAIN_BOX_MM
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "own_cohort.yaml"
 HEADER = "participant_id\tdiagnosis\tage\tsex\tsite"
@@ -177,6 +180,50 @@ def test_missing_and_repeated_ids(folder: Path) -> None:
     assert "lines 5, 7 are all about participant sub-04, 04; if these are several scans" in repeated
 
 
+@pytest.mark.parametrize(
+    ("encoding", "site", "likely"),
+    [("cp1252", "Málaga", "cp1252"), ("latin-1", "Orléans", "cp1252"), ("mac_roman", "Málaga", "mac_roman")],
+)
+def test_a_table_in_another_encoding(folder: Path, encoding: str, site: str, likely: str) -> None:
+    lines = [line.replace("brno", site) for line in (HEADER, *PEOPLE)]
+    (folder / "participants.tsv").write_bytes("\n".join(lines).encode(encoding))
+    (problem,) = problems(folder)
+    assert "line 4 is not UTF-8 (byte 0x" in problem
+    assert f"it is likely {likely}, as which it reads {site!r}: set `encoding: {likely}` of its study" in problem
+    told = {"encoding": encoding}
+    assert build(folder, told).cohort["site"].tolist() == ["prague", "prague", site, site]
+    (problem,) = problems(folder, {"encoding": "ascii"})
+    assert "is not UTF-8, nor ascii" in problem
+
+
+def test_of_a_studys_tables_those_in_utf8_are_read_as_such(folder: Path) -> None:
+    """Excel leaves behind both, and nobody should have to convert raw tables."""
+    table(folder / "participants.tsv", HEADER, *(person.replace("brno", "Málaga") for person in PEOPLE))
+    (folder / "qc.tsv").write_bytes("participant_id\tqc\nsub-01\tà\n".encode("latin-1"))
+    (folder / "iq.tsv").write_bytes(b"\xef\xbb\xbfparticipant_id\tiq\nsub-01\t99\n")
+    study = {"phenotypes": [str(folder / name) for name in ("qc.tsv", "iq.tsv")], "encoding": "latin-1"}
+    cohort = build(folder, study, columns={"others": {"qc": "qc", "iq": "iq"}}).cohort
+    assert cohort["site"].iloc[3] == "Málaga"
+    assert cohort.loc[0, ["qc", "iq"]].tolist() == ["à", 99]
+
+
+def test_a_wide_encoding_is_read_where_it_is_told(folder: Path) -> None:
+    text = (folder / "participants.tsv").read_text()
+    (folder / "participants.tsv").write_bytes(text.encode("utf-16"))
+    (problem,) = problems(folder)
+    assert "set `encoding: utf-16` of its study" in problem
+    assert len(build(folder, {"encoding": "utf-16"}).cohort) == 4
+    table(folder / "participants.tsv", text)
+    assert len(build(folder, {"encoding": "utf-16"}).cohort) == 4
+
+
+@pytest.mark.parametrize(("encoding", "near"), [("latin1x", "Did you mean 'latin-1'?"), ("base64", "Known: utf-8")])
+def test_an_encoding_that_there_is_not(folder: Path, encoding: str, near: str) -> None:
+    (problem,) = problems(folder, {"encoding": encoding})
+    assert f"cohort.studies.0.encoding: no encoding is called {encoding!r}." in problem
+    assert near in problem
+
+
 # --- joins -------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +318,90 @@ def test_codes_are_mapped_and_never_guessed(folder: Path) -> None:
     tables = build(folder, values={"sex": {"1": "male", "2": "female", "9": "n/a"}})
     assert tables.cohort["sex"].tolist() == ["female", "male", "female", "male"]
     assert tables.exclusions["rule"].tolist() == ["sex missing"]
+
+
+SPELLINGS = ["F", "f", "Female", "FEMALE", "M", "m", "Male", "MALE", "male", "female"]
+
+
+def test_sex_as_bids_spells_it(folder: Path) -> None:
+    rows = [f"sub-{n:02}\t{'control' if n % 2 else 'schizophrenia'}\t20\t{sex}\tx" for n, sex in enumerate(SPELLINGS)]
+    others = [f"sub-{n}\tcontrol\t20\t{sex}\tx" for n, sex in enumerate(("O", "o", "other", "Other", "n/a", ""), 20)]
+    table(folder / "participants.tsv", HEADER, *rows, *others)
+    tables = build(folder)
+    expected = ["female"] * 4 + ["male"] * 5 + ["female"] + ["other"] * 4
+    assert tables.cohort["sex"].tolist() == expected
+    assert tables.exclusions["rule"].tolist() == ["sex missing"] * 2
+    # What the configuration says of a code comes first, and codes that it does not mention keep their meaning.
+    told = build(folder, values={"sex": {"M": "F", "O": "n/a", "other": "male"}}).cohort.set_index("scan_id")["sex"]
+    assert told["sub-04"] == "female"
+    assert told["sub-05"] == "male"
+    assert told["sub-22"] == "male"
+    assert "sub-20" not in told
+    table(folder / "participants.tsv", HEADER, *rows, "sub-30\tcontrol\t20\tweiblich\tx")
+    (problem,) = problems(folder)
+    assert "'weiblich' (participant sub-30) must be said to mean `female`, `male`, `other` or `n/a`" in problem
+    (problem,) = problems(folder, values={"sex": {"weiblich": "woman"}})
+    assert "'woman' (participant sub-30) must be said to mean" in problem
+
+
+def test_texts_that_mean_missing(folder: Path) -> None:
+    more = ("sub-05\tcontrol\t.\tmale\tbrno", "sub-06\tcontrol\t20\tNA\tbrno", "sub-07\t-\t20\tmale\tbrno")
+    table(folder / "participants.tsv", HEADER, *PEOPLE, *more, "sub-08\tcontrol\t-999\tmale\tbrno")
+    table(folder / "sans.tsv", "participant_id\tQ1\tQ2", "03\t1\t-999", "04\t1\t1")
+    study = {"phenotypes": [str(folder / "sans.tsv")], "missing": [".", "NA", "-", -999]}
+    tables = build(folder, study, scores={"sans": ITEMS})
+    assert tables.exclusions.set_index("participant_id")["rule"].to_dict() == {
+        "sub-05": "age missing",
+        "sub-06": "sex missing",
+        "sub-07": "diagnosis missing",
+        "sub-08": "age missing",
+    }
+    assert tables.cohort["sans"].fillna(-1).tolist() == [-1, -1, -1, 2]
+    found = problems(folder, study | {"missing": ["."]}, scores={"sans": ITEMS})
+    assert any("'NA' (participant sub-06) must be said" in problem for problem in found)
+    assert any("has the age -999" in problem and "list it in the study's `missing`" in problem for problem in found)
+    assert any("has -999, but the items" in problem and "`missing`" in problem for problem in found)
+
+
+def test_a_text_that_means_missing_is_the_studys_own(folder: Path) -> None:
+    rows = [person.replace("prague", "NA") for person in PEOPLE]
+    table(folder / "participants.tsv", HEADER, *rows)
+    table(folder / "two.tsv", HEADER, *(row.replace("sub-", "sub-1") for row in rows))
+    one = {"name": "one", "participants": str(folder / "participants.tsv")}
+    two = {"name": "two", "participants": str(folder / "two.tsv"), "missing": ["NA"]}
+    assert build(folder, studies=[one, two]).cohort["site"].tolist() == ["NA", "NA"] + ["brno"] * 4
+
+
+def test_numbers_as_text_are_mapped(folder: Path) -> None:
+    people = [person.replace("\t40\t", "\t89+\t") for person in PEOPLE]
+    rows = [
+        f"{person}\t{cells}"
+        for person, cells in zip(people, ("<40\t9\t", "120\t9\t", "99\t9\t1", "7\t>9\tnone"), strict=True)
+    ]
+    table(folder / "participants.tsv", f"{HEADER}\tiq\tiqr\tq1", *rows)
+    asked: dict[str, Any] = {
+        "columns": {"others": {"iq": "iq"}},
+        "scores": {"sans": {"items": ["q1"], "range": [0, 10]}},
+        "include": {"quality": [{"column": "iqr", "minimum": 8}]},
+    }
+    found = "\n".join(problems(folder, **asked))
+    for text, key in (("89+", "age"), ("none", "sans"), (">9", "iqr")):
+        assert f"{text!r} (participant sub-04) is not a finite number" in found
+        assert f"if it means a number, in `cohort.values.{key}`" in found
+    values = {"age": {"89+": "90"}, "iq": {"<40": 39, "99": "n/a"}, "sans": {"none": "0"}, "iqr": {">9": 9}}
+    cohort = build(folder, values=values, **asked).cohort
+    assert cohort["age"].tolist() == [20, 30.5, 25, 90]
+    assert cohort["iq"].fillna(-1).tolist() == [39, 120, -1, 7]
+    assert cohort["sans"].fillna(-1).tolist() == [-1, -1, 1, 0]
+
+
+def test_numbers_that_are_codes_must_all_be_listed(folder: Path) -> None:
+    bands = [person.replace("\t20\t", "\t1\t").replace("\t25\t", "\t3\t") for person in PEOPLE]
+    table(folder / "participants.tsv", HEADER, *bands)
+    listed = {"1": "20", "2": "30", "30.5": "30.5", "40": "40"}
+    (problem,) = problems(folder, values={"age": listed})
+    assert "'3' (participant sub-03) is not listed in `cohort.values.age`" in problem
+    assert build(folder, values={"age": listed | {"3": "50"}}).cohort["age"].tolist() == [20, 30.5, 50, 40]
 
 
 def test_diagnoses(folder: Path) -> None:
@@ -372,7 +503,7 @@ def test_items_are_summed_and_a_missing_item_makes_a_missing_score(folder: Path)
         (("Q1\tQ2", "sub-03\t9\t9"), {}, "participant sub-03 has a sans of 18, outside 0 to 10"),
         (("Q1\tQ2", "sub-03\t-9\t9"), {}, "has -9, but the items of a sans of at least 0 are not negative"),
         (("Q1\tQ2", "sub-03\tx\t9"), {}, "column 'Q1': 'x' (participant sub-03) is not a finite number"),
-        (("Q1\tQ2", "sub-01\t0\t0"), {}, "sub-01 (control) has a sans of 0, which only the target group should have"),
+        (("Q1\tQ2", "sub-01\t0\t2"), {}, "sub-01 (control) has a sans of 2, which only the target group should have"),
         (("Q1\tQ2", "sub-03\t0\t0"), {"exclude_items": ["Q3"]}, "exclude_items: 'Q3' is no item in one."),
         (("Q1\tQ2", "sub-03\t0\t0"), {"items": "SANS.*"}, "no column of one matches 'SANS.*'"),
         (("Q1\tQ2", "sub-03\t0\t0"), {"items": ["Q1", "Q7"]}, "the column 'Q7' (cohort.scores.sans)"),
@@ -394,8 +525,7 @@ def test_scores_of_people_outside_both_groups(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *PEOPLE, "sub-05\tn/a\t20\tmale\tbrno")
     assert ask(build).exclusions["rule"].tolist() == ["diagnosis missing"]
     table(folder / "participants.tsv", HEADER, *PEOPLE, "sub-05\tbipolar\t20\tmale\tbrno")
-    (problem,) = ask(problems)
-    assert "participant sub-05 (bipolar) has a sans of 2" in problem
+    assert ask(build).exclusions["rule"].tolist() == ["diagnosis neither background nor target"]
     assert scored(folder, "participant_id\tQ1", "sub-05\t2", people="all")(build).cohort["sans"].isna().all()
 
 
@@ -488,10 +618,106 @@ def test_a_group_without_people(folder: Path) -> None:
 
 
 def test_all_problems_come_at_once(folder: Path) -> None:
-    table(folder / "participants.tsv", HEADER, *PEOPLE, "sub-05\tcontrl\t-1\tM\tbrno")
+    table(folder / "participants.tsv", HEADER, *PEOPLE, "sub-05\tcontrl\t-1\tX\tbrno")
     one = {"name": "one", "participants": str(folder / "participants.tsv")}
     found = problems(folder, studies=[one, {"name": "two", "participants": str(folder / "absent.tsv")}])
     assert len(found) == 4
+
+
+# What is wrong with a person, by column, and what the message would say if this person stayed.
+WRONG_CELLS = {
+    "sans": ("7x", "'7x'"),
+    "sans out of range": ("999", "outside 0 to 100"),
+    "age": ("abc", "'abc'"),
+    "age -1": ("-1", "has the age -1"),
+    "sex": ("x", "'x'"),
+    "site": ("=cmd()", "=cmd()"),
+    "site spelled otherwise": ("PRAGUE", "look like one site"),
+    "handed": ("sideways", "is not listed in `cohort.values.handed`"),
+    "iqr": ("poor", "'poor'"),
+    "diagnosis": ("contrl", "meant to be 'control'"),
+    "volume": ("", "found none"),
+}
+
+
+@pytest.mark.parametrize("out", ["diagnosis", "quality", "age", "require", ""])
+@pytest.mark.parametrize("name", WRONG_CELLS)
+def test_what_is_wrong_with_people_who_are_left_out_stops_nobody(tmp_path: Path, out: str, name: str) -> None:
+    wrong, message = WRONG_CELLS[name]
+    columns = ["participant_id", "diagnosis", "age", "sex", "site", "sans", "handed", "iqr", "qc", "consent"]
+    person = dict(
+        zip(columns, ["sub-05", "schizophrenia", "30", "F", "prague", "7", "r", "2", "good", "yes"], strict=True)
+    )
+    person |= {
+        "diagnosis": {"diagnosis": "bipolar"},
+        "quality": {"qc": "bad"},
+        "age": {"age": "80"},
+        "require": {"consent": ""},
+    }.get(out, {})  # type: ignore[dict-item]
+    column = name.split()[0]
+    if name != "volume":
+        if column == out:
+            pytest.skip("one cell cannot be both")
+        person[column] = wrong
+    rows = ["\t".join([*row.split("\t"), "" if "control" in row else "5", "r", "2", "good", "yes"]) for row in PEOPLE]
+    table(tmp_path / "participants.tsv", "\t".join(columns), *rows, "\t".join(person.values()))
+    for number in range(1, 5 if name == "volume" else 6):
+        table(tmp_path / f"sub-0{number}.nii", f"volume {number}")
+    told: dict[str, Any] = {
+        "columns": {"others": {"handed": "handed"}},
+        "values": {"handed": {"r": "right"}},
+        "scores": {"sans": {"column": "sans", "range": [0, 100]}},
+        "include": {
+            "age": [18, 65],
+            "quality": [{"column": "qc", "keep": ["good"]}, {"column": "iqr", "maximum": 3}],
+            "require": ["age", "sex", "site", "consent"],
+        },
+    }
+    study = {"volumes": "{participant_id}.nii"}
+    if out:
+        tables = build(tmp_path, study, **told)
+        assert tables.cohort["participant_id"].tolist() == ["sub-01", "sub-02", "sub-03", "sub-04"]
+        assert tables.exclusions["rule"].str.contains(
+            {"diagnosis": "neither", "quality": "qc", "age": "age outside", "require": "consent missing"}[out]
+        ).tolist() == [True]
+    else:
+        (problem,) = problems(tmp_path, study, **told)
+        assert message in problem
+
+
+def test_two_people_of_one_name_of_whom_one_is_left_out(folder: Path) -> None:
+    table(folder / "two.tsv", HEADER, "sub-01\tbipolar\t30\tmale\tostrava", *(p.replace("-0", "-1") for p in PEOPLE))
+    one = {"name": "one", "participants": str(folder / "participants.tsv")}
+    assert len(build(folder, studies=[one, {"name": "two", "participants": str(folder / "two.tsv")}]).cohort) == 8
+
+
+def test_controls_who_were_rated_without_symptoms(folder: Path) -> None:
+    table(folder / "panss.tsv", "participant_id\tQ1\tpanss", "01\t0\t30", "02\t0\t30", "03\t0\t30", "04\t2\t45")
+    scores = {"sans": ITEMS, "panss": {"column": "panss", "range": [30, 210]}}
+    cohort = build(folder, {"phenotypes": [str(folder / "panss.tsv")]}, scores=scores).cohort
+    assert cohort["sans"].fillna(-1).tolist() == [-1, -1, 0, 2]
+    assert cohort["panss"].fillna(-1).tolist() == [-1, -1, 30, 45]
+
+
+def test_any_column_may_be_required(folder: Path) -> None:
+    rows = [f"{person}\t{cells}" for person, cells in zip(PEOPLE, ("\t9", "yes\t", "yes\t9", "yes\t8"), strict=True)]
+    extra = ("sub-05\tcontrol\t20\tmale\tbrno\tyes\t", "sub-06\tschizophrenia\t20\tmale\tbrno\tyes\t")
+    extra += ("sub-07\tcontrol\t20\tmale\tbrno\tyes\t0", "sub-08\tschizophrenia\t20\tmale\tbrno\tyes\t1")
+    table(folder / "participants.tsv", f"{HEADER}\tconsent\tSANS", *rows, *extra)
+    scores = {"sans": {"column": "SANS", "range": [0, 10]}}
+    asked: dict[str, Any] = {"scores": scores, "values": {"sans": {"9": "n/a"}}}
+    for name in ("sans", "SANS"):  # asked of patients alone
+        tables = build(folder, include={"require": ["consent", name]}, **asked)
+        assert tables.exclusions.set_index("participant_id")["rule"].to_dict() == {
+            "sub-01": "consent missing",
+            "sub-03": f"{name} missing",
+            "sub-06": f"{name} missing",
+        }
+        flow = flow_of(tables)
+        assert flow["consent missing"] == ("exclude", 1, 7)
+        assert flow[f"{name} missing"] == ("exclude", 2, 5)
+    (problem,) = problems(folder, include={"require": ["consnt"]})
+    assert "has the column 'consnt' (cohort.include.require). Did you mean 'consent'?" in problem
 
 
 # --- volumes -----------------------------------------------------------------------------------------------------
@@ -514,6 +740,29 @@ def test_volumes_by_pattern(with_volumes: Path) -> None:
         str(with_volumes / "vbm" / "[old]" / f"mwp1sub-0{number}_T1w.nii") for number in range(1, 5)
     ]
     assert flow_of(tables)["volumes on disk that no row of one names"] == ("count", 0, 1)
+
+
+def test_people_without_a_volume(with_volumes: Path) -> None:
+    """Those are no error where volumes are required, unless nobody has one: then the pattern is wrong."""
+    (with_volumes / "vbm" / "[old]" / "mwp1sub-01_T1w.nii").unlink()
+    table(with_volumes / "participants.tsv", HEADER, *PEOPLE, "sub-05\tcontrol\t20\tmale\tbrno")
+    table(with_volumes / "vbm" / "[old]" / "mwp1sub-05_T1w.nii", "volume 5")
+    study = {"volumes": "vbm/*/mwp1{participant_id}_*.nii"}
+    (problem,) = problems(with_volumes, study)
+    assert "left out by `volume` in `cohort.include.require`" in by_kind([problem])[0]
+    require = {"require": ["age", "sex", "site", "volume"]}
+    for told in ({"include": require}, {"on_error": "exclude"}):
+        tables = build(with_volumes, study, **told)
+        assert tables.exclusions["rule"].tolist() == ["no volume"]
+        assert "found none" in tables.exclusions["value"].iloc[0]
+        assert flow_of(tables)["no volume"] == ("exclude", 1, 4)
+        assert [fault.who for fault in tables.faults] == ["sub-01"]
+    table(with_volumes / "vbm" / "[old]" / "mwp1sub-02_run-2_T1w.nii", "second")
+    (two,) = problems(with_volumes, study, include=require)
+    assert "found 2" in two
+    assert len(problems(with_volumes, {"volumes": "{participant_id}.img"}, include=require)) == 5
+    (nowhere,) = problems(with_volumes, include=require)
+    assert "neither the study's `volumes` nor `cohort.columns.volume` says where they are" in nowhere
 
 
 def test_volumes_that_are_not_one(with_volumes: Path) -> None:
@@ -648,7 +897,7 @@ def test_volumes_by_column(with_volumes: Path) -> None:
     table(with_volumes / "participants.tsv", f"{HEADER}\tfile", *people, "sub-05\tcontrol\t20\tmale\tbrno\tn/a")
     tables = build(with_volumes, columns={"volume": "file"})
     assert tables.cohort["volume"].iloc[0] == str(with_volumes / "vbm" / "[old]" / "mwp1sub-01_T1w.nii")
-    assert tables.exclusions["rule"].tolist() == ["volume missing"]
+    assert tables.exclusions["rule"].tolist() == ["no volume"]
     (problem,) = problems(with_volumes, columns={"volume": "path"})
     assert "'path' (cohort.columns.volume)" in problem
 
@@ -729,12 +978,43 @@ def example(data: Path) -> Any:
     content = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8").replace(" data/ds", f" {data}/phenotype/ds"))
     for study in content["cohort"]["studies"]:
         study["volumes"] = None
+    content["cohort"]["include"]["require"].remove("volume")
     return content
 
 
 def test_the_documented_example_is_valid() -> None:
     config = parse_config(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))
     assert config.cohort.studies[1].participants == Path("data/ds003947/participants.tsv")
+
+
+def test_the_documented_example_trains_the_recipe_that_scores_best() -> None:
+    """Patches of the millimetres that were measured, whatever the voxels."""
+    content = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    measured = yaml.safe_load((EXAMPLE.parent / "separation.yaml").read_text(encoding="utf-8"))
+    report = (EXAMPLE.parents[1] / "separation.md").read_text(encoding="utf-8")
+    scores = dict(re.findall(r"^\| `([\w-]+)` \| (\d\.\d+) \(", report.partition("## What came out")[2], re.MULTILINE))
+    best = max(scores, key=lambda name: float(scores[name]))
+    recipe = measured["separation"]["recipes"][best]
+    given = content["methods"][recipe["method"]]
+    networks = [given.pop("network"), recipe["settings"].pop("network")]
+    assert given.pop("augmentation") == measured["augmentation"]
+    assert given == recipe["settings"]
+    size = [content["volumes"], measured["separation"]["cohorts"]["simulated"]["volumes"]]
+    sides = [network["patch"] * 192 / volumes["shape"][0] for network, volumes in zip(networks, size, strict=True)]
+    assert sides == [12, 12]
+    assert networks[0]["name"] == networks[1]["name"] == "linear"
+
+
+@pytest.mark.parametrize(("size", "patch"), [(128, 8), (96, 4), (64, 4)])
+def test_the_shapes_that_the_example_proposes_hold_the_brain(size: int, patch: int) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert re.search(rf"{192 / size:g} mm .*shape: \[{size}, {size}, {size}\] .*patch: {patch}", text)
+    assert (np.array(BRAIN_BOX_MM) <= 192).all()
+    content = yaml.safe_load(text)
+    content["volumes"]["shape"] = [size] * 3
+    content["methods"]["sepclr-k-jem"]["network"]["patch"] = patch
+    assert size % patch == 0
+    assert parse_config(content).volumes.shape == (size,) * 3
 
 
 @pytest.mark.shared

@@ -17,12 +17,14 @@ from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.learning import fitting
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.learning.representations import read_representations
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.methods.base import Batch
+from sepclr_neuro.probing.representations import read_representations
 from tests.small_run import small_run
 
 METHOD = "sepclr-k-jem"
+SPACES = ("common", "salient")
+NOT_LEARNED = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def weights(results: Results, fold: int = 0) -> dict[str, torch.Tensor]:
@@ -53,6 +55,23 @@ def test_a_model_says_what_it_is(trained) -> None:
     history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
     assert history["epoch"].tolist() == [1, 2, 3]
     assert {"loss", "common_alignment", "independence", "seconds"} <= set(history.columns)
+    assert set(metadata["losses"]) == set(history.columns) - {"epoch", "loss", "seconds"}
+    assert (metadata["batch_size"], metadata["views"]) == (4, 2)
+    saved = weights(results)
+    assert set(metadata["networks"]) == {f"{space}_{part}" for space in SPACES for part in ("encoder", "projector")}
+    for name, network in metadata["networks"].items():
+        of_network = [key for key in saved if key.startswith(f"{name}.") and not key.endswith(NOT_LEARNED)]
+        assert network["weights"] == sum(saved[key].numel() for key in of_network)
+    assert metadata["networks"]["common_encoder"]["class"] == "LightEncoder"
+
+
+def test_a_model_says_what_batch_it_really_had(tmp_path: Path) -> None:
+    """Eight people train, four of each group, so that 64 are not to be had."""
+    config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 64})
+    train_fold(config, results, METHOD, 0)
+    metadata = read_json(results.model_folder(METHOD, 0) / "model.json")
+    assert metadata["settings"]["training"]["batch_size"] == 64
+    assert metadata["batch_size"] == 8
 
 
 def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.maps.designs import nuisance
 
 
@@ -47,3 +49,22 @@ def test_people_of_whom_a_fact_is_missing_are_left_out_unless_nobody_has_it() ->
     found = nuisance(Config(), table)
     assert found.index.tolist() == [f"scan-{k}" for k in range(24) if k != 3]
     assert list(found) == ["age", "tiv", "sex male"]
+
+
+def test_a_sex_that_is_neither_of_two_is_a_column_of_its_own() -> None:
+    table = people()
+    table.loc["scan-3", "sex"] = "other"
+    found = nuisance(Config(), table)
+    assert list(found) == ["age", "tiv", "sex male", "sex other", "site b", "site c"]
+    assert len(found) == 24
+
+
+def test_age_as_tiv_is_one_column() -> None:
+    assert list(nuisance(Config(volumes={"tiv_column": "age"}), people())) == ["age", "sex male", "site b", "site c"]
+
+
+def test_tiv_in_words_is_refused() -> None:
+    table = people()
+    table["tiv"] = table["tiv"].round().astype(str) + " ml"
+    with pytest.raises(InputError, match=r"the column 'tiv', by which .* has text such as '\d+.0 ml'"):
+        nuisance(Config(), table)

@@ -18,7 +18,6 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import Labels, Verdict, balanced_accuracy
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.learning.representations import Representations
 from sepclr_neuro.probing.probes import (
     LOGISTIC_C,
     RIDGE_ALPHA,
@@ -35,6 +34,7 @@ from sepclr_neuro.probing.probes import (
     write_probes,
     write_verdicts,
 )
+from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.probing.tables import write_tables
 from tests.oracles import probe_scores as oracle
 from tests.oracles import statistics as statistics_oracle
@@ -590,6 +590,27 @@ def test_a_target_asks_its_people_only(people: str) -> None:
     )
     (question,) = questions(config, cohort)
     assert question.truth.index.tolist() == cohort.loc[cohort["group"] == people, "scan_id"].tolist()
+
+
+def test_a_sex_that_is_neither_of_two_is_no_answer_and_a_class_of_the_confounds(tmp_path: Path) -> None:
+    cohort = make_cohort()
+    cohort.loc[[4, 11], "sex"] = "other"
+    config, results = write_run(tmp_path, cohort)
+    sex = next(question for question in questions(config, cohort) if question.target == "sex")
+    assert sex.classes == ("female", "male")
+    assert sex.missing == 2
+    assert {"sub-004", "sub-011"}.isdisjoint(sex.truth.index)
+    features = confound_features(cohort, ["sex"], cohort["scan_id"].tolist())
+    assert list(features) == ["sex=female", "sex=male", "sex=other"]
+    write_probes(config, results)
+    write_verdicts(config, results)
+    write_tables(config, results)
+    predictions = read_tsv(results.predictions, text=("scan_id",))
+    asked = predictions.groupby("target")["scan_id"].nunique()
+    assert (asked["sex"], asked["age"]) == (58, 60)
+    assert "Sex: 58 of 60 scans have a value" in results.table("schizophrenia", "md").read_text()
+    # Of two classes one must be left to be asked about.
+    assert "sex" not in as_asked(config, cohort[cohort["sex"] != "male"]).probes.targets
 
 
 def test_several_diagnoses_of_a_side_are_one_class() -> None:

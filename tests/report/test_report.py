@@ -22,19 +22,20 @@ from matplotlib.figure import Figure
 from nilearn import plotting
 from PIL import Image
 
-from sepclr_neuro.config.model import Config, ProbeTarget, parse_config
+from sepclr_neuro.config.model import Config, ProbeTarget, parse_config, stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_tsv, write_json, write_tsv
 from sepclr_neuro.data.volumes import as_image, voxels_sha256
-from sepclr_neuro.learning.representations import Representations
 from sepclr_neuro.probing.probes import INCREMENTS
 from sepclr_neuro.probing.published import published_schizophrenia
+from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.probing.tables import write_tables
 from sepclr_neuro.report import answers, embeddings, figures, pictures, write_report
 from sepclr_neuro.report.findings import method_title, results_table, sentences
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.report.records import read_records
 
 HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
 METHOD = "sepclr-k-jem"
@@ -146,13 +147,19 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
             "method": METHOD,
             "fold": fold,
             "train_scan_ids": ids[fold::2],
-            "settings": {},
+            "settings": stage_config(config, "training", METHOD),
             "seed": 0,
             "versions": {"torch": "2.13.0", "numpy": "2.4.1"},
             "made_by": {"code_sha256": "c0de" * 16, "hardware": {"processor": "an abacus"}},
             "device": "cuda:0",
             "processor": "aarch64",
             "precision": "32-true",
+            "batch_size": 4,
+            "views": 2,
+            "losses": ["salient_alignment"],
+            "networks": {
+                name: {"class": "LightEncoder", "weights": 21} for name in ("common_encoder", "salient_encoder")
+            },
             "epochs": 3,
             "seconds": 90.0,
         }
@@ -329,7 +336,8 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tsv(results.flow, pd.DataFrame(steps, columns=["step", "rule", "removed", "remaining"]))
     clusters = results.saliency(METHOD) / "clusters.tsv"
     write_tsv(clusters, read_tsv(clusters).assign(region=hostile("region")))
-    write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "note": [hostile("note")]}))
+    comparisons = results.table("comparisons", "tsv")
+    write_tsv(comparisons, read_tsv(comparisons).assign(note=hostile("note")))
     write_report(config, results)
     return results.report
 
@@ -347,8 +355,11 @@ def test_one_file_that_fetches_nothing(plain: tuple[Config, Results, str]) -> No
 def test_structure_is_whole_and_accessible(plain: tuple[Config, Results, str]) -> None:
     page = Page(plain[2])
     assert page.count("h1") == page.count("main") == page.count("html") == 1
-    links = [given["href"][1:] for tag, given in page.tags if given.get("href", "").startswith("#")]
+    contents = Page(plain[2].split("<nav")[1].split("</nav>")[0])
+    links = [given["href"][1:] for tag, given in contents.tags if tag == "a"]
     assert links == [given["id"] for tag, given in page.tags if tag == "section"]
+    within = {given["href"][1:] for tag, given in page.tags if given.get("href", "").startswith("#")}
+    assert within <= {given.get("id") for tag, given in page.tags}
     assert all(given["alt"] for tag, given in page.tags if tag == "img")
     assert all(given["title"] for tag, given in page.tags if tag == "iframe")
     assert ("html", {"lang": "en"}) in page.tags
@@ -455,15 +466,16 @@ def test_a_viewer_has_the_pixels_that_nilearn_made(
 
 
 def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
-    assert any("not: SepCLR, no k-JEM; " in said for said in left_out(Config()))
-    said = left_out(a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3}))
+    config = a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3})
+    said = left_out(config, read_records(config, write_run(config), []))
     assert "Maps not made: Integrated gradients, Occlusion by region (saliency.attributions)." in said
     assert "Group maps have 100 permutations; a paper wants 1000 (saliency.permutations)." in said
     assert said[:3] == [
         "Volumes have 64 × 64 × 64 voxels, the paper's 128 × 128 × 128 (volumes.shape).",
         "2 folds instead of 5 (splits.folds).",
-        "SepCLR, k-JEM was trained for 3 epochs instead of 100 (training.epochs).",
+        "Trained for 3 epochs instead of 100 (training.epochs): SepCLR, k-JEM.",
     ]
+    assert not any("methods" in line for line in said), "what was not run is nobody's business"
 
 
 LEAKAGE = {
@@ -476,7 +488,9 @@ LEAKAGE = {
     "mean": 31.4,
     "chance": 25.0,
     "null95": 30.0,
+    "metric": "bacc",
     "p": 0.04,
+    "q": 0.06,
     "ci_low": 26.0,
     "ci_high": 36.0,
 }
@@ -494,7 +508,8 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     write_tsv(results.nulls, nulls.join(pd.DataFrame(shape, index=nulls.index)))
     alone = {"method": "site", "space": "site alone", "people": "all", "target": "diagnosis", "mean": 58.7}
     write_tsv(results.table("site_leakage", "tsv"), pd.DataFrame([LEAKAGE, LEAKAGE | alone]))
-    write_tsv(results.table("comparisons", "tsv"), pd.DataFrame({"method": [METHOD], "p": [0.777]}))
+    comparisons = results.table("comparisons", "tsv")
+    write_tsv(comparisons, read_tsv(comparisons).assign(p=0.777))
     page = Page(page_of(config, results))
     words = " ".join(page.text.split())
     assert {"nulls.svg", "site_leakage.svg"} <= {path.name for path in results.figures.iterdir()}
@@ -505,7 +520,7 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     assert "31.4" in words.split("Site leakage")[-1]
     assert "0.777" in words.split("Method against method")[-1]
     sections = [given["id"] for tag, given in page.tags if tag == "section"]
-    assert sections.index("results") < sections.index("leakage") < sections.index("maps")
+    assert sections.index("answer") < sections.index("leakage") < sections.index("results") < sections.index("maps")
 
 
 FILES_COHORT = {
@@ -531,7 +546,7 @@ def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any
     captions = re.findall(r"<(?:fig)?caption>(.*?)<", text)
     for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ": relevance share"):
         assert any(caption.startswith(banner + said) for caption in captions), said
-    assert captions.count(f"{banner}: ") == 5, "answers, spaces, two maps and the t-map"
+    assert captions.count(f"{banner}: ") == 6, "the map of the answer, answers, spaces, two maps and the t-map"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
 
@@ -554,7 +569,7 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
         digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert digest in words
     # 90 s a fold.
-    assert "cuda:0 (aarch64) 32-true 0 3 " in words
+    assert "SepCLR, k-JEM 2 6 4 3 42 cuda:0 (aarch64) 32-true 0 3 " in words
     made_with = words.split("Report made with")[1]
     for said in (f"Python {platform.python_version()}", "snakemake 9.", "scikit-learn 1.", "nilearn 0."):
         assert said in made_with
@@ -709,7 +724,7 @@ def test_maps_stand_beside_the_t_map_and_what_speaks_against_them(tmp_path: Path
     assert "Voxel-wise t-map n/a diagnosis n/a 0.31 0.1 4.4 6" in truth
     assert "group negative -5.55 Insula" in words.split("Clusters")[1]
     assert "weights 3 encoder.0 0.0123" in words.split("Sanity checks")[2]
-    assert "1 maps have a viewer, 1 are pictures alone" in words
+    assert "1 map with a viewer, 1 picture without" in words
     assert any(given.get("alt") == "Diagnosis: Voxel-wise t-map, slices" for _, given in page.tags)
 
 
@@ -732,7 +747,7 @@ def test_further_attribution_methods_are_shown_named_and_cited(tmp_path: Path) -
     assert "Distance of the salient head from s'" in words
     assert "Occlusion replaced cubes of 24 mm by the mean of the training controls" in words
     assert "Sundararajan M" in words
-    said = left_out(config)
+    said = left_out(config, {})
     assert not any("Maps not made" in line or "saliency.of" in line for line in said)
 
 
@@ -741,27 +756,35 @@ def test_further_attribution_methods_are_shown_named_and_cited(tmp_path: Path) -
 
 @pytest.mark.usefixtures("undrawn")
 def test_sentences_follow_the_numbers(plain: tuple[Config, Results, str], tmp_path: Path) -> None:
-    won = plain[2]
-    assert "Diagnosis: salient 81.0 % vs common 46.0 % (chance 50.0 %); salient does better in 2 of 2 folds." in won
+    won, tested = plain[2], "(p 0.010, q 0.010)"
+    assert (
+        f"Diagnosis: salient 81.0 % {tested} vs common 46.0 % {tested}, chance 50.0 %; salient does better in 2 " in won
+    )
     config = a_config(tmp_path, report={"viewers": 0})
     lost = page_of(config, write_run(config, better="other"))
-    assert "Diagnosis: salient 46.0 % vs common 81.0 % (chance 50.0 %); salient does better in 0 of 2 folds." in lost
-    assert "Age, mean absolute error: common 9.01 vs salient 4.01 (predicting the median 7.00);" in lost
-    assert "No better than predicting the median: common." in lost
+    assert (
+        f"Diagnosis: salient 46.0 % {tested} vs common 81.0 % {tested}, chance 50.0 %; salient does better in 0 "
+        in lost
+    )
+    assert (
+        f"Age, mean absolute error: common 9.01 {tested} vs salient 4.01 {tested}, predicting the median 7.00;" in lost
+    )
+    assert "Yet with no lower error than predicting the median: common." in lost
     assert "9.01† ±\xa00.01" in lost
 
 
-def test_sentences_say_when_nothing_beats_chance_or_was_scored() -> None:
+def test_sentences_say_what_was_not_scored_or_not_tested() -> None:
     targets = {"sex": ProbeTarget(kind="classification", expected_in="common", label="Sex")}
     rows = [("a", "common", 50.0), ("a", "salient", 49.0), ("b", "single", 55.0), ("c", "common", np.nan)]
     results = pd.DataFrame(rows, columns=["method", "space", "mean"]).assign(target="sex", metric="bacc", chance=50.0)
+    results = results.assign(p=[0.5, 0.6, np.nan, np.nan], q=[0.5, 0.6, np.nan, np.nan])
     scores = results.assign(fold=0, value=results["mean"] / 100)
     said = sentences(results, scores, targets)
     assert said["a"] == [
-        "Sex: common 50.0 % vs salient 49.0 % (chance 50.0 %); common does better in 1 of 1 fold. "
-        "No better than chance: common and salient."
+        "Sex: common 50.0 % (p 0.50, q 0.50) vs salient 49.0 % (p 0.60, q 0.60), chance 50.0 %; common does better in "
+        "1 of 1 fold. Not shown to be better than chance: common and salient."
     ]
-    assert said["b"] == ["Sex: single 55.0 % (chance 50.0 %)."]
+    assert said["b"] == ["Sex: single 55.0 % (no test), chance 50.0 %. Not tested: single."]
     assert said["c"] == ["Sex: n/a, no fold could be scored."]
 
 
@@ -784,7 +807,7 @@ def test_table_has_the_papers_layout() -> None:
     assert table.targets == [("Age", "MAE"), ("diagnosis", "balanced accuracy, %")]
     assert table.arrows == [["↓", "↑"], ["↓", "↑"]]
     assert [
-        (title, [[cell.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows
+        (title, [[cell.text.replace("\xa0", " ") for cell in pair] for pair in cells]) for title, cells in table.rows
     ] == [
         ("SepCLR, k-JEM", [["6.64 ± 0.21", "7.72† ± 0.45"], ["60.00", "n/a"]]),
         ("other", [["5.00 ± 0.50"], ["n/a", "n/a"]]),

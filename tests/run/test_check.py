@@ -129,11 +129,29 @@ def test_a_probe_that_does_not_suit_its_column_is_refused(study: dict[str, Any],
         assert "holds text such as 'Trio'" in problem
 
 
+def test_tiv_in_words_is_refused(study: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "participants.tsv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header + "\ttiv", *(row + "\t1400 ml" for row in rows)]) + "\n")
+    (problem,) = errors(configuration(cohort=study | {"columns": {"others": {"tiv": "tiv"}}}, **TARGETS))
+    assert "the column 'tiv', by which voxel-wise maps are held, has text such as '1400 ml'" in problem
+
+
+def test_people_without_a_volume_are_told(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p03.nii.gz").unlink()
+    cohort = study | {"include": {"require": ["age", "sex", "site", "volume"]}}
+    found = look(configuration(cohort=cohort, **TARGETS), headers_only=True)
+    assert found.errors == []
+    assert "  left out, no volume: 1" in found.lines
+    assert any(line.startswith("left out: ") and "participant p03: expected one" in line for line in found.warnings)
+
+
 def test_a_grid_or_a_column_that_simulated_volumes_lack_is_refused() -> None:
-    problems = errors(configuration(volumes={"shape": [64, 64, 64], "resample_mm": 1.5, "tiv_column": "TIV"}))
-    assert len(problems) == 2
-    assert problems[0].startswith("volumes.resample_mm: ")
-    assert problems[1].startswith("volumes.tiv_column: a simulated cohort has no column 'TIV'")
+    # Where there is no section `cohort`, it may be that of a stage that is told of none.
+    found = look(parse_config({"volumes": {"shape": [64, 64, 64], "resample_mm": 1.5, "tiv_column": "TIV"}}))
+    assert len(found.errors) == 2
+    assert found.errors[0].startswith("volumes.resample_mm: ")
+    assert found.errors[1].startswith("volumes.tiv_column: a simulated cohort has no column 'TIV'")
     assert "folds: 2" in check(configuration(volumes={"shape": [32, 32, 32], "tiv_column": "tiv"}))
 
 
@@ -338,13 +356,15 @@ def test_people_with_errors_are_left_out_where_the_configuration_says_so(
     assert CliRunner().invoke(cli.app, ["cohort", str(tmp_path / "config.yaml")]).exit_code == 0
     excluded = read_tsv(results.exclusions, text=("participant_id", "value")).set_index("participant_id")
     wrong = excluded.loc[excluded["rule"] == "error in the data", "value"]
-    assert wrong.index.tolist() == ["p00", "p03", "p04", "p08", "p09"]
-    for reason, expected in zip(wrong, ["'abc'", "found none", "CRC", "same volume", "same volume"], strict=True):
+    assert wrong.index.tolist() == ["p00", "p04", "p08", "p09"]
+    for reason, expected in zip(wrong, ["'abc'", "CRC", "same volume", "same volume"], strict=True):
         assert expected in reason
+    assert excluded.loc["p03", "rule"] == "no volume"
+    assert "found none" in excluded.loc["p03", "value"]
     assert excluded.loc["p06", "rule"] == "diagnosis neither background nor target"
     flow = read_tsv(results.flow)
     steps = flow[flow["step"] == "exclude"].set_index("rule")
-    assert steps.loc["error in the data", "removed"] == 5
+    assert steps.loc[["no volume", "error in the data"], "removed"].tolist() == [1, 4]
     assert steps["remaining"].iloc[-1] == len(read_tsv(results.cohort)) == 6
     write_volumes(config, results)
 
@@ -352,7 +372,7 @@ def test_people_with_errors_are_left_out_where_the_configuration_says_so(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("female", "f", "'f' (participant p00) must be said to mean"),
+        ("female", "x", "'x' (participant p00) must be said to mean"),
         ("control", "controls", "is 'controls' (participant p00) meant to be 'control'?"),
         ("p00", "p01", "all about participant p01"),
     ],

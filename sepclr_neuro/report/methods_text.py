@@ -1,0 +1,218 @@
+"""How each method was made, in sentences for a methods section, from what its models' records hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from sepclr_neuro.config.model import Augmentation, Network, Training
+from sepclr_neuro.config.registry import Reference
+from sepclr_neuro.core.words import counted, listed
+from sepclr_neuro.report.records import Trained, span
+
+__all__ = ["Paragraph", "cited", "method_paragraphs", "software"]
+
+SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
+STRIDED = "32, 64, 128, 256 and 512 channels"
+PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in float32"}
+MONAIS = {"resnet18": "a 3D ResNet-18", "densenet121": "a 3D DenseNet-121"}
+
+MONAI = Reference(
+    "Cardoso MJ, Li W, Brown R, et al. (2022). MONAI: an open-source framework for deep learning in healthcare.",
+    "https://arxiv.org/abs/2211.02701",
+)
+GRADIENT_CACHING = Reference(
+    "Gao L, Zhang Y, Han J, Callan J (2021). Scaling deep contrastive learning batch size under memory limited setup. "
+    "RepL4NLP.",
+    "https://arxiv.org/abs/2101.06983",
+)
+
+
+class Paragraph(NamedTuple):
+    """One paragraph of the methods text, plain text."""
+
+    title: str
+    sentences: list[str]
+
+
+def method_paragraphs(made: Mapping[str, Trained], raw_units: bool = False) -> list[Paragraph]:
+    """What each method is, then how networks were built, trained and shown volumes.
+
+    A sentence that is true of several methods is said once, after their names. Methods of which only networks, batches,
+    epochs and views could be told, such as closed forms, are in no paragraph about these.
+
+    Args:
+        made: the models of each method.
+        raw_units: whether intensities were left as they are, so that noise is in units of grey matter.
+    """
+    alike: dict[str, list[Trained]] = {}
+    for method in made.values():
+        alike.setdefault(_description(method)[0], []).append(method)
+    paragraphs = [
+        Paragraph(listed([method.title for method in methods]), _said_once(methods, _description))
+        for methods in alike.values()
+    ]
+    trained = [method for method in made.values() if method.by_gradients]
+    for title, said in (
+        ("Networks", _networks),
+        ("Training", lambda method: [training_sentence(method)]),
+        ("Views", lambda method: [views_sentence(method, raw_units)]),
+    ):
+        if trained:
+            everybody = len(trained) == len(made)
+            paragraphs.append(Paragraph(title, _said_once(trained, said, everybody)))
+    return paragraphs
+
+
+def cited(made: Mapping[str, Trained]) -> list[Reference]:
+    """What the paragraphs cite."""
+    references = {reference for method in made.values() for reference in method.configured.settings.references}
+    for method in made.values():
+        if method.by_gradients and method.configured.network.name in MONAIS:
+            references.add(MONAI)
+        if method.by_gradients and "gradient caching" in training_sentence(method):
+            references.add(GRADIENT_CACHING)
+    return sorted(references)
+
+
+def software(made: Mapping[str, Trained]) -> dict[str, str]:
+    """The packages that models were made with, and their versions; of those that a method may do without, the used."""
+    found: dict[str, set[str]] = {}
+    for method in made.values():
+        unused = set() if method.by_gradients else {"lightning"}
+        if not (method.by_gradients and method.configured.network.name in MONAIS):
+            unused.add("monai")
+        for record in method.records:
+            for name, number in record["versions"].items():
+                if name not in unused:
+                    found.setdefault(name, set()).add(str(number))
+    return {name: " and ".join(sorted(numbers)) for name, numbers in found.items()}
+
+
+def _said_once(methods: Sequence[Trained], say: Callable[[Trained], list[str]], everybody: bool = True) -> list[str]:
+    """Each sentence after the methods that it is true of, without them where it is true of ``everybody``."""
+    said: dict[str, list[str]] = {}
+    for method in methods:
+        for sentence in say(method):
+            said.setdefault(sentence, []).append(method.title)
+    return [
+        sentence if everybody and len(titles) == len(methods) else f"{listed(titles)}: {sentence}"
+        for sentence, titles in said.items()
+    ]
+
+
+def _description(method: Trained) -> list[str]:
+    """The sentences that the method's settings make of themselves, and the terms of the loss that training had."""
+    configured = method.configured
+    said = SENTENCE_END.split(configured.entry.describe(configured.settings))
+    losses = [name.replace("_", " ") for name in method.records[0].get("losses", [])] if method.by_gradients else []
+    if losses:
+        said.append(f"{'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(losses)}.")
+    return said
+
+
+def _networks(method: Trained) -> list[str]:
+    decoder, chosen = decoder_sentence(method), method.configured.settings.own_choices
+    return [encoder_sentence(method), *([decoder] if decoder else []), *([chosen] if chosen else [])]
+
+
+def encoder_sentence(method: Trained) -> str:
+    """What the encoders are; "each" where there are several."""
+    encoders = [name for name in method.networks if name.endswith("encoder")]
+    subject = "Each encoder was" if len(encoders) > 1 else "The encoder was"
+    return f"{subject} {_encoder(method.configured.network)}."
+
+
+def _encoder(network: Network) -> str:
+    groups = {"batch": "batch normalisation", "group": "normalised in 8 groups of channels"}[network.normalisation]
+    last = "averaged" if network.pooling == "mean" else "flattened"
+    left_out = f", {100 * network.dropout:g} % of which each training step left out" if network.dropout else ""
+    if network.name == "linear":
+        return f"a linear map of the means of cubes of {network.patch} voxels a side{left_out}"
+    if network.name == "light":
+        return (
+            f"a light 3D convolutional network (a stem that cuts cubes of {network.patch} voxels a side, then "
+            f"{counted(len(network.channels) - 1, 'convolution')} of stride 2; "
+            f"{listed(list(map(str, network.channels)))} channels, normalised in 8 groups), whose last grid was "
+            f"{last}{left_out}"
+        )
+    if network.name == "strided":
+        return f"five 3D convolutions of stride 2 ({STRIDED}, {groups}), whose last grid was {last}"
+    return f"{MONAIS[network.name]} (MONAI; Cardoso et al., 2022; {groups})"
+
+
+def decoder_sentence(method: Trained) -> str:
+    """What the decoder is; empty without one. MONAI's encoders have no mirror."""
+    network = method.configured.network
+    if "decoder" not in method.networks:
+        return ""
+    if network.name in ("linear", "light", "strided"):
+        return "The decoder mirrored the encoder."
+    return f"The decoder had five transposed convolutions of stride 2, from {STRIDED} back."
+
+
+def training_sentence(method: Trained) -> str:
+    """Optimiser, batch, epochs and precision, as far as possible what really happened."""
+    training = method.configured.training
+    said = [
+        f"Adam, learning rate {training.learning_rate:g} ({training.schedule}), weight decay {training.weight_decay:g}"
+    ]
+    batches = method.all_of("batch_size")
+    if batches:
+        asked = ""
+        if min(batches) < training.batch_size:
+            asked = f" ({training.batch_size} were asked for, and a batch has at most twice the smaller training group)"
+        said.append(f"batches of {span(batches)} people{asked}, half from each group")
+        said += _in_parts(training, min(batches))
+    epochs = method.all_of("epochs")
+    said.append(f"{span(epochs)} {'epoch' if set(epochs) == {1} else 'epochs'}")
+    share = f"{100 * training.validation_fraction:.0f} % of the training people"
+    if training.patience:
+        said[-1] += (
+            f" of at most {training.epochs}, stopped after {counted(training.patience, 'epoch')} without a lower loss "
+            f"of the {share} set apart for it, and the weights of the lowest kept"
+        )
+    elif training.validation_fraction:
+        said.append(f"{share} set apart to watch their loss")
+    if training.gradient_clip is not None:
+        said.append(f"gradient norm clipped at {training.gradient_clip:g}")
+    said.append(" or ".join(sorted({PRECISIONS.get(name, name) for name in method.all_of("precision")})))
+    return ", ".join(said) + "."
+
+
+def _in_parts(training: Training, batch_size: int) -> list[str]:
+    """How a batch was divided, if it was."""
+    at_once, said = training.people_in_memory or batch_size, []
+    if training.devices > 1:
+        said.append(f"shared by {training.devices} processes")
+    if at_once * training.devices < batch_size:
+        said.append(f"of whom networks held {at_once} at a time")
+    return [f"{' and '.join(said)} (gradient caching; Gao et al., 2021)"] if said else []
+
+
+def views_sentence(method: Trained, raw_units: bool = False) -> str:
+    """How many views of a volume the losses saw, and what was changed in them."""
+    views = method.all_of("views")
+    number = {1: "One view", 2: "Two views"}.get(views[0], f"{views[0]} views") if views else "Views"
+    changes = _changes(method.configured.augmentation, raw_units)
+    if not changes:
+        return f"{number} of each volume, as it is."
+    return f"{number} of each volume, each change with its probability: {', '.join(changes)}."
+
+
+def _changes(change: Augmentation, raw_units: bool) -> list[str]:
+    """The random changes of a view that can happen, each with its probability."""
+    unit = "units of grey matter" if raw_units else "SD"
+    low, high = change.crop_scale
+    said = {
+        f"crop to {low:g}–{high:g} of the side": change.crop_probability,
+        f"rotation up to {change.rotation_degrees:g}° and shift up to {change.translation_share:g} of the side": (
+            change.affine_probability
+        ),
+        "left-right flip": change.flip_probability,
+        "Gaussian blur of {:g}–{:g} voxels".format(*change.blur_sigma_voxels): change.blur_probability,
+        f"Gaussian noise up to {change.noise_sd:g} {unit}": change.noise_probability,
+        "cutout of {:g}–{:g} of the side".format(*change.cutout_share): change.cutout_probability,
+    }
+    return [f"{name} ({probability:g})" for name, probability in said.items() if probability]

@@ -1,0 +1,71 @@
+"""What each model says of itself: model.json, from which the report tells how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sepclr_neuro.config.model import Config, ConfiguredMethod, parse_config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_json
+from sepclr_neuro.report.shown import cell
+
+__all__ = ["Trained", "read_records", "span"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The models of one method, a record a fold."""
+
+    title: str
+    records: list[dict[str, Any]]
+
+    @cached_property
+    def configured(self) -> ConfiguredMethod:
+        """The method with the settings that its models were made with, which the run's may have left behind."""
+        first = self.records[0]
+        return parse_config(first["settings"], f"model.json of {first['method']}").for_method(first["method"])
+
+    @property
+    def by_gradients(self) -> bool:
+        return self.configured.settings.trained
+
+    def all_of(self, key: str) -> list[Any]:
+        """A key's values of all folds that have it."""
+        return [record[key] for record in self.records if key in record]
+
+    @property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Class and number of weights of each network; the same in all folds."""
+        return self.records[0].get("networks", {})
+
+
+def read_records(config: Config, results: Results, problems: list[str]) -> dict[str, Trained]:
+    """The models of each method that has any; to the problems is added what is missing, and folds that differ."""
+    found: dict[str, Trained] = {}
+    for method in config.methods:
+        title, records = config.for_method(method).title, []
+        for fold in range(config.splits.count):
+            path = results.model_folder(method, fold) / "model.json"
+            if path.is_file():
+                records.append(read_json(path))
+            else:
+                problems.append(f"{title}, fold {fold}: there is no model.")
+        if records:
+            found[method] = Trained(title, records)
+        if any(record["settings"] != records[0]["settings"] for record in records):
+            problems.append(f"{title}: its folds were not all trained with the same settings; run the workflow again.")
+    return found
+
+
+def span(values: Iterable[Any]) -> str:
+    """One value, or the lowest and highest.
+
+    >>> span([3, 3]), span([42, 44, 43])
+    ('3', '42 to 44')
+    """
+    values = list(values)
+    low, high = min(values), max(values)
+    return cell(low) if low == high else f"{cell(low)} to {cell(high)}"
