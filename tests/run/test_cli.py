@@ -26,6 +26,7 @@ from sepclr_neuro.run import cli
 
 COMMAND = str(Path(sys.executable).with_name("sepclr-neuro"))
 COMMANDS = [
+    "run",
     "check",
     "dataset",
     "cohort",
@@ -92,7 +93,7 @@ def test_a_users_mistake_is_a_message_and_status_2(tmp_path: Path) -> None:
     path.write_text("sed: 1\n")
     result = run("cohort", str(path))
     assert result.returncode == 2
-    assert result.stderr == f"sepclr-neuro: {path}: sed: unknown key. Did you mean 'seed'?\n"
+    assert result.stderr == f"sepclr-neuro: {path}, line 1: sed: unknown key. Did you mean 'seed'?\n"
     assert result.stdout == ""
 
 
