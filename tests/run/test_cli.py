@@ -26,6 +26,7 @@ from sepclr_neuro.run import cli
 
 COMMAND = str(Path(sys.executable).with_name("sepclr-neuro"))
 COMMANDS = [
+    "run",
     "check",
     "dataset",
     "cohort",
@@ -74,19 +75,17 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def _loads(*modules: str) -> set[str]:
-    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
-    command = [sys.executable, "-c", code, *modules]
+    code = "; ".join(["import sys", *(f"import sepclr_neuro.{name}" for name in modules), "print(*sys.modules)"])
+    command = [sys.executable, "-c", code]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 def test_stages_load_no_library_that_they_do_not_use() -> None:
     """torch, Lightning and MONAI take seconds each, longer than most stages do."""
-    light = [f"sepclr_neuro.{name}" for name in ("cohort", "simulation", "splits", "volumes", "probes", "tables")]
+    light = "data.cohort", "data.simulation", "data.splits", "data.volumes", "probing.probes", "probing.tables"
     assert not {"torch", "lightning", "monai", "matplotlib"} & _loads(*light)
-    assert not {"lightning", "monai"} & _loads(
-        "sepclr_neuro.learning.embedding", "sepclr_neuro.maps.saliency", "sepclr_neuro.report"
-    )
-    assert "monai" not in _loads("sepclr_neuro.learning.training")
+    assert not {"lightning", "monai"} & _loads("learning.embedding", "maps.saliency", "report")
+    assert "monai" not in _loads("learning.training")
 
 
 def test_a_users_mistake_is_a_message_and_status_2(tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_a_users_mistake_is_a_message_and_status_2(tmp_path: Path) -> None:
     path.write_text("sed: 1\n")
     result = run("cohort", str(path))
     assert result.returncode == 2
-    assert result.stderr == f"sepclr-neuro: {path}: sed: unknown key. Did you mean 'seed'?\n"
+    assert result.stderr == f"sepclr-neuro: {path}, line 1: sed: unknown key. Did you mean 'seed'?\n"
     assert result.stdout == ""
 
 
