@@ -266,8 +266,10 @@ class Cohort(Section):
     def known_as(self, name: str) -> str:
         """What the cohort calls a column that is called so there or in the tables; the name itself where it does not.
 
-        >>> Cohort(columns=Columns(age="years", others={"tiv": "TIV"})).known_as("TIV")
-        'tiv'
+        >>> studies = [Study(name="ours", participants="participants.tsv")]
+        >>> cohort = Cohort(source="files", studies=studies, columns=Columns(age="years", others={"tiv": "TIV"}))
+        >>> [cohort.known_as(name) for name in ("TIV", "tiv", "years", "note")]
+        ['tiv', 'tiv', 'age', 'note']
         """
         names = self.columns.names
         if name in self.known or name in names:

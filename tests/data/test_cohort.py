@@ -331,6 +331,7 @@ def test_sex_as_bids_spells_it(folder: Path) -> None:
     expected = ["female"] * 4 + ["male"] * 5 + ["female"] + ["other"] * 4
     assert tables.cohort["sex"].tolist() == expected
     assert tables.exclusions["rule"].tolist() == ["sex missing"] * 2
+    assert flow_of(tables)["without female or male as sex, whom the sex probe does not ask"] == ("count", 0, 4)
     # What the configuration says of a code comes first, and codes that it does not mention keep their meaning.
     told = build(folder, values={"sex": {"M": "F", "O": "n/a", "other": "male"}}).cohort.set_index("scan_id")["sex"]
     assert told["sub-04"] == "female"
