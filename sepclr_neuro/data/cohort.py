@@ -205,6 +205,12 @@ class _People:
 def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _People:
     """Reads the facts of one study, asks every rule of who stays in, and then what is wrong with those."""
     facts, partial, items = _facts(tables, settings, problems)
+    for told, about in tables.repeated:
+
+        def sentence(rows: pd.Series, told: Alike = told) -> Alike:
+            return told
+
+        problems.of_code(about, "participant_id", sentence)
     facts["rule"] = facts["value"] = tables.missing()
     rules = []
     for rule, leaves_out, values in _rules(tables, facts, settings, problems):
@@ -213,6 +219,8 @@ def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _Peopl
         facts.loc[new, "value"] = values[new]
         rules.append(rule)
     problems.settle(facts["rule"].isna())
+    for _, about in tables.repeated:  # these stop the run, and nothing more is said of them
+        facts.loc[about & facts["rule"].isna(), "rule"] = ERROR
     _leave_out(facts, problems)
     facts["volume"], unnamed = _volumes(tables, facts["rule"].isna(), settings, problems)
     _leave_out(facts, problems)
@@ -710,6 +718,7 @@ def _with_implant(people: pd.DataFrame, settings: Cohort, dataset: Path) -> pd.D
     for name, score in DATASET_SCORES.items():
         drawn[name], _, _ = _score(tables, name, score, settings, problems)
     problems.settle(drawn["diagnosis"].notna())
+    problems += [told for told, _ in tables.repeated]
     if problems:
         raise InputError(problems)
     drawn["group"] = _groups(drawn["diagnosis"], settings)

@@ -132,7 +132,7 @@ def test_every_key_that_names_a_column_is_tried_here() -> None:
 # Keys that speak of columns without naming one of a cohort's.
 NOT_NAMES = {
     "cohort.columns",
-    "cohort.studies.*.constants",  # names of columns that tables lack
+    "cohort.studies.*.constants",  # columns that tables lack: test_a_constant_has_…
     "cohort.studies.*.volumes",  # a pattern: test_patterns_take_either_name
     "cohort.scores",
     "cohort.studies.*.missing",
@@ -265,6 +265,15 @@ def test_no_column_ends_in_a_traceback(key: str, name: str, folder: Path) -> Non
     except InputError:
         return
     assert "configuration: valid" in found.lines
+
+
+@pytest.mark.parametrize("name", ["family", "Family"])
+def test_a_constant_has_the_cohorts_name_or_the_tables(name: str, folder: Path, tmp_path: Path) -> None:
+    table = (folder / "participants.tsv").read_text().replace("\tFamily", "\tIgnored")
+    (tmp_path / "participants.tsv").write_text(table)
+    study = {"participants": str(tmp_path / "participants.tsv"), "constants": {name: "one"}, "volumes": None}
+    tables = build_cohort(configured(folder, {"cohort": {"studies": study}}).cohort, None)
+    assert set(tables.cohort["family"]) == {"one"}
 
 
 def test_patterns_take_either_name(folder: Path) -> None:
