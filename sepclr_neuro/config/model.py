@@ -266,8 +266,10 @@ class Cohort(Section):
     def known_as(self, name: str) -> str:
         """What the cohort calls a column that is called so there or in the tables; the name itself where it does not.
 
-        >>> Cohort(columns=Columns(age="years", others={"tiv": "TIV"})).known_as("TIV")
-        'tiv'
+        >>> studies = [Study(name="ours", participants="participants.tsv")]
+        >>> cohort = Cohort(source="files", studies=studies, columns=Columns(age="years", others={"tiv": "TIV"}))
+        >>> [cohort.known_as(name) for name in ("TIV", "tiv", "years", "note")]
+        ['tiv', 'tiv', 'age', 'note']
         """
         names = self.columns.names
         if name in self.known or name in names:
@@ -1122,7 +1124,7 @@ class Config(Section):
         description="Methods to train, with the settings that differ. To train one with several settings, give each a "
         "name of your own and say `method:` there; tables call it by that name.",
     )
-    adjust_for: list[str] | None = Field(
+    adjust_for: list[CohortColumn] | None = Field(
         None,
         description="Columns of the cohort that salient spaces are adjusted for, within groups, learned from training "
         "people. Null: age, sex, site and tiv, as far as the cohort has them; []: nothing.",
@@ -1168,6 +1170,9 @@ class Config(Section):
         for key, section in self:
             if isinstance(section, Section) and (told or key != "volumes") and key not in ("cohort", "separation"):
                 object.__setattr__(self, key, with_columns(section, key, self.cohort.own_column))
+        if told and self.adjust_for is not None:
+            columns = [self.cohort.own_column("adjust_for", name) for name in self.adjust_for]
+            object.__setattr__(self, "adjust_for", columns)
         methods = dict(self.methods)
         for name in methods if told else ():
             settings = self.for_method(name).settings

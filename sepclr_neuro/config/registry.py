@@ -196,6 +196,8 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
 
     def describe(self, **options: Any) -> str:
         projected, owned = "each followed by a projector", ""
+        if not self.salient_projector:
+            projected = "the common one followed by a projector"
         weights = f"salient terms {self.salient_weight:g}, information-less term {self.informationless_weight:g}"
         weights = f"uniformity {self.uniformity_weight:g}, {weights}"
         if self.attributes:
@@ -240,7 +242,7 @@ ERASE: Any = Field(
 class LinearTwoSpaceSettings(MethodSettings):
     """A linear method with a common and a salient space."""
 
-    adjust_for: list[str] | None = ADJUST_FOR
+    adjust_for: list[CohortColumn] | None = ADJUST_FOR
     erase: bool = ERASE
 
 

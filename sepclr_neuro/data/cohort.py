@@ -203,8 +203,45 @@ class _People:
 
 
 def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _People:
-    """Names, maps, sums and checks the facts of one study, and asks every rule of who stays in."""
-    columns, counts, items = settings.columns, list(tables.counts), {}
+    """Reads the facts of one study, asks every rule of who stays in, and then what is wrong with those."""
+    facts, partial, items = _facts(tables, settings, problems)
+    for told, about in tables.repeated:
+
+        def sentence(rows: pd.Series, told: Alike = told) -> Alike:
+            return told
+
+        problems.of_code(about, "participant_id", sentence)
+    facts["rule"] = facts["value"] = tables.missing()
+    rules = []
+    for rule, leaves_out, values in _rules(tables, facts, settings, problems):
+        new = leaves_out & facts["rule"].isna()
+        facts.loc[new, "rule"] = rule
+        facts.loc[new, "value"] = values[new]
+        rules.append(rule)
+    problems.settle(facts["rule"].isna())
+    for _, about in tables.repeated:  # these stop the run, and nothing more is said of them
+        facts.loc[about & facts["rule"].isna(), "rule"] = ERROR
+    _leave_out(facts, problems)
+    facts["volume"], unnamed = _volumes(tables, facts["rule"].isna(), settings, problems)
+    _leave_out(facts, problems)
+    rules += [rule for rule in (NO_VOLUME, ERROR) if rule in problems.rules and rule not in rules]
+
+    kept, name_of_study, counts = facts["rule"].isna(), tables.study.name, list(tables.counts)
+    for name, score in settings.scores.items():
+        if score.items is not None:
+            number = int((partial[name] & kept).sum())
+            counts.append((f"without {name} although some items are given, in {name_of_study}", number))
+    if unnamed is not None:
+        counts.append((f"volumes on disk that no row of {name_of_study} names", unnamed))
+    items = {name: summed for name, summed in items.items() if facts.loc[kept, name].notna().any()}
+    return _People(tables, facts, rules, counts, items)
+
+
+def _facts(
+    tables: StudyTables, settings: Cohort, problems: Problems
+) -> tuple[pd.DataFrame, dict[str, pd.Series], dict[str, frozenset[str]]]:
+    """What the tables say of everybody; by score, who has only part of its items, and the columns that were summed."""
+    columns = settings.columns
     facts = pd.DataFrame({"participant_id": tables.rows[columns.participant_id]})
     facts["scan_id"], facts["session_id"] = facts["participant_id"], tables.missing()
     if columns.session_id is not None:
@@ -219,7 +256,7 @@ def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _Peopl
     facts["age"] = _ages(tables, settings, problems)
     facts["sex"] = _sexes(tables, settings, problems)
     facts["site"] = _label(tables, columns.site, "site", settings, problems)
-    partial: dict[str, pd.Series] = {}
+    partial, items = {}, {}
     for name, score in settings.scores.items():
         facts[name], partial[name], items[name] = _score(tables, name, score, settings, problems)
         if score.people == "target":
@@ -229,28 +266,7 @@ def _people(tables: StudyTables, settings: Cohort, problems: Problems) -> _Peopl
             partial[name] &= ~others
     for name, column in columns.others.items():
         facts[name] = _label(tables, column, name, settings, problems)
-
-    facts["rule"] = facts["value"] = tables.missing()
-    rules = []
-    for rule, leaves_out, values in _rules(tables, facts, settings, problems):
-        new = leaves_out & facts["rule"].isna()
-        facts.loc[new, "rule"] = rule
-        facts.loc[new, "value"] = values[new]
-        rules.append(rule)
-    problems.settle(facts["rule"].isna())
-    _leave_out(facts, problems)
-    facts["volume"], unnamed = _volumes(tables, facts["rule"].isna(), settings, problems)
-    _leave_out(facts, problems)
-    kept = facts["rule"].isna()
-    for name, score in settings.scores.items():
-        if score.items is not None:
-            number = int((partial[name] & kept).sum())
-            counts.append((f"without {name} although some items are given, in {tables.study.name}", number))
-    if unnamed is not None:
-        counts.append((f"volumes on disk that no row of {tables.study.name} names", unnamed))
-    items = {name: summed for name, summed in items.items() if facts.loc[kept, name].notna().any()}
-    rules += [rule for rule in (NO_VOLUME, ERROR) if rule in problems.rules and rule not in rules]
-    return _People(tables, facts, rules, counts, items)
+    return facts, partial, items
 
 
 def _leave_out(facts: pd.DataFrame, problems: Problems) -> None:
@@ -638,6 +654,9 @@ def _flow(parts: Sequence[_People], facts: pd.DataFrame, cohort: pd.DataFrame, s
     for rule, number in removed.items():
         remaining -= number
         flow.append(("exclude", rule, number, remaining))
+    others = int((cohort["sex"] == OTHER_SEX).sum())
+    if others:
+        flow.append(("count", "without female or male as sex, whom the sex probe does not ask", 0, others))
     if settings.columns.session_id is not None:
         flow.append(("count", "different participants", 0, cohort["participant_id"].nunique()))
     if "group" in cohort.columns:
@@ -699,6 +718,7 @@ def _with_implant(people: pd.DataFrame, settings: Cohort, dataset: Path) -> pd.D
     for name, score in DATASET_SCORES.items():
         drawn[name], _, _ = _score(tables, name, score, settings, problems)
     problems.settle(drawn["diagnosis"].notna())
+    problems += [told for told, _ in tables.repeated]
     if problems:
         raise InputError(problems)
     drawn["group"] = _groups(drawn["diagnosis"], settings)

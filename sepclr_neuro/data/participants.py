@@ -112,6 +112,7 @@ class StudyTables:
     Attributes:
         rows: text, one row a scan, missing NaN.
         files: the table that each column came from.
+        repeated: what is wrong with scans that a table has several lines of, each with a mask of their rows.
         orphans: scans of phenotype tables that the participants table lacks, as rows of ``exclusions.tsv``.
         counts: what else is worth knowing, and for how many scans.
     """
@@ -120,6 +121,7 @@ class StudyTables:
     columns: Columns
     rows: pd.DataFrame
     files: dict[str, Path]
+    repeated: list[tuple[Alike, pd.Series]]
     orphans: pd.DataFrame
     counts: list[tuple[str, int]]
 
@@ -214,14 +216,16 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
     """
     problems: list[str] = []
     tables: dict[Path, pd.DataFrame] = {}
+    several: dict[Path, dict[tuple[str, str | None], Alike]] = {}
     for path in (study.participants, *study.phenotypes):
         try:
             tables[path] = _read_table(path, study)
+            several[path] = _repeated(tables[path], path, columns)
             _check_ids(tables[path], path, columns)
         except InputError as error:
             problems += error.problems
     if problems:
-        raise InputError(problems)
+        raise InputError([*problems, *(sentence for scans in several.values() for sentence in scans.values())])
 
     participant = columns.participant_id
     rows = tables.pop(study.participants)
@@ -229,6 +233,7 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
     orphans: dict[str, tuple[str, str, str]] = {}
     counts = []
     for path, table in tables.items():
+        table = table[~_scans(table, columns).duplicated()]
         both_have_sessions = columns.session_id in rows.columns and columns.session_id in table.columns
         session = columns.session_id if both_have_sessions else None
         keys = [name for name in (participant, session) if name is not None]
@@ -250,7 +255,8 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
         rows = rows.merge(table.drop(columns=[*keys, *twice]), how="left", on=KEY).drop(columns=KEY)
         files |= {name: path for name in table.columns if name not in files}
 
-    for name, value in study.constants.items():
+    for given, value in study.constants.items():
+        name = columns.names.get(given, given)
         if name in rows.columns:
             problems.append(f"{study.name}: the constant {name!r} is a column of {files[name]} too; remove one")
         rows[name] = pd.Series(math.nan if value in ("", "n/a") else value, index=rows.index, dtype="str")
@@ -262,7 +268,15 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
         columns=["participant_id", "session_id", "study", "rule", "value"],
         dtype="str",
     )
-    return StudyTables(study, columns, rows.reset_index(drop=True), files, listed, counts)
+    rows = rows.reset_index(drop=True)
+    scans = _scans(rows, columns)
+    repeated = []
+    for of_table in several.values():
+        for (person, session), sentence in of_table.items():
+            about = scans.map(lambda scan, one=(person, session): scan[0] == one[0] and one[1] in (None, scan[1]))
+            if about.any():
+                repeated.append((sentence, about))
+    return StudyTables(study, columns, rows, files, repeated, listed, counts)
 
 
 def id_keys(table: pd.DataFrame, participant: str, session: str | None) -> pd.Series:
@@ -390,7 +404,7 @@ def _likely_encoding(content: bytes) -> str:
 
 
 def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
-    """Ids become parts of paths and keys of joins: present, harmless, and each scan once."""
+    """Ids become parts of paths and keys of joins: present and harmless."""
     if columns.participant_id not in table.columns:
         raise InputError(
             f"{path}: has no column {columns.participant_id!r} (cohort.columns.participant_id)."
@@ -409,12 +423,29 @@ def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
     for line in table.index[table[columns.participant_id].isna()]:
         sentence = f"{path}: line {line} has no {columns.participant_id}"
         problems.append(Alike(sentence, f"line {line}", f"{path}: no id"))
+    if problems:
+        raise InputError(problems)
+
+
+def _repeated(table: pd.DataFrame, path: Path, columns: Columns) -> dict[tuple[str, str | None], Alike]:
+    """What is wrong with each scan that a table has several lines of, by participant and session, without prefixes."""
+    if columns.participant_id not in table.columns:
+        return {}
     known = table.dropna(subset=[columns.participant_id])
-    for _, same in known.groupby(id_keys(known, columns.participant_id, session)):
+    found = {}
+    for scan, same in known.groupby(_scans(known, columns)):
         if len(same) > 1:
             hint = "" if columns.session_id else "; if these are several scans, set cohort.columns.session_id"
             ids = ", ".join(dict.fromkeys(same[columns.participant_id]))
             sentence = f"{path}: lines {', '.join(map(str, same.index))} are all about participant {ids}{hint}"
-            problems.append(Alike(sentence, same[columns.participant_id].iloc[0], f"{path}: several lines"))
-    if problems:
-        raise InputError(problems)
+            found[scan] = Alike(sentence, same[columns.participant_id].iloc[0], f"{path}: several lines")
+    return found
+
+
+def _scans(table: pd.DataFrame, columns: Columns) -> pd.Series:
+    """Participant and session of each row, without prefixes; None in a table that has no sessions."""
+    people = id_keys(table, columns.participant_id, None)
+    if columns.session_id not in table.columns:
+        return people.map(lambda person: (person, None))
+    sessions = table[columns.session_id].fillna("").str.removeprefix("ses-")
+    return pd.Series(list(zip(people, sessions, strict=True)), index=table.index)

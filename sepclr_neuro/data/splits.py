@@ -228,13 +228,14 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int)
     folds = sorted(set(table["fold"]))
     if folds != list(range(count)):
         problems.append(f"{path}: has the folds {', '.join(map(str, folds))}, expected 0 to {count - 1} (`file_folds`)")
-    for side in sorted(set(table["side"]) - {"train", "test"}):
+    ids = people["participant_id"].str.removeprefix("sub-")
+    of_cohort = table[table["participant_id"].isin(ids)]
+    for side in sorted(set(of_cohort["side"]) - {"train", "test"}):
         problems.append(f"{path}: column 'side' has {side!r}; expected train or test")
-    twice = table[table.duplicated(["fold", "participant_id"])].drop_duplicates(["fold", "participant_id"])
+    twice = of_cohort[of_cohort.duplicated(["fold", "participant_id"])].drop_duplicates(["fold", "participant_id"])
     for row in twice.itertuples():
         sentence = f"{path}: fold {row.fold} lists participant {row.participant_id} more than once"
         problems.append(Alike(sentence, str(row.participant_id), "listed more than once"))
-    ids = people["participant_id"].str.removeprefix("sub-")
     for fold, rows in table.groupby("fold"):
         absent = people.loc[~ids.isin(rows["participant_id"]), "participant_id"].tolist()
         if absent:

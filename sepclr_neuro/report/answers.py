@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.report.embeddings import CLASS_STYLES
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, dots, drawn, name_entries, wrapped
+from sepclr_neuro.report.pictures import (
+    INK,
+    SPACE_COLOURS,
+    Picture,
+    below,
+    dots,
+    drawn,
+    lines_of,
+    name_entries,
+    wrapped,
+)
 
 __all__ = ["answers_figure", "line_with_interval"]
 
@@ -23,6 +33,7 @@ DRAWS = 500  # of the bootstrap
 _CLASSES = 8  # most classes of a table that is drawn with its figures
 _LINE = 16  # characters in a line of a title or a class below a table
 _LONG_LINE = 26  # characters in a line of a class beside a table or below a chart
+_TITLE_LINE = 0.15  # inches
 _SHORT = 6  # characters of a class for which a panel has room
 
 
@@ -47,9 +58,11 @@ def answers_figure(
     names = predictions.loc[predictions["target"].isin(asked), "truth"].astype(str).unique()
     line = max((len(part) for name in names for part in wrapped(name, _LONG_LINE).split("\n")), default=0)
     room = 0.05 * max(0, line - _SHORT)
+    head = _TITLE_LINE * lines_of((target_label(name, targets) for name in shown), _LINE)
+    foot = 0.25 * lines_of(names, _LONG_LINE)
 
     def draw() -> Figure:
-        size = ((2.0 + room) * max(1, len(shown)) + 0.4, (2.3 + room) * max(1, len(spaces)) + 0.3)
+        size = ((2.0 + room) * max(1, len(shown)) + 0.4, (2.0 + room + foot) * max(1, len(spaces)) + 0.2 + head)
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.07))
         axes = figure.subplots(max(1, len(spaces)), max(1, len(shown)), squeeze=False)
         for column, (name, target) in enumerate(shown.items()):
@@ -133,8 +146,7 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
     ax.set_ylabel("log-odds", fontsize=8)
     ax.grid(visible=False, axis="x")
     # Below: a long name would hide people.
-    place_of_legend: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.28)}
-    legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, **place_of_legend)
+    legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, **below(ax, 0.38))
     name_entries(legend, classes, _LONG_LINE)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.report.findings import target_label
-from sepclr_neuro.report.pictures import INK, Picture, dots, drawn, name_entries, wrapped
+from sepclr_neuro.report.pictures import INK, Picture, below, dots, drawn, lines_of, name_entries, wrapped
 
 __all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
 
@@ -23,6 +23,7 @@ CLASS_STYLES = list(
     zip(("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"), "o^sDvPX", strict=True)
 )
 _LEGEND = 6  # classes that a legend names
+_TITLE_LINE = 0.15  # inches
 _SHORT = 9  # characters of names of which two stand in one line of a legend
 _LINE = 18  # characters in a line of a legend or a title
 
@@ -64,10 +65,11 @@ def embedding_figure(
     lines = max(
         (_lines(people, name) for name, target in targets.items() if target.kind == "classification"), default=2
     )
+    head = _TITLE_LINE * lines_of((target_label(name, targets) for name in targets), _LINE)
 
     def draw() -> Figure:
         rows, columns = len(planes), len(targets)
-        size = (1.85 * columns + 0.4, 1.85 * rows + 0.5 + 0.13 * lines)
+        size = (1.85 * columns + 0.4, 1.85 * rows + 0.35 + 0.13 * lines + head)
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         axes = figure.subplots(rows, columns, squeeze=False)
         for column, (name, target) in enumerate(targets.items()):
@@ -126,9 +128,8 @@ def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: b
     if legend and known:
         further = f"and {len(known) - _LEGEND} more" if len(known) > _LEGEND else None
         names = [str(value) for value in known[:_LEGEND]]
-        shown = ax.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.16),
+        entries = ax.legend(
+            **below(ax, 0.2),
             ncols=_columns(names),
             fontsize=7,
             frameon=False,
@@ -137,7 +138,7 @@ def _classes(ax: Axes, points: NDArray[np.float64], values: pd.Series, legend: b
             title=further,
             title_fontsize=7,
         )
-        name_entries(shown, names, _LINE)
+        name_entries(entries, names, _LINE)
 
 
 def _numbers(figure: Figure, ax: Axes, points: NDArray[np.float64], values: pd.Series, bar: list[Axes]) -> None:

@@ -21,7 +21,7 @@ from nilearn import plotting
 from sepclr_neuro.config.model import ProbeTarget
 from sepclr_neuro.data.volumes import VolumeCache, as_image
 from sepclr_neuro.report.findings import method_title, target_label
-from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn, wrapped
+from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn, lines_of, wrapped
 
 __all__ = ["leakage_figure", "nulls_figure", "scores_figure", "training_figure", "volume_figure"]
 
@@ -57,7 +57,17 @@ def _beside(names: Iterable[str], size: int) -> float:
 
 
 def _titled(ax: Axes, title: str, columns: int) -> None:
-    ax.set_title(wrapped(title, int(_width(columns) / 0.12)), parse_math=False)
+    ax.set_title(wrapped(title, _title_line(columns)), parse_math=False)
+
+
+def _title_line(columns: int) -> int:
+    """Characters in a line of a panel's title."""
+    return int(_width(columns) / 0.12)
+
+
+def _above(titles: Iterable[str], columns: int) -> float:
+    """Inches that titles of panels need, above those of a line."""
+    return 0.15 * (lines_of(titles, _title_line(columns)) - 1)
 
 
 def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Picture:
@@ -112,7 +122,8 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
 
     def draw() -> Figure:
         columns = max(1, min(_COLUMNS, len(shown)))
-        height = (1.3 if columns > 1 else 1.7) + 0.42 * len(methods)
+        height = (1.2 if columns > 1 else 1.6) + 0.42 * len(methods)
+        height += _above((target_label(target, targets) for target in shown), columns)
         figure, axes = _panels(max(1, len(shown)), columns, height, _beside(titles, 9))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             scale = 100 if targets[target].kind == "classification" else 1
@@ -170,7 +181,7 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
     key = ["method", "target", "metric", "space"]
     both = nulls.merge(results[[*key, "mean"]], on=key)
     percentiles = [name for name in map(str, nulls.columns) if name.startswith("percentile_")]
-    both = both.dropna(subset=["mean", *percentiles])
+    both = both.dropna(subset=["mean", *percentiles]).copy()
     shown = [target for target in targets if (both["target"] == target).any()]
     longest = max([1, *both.groupby("target").size()])
     who = zip(both["method"], both["space"], strict=True)
@@ -178,7 +189,8 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
 
     def draw() -> Figure:
         columns = max(1, min(_COLUMNS, len(shown)))
-        figure, axes = _panels(max(1, len(shown)), columns, 1.1 + 0.3 * longest, _beside(both["name"], 7))
+        height = 1.0 + 0.3 * longest + _above((target_label(target, targets) for target in shown), columns)
+        figure, axes = _panels(max(1, len(shown)), columns, height, _beside(both["name"], 7))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             rows = both[both["target"] == target].reset_index(drop=True)
             scale = 100 if targets[target].kind == "classification" else 1
@@ -228,7 +240,8 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
 
     def draw() -> Figure:
         count = max(1, len(panels))
-        figure, axes = _panels(count, count, 0.9 + (0.05 + 0.12 * lines) * longest, _beside(written, 7))
+        height = 0.8 + (0.05 + 0.12 * lines) * longest + _above((title for title, _ in panels), count)
+        figure, axes = _panels(count, count, height, _beside(written, 7))
         for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
             rows = panel.reset_index(drop=True)
             for place in range(len(rows)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sepclr_neuro.config.model import Augmentation, Network, Training
 from sepclr_neuro.config.registry import Reference
@@ -109,7 +109,14 @@ def _description(method: Trained) -> list[str]:
     losses = [name.replace("_", " ") for name in method.records[0].get("losses", [])] if method.by_gradients else []
     if losses:
         said.append(f"{'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(losses)}.")
+    adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
+    if adjusted:
+        said.append(f"The salient space read volumes that were adjusted within groups for {listed(adjusted)}.")
     return said
+
+
+def _covariates(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return record.get("covariates", {}).get("columns", [])
 
 
 def _networks(method: Trained) -> list[str]:

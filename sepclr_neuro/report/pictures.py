@@ -6,7 +6,7 @@ import base64
 import io
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.transforms import ScaledTranslation
 from nilearn import plotting
 from PIL import Image
 
@@ -31,9 +32,11 @@ __all__ = [
     "INK",
     "SPACE_COLOURS",
     "Picture",
+    "below",
     "data_uri",
     "dots",
     "drawn",
+    "lines_of",
     "name_entries",
     "picture_file",
     "viewer",
@@ -128,6 +131,21 @@ def wrapped(name: str, width: int) -> str:
     ('schizophrenia or\\nschizoaffective', 'north_we\\nstern_si\\nte')
     """
     return "\n".join(textwrap.wrap(name, width))
+
+
+def lines_of(names: Iterable[str], width: int) -> int:
+    """The most lines that one of the names takes.
+
+    >>> lines_of(["III", "schizophrenia or schizoaffective"], 16)
+    2
+    """
+    return max((wrapped(name, width).count("\n") + 1 for name in names), default=1)
+
+
+def below(ax: Axes, inches: float) -> dict[str, Any]:
+    """Where a legend below axes stands: a distance that does not change while axes make room for it."""
+    down = ScaledTranslation(0, -inches, ax.figure.dpi_scale_trans)
+    return {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": ax.transAxes + down}
 
 
 def name_entries(legend: Legend, names: Sequence[str], width: int) -> None:

@@ -105,6 +105,8 @@ KEYS: dict[str, tuple[Written, str, str]] = {
     "volumes.tiv_column": (lambda name: {"volumes": {"tiv_column": name}}, "tiv", "TIV ml"),
     "splits.stratify_by": (lambda name: {"splits": {"stratify_by": [name]}}, "site", "scanner"),
     "splits.group_by": (lambda name: {"splits": {"group_by": name}}, "family", "Family"),
+    "adjust_for": (lambda name: {"adjust_for": [name], "methods": {"sepclr-linear": {}}}, "tiv", "TIV ml"),
+    "methods.*.adjust_for": (lambda name: {"methods": {"sepclr-linear": {"adjust_for": [name]}}}, "age", "years"),
     "probes.targets": (lambda name: {"probes": {"targets": {name: REGRESSION}}}, "age", "years"),
     "probes.confounds": (lambda name: {"probes": {"confounds": [name]}}, "tiv", "TIV ml"),
     "saliency.targets": (
@@ -130,7 +132,7 @@ def test_every_key_that_names_a_column_is_tried_here() -> None:
 # Keys that speak of columns without naming one of a cohort's.
 NOT_NAMES = {
     "cohort.columns",
-    "cohort.studies.*.constants",  # names of columns that tables lack
+    "cohort.studies.*.constants",  # columns that tables lack: test_a_constant_has_…
     "cohort.studies.*.volumes",  # a pattern: test_patterns_take_either_name
     "cohort.scores",
     "cohort.studies.*.missing",
@@ -250,7 +252,7 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are(key: str, 
     with pytest.raises(InputError) as caught:
         build_cohort(configured(folder, KEYS[key][0](name)).cohort, None)
     problem = next(problem for problem in caught.value.problems if repr(name) in problem or f".{name}:" in problem)
-    assert key.replace("*.", "").split(".")[1] in problem
+    assert key.replace("*.", "").split(".")[:2][-1] in problem
     assert "Known: " in problem or "Did you mean" in problem
     assert "years" in problem or "age" in problem or "q1" in problem
 
@@ -263,6 +265,15 @@ def test_no_column_ends_in_a_traceback(key: str, name: str, folder: Path) -> Non
     except InputError:
         return
     assert "configuration: valid" in found.lines
+
+
+@pytest.mark.parametrize("name", ["family", "Family"])
+def test_a_constant_has_the_cohorts_name_or_the_tables(name: str, folder: Path, tmp_path: Path) -> None:
+    table = (folder / "participants.tsv").read_text().replace("\tFamily", "\tIgnored")
+    (tmp_path / "participants.tsv").write_text(table)
+    study = {"participants": str(tmp_path / "participants.tsv"), "constants": {name: "one"}, "volumes": None}
+    tables = build_cohort(configured(folder, {"cohort": {"studies": study}}).cohort, None)
+    assert set(tables.cohort["family"]) == {"one"}
 
 
 def test_patterns_take_either_name(folder: Path) -> None:

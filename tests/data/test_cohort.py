@@ -331,6 +331,7 @@ def test_sex_as_bids_spells_it(folder: Path) -> None:
     expected = ["female"] * 4 + ["male"] * 5 + ["female"] + ["other"] * 4
     assert tables.cohort["sex"].tolist() == expected
     assert tables.exclusions["rule"].tolist() == ["sex missing"] * 2
+    assert flow_of(tables)["without female or male as sex, whom the sex probe does not ask"] == ("count", 0, 4)
     # What the configuration says of a code comes first, and codes that it does not mention keep their meaning.
     told = build(folder, values={"sex": {"M": "F", "O": "n/a", "other": "male"}}).cohort.set_index("scan_id")["sex"]
     assert told["sub-04"] == "female"
@@ -683,6 +684,32 @@ def test_what_is_wrong_with_people_who_are_left_out_stops_nobody(tmp_path: Path,
     else:
         (problem,) = problems(tmp_path, study, **told)
         assert message in problem
+
+
+@pytest.mark.parametrize("where", ["participants.tsv", "sans.tsv"])
+def test_several_lines_about_somebody_who_is_left_out(folder: Path, where: str) -> None:
+    out = "sub-05\tbipolar\t20\tmale\tbrno"
+    lines = {"participants.tsv": [HEADER, *PEOPLE, out], "sans.tsv": ["participant_id\tQ1", "05\t0", "sub-03\t2"]}
+    lines[where].append(lines[where][5 if where == "participants.tsv" else 1])
+    for name, content in lines.items():
+        table(folder / name, *content)
+    study = {"phenotypes": [str(folder / "sans.tsv")]}
+    tables = build(folder, study, scores={"sans": ITEMS})
+    assert tables.cohort["sans"].fillna(-1).tolist() == [-1, -1, 2, -1]
+    assert set(tables.exclusions["participant_id"]) == {"sub-05"}
+    # One of the lines says that this person stays: nobody knows which is right.
+    table(folder / "participants.tsv", *lines["participants.tsv"], out.replace("bipolar", "control"))
+    (problem, *more) = problems(folder, study, scores={"sans": ITEMS})
+    assert "are all about participant sub-05" in problem
+    assert len(more) == (where == "sans.tsv")
+
+
+def test_several_lines_without_a_session(folder: Path) -> None:
+    rows = [f"{person}\tses-1" for person in PEOPLE] + [f"{PEOPLE[0]}\tn/a"] * 2
+    table(folder / "participants.tsv", f"{HEADER}\tvisit", *rows)
+    tables = build(folder, columns={"session_id": "visit"})
+    assert len(tables.cohort) == 4
+    assert tables.exclusions["rule"].tolist() == ["session missing"] * 2
 
 
 def test_two_people_of_one_name_of_whom_one_is_left_out(folder: Path) -> None:

@@ -274,7 +274,9 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, change, message: st
 def test_strangers_of_a_list_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cohort = make_cohort()
     table = publishable(make_splits(cohort, Splits(folds=2), seed=0), None)
-    write_tsv(tmp_path / "list.tsv", table)
+    # What else is wrong with them is nobody's concern.
+    stranger = table[table["participant_id"] == "007"].assign(side="unknown")
+    write_tsv(tmp_path / "list.tsv", pd.concat([table, stranger]))
     settings = Splits(scheme="file", file=tmp_path / "list.tsv", file_folds=2)
     make_splits(cohort[cohort["participant_id"] != "007"], settings, seed=0)
     assert "1 of its people are not in the cohort (007 first)" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from types import ModuleType
@@ -145,6 +146,25 @@ def test_of_site_leakage(charts: list[Figure], groups: tuple[str, ...]) -> None:
     alone = table.head(1).assign(target="diagnosis", space="site alone")
     figures.leakage_figure(pd.concat([table, alone]) if len(groups) > 1 else table)
     are_whole([f"{METHODS[0]}, salient, nonlinear", "site, all people"], charts[0])
+
+
+def test_of_names_as_long_as_a_sentence(charts: list[Figure], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts grow with names: nothing is left of panels that do not (matplotlib then warns and lays nothing out)."""
+    long = "<script>alert('site')</script><img src=https://example.org/x onerror=alert(2)> " * 2
+    for name in ("CLASSES", "SITES"):
+        monkeypatch.setitem(globals(), name, tuple(f"{long}{number}" for number in range(len(globals()[name]))))
+    monkeypatch.setitem(
+        globals(),
+        "TARGETS",
+        {name: target.model_copy(update={"label": f"{long}{name}"}) for name, target in TARGETS.items()},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        test_of_both_spaces(charts)
+        charts.clear()
+        test_of_answers(charts)
+        charts.clear()
+        test_of_scores_and_their_nulls(charts, 3)
 
 
 def test_of_training(charts: list[Figure]) -> None:

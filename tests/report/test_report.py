@@ -574,6 +574,12 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
     for said in (f"Python {platform.python_version()}", "snakemake 9.", "scikit-learn 1.", "nilearn 0."):
         assert said in made_with
     assert "train 2 1.5 " in words
+    method_text = words.split("Methods text")[-1]
+    assert "batches of 4 people (16 were asked for, and a batch has at most twice the smaller training" in method_text
+    assert "half from each group, 3 epochs, in float32." in method_text
+    assert (
+        "Software. torch 2.13.0, numpy 2.4.1; seed 5." in method_text or "numpy 2.4.1, torch 2.13.0; seed 5." in words
+    )
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -168,7 +168,7 @@ def test_a_salient_space_that_tells_the_site_is_warned_of_with_its_figures() -> 
     rows = [of_site(), of_site(people="background", mean=97.0, probe="nonlinear"), of_site(people="target", q=0.2)]
     assert site_warnings(pd.DataFrame(rows), at_chance()) == [
         "SepCLR, k-JEM: its salient space tells the site, 100.0 % (chance 25.0 %, p 0.001, q 0.002) of all people, "
-        "linear probe and 97.0 % (chance 25.0 %, p 0.001, q 0.002) of controls alone, nonlinear probe."
+        "linear probe; 97.0 % (chance 25.0 %, p 0.001, q 0.002) of controls alone, nonlinear probe."
     ]
 
 
