@@ -1,7 +1,7 @@
 """What it takes to start: `sepclr-neuro --help`, stages, and Snakemake until it knows what there is to do.
 
 Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line. Then
-a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
+the demo, and a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
 
 python -m benchmarks.start [--quick]
 """
@@ -79,6 +79,15 @@ def _run(methods: list[str], shared: bool) -> tuple[float, float]:
         return time.perf_counter() - started, processor
 
 
+def _demo() -> tuple[float, int]:
+    """The seconds of a processor that the demo takes, on all cores, and its jobs."""
+    root = Path(__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        demo = snakemake_command(Path(folder), "--cores", "all", "--configfile", str(root / "config.yaml"))
+        seconds = _processor_seconds(demo)
+        return seconds, len(list(Path(folder).glob("results/receipts/**/*.json")))
+
+
 def measure(rows: Rows, quick: bool) -> None:
     repetitions = 1 if quick else 5
     program = str(Path(sys.executable).parent / "sepclr-neuro")
@@ -97,6 +106,12 @@ def measure(rows: Rows, quick: bool) -> None:
         root = Path(__file__).resolve().parents[1]
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--dry-run", "--quiet"]
         rows.add("start_snakemake", _processor_seconds(command, root), "processor seconds")
+    if not rows.has("start_all_stages"):
+        code = [sys.executable, "-c", "import " + ", ".join(warm.MODULES[stage][0] for stage in STAGES)]
+        rows.add("start_all_stages", _processor_seconds(code), "processor seconds, once a run on one machine")
+    if not quick and not rows.has("demo_processor"):
+        seconds, jobs = _demo()
+        rows.add("demo_processor", seconds, f"processor seconds, {jobs} jobs")
     methods = list(METHODS)[:2] if quick else list(METHODS)
     what = f"{len(methods)} methods, 64 people at 32³, one core"
     for name, shared in {"run_of_methods": True, "run_of_methods_apart": False}.items():

@@ -127,7 +127,12 @@ def test_changed_and_missing_files_are_told(results: Results) -> None:
         f"representations/{METHOD}/fold-1.tsv: is missing; embed/{METHOD} wrote it",
         "probes/scores.tsv: changed since probe wrote it",
     ]
-    assert found.stale == [f"probe: was made from representations/{METHOD}/fold-1.tsv, which is gone since"]
+    # The tables read both, since they judge numbers by probes that are fitted anew.
+    assert found.stale == [
+        f"probe: was made from representations/{METHOD}/fold-1.tsv, which is gone since",
+        "tables: was made from probes/scores.tsv, which has changed since",
+        f"tables: was made from representations/{METHOD}/fold-1.tsv, which is gone since",
+    ]
     result = CliRunner().invoke(cli.app, ["verify", str(results.root)])
     assert result.exit_code == 2
     assert "damaged:\n  - representations" in result.output
@@ -138,7 +143,7 @@ def test_what_was_made_from_something_older_is_stale(results: Results) -> None:
     write_tsv(results.cohort, cohort.assign(age=cohort["age"] + 1))
     assert verify(results).stale == [
         f"{stage}: was made from cohort/cohort.tsv, which has changed since"
-        for stage in ("probe", "tables", f"train/{METHOD}/fold-0", f"train/{METHOD}/fold-1")
+        for stage in (f"embed/{METHOD}", "probe", "tables", f"train/{METHOD}/fold-0", f"train/{METHOD}/fold-1")
     ]
 
 

@@ -104,6 +104,22 @@ def test_a_job_ends_with_the_shell_that_called_it(server: psutil.Process, tmp_pa
     assert server.is_running()
 
 
+def test_a_killed_server_ends_its_jobs_and_the_same_command_goes_on(server: psutil.Process, tmp_path: Path) -> None:
+    command, model = training(tmp_path / "stopped", epochs=40)
+    called = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    job = job_of(server)
+    assert called.stderr is not None
+    for line in called.stderr:
+        if "epoch 2/" in line:
+            break
+    server.kill()
+    assert called.wait(60) == 1
+    assert "the process that jobs share was killed; run the same command again" in called.stderr.read()
+    assert psutil.wait_procs([job], timeout=60)[1] == []
+    assert not model.exists()
+    assert "resumes after epoch" in run(command).stderr
+
+
 def test_a_mistake_is_told_with_its_status(server: psutil.Process, tmp_path: Path) -> None:
     answer = run([PROGRAM, "splits", str(tmp_path / "absent.yaml")])
     assert answer.returncode == 2
