@@ -13,11 +13,12 @@ from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.maps.saliency import write_saliency
-from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.probes import write_probes, write_verdicts
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.site_leakage import write_site_leakage
 from sepclr_neuro.probing.tables import write_tables
 from sepclr_neuro.report.ran import what_ran
+from sepclr_neuro.report.records import read_records
 from sepclr_neuro.run.check import check
 from tests.small_run import small_run
 
@@ -49,7 +50,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
             train_fold(told("training", name), results, name, fold)
         write_representations(told("embedding", name), results, name)
     write_probes(told("probes"), results)
-    write_tables(told("probes"), results)
+    write_verdicts(told("tables"), results)
+    write_tables(told("tables"), results)
     write_site_leakage(told("leakage"), results)
     write_saliency(told("saliency", "small"), results, "small")
     return config, results
@@ -92,7 +94,7 @@ def test_each_stands_beside_what_was_published_of_the_method(run: tuple[Config, 
 def test_what_ran_says_which_settings_differ(run: tuple[Config, Results], tmp_path: Path) -> None:
     config, results = run
     problems: list[str] = []
-    ran = what_ran(config, results, problems)
+    ran = what_ran(config, results, read_records(config, results, problems))
     assert problems == []
     assert ran["models"]["method"].tolist() == ["SepCLR, k-JEM", "same", "small"]
     changed = {row.setting: (row[2], row[3]) for row in ran["changed"].itertuples()}
@@ -106,7 +108,7 @@ def test_what_ran_says_numbers_as_they_were_understood(run: tuple[Config, Result
     path = tmp_path / "my.yaml"
     own = "{temperature: 1e-1, kernel_diagonal: yes, salient_dim: 010}"
     path.write_text(f"output: {config.output}\nmethods:\n  {METHOD}: {own}\n")
-    changed = what_ran(load_config(path), results, [])["changed"]
+    changed = what_ran(load_config(path), results, {})["changed"]
     rows = [tuple(row)[1:] for row in changed.itertuples() if row.setting.startswith("methods.")]
     assert rows == [(f"methods.{METHOD}.temperature", "0.1", "0.5"), (f"methods.{METHOD}.salient_dim", "10", "32")]
 
