@@ -14,6 +14,7 @@ from torch import Tensor
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_json, write_text, write_tsv
+from sepclr_neuro.data.covariates import CovariateCoding
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.data.volumes import VolumeCache, as_image, grid_affine, voxels_sha256
 from sepclr_neuro.learning.models import TrainedModel
@@ -39,7 +40,7 @@ class Linear(Method):
         generator = torch.Generator().manual_seed(1)
         self.fields = {space: torch.randn(DIMENSIONS, *SHAPE, generator=generator) for space in self.spaces}
 
-    def represent(self, volumes: Tensor) -> dict[str, Tensor]:
+    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         self.batches.append(len(volumes))
         seen = self.features(volumes).flatten(1)
         return {space: seen @ field.flatten(1).T.to(seen.device) for space, field in self.fields.items()}
@@ -49,7 +50,7 @@ class Linear(Method):
 
     has_salient_norm = True
 
-    def salient_norm(self, volumes: Tensor) -> Tensor:
+    def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
         return self.represent(volumes)["salient"].square().sum(dim=1)
 
 
@@ -138,6 +139,7 @@ class Run:
             raise KeyboardInterrupt
         settings = {"standardisation": {"intensity": "voxelwise"}}
         metadata = {"method": METHOD, "fold": fold, "train_scan_ids": self.train[fold], "settings": settings}
+        metadata["covariates"] = CovariateCoding().to_json()
         return TrainedModel(self.method, metadata)
 
     def write(self) -> None:

@@ -173,6 +173,7 @@ def make_with(tmp_path: Path, running: Sequence[str], *arguments: str) -> subpro
         program.write_text(f"#!/bin/sh\n{f'echo {version}' if version in running else 'exit 127'}\n")
         program.chmod(0o755)
     shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
     for name in ("requirements.lock", "cuda.lock", "torch.txt", "install.py"):
         (tmp_path / "envs").mkdir(exist_ok=True)
         (tmp_path / "envs" / name).touch()

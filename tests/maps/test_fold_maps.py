@@ -45,7 +45,7 @@ def test_integrated_gradients_and_occlusion_of_a_linear_model(run: Run) -> None:
     """Each voxel adds its weight times its distance from the mean control; a region what its voxels add."""
     mapper = FoldMapper(run.config, run.results, METHOD, 0)
     pair, scan = ("diagnosis", "salient"), "sub-01"
-    scores = mapper.scores([pair])
+    scores = mapper.scores([pair], scan)
     away = run.standardised(0, scan) - mapper.baseline()[0, 0].cpu().numpy()
     added = away * run.field(0, *pair)
     found = mapper.explain("integrated-gradients", scores, scan, None)[0].numpy()

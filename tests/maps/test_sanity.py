@@ -106,7 +106,8 @@ def test_the_gradient_of_a_score_passes_through_its_own_spaces_encoder_alone(map
         for space in ("common", "salient")
     ]
     pairs = list(mapper.decisions)
-    mapper.explain("smoothgrad", mapper.scores(pairs), mapper.everybody.index[0], None)
+    scan = mapper.everybody.index[0]
+    mapper.explain("smoothgrad", mapper.scores(pairs, scan), scan, None)
     for hook in hooks:
         hook.remove()
     assert passes == [space for _, space in pairs]

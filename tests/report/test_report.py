@@ -523,13 +523,12 @@ def test_tests_leakage_and_comparisons_are_shown(tmp_path: Path) -> None:
     assert sections.index("answer") < sections.index("leakage") < sections.index("results") < sections.index("maps")
 
 
-FILES_COHORT = {
-    "cohort": {
-        "source": "files",
-        "studies": [{"name": "one", "participants": "participants.tsv"}],
-    }
+OF_FILES: dict[str, Any] = {
+    "studies": [{"name": "one", "participants": "participants.tsv"}],
+    "columns": {"others": {"tiv": "tiv"}},
 }
-IMPLANTED_COHORT = {"cohort": {"source": "implanted", "studies": [{"name": "one", "participants": "participants.tsv"}]}}
+FILES_COHORT = {"cohort": {"source": "files"} | OF_FILES}
+IMPLANTED_COHORT = {"cohort": {"source": "implanted"} | OF_FILES}
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -122,6 +122,6 @@ def test_the_wheel_plans_and_runs_from_any_folder(environment: Path, tmp_path: P
     assert "This was a dry-run" in call(*command, "--workflow-profile", "slurm", "-n", folder=elsewhere)
     said = call(*command, splits, folder=elsewhere)
     assert str(environment.parent) in said  # the workflow is the wheel's
-    assert str(REPOSITORY) not in said
+    assert str(REPOSITORY) not in said.replace(sys.prefix, "")  # Snakemake names its own program
     assert (elsewhere / splits).is_file()
     assert "Nothing to be done" in call(*command, splits, folder=elsewhere)

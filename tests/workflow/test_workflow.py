@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import signal
 import subprocess
@@ -79,7 +80,7 @@ def test_the_workflow_is_in_good_style(tmp_path: Path) -> None:
 def test_a_mistake_in_the_configuration_is_one_plain_message(tmp_path: Path) -> None:
     small_config(tmp_path, sed=1)
     text = snakemake(tmp_path, "--dry-run", status=1)
-    assert "config.yaml: sed: unknown key. Did you mean 'seed'?" in text
+    assert re.search(r"config.yaml, line \d+: sed: unknown key. Did you mean 'seed'\?", text)
     assert "Traceback" not in text
     assert 'File "' not in text
 
