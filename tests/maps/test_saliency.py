@@ -242,8 +242,8 @@ def test_a_fold_without_a_probe_is_left_out_of_the_average(run: Run) -> None:
     run.write()
     np.testing.assert_allclose(run.map("sans", "salient"), run.field(1, "sans", "salient"), atol=1e-4)
     subtitles = {title.split(" · ", 2)[2]: subtitle for title, subtitle, _ in run.pictures}
-    assert "1 of 2 folds" in subtitles["SANS · salient space"]
-    assert "2 of 2 folds" in subtitles["SANS · common space"]
+    assert "1 of 2 folds" in subtitles["sans · salient space"]
+    assert "2 of 2 folds" in subtitles["sans · common space"]
 
 
 def test_a_target_without_any_probe_has_a_map_of_zeros_that_says_so(
@@ -257,7 +257,7 @@ def test_a_target_without_any_probe_has_a_map_of_zeros_that_says_so(
     assert not run.map("sans", "salient").any()
     assert "sans, salient space: NO MAP" in capsys.readouterr().err
     assert [title for title, subtitle, _ in run.pictures if "NO MAP" in subtitle] == [
-        "SIMULATED · SepCLR, k-JEM · SANS · salient space"
+        "SIMULATED · SepCLR, k-JEM · sans · salient space"
     ]
     row = run.table("localisation").set_index(["target", "space"]).loc[("sans", "salient")]
     assert row[["relevance_share", "ratio", "peak_in_region"]].isna().all()
@@ -336,7 +336,7 @@ def test_titles_say_what_is_mapped_and_in_which_unit(run: Run) -> None:
     run.write()
     titles = [title for title, _, _ in run.pictures]
     assert titles[:2] == [
-        "SIMULATED · SepCLR, k-JEM · Diagnosis · common space",
-        "SIMULATED · SepCLR, k-JEM · Diagnosis · salient space",
+        "SIMULATED · SepCLR, k-JEM · diagnosis · common space",
+        "SIMULATED · SepCLR, k-JEM · diagnosis · salient space",
     ]
     assert {unit for _, _, unit in run.pictures} == {"probe score per SD of grey matter"}
