@@ -116,7 +116,8 @@ def answers(people: pd.DataFrame, name: str) -> pd.Series:
 
 
 def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
-    """The configuration whose defaults follow the cohort: nothing is asked in which people do not differ.
+    """The configuration whose defaults follow the cohort: nothing is asked in which people do not differ, and no
+    confound is taken that somebody lacks.
 
     Targets and confounds that the configuration lists stay as they are.
     """
@@ -133,19 +134,25 @@ def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
         mapped = [name for name in saliency.targets if name in kept]
         config = config.model_copy(update={"saliency": saliency.model_copy(update={"targets": mapped})})
     if "confounds" not in probes.model_fields_set:
-        changed["confounds"] = [name for name in probes.confounds if cohort[name].nunique() > 1]
+        whole = [name for name in probes.confounds if cohort[name].notna().all()]
+        changed["confounds"] = [name for name in whole if cohort[name].nunique() > 1]
     return config.model_copy(update={"probes": probes.model_copy(update=changed)})
 
 
 def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
     """A line each on scores that the configuration has none of, and on what is left out since people do not differ."""
     left = as_asked(config, cohort).probes
-    names = [*config.probes.targets.keys() - left.targets.keys(), *set(config.probes.confounds) - set(left.confounds)]
+    gone = set(config.probes.confounds) - set(left.confounds)
+    unknown = {name: int(cohort[name].isna().sum()) for name in gone if cohort[name].nunique() > 1}
+    names = [*config.probes.targets.keys() - left.targets.keys(), *gone - set(unknown)]
     said = []
     for name in sorted(set(names)):
         known = answers(cohort, name).dropna().unique()
         said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (nobody has one)")
     lines = [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
+    if unknown:
+        missing = ", ".join(f"{name} ({count} scans lack it)" for name, count in sorted(unknown.items()))
+        lines.append(f"no confound, since `probes.confounds` does not list it and it is missing in places: {missing}")
     if not config.scores and "targets" not in config.probes.model_fields_set:
         lines.append("`cohort.scores` lists no symptom score, so that none is probed or mapped")
     return lines

@@ -337,6 +337,19 @@ def test_ages_that_nobody_has_are_not_asked_by_default(study: dict[str, Any], tm
     assert problem.startswith("probes.confounds: age is missing for 12 scans")
 
 
+def test_what_somebody_lacks_is_no_confound_by_default(study: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "participants.tsv"
+    rows = [row.split("\t") for row in table.read_text().splitlines()]
+    column = rows[0].index("age")
+    rows[1][column] = "n/a"
+    table.write_text("\n".join("\t".join(row) for row in rows))
+    cohort = study | {"include": {"require": []}}
+    said = "no confound, since `probes.confounds` does not list it and it is missing in places: age (1 scans lack it)"
+    assert said in check(configuration(cohort=cohort))
+    (problem,) = errors(configuration(cohort=cohort, probes={"confounds": ["age"]}))
+    assert problem.startswith("probes.confounds: age is missing for 1 scans")
+
+
 # --- leaving people out --------------------------------------------------------------------------------------------
 
 
