@@ -113,6 +113,7 @@ def test_after_a_kill_the_same_command_goes_on(command: Command, killed: str, fo
 
 def test_beside_a_living_run_a_second_one_is_refused_and_a_dry_run_is_not(folder: Path) -> None:
     process = start(plain(folder), folder)
+    os.killpg(process.pid, signal.SIGSTOP)  # or it might end before it is looked at
     try:
         text = snakemake(folder, "--cores", "1", status=1)
         assert f"results: a run is under way there (process {process.pid}, since " in text
