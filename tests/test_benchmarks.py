@@ -87,6 +87,7 @@ def test_times_to_a_separation_are_means_over_cohorts_of_one_kind(tmp_path: Path
     assert found()["time_to_separation_accuracy"] == 90.0
 
 
+@pytest.mark.timeout(2400)  # steps on whole volumes: minutes where other work shares the processor
 def test_a_benchmark_runs_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     output = tmp_path / "speed.tsv"
     command = [sys.executable, "-m", "benchmarks.training_step", "--quick", "--output", str(output)]
