@@ -447,8 +447,9 @@ def test_confounds_are_numbers_and_a_column_for_each_training_class() -> None:
 def test_a_missing_confound_is_refused() -> None:
     cohort = make_cohort(8)
     cohort.loc[3, "age"] = np.nan
+    listed = Config().probes.model_copy(update={"confounds": ["age", "sex"]})
     with pytest.raises(InputError, match=r"probes.confounds: age is missing for 1 scans \(participant sub-003 first\)"):
-        questions(Config(), cohort)
+        questions(Config().model_copy(update={"probes": listed}), cohort)
 
 
 def test_processes_change_nothing(run: tuple[Config, Results], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
