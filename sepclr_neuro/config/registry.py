@@ -92,6 +92,31 @@ class MethodSettings(Section):
         return {}
 
 
+class TwoSpaceSettings(MethodSettings):
+    """A method with a common and a salient space."""
+
+    adjust_for: list[CohortColumn] | None = Field(
+        None,
+        description="Columns of the cohort that the salient space is adjusted for, within groups; by default those of "
+        "the key `adjust_for` of the configuration. Published forms adjust for nothing: `[]`.",
+    )
+    erase: bool = Field(
+        True,
+        description="Whether the common space is left without what the salient codes predict of it (least squares). "
+        "Published forms erase nothing: `false`.",
+    )
+
+    @property
+    def erased(self) -> str:
+        """A sentence on what was erased; empty where nothing was."""
+        return (
+            " The common space was left without what the salient codes predict of it (least squares in the training "
+            "people)."
+            if self.erase
+            else ""
+        )
+
+
 class TrainedSettings(MethodSettings):
     """Settings of a method that is trained by gradients: its own values for keys of the sections that all share."""
 
@@ -128,7 +153,7 @@ IndependenceTerm = Literal[
 ]
 
 
-class SepCLRTerms(MethodSettings):
+class SepCLRTerms(TwoSpaceSettings):
     """Dimensions and terms of the loss of SepCLR, whatever its encoders are."""
 
     common_dim: int = Field(32, ge=1, description="Dimensions of the common space. Released: 32 (CIFAR-MNIST).")
@@ -212,7 +237,7 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
             "SepCLR (Louiset et al., 2024) was trained with two separate encoders, giving a common representation of "
             f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, {projected} with "
             f"{self.projector_width} hidden units. The temperature was {self.temperature:g}, the weights: {weights}."
-            f"{owned} {self._between(options.get('independence', 'k-jem'))}"
+            f"{owned} {self._between(options.get('independence', 'k-jem'))}{self.erased}"
         )
 
     def _between(self, term: str) -> str:
@@ -227,26 +252,7 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
         return f"The term between the spaces was {term}, its weight {self.independence_weight:g}{kernels}."
 
 
-ADJUST_FOR: Any = Field(
-    None,
-    description="Columns of the cohort that the salient space is adjusted for, within groups; by default those of the "
-    "key `adjust_for` of the configuration.",
-)
-ERASE: Any = Field(
-    True,
-    description="Whether the common space is left without what the salient codes predict of it (least squares). The "
-    "paper's form is `false`.",
-)
-
-
-class LinearTwoSpaceSettings(MethodSettings):
-    """A linear method with a common and a salient space."""
-
-    adjust_for: list[CohortColumn] | None = ADJUST_FOR
-    erase: bool = ERASE
-
-
-class LinearSepCLRSettings(SepCLRTerms, LinearTwoSpaceSettings):
+class LinearSepCLRSettings(SepCLRTerms):
     """SepCLR with linear encoders, trained in the span of the training people."""
 
     salient_dim: int = Field(
@@ -280,7 +286,7 @@ class LinearSepCLRSettings(SepCLRTerms, LinearTwoSpaceSettings):
         )
 
 
-class RidgeDiscriminantSettings(LinearTwoSpaceSettings):
+class RidgeDiscriminantSettings(TwoSpaceSettings):
     """Fisher's discriminant with a ridge: the one direction in which the groups differ."""
 
     ridge: float = Field(
@@ -294,7 +300,7 @@ class RidgeDiscriminantSettings(LinearTwoSpaceSettings):
         )
 
 
-class GCPCASettings(LinearTwoSpaceSettings):
+class GCPCASettings(TwoSpaceSettings):
     """Generalised contrastive PCA (de Oliveira et al., 2025)."""
 
     references: ClassVar[tuple[Reference, ...]] = (
@@ -363,7 +369,7 @@ _NO_VIEWS: dict[str, Any] = {
 }
 
 
-class CVAESettings(TrainedSettings):
+class CVAESettings(TrainedSettings, TwoSpaceSettings):
     """A contrastive-analysis variational autoencoder (Abid and Zou, 2019). All its terms are sums, as released."""
 
     references: ClassVar[tuple[Reference, ...]] = (
@@ -403,7 +409,7 @@ class CVAESettings(TrainedSettings):
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
             f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' "
             "salient part. The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, "
-            f"by weight: {self.weights()}."
+            f"by weight: {self.weights()}.{self.erased}"
         )
 
 
@@ -539,7 +545,7 @@ class PCASettings(MethodSettings):
         return f"The first {self.dim} principal components of the training people's voxels."
 
 
-class CPCASettings(MethodSettings):
+class CPCASettings(TwoSpaceSettings):
     """Contrastive PCA (Abid et al., 2018)."""
 
     references: ClassVar[tuple[Reference, ...]] = (
@@ -561,6 +567,7 @@ class CPCASettings(MethodSettings):
             f"Contrastive PCA (Abid et al., 2018): the salient space is the first {self.salient_dim} eigenvectors of "
             f"the patients' covariance minus {self.contrast:g} times the controls'; as common space, which the "
             f"original does not have, the first {self.common_dim} principal components of the controls were taken."
+            f"{self.erased}"
         )
 
 

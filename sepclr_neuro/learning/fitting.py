@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 import lightning.pytorch as lightning
 import pandas as pd
@@ -45,7 +45,8 @@ from sepclr_neuro.data.sampling import (
     set_apart,
     smaller_batch,
 )
-from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method
+from sepclr_neuro.methods.base import Batch, ClosedFormMethod, GradientMethod, Method, Read
+from sepclr_neuro.methods.two_encoders import TwoEncoders
 
 __all__ = ["Scans", "Views", "fit"]
 
@@ -95,6 +96,14 @@ class Views(Protocol):
         ...
 
 
+class ViewsOfEffects(Views, Protocol):
+    """Views of scans that salient encoders may read adjusted for covariates."""
+
+    def moved(self, volumes: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The same changes, but for noise, of what covariates add to the members' scans, [B, C, *spatial]."""
+        ...
+
+
 class _Batches(Dataset[dict[str, Any]]):
     """The batches of one epoch: people, what is known of them, a seed for the views, the positions of those whom this
     process has in memory at a time; and their scans [B, C, *spatial], unless that is several times."""
@@ -119,6 +128,7 @@ class _Batches(Dataset[dict[str, Any]]):
             "patients": target.nonzero()[:, 0],
             "controls": (~target).nonzero()[:, 0],
             "attributes": {name: torch.tensor(values) for name, values in scans.attributes.items()},
+            "covariates": scans.covariates,
             "seed": seed_of(*self.seeds, step),
             "parts": self.parts,
         }
@@ -322,11 +332,22 @@ class _Loop(lightning.LightningModule):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         with torch.autocast(device, enabled=False):
             views = self.views(scans.to(self.device), members, self.method.views, dtype)
+            salient_views = views
+            effects = self._effects(batch, positions)
+            if effects is not None:
+                # Crop, rotation and blur act alike on a sum and on its parts, so that this is a view of z - B'a.
+                salient_views = views - cast(ViewsOfEffects, self.views).moved(effects, members, self.method.views, dtype)
         attributes = {name: _rows(values, positions) for name, values in batch["attributes"].items()}
         target, groups = _rows(batch["target"], positions), {}
         if len(positions) == len(batch["target"]):
             groups = {"patients": batch["patients"], "controls": batch["controls"]}
-        return Batch(views, target, attributes, members=members, **groups)
+        return Batch(views, target, attributes, members=members, salient_views=salient_views, **groups)
+
+    def _effects(self, batch: dict[str, Any], positions: list[int]) -> Tensor | None:
+        """What is to be taken out of the volumes that salient encoders read, [B, C, *spatial]; None for nothing."""
+        if not isinstance(self.method, TwoEncoders) or not len(batch["covariates"]):
+            return None
+        return self.method.effects(_rows(batch["covariates"], positions))
 
     def _watch(self, batch: dict[str, Any], losses: dict[str, Tensor], step: int) -> None:
         """Ends a training whose loss is NaN or infinite: at once, or, on a GPU, when its figures have come over.
@@ -597,21 +618,47 @@ def fit(
             )
         with exclusive(folder.with_suffix(".lock")):
             checkpoint = _resume_point(folder, identity, title)
+            if isinstance(method, TwoEncoders):
+                method.learn_effects(_reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates)
             work = partial(_descend, method, data, views, folder, checkpoint, title)
-            return in_processes(training.devices, work)
+            trained = in_processes(training.devices, work)
+            if isinstance(method, TwoEncoders) and method.settings.erase:
+                method.learn_erasure(*_representations(method, scans, views))
+            return trained
     raise TypeError(f"{type(method).__name__} is neither a GradientMethod nor a ClosedFormMethod")
 
 
 def _solve(method: ClosedFormMethod, scans: Scans, views: Views, seed: int) -> tuple[_History, dict[str, Any]]:
     """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
     started = time.monotonic()
+    figures = method.fit(_reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates, seed)
+    row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
+    return [row], {"precision": "32-true", "device": "cpu"}
+
+
+def _reader(scans: Scans, views: Views) -> Read:
+    """Reads some planes of standardised scans."""
 
     def read(rows: Sequence[int], planes: slice) -> Tensor:
         return views.plain(scans.read(list(rows), planes=planes), planes)
 
-    figures = method.fit(read, scans.rows, torch.tensor(scans.target), scans.covariates, seed)
-    row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
-    return [row], {"precision": "32-true", "device": "cpu"}
+    return read
+
+
+@torch.no_grad()
+def _representations(method: TwoEncoders, scans: Scans, views: Views) -> tuple[Tensor, Tensor]:
+    """Common and salient representations of the training scans as they are, [N, c] and [N, d], in float32."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    method.to(device).eval()
+    views, found = views.to(device), []
+    at_once = max(1, 8 * 128**3 // math.prod(method.covariate_maps.shape[1:]))
+    for start in range(0, len(scans.rows), at_once):
+        part = slice(start, start + at_once)
+        volumes = views.plain(scans.read(scans.rows[part]).to(device))
+        covariates = scans.covariates[part].to(device) if len(scans.covariates) else None
+        found.append(method.represent(volumes, covariates))
+    common, salient = (torch.cat([each[space] for each in found]) for space in ("common", "salient"))
+    return common, salient
 
 
 def _descend(

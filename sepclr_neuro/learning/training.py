@@ -52,10 +52,17 @@ class VolumeViews:
         return self.standardisation.apply(scans, planes)
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        volumes = self.standardisation.apply(scans, dtype=dtype)
+        return self._views(self.standardisation.apply(scans, dtype=dtype), self.augmentation, members, count)
+
+    def moved(self, volumes: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+        # A probability of 0 draws as many random numbers as any other one.
+        without_noise = self.augmentation.model_copy(update={"noise_probability": 0.0})
+        return self._views(volumes.to(dtype), without_noise, members, count)
+
+    def _views(self, volumes: Tensor, changes: Augmentation, members: Members, count: int) -> Tensor:
         views = volumes.new_empty(count, *volumes.shape)
         for view, out in enumerate(views):
-            augment(volumes, self.augmentation, seed_of(members.seed, view), members, out=out)
+            augment(volumes, changes, seed_of(members.seed, view), members, out=out)
         return views
 
 

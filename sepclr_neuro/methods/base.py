@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,7 +13,16 @@ from torch import Tensor, nn
 
 from sepclr_neuro.data.sampling import Members, seed_of
 
-__all__ = ["Batch", "ClosedFormMethod", "GradientMethod", "Method", "by_person", "by_view"]
+__all__ = [
+    "Batch",
+    "ClosedFormMethod",
+    "GradientMethod",
+    "Method",
+    "Read",
+    "by_person",
+    "by_view",
+    "planes_at_once",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class Batch:
             ``target``: to count a mask a GPU would be waited for.
         controls: likewise.
         members: who of a larger batch these are; None for all of a batch.
+        salient_views: the same views of volumes that are adjusted for covariates, which salient encoders read; the
+            views themselves where nothing is adjusted for.
 
     Raises:
         ValueError: if a group is missing, over which every method of this project would take an empty mean.
@@ -40,8 +52,11 @@ class Batch:
     patients: Tensor = None  # type: ignore[assignment]
     controls: Tensor = None  # type: ignore[assignment]
     members: Members | None = None
+    salient_views: Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        if self.salient_views is None:
+            object.__setattr__(self, "salient_views", self.views)
         for name, members in (("patients", self.target), ("controls", ~self.target)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, members.nonzero()[:, 0])
@@ -63,6 +78,20 @@ class Batch:
         rng = torch.Generator().manual_seed(seed_of(members.seed, 4))
         drawn = torch.randn(members.batch_size, width, generator=rng)
         return members.pick(drawn).to(self.target.device, non_blocking=True)
+
+
+Read = Callable[[Sequence[int], slice], Tensor]
+"""From rows of people, and planes along the first spatial axis, to these planes of their standardised volumes."""
+
+VOXELS_AT_ONCE = 16 * 128**3
+"""Bounds memory in a pass over everybody: 16 volumes of 128³, or one plane of each person."""
+
+
+def planes_at_once(input_shape: Sequence[int], people: int) -> Iterator[slice]:
+    """Planes along the first spatial axis of [C, *spatial], of which everybody's fit into memory together."""
+    thickness = max(1, VOXELS_AT_ONCE // (people * math.prod(input_shape) // input_shape[1]))
+    for start in range(0, input_shape[1], thickness):
+        yield slice(start, start + thickness)
 
 
 def by_person(of_views: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -101,6 +130,13 @@ class Method(nn.Module, ABC):
             volumes: standardised, [B, C, *spatial].
             covariates: what the salient space is adjusted for, [B, k]; None where nothing is.
         """
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
+        # Buffers that are learned have the shapes that people gave them.
+        for name, buffer in self.named_buffers(recurse=False):
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 class GradientMethod(Method):
@@ -156,23 +192,17 @@ class GradientMethod(Method):
 class ClosedFormMethod(Method):
     """A method that is solved in passes over the training people, a few planes of their volumes in memory at a time.
 
-    What it learns are buffers whose shape depends on the people; a built one takes the shapes of what it loads.
+    What it learns are buffers whose shape depends on the people.
     """
 
     @abstractmethod
     def fit(
-        self,
-        read: Callable[[Sequence[int], slice], Tensor],
-        rows: Sequence[int],
-        target: Tensor,
-        covariates: Tensor | None = None,
-        seed: int = 0,
+        self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor | None = None, seed: int = 0
     ) -> dict[str, float]:
         """Learns from training people.
 
         Args:
-            read: from some rows, and planes along the first spatial axis, to these planes of their standardised
-                volumes, [B, C, planes, ...].
+            read: their volumes, [B, C, planes, ...].
             rows: of the N training people.
             target: whether each is a patient, [N] bool.
             covariates: what the salient space is to be adjusted for, [N, k], centred; None for nothing.
@@ -181,9 +211,3 @@ class ClosedFormMethod(Method):
         Returns:
             Figures of the fit; ``loss`` is the one that tells how much of the training people is not represented.
         """
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
-        for name, buffer in self.named_buffers(recurse=False):
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=buffer.device))
-        super()._load_from_state_dict(state_dict, prefix, *arguments)

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config.model import Network
 from sepclr_neuro.config.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
-from sepclr_neuro.methods.base import Batch, GradientMethod
+from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.independence import Discriminator, squared_mmd
 from sepclr_neuro.methods.losses import kl_to_standard_normal, outside_autocast, precise
 from sepclr_neuro.methods.networks import build_decoder, build_encoder
+from sepclr_neuro.methods.two_encoders import TwoEncoders
 
 __all__ = ["CVAE", "Code", "ConVAE", "MMcVAE", "SepVAE"]
 
@@ -40,7 +41,7 @@ class Code(NamedTuple):
     """Squared error of the reconstruction, [B]."""
 
 
-class CVAE(GradientMethod):
+class CVAE(TwoEncoders):
     r"""cVAE: patients are decoded from [c, s], controls from [c, 0].
 
     .. math:: L = \sum_i \|x_i - \hat x_i\|^2 + \beta \Big(\sum_i KL_c(x_i) + \sum_{i: y_i=1} KL_s(x_i)\Big)
@@ -50,29 +51,26 @@ class CVAE(GradientMethod):
     Source: Abid and Zou, 2019, https://arxiv.org/abs/1902.04601; the squared error without a half, as released.
     """
 
-    spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
     views: ClassVar[int] = 1
 
     def __init__(self, settings: CVAESettings, network: Network, input_shape: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(input_shape)
         self.settings = settings
         self.common_encoder = build_encoder(network, input_shape, 2 * settings.common_dim)
         self.salient_encoder = build_encoder(network, input_shape, 2 * settings.salient_dim)
         self.decoder = build_decoder(network, input_shape, settings.common_dim + settings.salient_dim)
 
-    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        encoders = {"common": self.common_encoder, "salient": self.salient_encoder}
-        return {space: encoder(volumes).chunk(2, dim=1)[0] for space, encoder in encoders.items()}
-
-    has_salient_norm: ClassVar[bool] = True
+    def encoders_of(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
+        codes = {"common": self.common_encoder(volumes), "salient": self.salient_encoder(adjusted)}
+        return {space: code.chunk(2, dim=1)[0] for space, code in codes.items()}
 
     def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
-        return self.salient_encoder(volumes).chunk(2, dim=1)[0].square().sum(dim=1)
+        return self.salient_encoder(self.adjust(volumes, covariates)).chunk(2, dim=1)[0].square().sum(dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
         volumes = part.views[0]
         c_mean, c_log_variance = precise(self.common_encoder(volumes)).chunk(2, dim=1)
-        s_mean, s_log_variance = precise(self.salient_encoder(volumes)).chunk(2, dim=1)
+        s_mean, s_log_variance = precise(self.salient_encoder(part.salient_views[0])).chunk(2, dim=1)
         s_log_variance = self.salient_log_variance(s_log_variance, part.target)
         noise = part.normal(c_mean.shape[1] + s_mean.shape[1]).to(c_mean)
         c_noise, s_noise = noise.tensor_split([c_mean.shape[1]], dim=1)

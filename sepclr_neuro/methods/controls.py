@@ -99,7 +99,7 @@ class ContrastivePCA(LinearMaps):
     r"""Salient: the first eigenvectors of :math:`S_{target} - a\,S_{background}`; common: those of the background.
 
     The common space is a choice of this project, since the original has none: it holds the components whose variance
-    is subtracted.
+    is subtracted, without what the salient codes predict of them. S are covariances of adjusted volumes.
 
     Source: Abid et al., Nature Communications 2018, https://doi.org/10.1038/s41467-018-04608-8.
     """
@@ -112,15 +112,14 @@ class ContrastivePCA(LinearMaps):
         sides = {side: centring(target == side) / math.sqrt((target == side).sum()) for side in (False, True)}
         # With rows of both groups centred and scaled, D = A X, the matrix is D' diag(1 or -a) D. Q = K X is an
         # orthonormal basis of D's rows, in which D are the scores.
-        basis, _, d = principal_axes(people.gram, sides[False] + sides[True])
+        basis, _, d = principal_axes(people.gram, (sides[False] + sides[True]) @ people.residual_maker)
         sign = np.where(target, 1.0, -self.settings.contrast)
         values, vectors = np.linalg.eigh(d.T @ (sign[:, None] * d))
         first = vectors[:, np.argsort(-values, kind="stable")[: self.settings.salient_dim]]
-        spaces = {
-            "common": people.plain(principal_axes(people.gram, sides[False]).people[: self.settings.common_dim]),
-            "salient": people.plain(oriented(first.T @ basis)),
-        }
-        return spaces, left_out(people, spaces)
+        common = people.plain(principal_axes(people.gram, sides[False]).people[: self.settings.common_dim])
+        salient = people.adjusted(oriented(first.T @ basis))
+        figures = left_out(people, {"common": common, "salient": people.plain(salient.people)})
+        return {"common": people.erased(common, salient) if self.settings.erase else common, "salient": salient}, figures
 
 
 class VoxelLinear(LinearMaps):

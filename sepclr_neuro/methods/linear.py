@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from sepclr_neuro.config.model import Network
 from sepclr_neuro.config.registry import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
 from sepclr_neuro.methods.base import Batch, by_person
-from sepclr_neuro.methods.erasure import erasing_weights
 from sepclr_neuro.methods.sepclr import SepCLR
 from sepclr_neuro.methods.span import (
     Axes,
@@ -62,12 +61,10 @@ class TwoLinearSpaces(LinearMaps):
 def _without(salient: VoxelMaps, people: TrainingPeople, erase: bool) -> VoxelMaps:
     """All components of the volumes as they are, without what the salient codes predict, turned to one variance."""
     axes = principal_axes(people.gram, centring(np.ones(len(people.gram), dtype=bool)))
-    common, scores = people.plain(axes.people), axes.scores
+    common = people.plain(axes.people)
     if erase:
-        codes = people.represent(salient)
-        e = erasing_weights(scores, codes)
-        common = VoxelMaps(common.people - e @ salient.people, -e @ salient.covariates)
-        scores = scores - codes @ e.T
+        common = people.erased(common, salient)
+    scores = people.represent(common)
     variances, turns = np.linalg.eigh(scores.T @ scores)
     kept = variances > 1e-7 * variances.max()
     rotation = equal_variance_rotation(variances[kept]) @ turns[:, kept].T

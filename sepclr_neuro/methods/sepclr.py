@@ -3,7 +3,7 @@ r"""SepCLR: a common and a salient encoder, trained by alignment, uniformity and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config.model import Network
 from sepclr_neuro.config.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRTerms
-from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
+from sepclr_neuro.methods.base import Batch, by_person, by_view
 from sepclr_neuro.methods.independence import build_independence
 from sepclr_neuro.methods.losses import (
     alignment,
@@ -22,6 +22,7 @@ from sepclr_neuro.methods.losses import (
     uniformity,
 )
 from sepclr_neuro.methods.networks import Projector, build_encoder
+from sepclr_neuro.methods.two_encoders import TwoEncoders
 
 __all__ = ["Heads", "SepCLR"]
 
@@ -39,7 +40,7 @@ class Heads(NamedTuple):
     """What the independence term reads of each view: common and salient, controls' salient put at 0."""
 
 
-class SepCLR(GradientMethod):
+class SepCLR(TwoEncoders):
     r"""Separates what patients share with controls from what only patients have.
 
     .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
@@ -66,8 +67,6 @@ class SepCLR(GradientMethod):
     {'common': (2, 32), 'salient': (2, 32)}
     """
 
-    spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
-
     def __init__(
         self,
         settings: SepCLRTerms,
@@ -76,7 +75,7 @@ class SepCLR(GradientMethod):
         independence: IndependenceTerm = "k-jem",
         encoders: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(input_shape)
         self.settings = settings
         self.common_encoder, self.salient_encoder = encoders or (
             build_encoder(network, input_shape, settings.common_dim),
@@ -102,13 +101,11 @@ class SepCLR(GradientMethod):
             **width,
         )
 
-    def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(volumes)}
-
-    has_salient_norm: ClassVar[bool] = True
+    def encoders_of(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
+        return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(adjusted)}
 
     def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
-        return self._salient_head(self.salient_encoder(volumes)).square().sum(dim=1)
+        return self._salient_head(self.salient_encoder(self.adjust(volumes, covariates))).square().sum(dim=1)
 
     def _salient_head(self, representation: Tensor) -> Tensor:
         """What the losses read of the salient space; s' is its origin."""
@@ -117,7 +114,7 @@ class SepCLR(GradientMethod):
         return torch.cat([owned, projected], dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(part.all_views()))
+        return by_person(self.encoders_of(part.all_views(), part.salient_views.flatten(0, 1)))
 
     def heads(self, codes: dict[str, Tensor], batch: Batch) -> Heads:
         both = by_view(codes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ from torch import Tensor
 from sepclr_neuro.config.model import Network
 from sepclr_neuro.config.registry import MethodSettings
 from sepclr_neuro.methods.adjustment import covariate_weights
-from sepclr_neuro.methods.base import ClosedFormMethod
+from sepclr_neuro.methods.base import ClosedFormMethod, Read, planes_at_once
+from sepclr_neuro.methods.erasure import erasing_weights
 
 __all__ = [
     "Axes",
@@ -37,11 +38,6 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
-Read = Callable[[Sequence[int], slice], Tensor]
-
-VOXELS_AT_ONCE = 16 * 128**3
-"""Bounds memory while the Gram matrix is summed: 16 volumes of 128³, or one plane of each training person."""
-
 
 class VoxelMaps(NamedTuple):
     """A linear representation of d dimensions, r = K X x - F a, by the training people and covariates that make it."""
@@ -101,6 +97,11 @@ class TrainingPeople:
         """Of the training people themselves, [N, d], centred."""
         values = self.gram @ maps.people.T - self.covariates @ maps.covariates.T
         return values - values.mean(axis=0)
+
+    def erased(self, common: VoxelMaps, salient: VoxelMaps) -> VoxelMaps:
+        """The common representation without what the salient codes predict of it in the training people."""
+        e = erasing_weights(self.represent(common), self.represent(salient))
+        return VoxelMaps(common.people - e @ salient.people, common.covariates - e @ salient.covariates)
 
 
 class LinearMaps(ClosedFormMethod):
@@ -169,9 +170,7 @@ class LinearMaps(ClosedFormMethod):
     def _slabs(self, read: Read, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Of some planes of everybody, the voxels that are not 0 in all: their positions [k], and values [N, k]."""
         places = torch.arange(math.prod(self.input_shape)).reshape(self.input_shape)
-        thickness = max(1, VOXELS_AT_ONCE // (len(rows) * places[:, 0].numel()))
-        for start in range(0, self.input_shape[1], thickness):
-            planes = slice(start, start + thickness)
+        for planes in planes_at_once(self.input_shape, len(rows)):
             x = read(rows, planes).flatten(start_dim=1)
             present = (x != 0).any(dim=0)
             yield places[:, planes].flatten()[present], x[:, present].double()

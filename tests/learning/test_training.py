@@ -9,16 +9,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sepclr_neuro.config.model import Training
+from sepclr_neuro.config.model import Augmentation, Training
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.sampling import Members
 from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning import fitting
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import VolumeViews, train_fold
 from sepclr_neuro.methods.base import Batch
+from sepclr_neuro.methods.two_encoders import TwoEncoders
 from sepclr_neuro.probing.representations import read_representations
 from tests.small_run import small_run
 
@@ -343,3 +348,47 @@ def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pyt
     config, results = small_run(tmp_path, methods={method: {}}, training={"epochs": 2, "batch_size": 4})
     train_fold(config, results, method, 0)
     assert "of the GPU" in read_json(results.model_folder(method, 0) / "model.json")["peak_memory"]
+
+
+# --- what salient encoders read ----------------------------------------------------------------------------------
+
+
+def test_a_view_of_an_adjusted_volume_is_what_is_left_of_two_views() -> None:
+    """Crop, rotation, blur and cutout act on a sum as on its parts; noise is added once."""
+    rng, shape = torch.Generator().manual_seed(0), (6, 1, 16, 16, 16)
+    volumes, effects = (torch.randn(shape, generator=rng) for _ in range(2))
+    plain = Standardisation(torch.zeros(shape[2:]), torch.ones(shape[2:]), torch.ones(shape[2:], dtype=torch.bool), ())
+    everything = {name: 1.0 for name in Augmentation.model_fields if name.endswith("_probability")}
+    views = VolumeViews(plain, Augmentation(**everything))
+    members = Members.all_of(6, 3)
+    expected = views(volumes - effects, members)
+    torch.testing.assert_close(views(volumes, members) - views.moved(effects, members), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_covariates_are_learned_and_codes_erased_by_training_people(trained) -> None:
+    config, results = trained
+    model = load_model(results.model_folder(METHOD, 0))
+    method, cohort = model.method, load_cohort(results).set_index("scan_id", drop=False)
+    assert isinstance(method, TwoEncoders)
+    assert model.covariates.names
+    train = list(read_fold(results, 0).train)
+    codes = torch.from_numpy(model.covariates.code(cohort.loc[train]))
+    cache = VolumeCache(results)
+    volumes = Standardisation.load(results, 0).apply(cache.read(cache.rows(train)))
+    again = type(method)(method.settings, config.for_method(METHOD).network, (1, *cache.shape))
+    is_target = torch.tensor((cohort.loc[train, "group"] == "target").tolist())
+    again.learn_effects(lambda rows, planes: volumes[list(rows)][:, :, planes], range(len(train)), is_target, codes)
+    torch.testing.assert_close(again.covariate_maps, method.covariate_maps, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        found = method.represent(volumes, codes.float())
+    common, salient = (values - values.mean(dim=0) for values in (found["common"], found["salient"]))
+    assert (common.T @ salient).abs().max() < 1e-3 * common.norm() * salient.norm()
+
+
+def test_the_published_form_adjusts_for_nothing_and_erases_nothing(tmp_path: Path) -> None:
+    config, results = small_run(tmp_path, methods={METHOD: {"adjust_for": [], "erase": False}})
+    train_fold(config, results, METHOD, 0)
+    method = load_model(results.model_folder(METHOD, 0)).method
+    assert isinstance(method, TwoEncoders)
+    assert not method.covariate_maps.numel()
+    assert not method.erasing.numel()

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config.model import Network
 from sepclr_neuro.config.registry import CPCASettings, PCASettings, VoxelLinearSettings
-from sepclr_neuro.methods import span
+from sepclr_neuro.methods import base
 from sepclr_neuro.methods.base import ClosedFormMethod
 from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear
 from sepclr_neuro.methods.losses import info_nce
@@ -90,7 +90,7 @@ def test_a_few_planes_are_read_at_once_and_it_does_not_matter_how_many(
     volumes: torch.Tensor, planes_at_once: int, reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = fitted(PCA(PCASettings(dim=3), Network(), SHAPE), volumes)
-    monkeypatch.setattr(span, "VOXELS_AT_ONCE", planes_at_once * 20 * 5 * 6)
+    monkeypatch.setattr(base, "VOXELS_AT_ONCE", planes_at_once * 20 * 5 * 6)
     read_voxels = []
 
     def read(rows: Sequence[int], planes: slice) -> torch.Tensor:

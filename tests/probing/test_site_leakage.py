@@ -16,7 +16,7 @@ from sepclr_neuro.core.storage import atomic_path, read_json, read_tsv, write_js
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.data.volumes import voxels_sha256
-from sepclr_neuro.methods import span
+from sepclr_neuro.methods import base
 from sepclr_neuro.probing.site_leakage import harmonise, voxel_components, write_site_leakage
 
 METHODS = ["sepclr-k-jem", "supervised"]
@@ -168,12 +168,12 @@ def test_repeats_count_once_for_dependence() -> None:
     assert list(Config(splits=by_site).splits.first_repeat) == [0, 1]
 
 
-@pytest.mark.parametrize("voxels_at_once", [span.VOXELS_AT_ONCE, 0])
+@pytest.mark.parametrize("voxels_at_once", [base.VOXELS_AT_ONCE, 0])
 def test_voxel_components_are_scikit_learns_of_training_people(
     run: tuple[Config, Results], voxels_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All planes of the volumes at once, and one at a time."""
-    monkeypatch.setattr(span, "VOXELS_AT_ONCE", voxels_at_once)
+    monkeypatch.setattr(base, "VOXELS_AT_ONCE", voxels_at_once)
     results = run[1]
     fold = read_fold(results, 1)
     found = voxel_components(results, fold, 4)
