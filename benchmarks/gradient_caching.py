@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.steps import made_up_standardisation
-from sepclr_neuro.config.model import Augmentation, Network, Training
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.core import devices
 from sepclr_neuro.learning.fitting import Scans, fit
 from sepclr_neuro.learning.training import VolumeViews

@@ -28,7 +28,7 @@ from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from sepclr_neuro.config.model import Augmentation
+from sepclr_neuro.config.augmentation import Augmentation
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.methods.networks import PatchStem

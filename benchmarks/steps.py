@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sepclr_neuro.config.model import Augmentation, Network, Training
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.data.sampling import Members
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.fitting import Scans, fit

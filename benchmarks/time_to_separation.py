@@ -28,7 +28,9 @@ from monai.transforms import EnsureChannelFirstd, LoadImaged, Orientationd, Resi
 from benchmarks import recipe
 from benchmarks.measuring import in_new_process
 from benchmarks.rows import Rows
-from sepclr_neuro.config.model import Augmentation, Config, Network, parse_config
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.layout import Results

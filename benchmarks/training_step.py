@@ -23,7 +23,7 @@ from benchmarks import recipe
 from benchmarks.measuring import held_memory, in_new_process, mean_of, mean_of_each
 from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, loop, made_up_scans, made_up_standardisation
-from sepclr_neuro.config.model import Augmentation
+from sepclr_neuro.config.augmentation import Augmentation
 from sepclr_neuro.methods.base import GradientMethod
 
 BATCH_SIZE = 8

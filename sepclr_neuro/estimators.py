@@ -22,13 +22,9 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import (
-    GCPCASettings,
-    LinearSepCLRSettings,
-    MethodSettings,
-    RidgeDiscriminantSettings,
-)
+from sepclr_neuro.config.methods.base import MethodSettings
+from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.methods.linear import (
     GeneralisedContrastivePCA,

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from sepclr_neuro import GeneralizedContrastivePCA, RidgeDiscriminant, SepCLR
-from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 
 ESTIMATORS = [SepCLR(steps=3, random_state=0), RidgeDiscriminant(), GeneralizedContrastivePCA(salient_dim=2)]

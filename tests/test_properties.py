@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.affines import from_matvec
 
-from sepclr_neuro.config.model import Config, Volumes, load_config, parse_config
+from sepclr_neuro.config.model import Config, load_config, parse_config
+from sepclr_neuro.config.volumes import Volumes
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_json, read_tsv, write_tsv
 from sepclr_neuro.data.cohort import build_cohort

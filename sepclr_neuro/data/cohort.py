@@ -30,7 +30,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sepclr_neuro.config.model import Cohort, Columns, Config, Score, Study
+from sepclr_neuro.config.cohort import Cohort, Columns, Score, Study
+from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import is_formula, read_tsv, write_tsv

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sepclr_neuro.config.model import Columns, Study
+from sepclr_neuro.config.cohort import Columns, Study
 from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.storage import read_bytes
 

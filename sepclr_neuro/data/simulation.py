@@ -24,7 +24,10 @@ from scipy import fft
 from scipy.stats import truncnorm
 
 from sepclr_neuro import __version__
-from sepclr_neuro.config.model import Cohort, Config, Implant, Simulation, Volumes
+from sepclr_neuro.config.cohort import Cohort
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.simulation import Implant, Simulation
+from sepclr_neuro.config.volumes import Volumes
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, exclusive, write_json, write_text, write_tsv

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import splits as settings_of
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.layout import Results

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import standardisation as settings_of
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 from tqdm import tqdm
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import volumes as settings_of
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError, shape_of
 from sepclr_neuro.core.layout import Results

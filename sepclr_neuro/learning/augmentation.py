@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from sepclr_neuro.config.model import Augmentation
+from sepclr_neuro.config.augmentation import Augmentation
 from sepclr_neuro.data.sampling import Members, seed_of
 from sepclr_neuro.learning.noise import normal_numbers
 

@@ -30,7 +30,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sepclr_neuro.config.model import Training
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.processes import Group, in_processes

@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 
 from sepclr_neuro import __version__
-from sepclr_neuro.config.model import Augmentation, Config, ConfiguredMethod, stage_config
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.configured import ConfiguredMethod
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say

@@ -11,7 +11,7 @@ from nibabel.filebasedimages import ImageFileError
 from nilearn.image import resample_img
 from numpy.typing import NDArray
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import saliency as settings_of
 from sepclr_neuro.core.errors import InputError
 
 __all__ = ["Atlas", "cubes", "load_atlas", "read_atlas", "region_table"]

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
+from sepclr_neuro.config.methods.ca_vae import ConVAESettings, CVAESettings, MMcVAESettings, SepVAESettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.independence import Discriminator, squared_mmd
 from sepclr_neuro.methods.losses import kl_to_standard_normal, outside_autocast, precise

@@ -10,8 +10,8 @@ import numpy as np
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import CPCASettings, PCASettings, SimCLRSettings, SupervisedSettings
+from sepclr_neuro.config.methods.controls import CPCASettings, PCASettings, SimCLRSettings, SupervisedSettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
 from sepclr_neuro.methods.losses import info_nce, outside_autocast, precise
 from sepclr_neuro.methods.networks import Projector, build_encoder

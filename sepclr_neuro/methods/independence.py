@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config.registry import IndependenceTerm
+from sepclr_neuro.config.methods.sepclr import IndependenceTerm
 from sepclr_neuro.methods.losses import (
     joint_entropy,
     kl_to_standard_normal,

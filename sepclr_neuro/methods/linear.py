@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
+from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch, by_person
 from sepclr_neuro.methods.sepclr import SepCLR
 from sepclr_neuro.methods.span import (

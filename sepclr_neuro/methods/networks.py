@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.methods.layers import GroupNorm, cut_patches, join_patches
 

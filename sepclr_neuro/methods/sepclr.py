@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import EstimatedSepCLRSettings, IndependenceTerm, SepCLRTerms
+from sepclr_neuro.config.methods.sepclr import EstimatedSepCLRSettings, IndependenceTerm, SepCLRTerms
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch, by_person, by_view
 from sepclr_neuro.methods.independence import build_independence
 from sepclr_neuro.methods.losses import (
@@ -61,7 +61,7 @@ class SepCLR(TwoEncoders):
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
     schizophrenia experiment: encoders, dimensions and batch size for volumes are choices of this project.
 
-    >>> from sepclr_neuro.config.registry import SepCLRSettings
+    >>> from sepclr_neuro.config.methods.sepclr import SepCLRSettings
     >>> method = SepCLR(SepCLRSettings(), Network(channels=[8, 8]), (1, 32, 32, 32))
     >>> {space: tuple(r.shape) for space, r in method.represent(torch.zeros(2, 1, 32, 32, 32)).items()}
     {'common': (2, 32), 'salient': (2, 32)}

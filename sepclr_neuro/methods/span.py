@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import MethodSettings
+from sepclr_neuro.config.methods.base import MethodSettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.adjustment import covariate_weights
 from sepclr_neuro.methods.base import ClosedFormMethod, Read, planes_at_once
 from sepclr_neuro.methods.erasure import erasing_weights

@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from sepclr_neuro.config.model import Config, ProbeTarget
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.devices import given_threads
 from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.layout import Results

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sepclr_neuro.config.model import Config, Network
-from sepclr_neuro.config.registry import PCASettings
+from sepclr_neuro.config.methods.controls import PCASettings
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say

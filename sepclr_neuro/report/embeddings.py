@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.report.findings import target_label
 from sepclr_neuro.report.pictures import INK, Picture, below, dots, drawn, lines_of, name_entries, wrapped

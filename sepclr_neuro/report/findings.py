@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.probing.tables import METRIC_LABELS, SPACES, arrow

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sepclr_neuro.config.model import Augmentation, Network, Training
-from sepclr_neuro.config.registry import Reference
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.methods.base import Reference
+from sepclr_neuro.config.network import Network
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
 

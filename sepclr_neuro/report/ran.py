@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sepclr_neuro.config.model import Config, Saliency
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import Saliency
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, sha256
 from sepclr_neuro.core.words import counted, listed

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sepclr_neuro.config.model import Config, ConfiguredMethod, parse_config
+from sepclr_neuro.config.configured import ConfiguredMethod
+from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json
 from sepclr_neuro.report.shown import cell

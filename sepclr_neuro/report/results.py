@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from sepclr_neuro.config.model import Config, Probes
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.probes import Probes
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cohort import load_cohort

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.words import listed
 from sepclr_neuro.probing.tables import SPACES
 from sepclr_neuro.report.findings import (

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sepclr_neuro.config.model import Config, Implant
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.simulation import Implant
 from sepclr_neuro.core.errors import Alike, InputError, by_kind
 from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch

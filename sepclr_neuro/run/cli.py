@@ -320,7 +320,7 @@ def separation_table(path: ConfigFile) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of config.yaml, for editors."""
-    from sepclr_neuro.config.model import json_schema
+    from sepclr_neuro.config.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sepclr_neuro.config.model import Config, load_config, parse_config, stage_config
+from sepclr_neuro.config.model import Config, load_config, parse_config
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, sha256
 from sepclr_neuro.learning.embedding import write_representations

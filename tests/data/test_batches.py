@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from sepclr_neuro.config.model import Augmentation, ImageViews, Network, parse_config
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.digits import ImageViews
+from sepclr_neuro.config.model import parse_config
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_json, read_tsv

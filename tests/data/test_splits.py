@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from sepclr_neuro.config.model import Config, Splits
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.splits import Splits
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from sepclr_neuro.config.model import Augmentation, Config, Saliency
-from sepclr_neuro.config.model import Standardisation as Settings
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import Saliency
+from sepclr_neuro.config.standardisation import Standardisation as Settings
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_json, write_tsv

@@ -19,7 +19,8 @@ from nibabel.affines import apply_affine, from_matvec
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from numpy.typing import NDArray
 
-from sepclr_neuro.config.model import Config, Volumes
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.volumes import Volumes
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv

@@ -14,7 +14,7 @@ from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
 from benchmarks import recipe
-from sepclr_neuro.config.model import Augmentation
+from sepclr_neuro.config.augmentation import Augmentation
 from sepclr_neuro.learning.augmentation import augment, axis_matrix, rotate
 
 OFF = {f"{kind}_probability": 0.0 for kind in ("crop", "affine", "flip", "blur", "noise", "cutout")}

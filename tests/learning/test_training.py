@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sepclr_neuro.config.model import Augmentation, Training
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sepclr_neuro.config import registry
-from sepclr_neuro.config.model import json_schema, parse_config
+from sepclr_neuro.config.model import parse_config
+from sepclr_neuro.config.schema import json_schema
 from sepclr_neuro.core.storage import read_json
 from sepclr_neuro.validation.digits.benchmark import run_method
 from tests.methods import test_contract as contract
@@ -22,11 +23,11 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding_a_method.md"
 def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings, method, line = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names = dict(vars(registry))
-    exec(settings, names)  # noqa: S102 (the project's own page)
-    monkeypatch.setattr(registry, "AutoencoderSettings", names["AutoencoderSettings"], raising=False)
-    module = types.ModuleType("sepclr_neuro.methods.autoencoder")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(method, vars(module))  # noqa: S102
+    for page, folder in ((settings, "sepclr_neuro.config.methods"), (method, "sepclr_neuro.methods")):
+        module = types.ModuleType(f"{folder}.autoencoder")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(page, vars(module))  # noqa: S102 (the project's own page)
+        names |= vars(module)
     ((name, entry),) = eval(f"{{{line}}}", names).items()  # noqa: S307
     monkeypatch.setitem(registry.METHODS, name, entry)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from sepclr_neuro.config.model import Network, parse_config
+from sepclr_neuro.config.model import parse_config
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.ca_vae import CVAE, Code, ConVAE

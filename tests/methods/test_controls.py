@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA as ReferencePCA  # noqa: N811
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import CPCASettings, PCASettings, VoxelLinearSettings
+from sepclr_neuro.config.methods.controls import CPCASettings, PCASettings, VoxelLinearSettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods import base
 from sepclr_neuro.methods.base import ClosedFormMethod
 from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear

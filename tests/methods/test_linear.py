@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods.adjustment import covariate_weights
 from sepclr_neuro.methods.erasure import erasing_weights

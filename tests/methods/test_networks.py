@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.methods.networks import PatchStem, _Unpatch, build_decoder, build_encoder
 

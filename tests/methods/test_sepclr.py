@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sepclr_neuro.config.model import Network
-from sepclr_neuro.config.registry import IndependenceTerm, SepCLRSettings
+from sepclr_neuro.config.methods.sepclr import IndependenceTerm, SepCLRSettings
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.losses import attribute_alignment, informationless, uniformity
 from sepclr_neuro.methods.sepclr import SepCLR

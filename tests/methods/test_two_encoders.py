@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sepclr_neuro.config.model import Network
+from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods import base
 from sepclr_neuro.methods.two_encoders import TwoEncoders

@@ -12,7 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.config.model import Config, ProbeTarget
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import Labels, Verdict, balanced_accuracy

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.report import answers, embeddings, figures, pictures
 from sepclr_neuro.report.pictures import Picture, drawn

@@ -22,7 +22,9 @@ from matplotlib.figure import Figure
 from nilearn import plotting
 from PIL import Image
 
-from sepclr_neuro.config.model import Config, ProbeTarget, parse_config, stage_config
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.probes import ProbeTarget
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_tsv, write_json, write_tsv

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sepclr_neuro.config.model import ProbeTarget
+from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.report.findings import ALPHA, results_table, sentences
 from sepclr_neuro.report.summary import clearest, leading_target, meaning, site_warnings, uncertainties

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from sepclr_neuro.config.model import Config, parse_config, stage_config
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_tsv

@@ -19,7 +19,8 @@ import torch
 from typer.testing import CliRunner
 
 from sepclr_neuro import __version__
-from sepclr_neuro.config.model import Config, json_schema
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.schema import json_schema
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.run import cli

@@ -11,7 +11,8 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from sepclr_neuro.config.model import Config, Training, parse_config
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.learning.fitting import fit

@@ -13,7 +13,8 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from sepclr_neuro.config.model import Config, Images, ImageViews, parse_config
+from sepclr_neuro.config.digits import Images, ImageViews
+from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json

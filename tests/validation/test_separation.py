@@ -315,7 +315,7 @@ def test_what_cannot_be_run_is_told(tmp_path: Path, section: dict[str, Any], mes
 
 
 def test_an_edit_of_one_recipe_changes_its_runs_alone(tmp_path: Path) -> None:
-    from sepclr_neuro.config.model import stage_config
+    from sepclr_neuro.config.stages import stage_config
 
     before = configure(tmp_path)
     edited = {**RECIPES, "told": {"method": "supervised"}}

@@ -17,8 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro import __version__
-from sepclr_neuro.config.model import IMAGE_SIZE, Config, stage_config
+from sepclr_neuro.config.digits import IMAGE_SIZE
+from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from sepclr_neuro.config.model import IMAGE_SIZE, Images
+from sepclr_neuro.config.digits import IMAGE_SIZE, Images
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_tsv
 

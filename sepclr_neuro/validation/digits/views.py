@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from sepclr_neuro.config.model import ImageViews
+from sepclr_neuro.config.digits import ImageViews
 from sepclr_neuro.data.sampling import Members
 
 __all__ = ["AsTheyAre", "RandomViews", "adjust_colour", "crop_and_resize", "image_views"]

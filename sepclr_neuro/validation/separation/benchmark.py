@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sepclr_neuro import __version__
+from sepclr_neuro.config.methods.controls import VoxelLinearSettings
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.registry import VoxelLinearSettings
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import versions

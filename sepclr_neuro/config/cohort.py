@@ -1,0 +1,259 @@
+"""The section `cohort` of ``config.yaml``: where people come from, what their tables mean, who is kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from sepclr_neuro.config.columns import TableColumn
+from sepclr_neuro.config.section import Name, PlainPath, Range, Section
+from sepclr_neuro.config.simulation import SYMPTOMS, Implant, Simulation
+from sepclr_neuro.core.errors import nearest
+
+__all__ = ["Cohort", "Columns", "Inclusion", "QualityRule", "Score", "Study"]
+
+
+def _of_text(encoding: str) -> str:
+    try:
+        "x".encode(encoding)
+    except LookupError:
+        known = ["utf-8", "utf-16", "latin-1", "cp1250", "cp1251", "cp1252", "mac_roman", "shift_jis", "gb18030"]
+        raise ValueError(f"no encoding is called {encoding!r}.{nearest(encoding, known)}") from None
+    return encoding
+
+
+class Study(Section):
+    """One source of people: a participants table, its phenotype tables and its volumes."""
+
+    name: Name = Field(description="A short name, used in messages.")
+    participants: PlainPath = Field(description="participants.tsv (or .csv), one row a participant or a session.")
+    phenotypes: list[PlainPath] = Field([], description="Tables joined to it on participant (and session).")
+    constants: dict[str, str] = Field(
+        {}, description="Columns that this study's tables lack, one value for all, e.g. `site: prague`."
+    )
+    missing: list[str] = Field(
+        [],
+        description="Texts that mean missing in all of its tables, beside `n/a` and the empty cell, e.g. "
+        "`['.', NA, '-', '-999']`.",
+    )
+    encoding: Annotated[str, AfterValidator(_of_text)] = Field(
+        "utf-8",
+        description="Of those of its tables that are not UTF-8, as Python calls it, e.g. `latin-1` or `cp1252`.",
+    )
+    volumes: str | None = Field(
+        None,
+        description="Path pattern of the volumes: `{column}` is replaced by a table column, `*` matches any text. "
+        "`{column:label}` is the column without `sub-` or `ses-`, `{column:03}` with a last number of three digits, "
+        "`{column:upper}` and `{column:lower}` in capitals or small letters. Null where there are none, or where "
+        "`columns.volume` names a column of paths.",
+    )
+    volumes_root: Path | None = Field(
+        None,
+        description="Folder that volume paths start from and must not leave by `..` or as absolute paths; links in it "
+        "may lead anywhere. Default: the participants' folder.",
+    )
+
+
+class Columns(Section):
+    """The name that each fact has in the tables. Values are the tables' column names."""
+
+    participant_id: TableColumn = Field("participant_id", description="Who was scanned; `sub-` in front is ignored.")
+    session_id: TableColumn | None = Field(None, description="Null where each person was scanned once.")
+    diagnosis: TableColumn = Field("diagnosis", description="Its meanings are listed in `background` and `target`.")
+    age: TableColumn = Field("age", description="In years.")
+    sex: TableColumn = Field(
+        "sex", description="As BIDS spells it (M, female, O, ...); other codes are given meanings in `values.sex`."
+    )
+    site: TableColumn = Field("site", description="Where a person was scanned.")
+    volume: TableColumn | None = Field(
+        None, description="Column of volume paths, relative to the study's `volumes_root`."
+    )
+    others: dict[Name, TableColumn] = Field(
+        {}, description="Further columns to keep, `name: column`, e.g. `tiv: TIV`; numeric where all values are."
+    )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By the cohort's name of a fact, the tables' name of its column."""
+        return {name: column for name, column in self if isinstance(column, str)} | self.others
+
+
+class Score(Section):
+    """A symptom score: one column, or items summed."""
+
+    column: TableColumn | None = Field(None, description="The column that holds the total.")
+    items: str | list[TableColumn] | None = Field(
+        None, description="Items to sum: a list of columns, or a regular expression that matches whole names."
+    )
+    exclude_items: list[TableColumn] = Field(
+        [], description="Items left out of the sum, e.g. global ratings, which repeat the items they rate."
+    )
+    range: Range = Field(description="Lowest and highest possible total; a value outside is an error.")
+    people: Literal["target", "all"] = Field(
+        "target",
+        description="Who has it. A value for anyone else is an error, but for the lowest possible one, which is taken "
+        "as none.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.column is None) == (self.items is None):
+            raise ValueError("give either `column` (a total) or `items` (to be summed), not both and not neither")
+        if self.exclude_items and self.items is None:
+            raise ValueError("`exclude_items` needs `items`")
+        if isinstance(self.items, str):
+            try:
+                re.compile(self.items)
+            except re.error as error:
+                raise ValueError(f"`items` is not a regular expression: {error}") from error
+        return self
+
+
+class QualityRule(Section):
+    """Who stays in, by one column of the tables."""
+
+    column: TableColumn = Field(description="Column of the tables, or of the cohort.")
+    minimum: float | None = Field(None, description="Lowest value that stays in. Null: any.")
+    maximum: float | None = Field(None, description="Highest value that stays in. Null: any.")
+    keep: list[str] | None = Field(None, description="Values that stay in, as the tables or `values` have them.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.minimum is None and self.maximum is None and self.keep is None:
+            raise ValueError("give `minimum`, `maximum` or `keep`")
+        return self
+
+    @property
+    def has_bounds(self) -> bool:
+        return self.minimum is not None or self.maximum is not None
+
+
+class Inclusion(Section):
+    """Who is kept. Everybody left out is listed in exclusions.tsv with the rule that did it."""
+
+    age: Range | None = Field(None, description="Youngest and oldest, in years, both included.")
+    quality: list[QualityRule] = Field([], description="Rules that everybody who stays in must meet.")
+    require: list[TableColumn] = Field(
+        ["age", "sex", "site"],
+        description="A missing value of these leaves a participant out: any columns of the cohort or the tables, "
+        "scores (of the people who have them), and `volume`.",
+    )
+
+
+class Cohort(Section):
+    """Where people come from, what their tables' columns mean, and who is kept."""
+
+    source: Literal["simulated", "implanted", "files"] = Field(
+        "simulated", description="`files`: your own cohort. `implanted`: your volumes, a known effect put into them."
+    )
+    simulation: Simulation | None = Field(None, description="Of `source: simulated`.")
+    implant: Implant | None = Field(None, description="Of `source: implanted`.")
+    studies: list[Study] = Field([], description="Concatenated into one cohort.")
+    columns: Columns = Field(Columns(), description="The name that each fact has in the tables.")
+    values: dict[TableColumn, dict[str, str]] = Field(
+        {},
+        description="What the tables' codes mean, `column: {code: meaning}`, e.g. `sex: {'1': male, '2': female}` or "
+        "`age: {'89+': '90'}`; below a score's name, of all its items. A code that is not listed is an error, nothing "
+        "is guessed, but numbers beside such as `89+` and sex as BIDS spells it (M, female, O) mean what they are.",
+    )
+    background: list[str] = Field(["control"], min_length=1, description="Diagnoses of the background group.")
+    target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
+    scores: dict[Name, Score] = Field({}, description="Symptom scores, `name: where it is`.")
+    include: Inclusion = Field(Inclusion(), description="Who is kept.")
+    on_error: Literal["stop", "exclude"] = Field(
+        "stop",
+        description="What a wrong cell or a bad volume of single people does: stop the run, or exclude them, with the "
+        "reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
+    )
+
+    @property
+    def known(self) -> list[str]:
+        """The cohort's columns that settings may name."""
+        facts = ["age", "sex", "site", "diagnosis"]
+        if self.source == "simulated":
+            return [*facts, *SYMPTOMS, "tiv"]
+        implanted = SYMPTOMS if self.source == "implanted" else ()
+        return [*facts, *self.scores, *self.columns.others, *implanted]
+
+    def known_as(self, name: str) -> str:
+        """What the cohort calls a column that is called so there or in the tables; the name itself where it does not.
+
+        >>> studies = [Study(name="ours", participants="participants.tsv")]
+        >>> cohort = Cohort(source="files", studies=studies, columns=Columns(age="years", others={"tiv": "TIV"}))
+        >>> [cohort.known_as(name) for name in ("TIV", "tiv", "years", "note")]
+        ['tiv', 'tiv', 'age', 'note']
+        """
+        names = self.columns.names
+        if name in self.known or name in names:
+            return name
+        scores = {own: score.column for own, score in self.scores.items()}
+        return next((own for own, column in (names | scores).items() if column == name), name)
+
+    def own_column(self, path: str, name: str) -> str:
+        """The cohort's name of a column that the key at ``path`` names.
+
+        Raises:
+            ValueError: if the cohort has no such column.
+        """
+        own = self.known_as(name)
+        if own in self.known:
+            return own
+        advice = " Columns of the tables are kept by `cohort.columns.others`, symptom scores by `cohort.scores`."
+        raise ValueError(
+            f"{path}: the cohort has no column {name!r}.{nearest(name, self.known)}"
+            f"{'' if self.source == 'simulated' else advice}"
+        )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        both = sorted(set(self.background) & set(self.target))
+        if both:
+            raise ValueError(f"{both[0]!r} is in `background` and in `target`; a diagnosis has one side")
+        if self.source == "simulated":
+            if self.studies:
+                raise ValueError("`source: simulated` reads no `studies`; remove them, or say `source: files`")
+        elif not self.studies:
+            raise ValueError(f"`source: {self.source}` needs at least one entry in `studies`")
+        if self.source != "simulated" and self.simulation is not None:
+            raise ValueError(f"`simulation` is not used by `source: {self.source}`; remove it")
+        if self.source != "implanted" and self.implant is not None:
+            raise ValueError(f"`implant` is not used by `source: {self.source}`; remove it")
+        names = [study.name for study in self.studies]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two studies are called {name!r}")
+        reserved = {"participant_id", "session_id", "scan_id", "diagnosis", "group", "age", "sex", "site", "volume"}
+        if self.source == "implanted":
+            reserved |= {"sans", "saps"}
+        for name in (*self.scores, *self.columns.others):
+            if name in reserved:
+                raise ValueError(f"{name!r} is a column that the cohort has anyway; choose another name")
+            if name in self.scores and name in self.columns.others:
+                raise ValueError(f"{name!r} is in `scores` and in `columns.others`; a name has one meaning")
+        if self.source != "files" and self.on_error == "exclude":
+            raise ValueError(f"`on_error: exclude` is for `source: files`, not {self.source}; correct what is wrong")
+        if self.source != "files" and self.scores:
+            raise ValueError(f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`")
+        if self.source == "simulated" and (self.values or self.columns != Columns()):
+            raise ValueError("`source: simulated` knows its own tables; remove `columns` and `values`")
+        self._name_values_as_the_cohort_does()
+        return self
+
+    def _name_values_as_the_cohort_does(self) -> None:
+        """Refuses meanings of codes that nobody reads."""
+        rules = [*(rule.column for rule in self.include.quality), *self.include.require]
+        items = [item for score in self.scores.values() if isinstance(score.items, list) for item in score.items]
+        matched = [score.items for score in self.scores.values() if isinstance(score.items, str)]
+        read = dict.fromkeys([*self.known, *rules, *items])
+        values: dict[str, dict[str, str]] = {}
+        for name, meanings in self.values.items():
+            own = self.known_as(name)
+            if own not in read and not any(re.fullmatch(pattern, own) for pattern in matched):
+                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, read)}")
+            if own in values:
+                raise ValueError(f"values.{name}: is {own!r}, which is listed already; remove one")
+            values[own] = meanings
+        object.__setattr__(self, "values", values)

@@ -1,0 +1,89 @@
+"""What the settings of every method can tell."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from sepclr_neuro.config.columns import CohortColumn
+from sepclr_neuro.config.section import Section
+
+__all__ = ["MethodSettings", "Reference", "TrainedSettings", "TwoSpaceSettings"]
+
+
+class Reference(NamedTuple):
+    """A publication, as the report lists it."""
+
+    text: str
+    url: str
+
+
+class MethodSettings(Section):
+    """What every method's settings can tell. Their keys are the method's own."""
+
+    augmented: ClassVar[bool] = False
+    """Whether what it sees of images are random views."""
+
+    trained: ClassVar[bool] = False
+    """Whether the sections `network`, `augmentation` and `training` apply to the method."""
+
+    references: ClassVar[tuple[Reference, ...]] = ()
+    """What a text that uses the method cites."""
+
+    own_choices: ClassVar[str] = ""
+    """A sentence on what of the networks is nobody's but this project's, which a text says once for all methods."""
+
+    def describe(self, **options: Any) -> str:
+        """What was done, in sentences for a methods section; one that is true of several methods is the same in all.
+
+        Args:
+            options: those of the method's registry entry.
+        """
+        raise NotImplementedError
+
+    def columns(self) -> dict[str, Literal["continuous", "discrete"]]:
+        """The cohort's columns that the method learns from beside volumes and groups, and how they are to be taken."""
+        return {}
+
+
+class TwoSpaceSettings(MethodSettings):
+    """A method with a common and a salient space."""
+
+    adjust_for: list[CohortColumn] | None = Field(
+        None,
+        description="Columns of the cohort that the salient space is adjusted for, within groups; by default those of "
+        "the key `adjust_for` of the configuration. Published forms adjust for nothing: `[]`.",
+    )
+    erase: bool = Field(
+        True,
+        description="Whether the common space is left without what the salient codes predict of it (least squares). "
+        "Published forms erase nothing: `false`.",
+    )
+
+    @property
+    def erased(self) -> str:
+        """A sentence on what was erased; empty where nothing was."""
+        return (
+            " The common space was left without what the salient codes predict of it (least squares in the training "
+            "people)."
+            if self.erase
+            else ""
+        )
+
+
+class TrainedSettings(MethodSettings):
+    """Settings of a method that is trained by gradients: its own values for keys of the sections that all share."""
+
+    trained: ClassVar[bool] = True
+    augmented: ClassVar[bool] = True
+
+    network: dict[str, Any] = Field({}, description="Keys of the section `network` that differ for this method.")
+    augmentation: dict[str, Any] = Field({}, description="Keys of `augmentation` that differ for this method.")
+    training: dict[str, Any] = Field({}, description="Keys of `training` that differ for this method.")
+
+    @field_validator("network", "augmentation", "training")
+    @classmethod
+    def _beside_the_methods_own(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """A key that the user gives leaves the method's other defaults as they are."""
+        return {**cls.model_fields[str(info.field_name)].default, **given}

@@ -1,0 +1,94 @@
+"""Settings of linear methods with two spaces, each default with its source."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
+from sepclr_neuro.config.methods.sepclr import SepCLRTerms
+
+__all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
+
+class LinearSepCLRSettings(SepCLRTerms):
+    """SepCLR with linear encoders, trained in the span of the training people."""
+
+    salient_dim: int = Field(
+        8,
+        ge=1,
+        description="Dimensions of the salient space. 8: better than 2 on four development cohorts.",
+    )
+    salient_projector: bool = Field(False, description="Whether the salient terms read a projection of the space.")
+    independence: Literal["none", "k-jem", "k-mi", "mmd", "dcor"] = Field(
+        "k-jem",
+        description="The term between the spaces, of those that no network estimates.",
+    )
+    noise: float = Field(
+        1.25,
+        gt=0,
+        description="SD of the noise that makes a view, over the root mean square of the coordinates: the ridge of the "
+        "encoders. 1.25: of 0.6, 1.25 and 1.9 the best on four development cohorts.",
+    )
+    steps: int = Field(300, ge=1, description="Steps of Adam, all training people in each.")
+    learning_rate: float = Field(3e-3, gt=0, description="Of Adam.")
+
+    def describe(self, **options: Any) -> str:
+        return (
+            "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training people "
+            f"on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "
+            f"{self.learning_rate:g}), with {self.salient_dim} salient dimensions and a common head of "
+            f"{self.common_dim}; a view is the coordinates with noise of {self.noise:g} times their root mean square; "
+            f"temperature {self.temperature:g}; weights: uniformity {self.uniformity_weight:g}, salient terms "
+            f"{self.salient_weight:g}, information-less term {self.informationless_weight:g}; independence "
+            f"({self.independence}) {self.independence_weight:g}. {_common_of_linear(self.erase)}"
+        )
+
+
+class RidgeDiscriminantSettings(TwoSpaceSettings):
+    """Fisher's discriminant with a ridge: the one direction in which the groups differ."""
+
+    ridge: float = Field(
+        2.0, gt=0, description="Of the covariance within groups, in mean variances of an axis. Our choice."
+    )
+
+    def describe(self, **options: Any) -> str:
+        return (
+            "A ridge discriminant: the one salient direction is Fisher's, with a ridge of "
+            f"{self.ridge:g} mean variances of an axis. {_common_of_linear(self.erase)}"
+        )
+
+
+class GCPCASettings(TwoSpaceSettings):
+    """Generalised contrastive PCA (de Oliveira et al., 2025)."""
+
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "de Oliveira EF, Garg P, Hjerling-Leffler J, Batista-Brito R, Sjulson L (2025). Identifying patterns "
+            "differing between high-dimensional datasets with generalized contrastive PCA. PLoS Computational Biology.",
+            "https://doi.org/10.1371/journal.pcbi.1012747",
+        ),
+    )
+
+    salient_dim: int = Field(8, ge=1, description="Dimensions of the salient space. Our choice: as linear SepCLR's.")
+    ridge: float = Field(
+        4.0, gt=0, description="Of the controls' covariance, in mean variances of an axis. Our choice."
+    )
+    about: Literal["controls", "own"] = Field(
+        "controls",
+        description="The point about which patients' moment is taken: `controls`, their mean, so that a shift of all "
+        "patients counts; `own`, as published.",
+    )
+
+    def describe(self, **options: Any) -> str:
+        about = "the controls' mean" if self.about == "controls" else "their own mean"
+        return (
+            f"Generalised contrastive PCA (de Oliveira et al., 2025): {self.salient_dim} salient directions in which "
+            f"the patients' second moment about {about} is largest beside the controls' covariance, with a ridge of "
+            f"{self.ridge:g} mean variances of an axis. {_common_of_linear(self.erase)}"
+        )
+
+
+def _common_of_linear(erase: bool) -> str:
+    erased = ", less what the salient codes predict of them" if erase else ""
+    return f"The common space holds all principal components of the training volumes{erased}."

@@ -1,0 +1,65 @@
+"""The section `probes` of ``config.yaml``."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sepclr_neuro.config.columns import CohortColumn
+from sepclr_neuro.config.section import Section
+
+__all__ = ["DEFAULT_TARGETS", "ProbeTarget", "Probes"]
+
+
+class ProbeTarget(Section):
+    """One question that a probe answers from a space."""
+
+    kind: Literal["classification", "regression"] = Field(
+        description="Of classes (text, or whole numbers as codes), or of numbers."
+    )
+    people: Literal["all", "target", "background"] = Field("all", description="Who is asked about.")
+    expected_in: Literal["common", "salient"] = Field(description="The space that should hold it: sets the arrows.")
+    label: str | None = Field(None, description="How tables call it. Null: its column's name.")
+
+
+DEFAULT_TARGETS = {
+    "age": ProbeTarget(kind="regression", expected_in="common", label="Age"),
+    "sex": ProbeTarget(kind="classification", expected_in="common", label="Sex"),
+    "site": ProbeTarget(kind="classification", expected_in="common", label="Site"),
+    "sans": ProbeTarget(kind="regression", people="target", expected_in="salient", label="SANS"),
+    "saps": ProbeTarget(kind="regression", people="target", expected_in="salient", label="SAPS"),
+    "diagnosis": ProbeTarget(kind="classification", expected_in="salient", label="Diagnosis"),
+}
+
+
+class Probes(Section):
+    """Linear probes: fitted on a fold's training people, scored on its held-out people."""
+
+    targets: dict[CohortColumn, ProbeTarget] = Field(
+        DEFAULT_TARGETS,
+        min_length=1,
+        description="Cohort columns to probe. Default: age, sex, site, diagnosis and the cohort's symptom scores; not "
+        "what all people have alike.",
+    )
+    paper_regime: bool = Field(
+        True,
+        description="Also probe as the paper's released scripts do: scikit-learn's defaults on unscaled "
+        "representations, and of patients alone except for the diagnosis.",
+    )
+    confounds: list[CohortColumn] = Field(
+        ["age", "sex", "site"],
+        description="Columns that a probe without any image reads, and beside which a space must add something. By "
+        "default not what all people have alike. Reviewers expect `tiv` too, where the cohort has it. A target is not "
+        "its own confound.",
+    )
+    permutations: int = Field(1000, ge=99, description="Exchanges of people's answers, for the null of each figure.")
+    bootstraps: int = Field(1000, ge=99, description="Samples of people, for the interval of each figure.")
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        labels = [target.label or name for name, target in self.targets.items()]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two targets are called {label!r} in tables; give one of them another `label`")
+        return self

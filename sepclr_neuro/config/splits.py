@@ -1,0 +1,103 @@
+"""The section `splits` of ``config.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sepclr_neuro.config.columns import CohortColumn
+from sepclr_neuro.config.section import Section
+
+__all__ = ["Splits"]
+
+
+class Splits(Section):
+    """Who trains and who is held out; people are never divided between the two."""
+
+    scheme: Literal["k-fold", "leave-site-out", "external-sites", "file"] = Field(
+        "k-fold",
+        description="`k-fold`: repeated and stratified. `leave-site-out`: each of `sites` held out in turn. "
+        "`external-sites`: all of `sites` held out together, once. `file`: a fixed list.",
+    )
+    folds: int = Field(5, ge=2, description="Of `k-fold`. The authors' practice: five splits.")
+    repeats: int = Field(1, ge=1, description="Of `k-fold`: how often all folds are drawn afresh.")
+    stratify_by: list[CohortColumn] = Field(
+        ["diagnosis", "site"], description="Of `k-fold`: columns balanced over folds."
+    )
+    sites: list[str] = Field(
+        [],
+        description="Sites to be held out, by their names in the cohort. Sites that are not listed always train.",
+    )
+    file: Path | None = Field(
+        None, description="Of `file`: a table (.tsv) `fold participant_id side`, sides train and test, folds from 0."
+    )
+    file_folds: int | None = Field(None, ge=1, description="Of `file`: how many folds it has.")
+    group_by: CohortColumn | None = Field(
+        None,
+        description="A column of the cohort, e.g. a family: people with the same value are on one side, as all scans "
+        "of a person are anyway. A missing value: on one's own.",
+    )
+    probe_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the training people who are kept from the encoders, for probes to be fitted on: "
+        "representations of people whom an encoder was trained on are partly memorised. 0: probes share them.",
+    )
+    hash_ids: bool = Field(
+        False,
+        description="Replace participants in splits/published.tsv by keyed hashes; the key is made once and kept in "
+        "splits/id_key.txt, which is not to be published.",
+    )
+
+    @property
+    def count(self) -> int:
+        """Number of train-test splits; folds are numbered from 0 to ``count - 1``."""
+        if self.scheme == "leave-site-out":
+            return len(self.sites)
+        if self.scheme == "external-sites":
+            return 1
+        return self.folds * self.repeats if self.scheme == "k-fold" else self.file_folds or 0
+
+    def describe(self) -> str:
+        """How people were split, in sentences for a methods section."""
+        if self.scheme == "k-fold":
+            repeated = f", repeated {self.repeats} times" if self.repeats > 1 else ""
+            how = f"by {self.folds}-fold cross-validation{repeated}, stratified by {' and '.join(self.stratify_by)}"
+        elif self.scheme == "leave-site-out":
+            how = f"by site: each of {', '.join(self.sites)} was held out in turn"
+        elif self.scheme == "external-sites":
+            how = f"by site: {', '.join(self.sites)} served as external test data"
+        else:
+            how = f"as a fixed list says ({self.count} {'split' if self.count == 1 else 'splits'})"
+        together = "" if self.group_by is None else f" and all people with the same {self.group_by}"
+        apart = (
+            f" Of the training people, {100 * self.probe_fraction:g} % were kept from the encoders; probes were fitted "
+            "on them alone."
+            if self.probe_fraction
+            else ""
+        )
+        return f"People were split {how}, all scans of a person{together} on one side.{apart}"
+
+    @model_validator(mode="after")
+    def _scheme_has_what_it_needs(self) -> Self:
+        by_site = self.scheme in ("leave-site-out", "external-sites")
+        if by_site and not self.sites:
+            raise ValueError(f"`scheme: {self.scheme}` needs `sites`, the names of those to be held out")
+        if not by_site and self.sites:
+            raise ValueError(f"`sites` are not used by `scheme: {self.scheme}`; remove them, or change the scheme")
+        for name in self.sites:
+            if self.sites.count(name) > 1:
+                raise ValueError(f"`sites`: {name!r} is listed twice")
+        if (self.scheme == "file") != (self.file is not None) or (self.scheme == "file") != bool(self.file_folds):
+            raise ValueError("`scheme: file` needs both `file` and `file_folds`, and no other scheme uses them")
+        if self.scheme != "k-fold" and self.repeats > 1:
+            raise ValueError(f"`scheme: {self.scheme}` draws nothing at random: remove `repeats`")
+        return self
+
+    @property
+    def first_repeat(self) -> range:
+        """Folds in which nobody is held out twice, unless a fixed list holds people out several times."""
+        return range(self.folds if self.scheme == "k-fold" else self.count)

@@ -1,0 +1,68 @@
+"""The section `training` of ``config.yaml``."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sepclr_neuro.config.section import Section
+
+__all__ = ["Training"]
+
+
+class Training(Section):
+    """One loop for all methods that have one."""
+
+    epochs: int = Field(100, ge=1, description="Passes over the larger group; the smaller one is repeated.")
+    batch_size: int = Field(
+        16,
+        ge=4,
+        description="People whom the losses see together, half background and half target, nobody twice; at most twice "
+        "the smaller training group, which is said where it is less than asked for.",
+    )
+    people_in_memory: int | None = Field(
+        None,
+        ge=2,
+        multiple_of=2,
+        description="How many of a batch's people are in the networks at once, half of each group: memory is that of "
+        "so many, gradients are those of the whole batch (gradient caching), and time about a half more. Null: all.",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        description="Processes that share each batch, one a GPU, or all on the processor. Each has `people_in_memory` "
+        "in its networks; the losses see the people of all.",
+    )
+    learning_rate: float = Field(3e-4, gt=0, description="Adam. Released SepCLR: 3e-4.")
+    weight_decay: float = Field(0.0, ge=0, description="Released SepCLR: none.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="Released SepCLR: constant.")
+    gradient_clip: float | None = Field(
+        None, gt=0, description="Largest norm of the gradient. Null: no clipping, as released."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="`auto`: bfloat16 where the processor or GPU computes it natively. Losses are float32."
+    )
+    validation_fraction: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of the *training* people whose loss is watched, not trained on."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many epochs without a lower validation loss. Null: all epochs."
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.batch_size % 2:
+            raise ValueError(f"`batch_size` must be even (half background, half target), got {self.batch_size}")
+        if self.devices > self.batch_size // 2:
+            raise ValueError(
+                f"`devices`: {self.devices} of them share {self.batch_size // 2} pairs of people; lower it"
+            )
+        if self.patience is not None and self.validation_fraction == 0:
+            raise ValueError("`patience` watches the validation loss: set `validation_fraction` above 0")
+        return self
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether no network sees a batch as a whole."""
+        return self.devices > 1 or (self.people_in_memory or self.batch_size) < self.batch_size

@@ -1,0 +1,99 @@
+"""What each stage is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.stages import STAGES, stage_config
+from tests.config.contents import AGE_ALONE, METHOD, QUESTIONS, STUDY
+
+RAW = {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.1}, "saliency": {"noise_sd": 0.1}}
+
+# A cohort without the scores that the default probes ask for.
+WITHOUT_SCORES = {
+    "cohort": {"source": "files", "studies": [STUDY], "columns": {"others": {"scanner": "scanner"}}},
+    "splits": {"stratify_by": ["diagnosis", "scanner"]},
+    "probes": AGE_ALONE,
+    "saliency": {"targets": ["age"]},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("content", [{}, WITHOUT_SCORES, RAW], ids=["defaults", "without scores", "raw"])
+def test_what_a_stage_is_told_is_a_configuration_that_says_the_same(stage: str, content: dict[str, Any]) -> None:
+    config = parse_config(content)
+    method = METHOD if stage in ("training", "embedding", "saliency") else None
+    told = stage_config(config, stage, method)
+    read = parse_config(json.loads(json.dumps(told)))
+    assert stage_config(read, stage, method) == told
+    # A method without covariates is told of none.
+    covariates = {"adjust_for", "impute_covariates"} if method and not config.for_method(method).adjusts else set()
+    for section in set(STAGES[stage]) - {"methods", "probes", "saliency"} - covariates:
+        assert getattr(read, section) == getattr(config, section)
+    if stage in ("tables", "report"):
+        assert read.probes == config.probes
+    if stage in ("probes", "vbm", "saliency"):
+        asked = {
+            name: (target.kind, target.people)
+            for name, target in config.probes.targets.items()
+            if stage == "probes" or name in config.saliency.targets
+        }
+        assert {name: (target.kind, target.people) for name, target in read.probes.targets.items()} == asked
+    if stage == "vbm":
+        assert read.saliency.targets == config.saliency.targets
+    if stage == "saliency":
+        assert read.saliency == config.saliency
+
+
+def test_what_nobody_wrote_is_still_not_written_in_what_a_stage_is_told() -> None:
+    for stage in ("probes", "tables", "report"):
+        read = parse_config(json.loads(json.dumps(stage_config(Config(), stage))))
+        assert {"targets", "confounds"} & read.probes.model_fields_set == set()
+        read = parse_config(stage_config(parse_config({"probes": AGE_ALONE, "saliency": {"targets": []}}), stage))
+        assert "targets" in read.probes.model_fields_set
+
+
+def test_training_is_told_a_methods_own_values() -> None:
+    config = parse_config({"methods": {METHOD: {"training": {"epochs": 7}, "salient_dim": 5}}})
+    read = parse_config(stage_config(config, "training", METHOD))
+    configured = read.for_method(METHOD)
+    assert configured.training.epochs == 7
+    assert configured.settings.salient_dim == 5  # type: ignore[attr-defined]
+
+
+def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
+    def changed(content: dict[str, Any]) -> set[str]:
+        before, after = Config(), parse_config(content)
+        return {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)}
+
+    assert changed({"saliency": {"samples": 3}}) == {"saliency", "report"}
+    assert changed({"saliency": {"targets": ["age"]}}) == {"vbm", "saliency", "report"}
+    of_maps = {"vbm", "saliency", "report"}
+    assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "tables"} | of_maps
+    assert changed({"splits": {"folds": 3}}) == {"probes", "tables", "leakage", "splits", "embedding"} | of_maps
+    assert changed({"probes": {"permutations": 99}}) == {"tables", "leakage", "report"}
+    assert changed({"probes": {"paper_regime": False}}) == {"probes", "tables", "report"}
+    assert changed({"volumes": {"tiv_column": "tiv"}}) == {"dataset", "volumes"} | of_maps
+    assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
+    assert changed({"title": "Another"}) == {"report"}
+    assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"label": "Negative symptoms"}, {"tables", "report"}),
+        ({"expected_in": "common"}, {"tables", "report"}),
+        ({"people": "all"}, {"probes", "tables", "vbm", "saliency", "report"}),
+    ],
+)
+def test_another_name_of_a_target_reaches_no_map_and_another_question_does(
+    change: dict[str, Any], stages: set[str]
+) -> None:
+    before = parse_config({"probes": {"targets": QUESTIONS}})
+    after = parse_config({"probes": {"targets": QUESTIONS | {"sans": QUESTIONS["sans"] | change}}})
+    assert {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)} == stages
