@@ -20,7 +20,8 @@ from benchmarks.steps import made_up_standardisation
 from sepclr_neuro.config.model import Augmentation, Network, Training
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core import devices
-from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.batches import Scans
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.training import VolumeViews
 
 CASES = [(8, None), (64, None), (64, 8), (256, 8)]
