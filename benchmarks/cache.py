@@ -28,9 +28,10 @@ from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
 from sepclr_neuro.data import volumes
+from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
 from sepclr_neuro.data.simulation import write_dataset
-from sepclr_neuro.data.volumes import VolumeCache, voxels_sha256, write_volumes
+from sepclr_neuro.data.volumes import write_volumes
 
 BATCH_SIZE = 8
 
@@ -99,9 +100,9 @@ def _building(rows: Rows, config: Config, people: int) -> None:
 
 def _build_again(rows: Rows, name: str, config: Config, results: Results) -> None:
     """How many volumes are read for it, and the time it takes."""
-    original = volumes._read_checked
+    original = volumes.read_checked
     started = time.perf_counter()
-    with patch.object(volumes, "_read_checked", side_effect=original) as read:
+    with patch.object(volumes, "read_checked", side_effect=original) as read:
         write_volumes(config, results)
     rows.add(name, time.perf_counter() - started, "s")
     rows.add(f"{name}_built", read.call_count, "volumes")

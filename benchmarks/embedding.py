@@ -20,7 +20,7 @@ from benchmarks.rows import Rows, run
 from benchmarks.steps import Step, made_up_standardisation
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_json, write_tsv
-from sepclr_neuro.data.volumes import VolumeCache, voxels_sha256
+from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
 from sepclr_neuro.learning.embedding import represent_scans
 
 PEOPLE, AT_ONCE = 16, 8

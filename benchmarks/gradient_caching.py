@@ -22,7 +22,8 @@ from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.core import devices
-from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.batches import Scans
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.training import VolumeViews
 
 CASES = [(8, None), (64, None), (64, 8), (256, 8)]

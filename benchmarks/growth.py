@@ -17,8 +17,9 @@ from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.maps.saliency import write_saliency
 from sepclr_neuro.maps.vbm import write_vbm
-from sepclr_neuro.probing.probes import write_probes, write_verdicts
+from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.site_leakage import write_site_leakage
+from sepclr_neuro.probing.verdicts import write_verdicts
 from tests.small_run import small_run
 
 METHODS = ("sepclr-k-jem", "sepclr-no-k-jem", "sepclr-mmd", "sepclr-k-mi")

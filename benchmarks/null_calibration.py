@@ -23,7 +23,9 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 from benchmarks.rows import Rows, run
 from sepclr_neuro.core.statistics import Labels
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.probing.probes import Fit, Question, judge, on_permutations, told
+from sepclr_neuro.probing.probe_fits import Fit
+from sepclr_neuro.probing.questions import Question
+from sepclr_neuro.probing.verdicts import judge, on_permutations, told
 
 __all__ = ["p_of_noise"]
 

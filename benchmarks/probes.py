@@ -16,10 +16,11 @@ from benchmarks.rows import Rows, run
 from sepclr_neuro.config.model import Config, load_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_json, write_tsv
-from sepclr_neuro.data.simulation import simulate_people
+from sepclr_neuro.data.simulated_people import simulate_people
 from sepclr_neuro.data.splits import read_fold, write_splits
-from sepclr_neuro.probing.probes import write_probes, write_verdicts
+from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.tables import write_tables
+from sepclr_neuro.probing.verdicts import write_verdicts
 
 __all__ = ["random_representations"]
 

@@ -25,7 +25,8 @@ from sepclr_neuro.core import devices
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning import augmentation
-from sepclr_neuro.probing.probes import write_probes, write_verdicts
+from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.verdicts import write_verdicts
 
 STEPS, WARM_UP, VIEWED, MOST = 5, 8, 30, 12
 VIEWS = {"rotate": "rotations", "_along_axes": "products: crop, shift, flip, blur", "_noise": "noise"}

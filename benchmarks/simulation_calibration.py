@@ -18,7 +18,9 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config.model import Config, parse_config
-from sepclr_neuro.data.simulation import DISEASE, DISEASE_REGIONS, Simulator, region_map, simulate_people
+from sepclr_neuro.data.effects import DISEASE, DISEASE_REGIONS, region_map
+from sepclr_neuro.data.simulated_people import simulate_people
+from sepclr_neuro.data.simulator import Simulator
 
 CLASSES = ("diagnosis", "sex", "site")
 NUMBERS = ("age", "sans", "saps")

@@ -16,7 +16,8 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.data.sampling import Members
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.batches import Scans
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.training import VolumeViews
 from sepclr_neuro.methods.base import Batch, GradientMethod
 

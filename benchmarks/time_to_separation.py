@@ -35,16 +35,18 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
 from sepclr_neuro.data.simulation import write_dataset
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.data.volumes import VolumeCache, write_volumes
+from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
 from sepclr_neuro.learning.training import VolumeViews, training_people
 from sepclr_neuro.methods.base import GradientMethod
-from sepclr_neuro.probing.probes import Question, fit_probe
+from sepclr_neuro.probing.probe_fits import fit_probe
+from sepclr_neuro.probing.questions import Question
 
 METHOD = "sepclr-k-jem"
 BATCH_SIZE = 8

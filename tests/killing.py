@@ -17,7 +17,8 @@ from typing import Any, Literal
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.data import volumes
-from sepclr_neuro.learning import fitting, training
+from sepclr_neuro.learning import training
+from sepclr_neuro.learning.loop import Loop
 
 __all__ = ["CONTEXT", "Point", "run", "train", "write_volumes"]
 
@@ -41,7 +42,7 @@ def _kill() -> None:
 def _arm(point: Point) -> None:
     """Patches this process so that it dies at the point."""
     calls = 0
-    replace, start = os.replace, fitting._Loop.on_train_epoch_start
+    replace, start = os.replace, Loop.on_train_epoch_start
 
     def counted_replace(source: Any, target: Any) -> None:
         nonlocal calls
@@ -62,7 +63,7 @@ def _arm(point: Point) -> None:
         start(loop)
 
     if point.place == "epoch":
-        fitting._Loop.on_train_epoch_start = counted_start  # type: ignore[method-assign]
+        Loop.on_train_epoch_start = counted_start  # type: ignore[method-assign]
     else:
         os.replace = counted_replace
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_json, write_text, write_tsv
+from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
 from sepclr_neuro.data.covariates import CovariateCoding
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.data.volumes import VolumeCache, as_image, grid_affine, voxels_sha256
 from sepclr_neuro.learning.models import TrainedModel
 from sepclr_neuro.maps import fold_maps, mapping
 from sepclr_neuro.maps.saliency import write_saliency

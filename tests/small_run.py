@@ -10,9 +10,9 @@ import pandas as pd
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.data.cache import voxels_sha256
 from sepclr_neuro.data.splits import write_splits
 from sepclr_neuro.data.standardisation import write_standardisation
-from sepclr_neuro.data.volumes import voxels_sha256
 
 SHAPE = (32, 32, 32)
 

@@ -16,8 +16,8 @@ from sepclr_neuro.config.model import load_config, parse_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, sha256, write_json
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.maps.fold_maps import _kept

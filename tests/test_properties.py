@@ -25,8 +25,9 @@ from sepclr_neuro.config.volumes import Volumes
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_json, read_tsv, write_tsv
 from sepclr_neuro.data.cohort import build_cohort
-from sepclr_neuro.data.volumes import as_image, load_volume
-from sepclr_neuro.learning.fitting import _read_checkpoint
+from sepclr_neuro.data.images import as_image
+from sepclr_neuro.data.volume_files import load_volume
+from sepclr_neuro.learning.checkpoints import read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = (
@@ -202,7 +203,7 @@ def test_any_bytes_called_gzip_are_the_right_volume_or_a_clear_error(content: by
 def test_any_bytes_are_the_right_checkpoint_or_a_clear_error(content: bytes) -> None:
     path = folder() / "any.ckpt"
     path.write_bytes(content)
-    found = outcome(lambda: _read_checkpoint(path))
+    found = outcome(lambda: read_checkpoint(path))
     if found is not None:
         assert torch.equal(found["state_dict"]["weight"], torch.arange(500.0))
         assert (found["epoch"], found["history"]) == (3, [{"loss": 0.5}])

@@ -1,108 +1,25 @@
-"""The tables of one study: read as text, checked and joined, before anybody asks what their columns mean.
-
-Nothing is converted on the way in: pandas by itself turns participant ``01`` into 1 and site ``NA`` into a missing
-value, shifts a line with too many values, and renames the second of two equal columns.
-"""
+"""The tables of one study: checked and joined, before anybody asks what their columns mean."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.cohort import Columns, Study
 from sepclr_neuro.core.errors import Alike, InputError, nearest
-from sepclr_neuro.core.storage import read_bytes
+from sepclr_neuro.data.problems import Problems
+from sepclr_neuro.data.table_files import read_table
 
-__all__ = ["ERROR", "Problems", "StudyTables", "id_keys", "is_number", "lists_every_code", "read_study"]
+__all__ = ["StudyTables", "id_keys", "is_number", "lists_every_code", "read_study"]
 
-SEPARATORS = {".tsv": ("\t", "tabs"), ".csv": (",", "commas")}
-_WIDE = ("utf-16", "utf-32")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # The name of a column that no table can have.
 KEY = "\0key"
-ERROR = "error in the data"
-"""The rule of exclusions.tsv of those whom `on_error: exclude` leaves out."""
-
-
-class Problems(list[str]):
-    """What is wrong, a sentence each, and whom a rule leaves out instead.
-
-    What cells have wrong waits until it is known who stays in (:meth:`settle`): it stops nobody's run when it is of
-    people who are left out anyway. Only what single people's cells or files have wrong can be left out with them. What
-    concerns a table, a code's meaning or the configuration stays a sentence that stops the run: it would silently take
-    whole groups away.
-
-    Args:
-        rules: those that leave out whom something is wrong with, rather than stop the run.
-        ids: of the participants, by row, for the line that tells of several at once.
-
-    Attributes:
-        people: why a row is to be left out, by its label in the table at hand: the rule, and what is wrong.
-        left_out: why those who were left out were.
-    """
-
-    def __init__(self, rules: Collection[str] = (), ids: pd.Series | None = None) -> None:
-        super().__init__()
-        self.rules = rules
-        self.ids = ids
-        self.people: dict[int, tuple[str, Alike]] = {}
-        self.left_out: list[Alike] = []
-        self._waiting: list[_OfCells] = []
-
-    def of_people(self, rows: pd.Series, fact: str, sentence: Callable[[pd.Series], str]) -> None:
-        """Notes what is wrong with each row of a mask; ``sentence`` says it of a mask that is not empty."""
-        self._waiting.append(_OfCells(rows, fact, sentence, each=True))
-
-    def of_code(self, rows: pd.Series, fact: str, sentence: Callable[[pd.Series], str]) -> None:
-        """The same of a code that all rows of a mask have, whose meaning nobody may leave out with them."""
-        self._waiting.append(_OfCells(rows, fact, sentence, each=False))
-
-    def wrong(self, fact: str, rows: pd.Index) -> pd.Series:
-        """Of whom a fact is wrong, so that no rule can judge it."""
-        masks = [waiting.rows for waiting in self._waiting if waiting.fact == fact]
-        return pd.Series(np.logical_or.reduce(masks) if masks else False, index=rows, dtype=bool)
-
-    def settle(self, kept: pd.Series) -> None:
-        """Tells of those who stay in what waited, and forgets the rest."""
-        for waiting in self._waiting:
-            rows = waiting.rows & kept
-            if not rows.any():
-                continue
-            kind = waiting.sentence(rows)
-            if not waiting.each and kind not in self:
-                self.append(kind)
-            for row in rows.index[rows] if waiting.each else ():
-                self.of_person(row, waiting.sentence(pd.Series(rows.index == row, rows.index)), kind)
-        self._waiting.clear()
-
-    def of_person(self, row: int, sentence: str, kind: str = "", cause: str = "", rule: str = ERROR) -> None:
-        """Notes what is wrong with one row; ``kind`` is equal, and ``cause`` told once, for all who have the same."""
-        who = "" if self.ids is None else str(self.ids[row])
-        told = sentence if isinstance(sentence, Alike) else Alike(sentence, who, kind, cause)
-        if rule in self.rules:
-            self.people.setdefault(row, (rule, told))
-        elif told not in self:
-            self.append(told)
-
-
-@dataclass(frozen=True)
-class _OfCells:
-    """Something wrong with the cells of some rows: one sentence for ``each`` row, or one of all."""
-
-    rows: pd.Series
-    fact: str
-    sentence: Callable[[pd.Series], str]
-    each: bool
 
 
 @dataclass(frozen=True)
@@ -219,7 +136,7 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
     several: dict[Path, dict[tuple[str, str | None], Alike]] = {}
     for path in (study.participants, *study.phenotypes):
         try:
-            tables[path] = _read_table(path, study)
+            tables[path] = read_table(path, study)
             several[path] = _repeated(tables[path], path, columns)
             _check_ids(tables[path], path, columns)
         except InputError as error:
@@ -279,130 +196,6 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
     return StudyTables(study, columns, rows, files, repeated, listed, counts)
 
 
-def id_keys(table: pd.DataFrame, participant: str, session: str | None) -> pd.Series:
-    """Ids without their BIDS prefix, so that ``sub-01`` and ``01`` are one participant.
-
-    >>> id_keys(pd.DataFrame({"id": ["sub-01", "02"], "visit": ["ses-1", "1"]}), "id", "visit").tolist()
-    ['01\\t1', '02\\t1']
-    """
-    keys = table[participant].str.removeprefix("sub-")
-    return keys if session is None else keys + "\t" + table[session].fillna("").str.removeprefix("ses-")
-
-
-def is_number(text: str) -> bool:
-    """Whether text is a finite decimal number. Python's ``float`` takes ``1_000``, ``nan`` and ``inf`` too.
-
-    >>> [is_number(text) for text in ("-1.5", "2e3", "1_000", "nan", "1e999", "1,5")]
-    [True, True, False, False, False, False]
-    """
-    return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
-
-
-def lists_every_code(meanings: Mapping[str, str]) -> bool:
-    """Whether the meanings of a column list all of its codes, rather than the odd text among numbers.
-
-    >>> [lists_every_code(meanings) for meanings in ({"89+": "90", "-9": "n/a"}, {"1": "25", "2": "35"})]
-    [False, True]
-    """
-    return any(meaning != "n/a" and (is_number(code) or not is_number(meaning)) for code, meaning in meanings.items())
-
-
-def _read_table(path: Path, study: Study) -> pd.DataFrame:
-    """One table as text: cells stripped, missing ones NaN, its index the line that each row ends on.
-
-    Raises:
-        InputError: if it is not a table in the study's encoding with one value a column in each line.
-    """
-    if path.suffix.lower() not in SEPARATORS:
-        raise InputError(f"{path}: expected a table whose name ends in .tsv (tabs) or .csv (commas)")
-    separator, separator_name = SEPARATORS[path.suffix.lower()]
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path in `cohort.studies`") from error
-    text = _decoded(content, path, study.encoding)
-
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    lines: list[int] = []
-    rows: list[list[str]] = []
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                lines.append(reader.line_num)
-                rows.append([cell.strip() for cell in cells])
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num} has a stray quotation mark ({error})") from error
-    if len(rows) < 2:
-        raise InputError(
-            f"{path}: expected a line of column names and at least one participant, found {len(rows)} lines"
-        )
-
-    header = rows[0]
-    others = [mark for mark in "\t,;" if mark != separator and mark in header[0]]
-    if len(header) == 1 and others:
-        names = {"\t": "tabs", ",": "commas", ";": "semicolons"}
-        raise InputError(
-            f"{path}: its columns are separated by {names[others[0]]}, but a {path.suffix} file has {separator_name}; "
-            f"save it with {separator_name}" + (" or name it .csv" if others[0] == "," else "")
-        )
-    problems = [
-        f"{path}: two columns are called {name!r}" for name in sorted({n for n in header if header.count(n) > 1})
-    ]
-    if "" in header:
-        problems.append(f"{path}: column {header.index('') + 1} has no name")
-    problems += [
-        Alike(
-            f"{path}: line {line} has {len(cells)} values, expected {len(header)} as in the first line",
-            f"line {line}",
-            f"{path}: ragged",
-        )
-        for line, cells in zip(lines[1:], rows[1:], strict=True)
-        if len(cells) != len(header)
-    ]
-    if problems:
-        raise InputError(problems)
-    table = pd.DataFrame(rows[1:], columns=header, index=lines[1:], dtype="str")
-    return table.where(~table.isin(["", "n/a", *study.missing]))
-
-
-def _decoded(content: bytes, path: Path, encoding: str) -> str:
-    """The text of a table. One that is UTF-8, which hardly any other text is, is read as such whatever is said.
-
-    Raises:
-        InputError: if it is neither; the message names the encoding that it is likely in.
-    """
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content
-    said = codecs.lookup(encoding).name
-    if wide and not said.startswith(_WIDE):
-        raise InputError(
-            f"{path}: is UTF-16 or not text (it holds NUL bytes); if it is UTF-16, set `encoding: utf-16` of its study"
-        )
-    known = [] if said.startswith(_WIDE) and not wide else [said]
-    for name in known if wide or (known and content.isascii()) else dict.fromkeys(["utf-8-sig", *known]):
-        try:
-            return content.decode(name).removeprefix("\ufeff")
-        except UnicodeDecodeError as error:
-            mistake = error
-    line = content.count(b"\n", 0, mistake.start) + 1
-    before, after = re.split(rb"[\s,;]", content[: mistake.start]), re.split(rb"[\s,;]", content[mistake.start :])
-    likely = _likely_encoding(content)
-    raise InputError(
-        f"{path}: line {line} is not UTF-8{'' if said == 'utf-8' else f', nor {encoding}'} (byte "
-        f"0x{content[mistake.start]:02x}); it is likely {likely}, as which it reads "
-        f"{(before[-1] + after[0]).decode(likely)!r}: set `encoding: {likely}` of its study. Where letters are wrong, "
-        "try cp1250 (Central Europe) or cp1251 (Cyrillic)"
-    )
-
-
-def _likely_encoding(content: bytes) -> str:
-    """Of Windows and old Macs, in which other characters than ASCII's are letters rather than signs."""
-    letters = {}
-    for name in ("cp1252", "mac_roman"):  # the latter has a character for each byte
-        with suppress(UnicodeDecodeError):
-            letters[name] = sum(character.isalpha() and not character.isascii() for character in content.decode(name))
-    return max(letters, key=lambda name: letters[name])
-
-
 def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
     """Ids become parts of paths and keys of joins: present and harmless."""
     if columns.participant_id not in table.columns:
@@ -449,3 +242,31 @@ def _scans(table: pd.DataFrame, columns: Columns) -> pd.Series:
         return people.map(lambda person: (person, None))
     sessions = table[columns.session_id].fillna("").str.removeprefix("ses-")
     return pd.Series(list(zip(people, sessions, strict=True)), index=table.index)
+
+
+def id_keys(table: pd.DataFrame, participant: str, session: str | None) -> pd.Series:
+    """Ids without their BIDS prefix, so that ``sub-01`` and ``01`` are one participant.
+
+    >>> id_keys(pd.DataFrame({"id": ["sub-01", "02"], "visit": ["ses-1", "1"]}), "id", "visit").tolist()
+    ['01\\t1', '02\\t1']
+    """
+    keys = table[participant].str.removeprefix("sub-")
+    return keys if session is None else keys + "\t" + table[session].fillna("").str.removeprefix("ses-")
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a finite decimal number. Python's ``float`` takes ``1_000``, ``nan`` and ``inf`` too.
+
+    >>> [is_number(text) for text in ("-1.5", "2e3", "1_000", "nan", "1e999", "1,5")]
+    [True, True, False, False, False, False]
+    """
+    return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
+
+
+def lists_every_code(meanings: Mapping[str, str]) -> bool:
+    """Whether the meanings of a column list all of its codes, rather than the odd text among numbers.
+
+    >>> [lists_every_code(meanings) for meanings in ({"89+": "90", "-9": "n/a"}, {"1": "25", "2": "35"})]
+    [False, True]
+    """
+    return any(meaning != "n/a" and (is_number(code) or not is_number(meaning)) for code, meaning in meanings.items())

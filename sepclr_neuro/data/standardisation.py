@@ -16,8 +16,8 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.splits import read_fold
-from sepclr_neuro.data.volumes import VolumeCache
 
 __all__ = ["Standardisation", "learn_standardisation", "write_standardisation"]
 

@@ -12,10 +12,10 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import write_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.methods.base import Method
 

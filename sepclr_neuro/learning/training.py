@@ -25,14 +25,15 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import file_name, made_by, versions
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.sampling import Members, seed_of
 from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.augmentation import augment
-from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.batches import Scans
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method, built_of, write_model
 
 __all__ = ["VolumeViews", "train_fold", "training_people"]

@@ -20,18 +20,18 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256, write_bytes
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.models import TrainedModel, load_model
 from sepclr_neuro.maps.atlases import Atlas
 from sepclr_neuro.maps.attribution import Scores, integrated_gradients, occlusion, smoothgrad
 from sepclr_neuro.maps.group_maps import CoarseGrid
 from sepclr_neuro.maps.localisation import peak_voxel
 from sepclr_neuro.maps.mapping import SALIENT_NORM, save_image
-from sepclr_neuro.probing.probes import asked_people
+from sepclr_neuro.probing.questions import asked_people
 
 __all__ = ["FoldMapper", "FoldMaps", "Pair", "mapped_people"]
 

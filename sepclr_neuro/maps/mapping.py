@@ -12,7 +12,8 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path
-from sepclr_neuro.data.volumes import VolumeCache, as_image
+from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.maps.mosaics import mosaic
 
 __all__ = ["SALIENT_NORM", "picture_heading", "save_image", "true_region", "write_map"]

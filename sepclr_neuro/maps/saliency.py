@@ -16,8 +16,9 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache, quick_images
 from sepclr_neuro.maps.atlases import Atlas, cubes, load_atlas, region_table
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.maps.fold_maps import FoldMapper, FoldMaps, Pair

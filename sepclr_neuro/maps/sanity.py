@@ -19,7 +19,8 @@ from sepclr_neuro.maps.atlases import Atlas
 from sepclr_neuro.maps.attribution import Scores
 from sepclr_neuro.maps.fold_maps import FoldMapper, Pair, mapped_people
 from sepclr_neuro.maps.localisation import similarity
-from sepclr_neuro.probing.probes import fit_probe, questions
+from sepclr_neuro.probing.probe_fits import fit_probe
+from sepclr_neuro.probing.questions import questions
 from sepclr_neuro.probing.representations import read_representations
 
 __all__ = ["SANITY", "layers_by_depth", "sanity_checks", "shuffled_layers"]

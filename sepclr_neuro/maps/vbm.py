@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache, quick_images
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.maps.localisation import localisation
 from sepclr_neuro.maps.mapping import picture_heading, true_region, write_map
-from sepclr_neuro.probing.probes import Question, questions
+from sepclr_neuro.probing.questions import Question, questions
 
 __all__ = ["t_values", "write_vbm"]
 

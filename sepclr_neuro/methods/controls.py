@@ -119,7 +119,9 @@ class ContrastivePCA(LinearMaps):
         common = people.plain(principal_axes(people.gram, sides[False]).people[: self.settings.common_dim])
         salient = people.adjusted(oriented(first.T @ basis))
         figures = left_out(people, {"common": common, "salient": people.plain(salient.people)})
-        return {"common": people.erased(common, salient) if self.settings.erase else common, "salient": salient}, figures
+        if self.settings.erase:
+            common = people.erased(common, salient)
+        return {"common": common, "salient": salient}, figures
 
 
 class VoxelLinear(LinearMaps):

@@ -39,6 +39,7 @@ __all__ = [
 
 Matrix = NDArray[np.float64]
 
+
 class VoxelMaps(NamedTuple):
     """A linear representation of d dimensions, r = K X x - F a, by the training people and covariates that make it."""
 

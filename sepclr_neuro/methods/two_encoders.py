@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class TwoEncoders(GradientMethod):
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
     has_salient_norm: ClassVar[bool] = True
 
+    settings: Any
+    """With ``erase``, whether the common space loses the salient codes."""
     covariate_maps: Tensor
     """What one unit of each covariate adds to a standardised volume, [k, C, *spatial]."""
     erasing: Tensor

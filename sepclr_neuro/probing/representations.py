@@ -5,15 +5,18 @@ Free of torch on purpose: of the stages that read them, several need nothing of 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv
+from sepclr_neuro.data.splits import Fold
 
-__all__ = ["Representations", "read_representations"]
+__all__ = ["Representations", "read_representations", "read_spaces", "refuse_leaks"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,64 @@ def read_representations(results: Results, method: str, fold: int) -> Representa
         space: table[[c for c in table.columns[2:] if c.rsplit("_", 1)[0] == space]].to_numpy(float) for space in spaces
     }
     return Representations(table["scan_id"].tolist(), table["side"].to_numpy(str), arrays)
+
+
+def refuse_leaks(
+    method: str, fold: Fold, representations: Representations, trained_on: Collection[str], person: Mapping[str, str]
+) -> None:
+    """Raises unless the sides are the fold's and no held-out person trained the model, in this scan or another.
+
+    People who are kept from the model so that probes can be fitted on them count as held out.
+
+    Args:
+        trained_on: scan ids that the model was trained on.
+        person: the participant of each scan.
+
+    Raises:
+        InputError: naming each scan.
+    """
+    where = f"{method}, fold {fold.fold}"
+    planned = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.probe, "probe") | dict.fromkeys(fold.test, "test")
+    seen = dict(zip(representations.scan_ids, representations.side.tolist(), strict=True))
+    problems = [
+        Alike(
+            f"{where}: scan {scan!r} is on side {planned.get(scan, 'none')} in splits.tsv, but on side "
+            f"{seen.get(scan, 'none')} in the representations; run the method again with the present splits.",
+            scan,
+            "another side",
+        )
+        for scan in sorted(planned.keys() | seen.keys())
+        if planned.get(scan) != seen.get(scan)
+    ]
+    trained_people = {person.get(scan, scan) for scan in trained_on}
+    problems += [
+        Alike(
+            f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again.",
+            scan,
+            "trained on",
+        )
+        for scan in sorted([*fold.probe, *fold.test])
+        if person.get(scan, scan) in trained_people
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The representations [N, d] of a fold by space, indexed by scan id, refused where they leak or are not finite.
+
+    Raises:
+        InputError: if a held-out person was trained on, or a representation is not finite.
+    """
+    representations = read_representations(results, method, fold.fold)
+    metadata = read_json(results.model_folder(method, fold.fold) / "model.json")
+    refuse_leaks(method, fold, representations, metadata["train_scan_ids"], person)
+    for space, values in representations.spaces.items():
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{method}, fold {fold.fold}: the {space} representation has values that are not finite, so the "
+                "training diverged; lower `learning_rate` and train again."
+            )
+    return {
+        space: pd.DataFrame(values, index=representations.scan_ids) for space, values in representations.spaces.items()
+    }

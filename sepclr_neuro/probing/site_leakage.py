@@ -23,23 +23,17 @@ from sepclr_neuro.core.statistics import (
     permutation_p,
 )
 from sepclr_neuro.core.storage import write_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.learning.embedding import represent_scans
 from sepclr_neuro.methods.controls import PCA
-from sepclr_neuro.probing.probes import (
-    Fit,
-    Question,
-    confound_features,
-    draw_labels,
-    fit_in_parallel,
-    judge,
-    read_spaces,
-    told,
-)
+from sepclr_neuro.probing.probe_fits import Fit, fit_in_parallel
+from sepclr_neuro.probing.questions import Question, confound_features
+from sepclr_neuro.probing.representations import read_spaces
+from sepclr_neuro.probing.verdicts import draw_labels, judge, told
 
 __all__ = ["harmonise", "voxel_components", "write_site_leakage"]
 

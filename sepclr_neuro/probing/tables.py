@@ -16,8 +16,9 @@ from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.probing.probes import METRICS, PROBE, Regime, answers, as_asked, asked_people
 from sepclr_neuro.probing.published import beside_published
+from sepclr_neuro.probing.questions import METRICS, Regime, answers, as_asked, asked_people
+from sepclr_neuro.probing.verdicts import PROBE
 
 __all__ = [
     "PaperTable",

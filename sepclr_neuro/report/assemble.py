@@ -17,8 +17,8 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_text
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.data.volumes import quick_images
-from sepclr_neuro.probing.probes import as_asked
+from sepclr_neuro.data.images import quick_images
+from sepclr_neuro.probing.questions import as_asked
 from sepclr_neuro.probing.tables import headline
 from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of

@@ -19,7 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from nilearn import plotting
 
 from sepclr_neuro.config.probes import ProbeTarget
-from sepclr_neuro.data.volumes import VolumeCache, as_image
+from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.report.findings import method_title, target_label
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, Picture, data_uri, drawn, lines_of, wrapped
 

@@ -10,8 +10,8 @@ import pandas as pd
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.report import figures
 from sepclr_neuro.report.shown import Figures, optional_table, say
 

@@ -25,7 +25,7 @@ from nilearn import plotting
 from PIL import Image
 
 from sepclr_neuro.core.storage import atomic_path
-from sepclr_neuro.data.volumes import as_image
+from sepclr_neuro.data.images import as_image
 
 __all__ = [
     "FAINT",

@@ -11,13 +11,14 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.simulation import Implant
 from sepclr_neuro.core.errors import Alike, InputError, by_kind
 from sepclr_neuro.data.cohort import CohortTables, build_cohort
+from sepclr_neuro.data.effects import simulated_grid
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
-from sepclr_neuro.data.simulation import implant_people, simulate_people, simulated_grid
+from sepclr_neuro.data.simulated_people import implant_people, simulate_people
 from sepclr_neuro.data.splits import make_splits
-from sepclr_neuro.data.volumes import check_volumes, faulty_volumes
+from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes
 from sepclr_neuro.maps.atlases import read_atlas
 from sepclr_neuro.maps.designs import nuisance
-from sepclr_neuro.probing.probes import as_asked, not_asked, questions
+from sepclr_neuro.probing.questions import as_asked, not_asked, questions
 
 __all__ = ["Findings", "check"]
 

@@ -130,7 +130,7 @@ def cohort(path: ConfigFile) -> None:
     with _stage("cohort", path) as (config, results):
 
         def look(people: pd.DataFrame) -> Mapping[str, str]:
-            from sepclr_neuro.data.volumes import faulty_volumes
+            from sepclr_neuro.data.volume_checks import faulty_volumes
 
             return faulty_volumes(people, config.volumes)[0]
 
@@ -197,8 +197,8 @@ def probe(path: ConfigFile) -> None:
 @app.command()
 def tables(path: ConfigFile) -> None:
     """Judge what probes found beside chance, and make the tables."""
-    from sepclr_neuro.probing.probes import write_verdicts
     from sepclr_neuro.probing.tables import write_tables
+    from sepclr_neuro.probing.verdicts import write_verdicts
 
     with _stage("tables", path) as told:
         write_verdicts(*told)

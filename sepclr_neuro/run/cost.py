@@ -18,11 +18,12 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data.sampling import parts, planned_batches, seed_of
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.batches import Scans
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
 from sepclr_neuro.learning.training import VolumeViews
 from sepclr_neuro.maps.fold_maps import mapped_people
-from sepclr_neuro.probing.probes import asked_people
+from sepclr_neuro.probing.questions import asked_people
 
 __all__ = ["estimate"]
 

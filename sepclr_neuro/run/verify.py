@@ -10,7 +10,7 @@ from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.provenance import code_sha256
 from sepclr_neuro.core.storage import read_json, read_tsv, sha256
-from sepclr_neuro.data.volumes import VolumeCache
+from sepclr_neuro.data.cache import VolumeCache
 
 __all__ = ["Verification", "verify"]
 

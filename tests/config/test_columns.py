@@ -17,7 +17,8 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import atomic_path
 from sepclr_neuro.data.cohort import build_cohort
-from sepclr_neuro.data.volumes import as_image, grid_affine
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.run.check import check
 
 # --- which keys there are ----------------------------------------------------------------------------------------

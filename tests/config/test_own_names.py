@@ -14,10 +14,11 @@ from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.maps.saliency import write_saliency
-from sepclr_neuro.probing.probes import write_probes, write_verdicts
+from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.site_leakage import write_site_leakage
 from sepclr_neuro.probing.tables import write_tables
+from sepclr_neuro.probing.verdicts import write_verdicts
 from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.records import read_records
 from sepclr_neuro.run.check import check

@@ -174,7 +174,7 @@ def test_every_module_is_imported_without_what_linux_alone_has() -> None:
         "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
         "from sepclr_neuro.core.storage import exclusive\n"
         "with exclusive('nowhere/lock'): pass\n"
-        "from sepclr_neuro.probing.probes import fit_in_parallel\n"
+        "from sepclr_neuro.probing.probe_fits import fit_in_parallel\n"
         "print(fit_in_parallel([], {}))\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

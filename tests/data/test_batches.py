@@ -18,7 +18,7 @@ from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_json, read_tsv
-from sepclr_neuro.data import volumes
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.sampling import Members, parts, seed_of
 from sepclr_neuro.learning.augmentation import augment
 from sepclr_neuro.learning.models import build_method, load_model
@@ -108,9 +108,9 @@ def test_bfloat16_has_gradients_in_parts_too(tmp_path: Path, monkeypatch: pytest
 def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     seen: list[int] = []
-    read_rows, codes = volumes.VolumeCache.read, sepclr.SepCLR.codes
+    read_rows, codes = VolumeCache.read, sepclr.SepCLR.codes
 
-    def spy_read(cache: volumes.VolumeCache, rows: list[int], **given: Any) -> torch.Tensor:
+    def spy_read(cache: VolumeCache, rows: list[int], **given: Any) -> torch.Tensor:
         read.append(len(rows))
         return read_rows(cache, rows, **given)
 
@@ -119,7 +119,7 @@ def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, mo
         assert part.views.shape[1] == len(part.target)
         return codes(method, part)
 
-    monkeypatch.setattr(volumes.VolumeCache, "read", spy_read)
+    monkeypatch.setattr(VolumeCache, "read", spy_read)
     monkeypatch.setattr(sepclr.SepCLR, "codes", spy_codes)
     training = {"epochs": 1, "batch_size": 4, "people_in_memory": 2, "validation_fraction": 0.4}
     config, results = small_run(tmp_path, people=32, training=training)
@@ -298,10 +298,10 @@ def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
     damaged[:, 0, 0, 0] += 1
     damaged.flush()
 
-    def read(cache: volumes.VolumeCache, rows: list[int], dtype: Any = np.float32) -> torch.Tensor:
+    def read(cache: VolumeCache, rows: list[int], dtype: Any = np.float32) -> torch.Tensor:
         return torch.from_numpy(cache.array[rows, None].astype(dtype))
 
-    monkeypatch.setattr(volumes.VolumeCache, "read", read)
+    monkeypatch.setattr(VolumeCache, "read", read)
     with pytest.raises(InputError, match="are not those that were written"):
         train_fold(config, results, "sepclr-k-jem", 0)
     assert multiprocessing.active_children() == []

@@ -16,7 +16,7 @@ from sepclr_neuro.config.model import parse_config
 from sepclr_neuro.core.errors import InputError, by_kind
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.data.cohort import CohortTables, build_cohort, dataset_volume, load_cohort, write_cohort
-from sepclr_neuro.data.volumes import BRAIN_BOX_MM
+from sepclr_neuro.data.grid import BRAIN_BOX_MM
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "own_cohort.yaml"
 HEADER = "participant_id\tdiagnosis\tage\tsex\tsite"

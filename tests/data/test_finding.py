@@ -13,7 +13,7 @@ import pytest
 
 from sepclr_neuro.config.model import parse_config
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.data import finding
+from sepclr_neuro.data import proposing
 from sepclr_neuro.data.cohort import build_cohort
 
 PATTERN = "mri/mwp1{participant_id}_T1w.nii"
@@ -305,7 +305,7 @@ def test_a_folder_that_may_not_be_opened(tmp_path: Path, monkeypatch: pytest.Mon
             raise PermissionError
         return os.scandir(path)
 
-    monkeypatch.setattr(finding, "os", SimpleNamespace(path=os.path, scandir=scandir))
+    monkeypatch.setattr(proposing, "os", SimpleNamespace(path=os.path, scandir=scandir))
     assert f"The folder {tmp_path / 'mri'} may not be opened; ask for the permission" in line(tmp_path)
 
 
@@ -335,13 +335,13 @@ def test_a_large_archive_is_not_walked_to_its_end(tmp_path: Path, monkeypatch: p
         path = tmp_path / "vbm" / f"mwp1{name}.nii"
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    monkeypatch.setattr(finding, "_MOST_ENTRIES", 50)
+    monkeypatch.setattr(proposing, "_MOST_ENTRIES", 50)
     # What lies where the pattern begins is looked at first.
     assert proposed(line(tmp_path, "vbm/{participant_id}.nii"))[0] == "vbm/mwp1{participant_id}.nii"
     (tmp_path / "vbm").rename(tmp_path / "archive" / "29" / "vbm")
     assert "No file there ends in .nii, .nii.gz, .npy among the 50 entries" in line(tmp_path)
-    monkeypatch.setattr(finding, "_MOST_ENTRIES", 10**6)
-    monkeypatch.setattr(finding, "_MOST_SECONDS", 0.0)
+    monkeypatch.setattr(proposing, "_MOST_ENTRIES", 10**6)
+    monkeypatch.setattr(proposing, "_MOST_SECONDS", 0.0)
     assert "No file there ends in" in line(tmp_path)
 
 
@@ -350,7 +350,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     study(tmp_path, people, [f"vbm/mwp1{name}.nii" for name in people])
     for name in ("again", "twice"):
         (tmp_path / "vbm" / name).symlink_to(tmp_path)
-    assert sorted(finding._listing(tmp_path, "").files) == [f"vbm/mwp1{name}.nii" for name in people]
+    assert sorted(proposing._listing(tmp_path, "").files) == [f"vbm/mwp1{name}.nii" for name in people]
     assert proposed(line(tmp_path))[0] == "vbm/mwp1{participant_id}.nii"
 
 

@@ -13,22 +13,19 @@ import pandas as pd
 import pytest
 
 from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.simulation import Implant
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, sha256
-from sepclr_neuro.data import simulation
+from sepclr_neuro.data import simulation, simulator
 from sepclr_neuro.data.cohort import build_cohort, write_cohort
-from sepclr_neuro.data.simulation import (
-    DISEASE,
-    DISEASE_REGIONS,
-    Simulator,
-    disease_maps,
-    grey_template,
-    simulate_people,
-    simulated_grid,
-    write_dataset,
-)
-from sepclr_neuro.data.volumes import as_image, grid_affine, load_volume
+from sepclr_neuro.data.effects import DISEASE, DISEASE_REGIONS, disease_maps, grey_template, region_map, simulated_grid
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
+from sepclr_neuro.data.simulated_people import implant_people, simulate_people
+from sepclr_neuro.data.simulation import write_dataset
+from sepclr_neuro.data.simulator import Simulator
+from sepclr_neuro.data.volume_files import load_volume
 
 GRID = ((32, 32, 32), grid_affine((32, 32, 32), 6.0))
 TEMPLATES: dict[tuple[Any, ...], np.ndarray] = {}
@@ -37,7 +34,8 @@ TEMPLATES: dict[tuple[Any, ...], np.ndarray] = {}
 @pytest.fixture(autouse=True)
 def template_is_made_once_a_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smoothing the 1 mm template is what takes time in small tests."""
-    monkeypatch.setattr(simulation, "grey_template", cached_template)
+    for module in (simulation, simulator):
+        monkeypatch.setattr(module, "grey_template", cached_template)
 
 
 def cached_template(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
@@ -126,7 +124,7 @@ def test_disease_effects_are_the_published_ones(shared_data: Path) -> None:
 def test_maps_have_the_relative_size_of_each_region_in_its_middle_on_both_sides() -> None:
     shape, affine = simulated_grid(configure().volumes.model_copy(update={"shape": (96, 96, 96)}))
     for regions in (regions for where in DISEASE_REGIONS.values() for regions in where.values()):
-        whole = simulation.region_map(regions, shape, affine)
+        whole = region_map(regions, shape, affine)
         for region in regions:
             for side, size in ((-1, region.left), (1, region.right)):
                 middle = np.array(region.centre) * (side, 1, 1)
@@ -385,7 +383,7 @@ def test_the_target_group_is_drawn_alike_at_each_site_unless_confounded() -> Non
     people = pd.DataFrame({"participant_id": [f"p{i:02d}" for i in range(24)], "site": list("abc") * 8})
 
     def patients(seed: int = 0, **implant: Any) -> np.ndarray:
-        drawn = simulation.implant_people(people, cohort, simulation.Implant(**implant), seed)
+        drawn = implant_people(people, cohort, Implant(**implant), seed)
         return drawn["diagnosis"].to_numpy() == "schizophrenia"
 
     def shares(**implant: Any) -> dict[str, float]:
@@ -400,8 +398,8 @@ def test_the_target_group_is_drawn_alike_at_each_site_unless_confounded() -> Non
 def test_many_small_sites_do_not_round_the_target_group_away() -> None:
     cohort = configure().cohort
     people = pd.DataFrame({"participant_id": [f"p{i}" for i in range(20)], "site": [f"s{i:02d}" for i in range(20)]})
-    implant = simulation.Implant(patient_fraction=0.4)
-    drawn = simulation.implant_people(people, cohort, implant, 0)
+    implant = Implant(patient_fraction=0.4)
+    drawn = implant_people(people, cohort, implant, 0)
     assert (drawn["diagnosis"] == "schizophrenia").sum() == 8
 
 

@@ -18,8 +18,8 @@ from sepclr_neuro.config.standardisation import Standardisation as Settings
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_json, write_tsv
+from sepclr_neuro.data.cache import voxels_sha256
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.data.volumes import voxels_sha256
 
 SHAPE = (6, 5, 4)
 TRAIN = [f"s{number:02d}" for number in range(9)]

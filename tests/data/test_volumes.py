@@ -24,8 +24,13 @@ from sepclr_neuro.config.volumes import Volumes
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
-from sepclr_neuro.data import volumes
-from sepclr_neuro.data.volumes import VolumeCache, as_image, check_volumes, grid_affine, load_volume, write_volumes
+from sepclr_neuro.data import volume_files
+from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
+from sepclr_neuro.data.volume_checks import check_volumes
+from sepclr_neuro.data.volume_files import load_volume
+from sepclr_neuro.data.volumes import write_volumes
 
 SMALL = Volumes(shape=(32, 32, 32))
 CAT12_GRIDS = {(121, 145, 121): (90.0, -126.0, -72.0), (113, 137, 113): (84.0, -120.0, -72.0)}
@@ -404,13 +409,13 @@ def run(folder: Path, cohort: pd.DataFrame, settings: Volumes = SMALL) -> Result
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files whose voxels were read."""
     names: list[str] = []
-    real = volumes._read
+    real = volume_files._read
 
     def watched(path: Path, settings: Volumes) -> Any:
         names.append(path.name)
         return real(path, settings)
 
-    monkeypatch.setattr(volumes, "_read", watched)
+    monkeypatch.setattr(volume_files, "_read", watched)
     return names
 
 
@@ -650,7 +655,7 @@ def test_opening_the_cache_reads_no_voxel(tmp_path: Path) -> None:
         except OSError:
             pytest.skip("the file system has no room for a file with a hole")
     ids = [str(number) for number in range(count)]
-    empty = volumes.voxels_sha256(np.zeros((256, 256, 128), dtype=np.float16))
+    empty = voxels_sha256(np.zeros((256, 256, 128), dtype=np.float16))
     index = pd.DataFrame({"scan_id": ids, "row": range(count), "sha256": "0", "source": "a", "voxels_sha256": empty})
     write_tsv(results.index, index)
     write_json(results.grid, read_json(results.grid) | {"shape": [256, 256, 128]})

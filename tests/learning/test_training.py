@@ -14,13 +14,14 @@ from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import Members
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache
-from sepclr_neuro.learning import fitting
+from sepclr_neuro.learning import batches, fitting
 from sepclr_neuro.learning.embedding import write_representations
+from sepclr_neuro.learning.loop import Loop
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import VolumeViews, train_fold
 from sepclr_neuro.methods.base import Batch
@@ -81,17 +82,17 @@ def test_a_model_says_what_batch_it_really_had(tmp_path: Path) -> None:
 
 
 def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sepclr_neuro.data import volumes
+    from sepclr_neuro.data.cache import VolumeCache
 
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4, "validation_fraction": 0.4})
     read: set[str] = set()
-    original = volumes.VolumeCache.read
+    original = VolumeCache.read
 
-    def spy(cache: volumes.VolumeCache, rows: list[int], **given: type) -> torch.Tensor:
+    def spy(cache: VolumeCache, rows: list[int], **given: type) -> torch.Tensor:
         read.update(cache.scan_ids[row] for row in rows)
         return original(cache, rows, **given)
 
-    monkeypatch.setattr(volumes.VolumeCache, "read", spy)
+    monkeypatch.setattr(VolumeCache, "read", spy)
     train_fold(config, results, METHOD, 0)
     assert read
     assert read <= set(read_fold(results, 0).train)
@@ -312,8 +313,8 @@ def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> 
 
 def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, results = small_run(tmp_path)
-    monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
-    monkeypatch.setattr(fitting, "_pinned", lambda batch: batch)  # memory that only a GPU's driver has
+    monkeypatch.setattr(batches, "DataLoader", lambda of_epoch, batch_size: batches._ReadAhead(of_epoch))
+    monkeypatch.setattr(batches, "_pinned", lambda batch: batch)  # memory that only a GPU's driver has
     train_fold(config, results, METHOD, 0)
     assert_equal_to_the_bit(weights(trained[1]), weights(results))
 
@@ -322,7 +323,7 @@ def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch
     config, results = small_run(tmp_path)
     array = np.load(results.volumes)
     np.save(results.volumes, array + 1)
-    monkeypatch.setattr(fitting, "DataLoader", lambda batches, batch_size: fitting._ReadAhead(batches))
+    monkeypatch.setattr(batches, "DataLoader", lambda of_epoch, batch_size: batches._ReadAhead(of_epoch))
     with pytest.raises(InputError, match="are not those that were written"):
         train_fold(config, results, METHOD, 0)
 
@@ -333,16 +334,16 @@ def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pyt
     """A wait between copying a batch and the optimiser's step raises; the first epoch may start things up."""
 
     def strictly(name: str) -> None:
-        original = getattr(fitting._Loop, name)
+        original = getattr(Loop, name)
 
-        def call(loop: fitting._Loop, *given: object) -> object:
+        def call(loop: Loop, *given: object) -> object:
             torch.cuda.set_sync_debug_mode("error" if loop.current_epoch else "default")
             try:
                 return original(loop, *given)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 
-        monkeypatch.setattr(fitting._Loop, name, call)
+        monkeypatch.setattr(Loop, name, call)
 
     for name in ("transfer_batch_to_device", "on_after_batch_transfer", "training_step"):
         strictly(name)

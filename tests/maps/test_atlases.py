@@ -12,7 +12,7 @@ import pytest
 from sepclr_neuro.config.model import parse_config
 from sepclr_neuro.config.saliency import Atlas as AtlasSettings
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.data.volumes import grid_affine
+from sepclr_neuro.data.grid import grid_affine
 from sepclr_neuro.maps.atlases import Atlas, cubes, load_atlas, read_atlas, region_table
 
 SHAPE = (16, 16, 16)

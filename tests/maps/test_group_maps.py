@@ -11,7 +11,8 @@ import pytest
 from nilearn.reporting import get_clusters_table
 from scipy.stats import t as student
 
-from sepclr_neuro.data.volumes import grid_affine, quick_images
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.maps import group_maps
 from sepclr_neuro.maps.group_maps import CoarseGrid, GroupMap, cluster_table, group_map
 from tests.oracles.linear_model import t_of_column

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sepclr_neuro.data.volumes import grid_affine
+from sepclr_neuro.data.grid import grid_affine
 from sepclr_neuro.maps import localisation as module
 from sepclr_neuro.maps.localisation import find_peaks, localisation, peak_voxel, similarity
 

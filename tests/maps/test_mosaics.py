@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imread
 
-from sepclr_neuro.data.volumes import as_image, grid_affine
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.maps import mosaics
 from sepclr_neuro.maps.mosaics import mosaic
 

@@ -13,8 +13,9 @@ import pytest
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_json, write_json, write_text, write_tsv
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.standardisation import write_standardisation
-from sepclr_neuro.data.volumes import as_image, grid_affine
 from tests.saliency_run import AFFINE, FOLDS, METHOD, SHAPE, Quadratic, Run
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.data.volumes import VolumeCache, as_image
 from sepclr_neuro.maps import mapping
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.maps.vbm import t_values, write_vbm

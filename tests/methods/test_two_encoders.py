@@ -66,7 +66,9 @@ def test_no_linear_probe_finds_salient_codes_in_the_common_space(name: str) -> N
     with torch.no_grad():
         before = method.represent(VOLUMES, COVARIATES)
         some = before["salient"][:, :4]
-        method.salient_encoder.register_forward_hook(lambda module, given, code: code * (torch.arange(code.shape[1]) < 4))
+        method.salient_encoder.register_forward_hook(
+            lambda module, given, code: code * (torch.arange(code.shape[1]) < 4)
+        )
         method.learn_erasure(before["common"], method.represent(VOLUMES, COVARIATES)["salient"])
         after = method.represent(VOLUMES, COVARIATES)
     expected = oracle.erased(*(x.double().numpy() for x in (before["common"], some, before["common"], some)))

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.probing.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
-from sepclr_neuro.probing.probes import LOGISTIC_C, RIDGE_ALPHA
+from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA
 
 # People and dimensions: more people, more dimensions, one dimension.
 SHAPES = [(60, 5), (24, 40), (30, 1)]

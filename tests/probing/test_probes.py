@@ -19,24 +19,12 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import Labels, Verdict, balanced_accuracy
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.probing.probes import (
-    LOGISTIC_C,
-    RIDGE_ALPHA,
-    Fit,
-    Question,
-    as_asked,
-    confound_features,
-    fit_probe,
-    inner_folds,
-    judge,
-    on_permutations,
-    questions,
-    refuse_leaks,
-    write_probes,
-    write_verdicts,
-)
-from sepclr_neuro.probing.representations import Representations
+from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA, Fit, fit_probe, inner_folds
+from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.questions import Question, as_asked, confound_features, questions
+from sepclr_neuro.probing.representations import Representations, refuse_leaks
 from sepclr_neuro.probing.tables import write_tables
+from sepclr_neuro.probing.verdicts import judge, on_permutations, write_verdicts
 from tests.oracles import probe_scores as oracle
 from tests.oracles import statistics as statistics_oracle
 

@@ -13,9 +13,9 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_json, read_tsv, write_json, write_tsv
+from sepclr_neuro.data.cache import voxels_sha256
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
-from sepclr_neuro.data.volumes import voxels_sha256
 from sepclr_neuro.methods import base
 from sepclr_neuro.probing.site_leakage import harmonise, voxel_components, write_site_leakage
 

@@ -14,8 +14,8 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import corrected_t_test
 from sepclr_neuro.core.storage import read_tsv, write_tsv
-from sepclr_neuro.probing.probes import PROBE
 from sepclr_neuro.probing.tables import arrow, compare, demographics, headline, paper_table, summarise, write_tables
+from sepclr_neuro.probing.verdicts import PROBE
 from tests.oracles import statistics as oracle
 
 METHOD = "sepclr-k-jem"

@@ -28,8 +28,9 @@ from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_tsv, write_json, write_tsv
-from sepclr_neuro.data.volumes import as_image, voxels_sha256
-from sepclr_neuro.probing.probes import INCREMENTS
+from sepclr_neuro.data.cache import voxels_sha256
+from sepclr_neuro.data.images import as_image
+from sepclr_neuro.probing.increments import INCREMENTS
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.representations import Representations
 from sepclr_neuro.probing.tables import write_tables

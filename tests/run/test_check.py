@@ -17,7 +17,9 @@ from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_tsv
-from sepclr_neuro.data.volumes import as_image, grid_affine, write_volumes
+from sepclr_neuro.data.grid import grid_affine
+from sepclr_neuro.data.images import as_image
+from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.run import cli
 from sepclr_neuro.run.check import Findings
 from sepclr_neuro.run.check import check as look

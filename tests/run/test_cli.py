@@ -214,7 +214,7 @@ def test_methods_and_schema_and_version() -> None:
         (["train", "--method", "sepclr-k-jem", "--fold", "1"], ["learning.training.train_fold"], ("sepclr-k-jem", 1)),
         (["embed", "--method", "sepclr-k-jem"], ["learning.embedding.write_representations"], ("sepclr-k-jem",)),
         (["probe"], ["probing.probes.write_probes"], ()),
-        (["tables"], ["probing.probes.write_verdicts", "probing.tables.write_tables"], ()),
+        (["tables"], ["probing.verdicts.write_verdicts", "probing.tables.write_tables"], ()),
         (["vbm"], ["maps.vbm.write_vbm"], ()),
         (["saliency", "--method", "sepclr-k-jem"], ["maps.saliency.write_saliency"], ("sepclr-k-jem",)),
         (["report"], ["report.write_report"], ()),

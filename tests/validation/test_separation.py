@@ -14,10 +14,10 @@ from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import learn_standardisation
-from sepclr_neuro.data.volumes import VolumeCache
 from sepclr_neuro.validation.separation.benchmark import _dependence, prepare_cohort, run_recipe, truth_features
 from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, factor_values, separation_parts, shares
 from sepclr_neuro.validation.separation.table import (

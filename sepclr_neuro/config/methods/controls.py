@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from sepclr_neuro.config.methods.base import MethodSettings, Reference, TrainedSettings
+from sepclr_neuro.config.methods.base import MethodSettings, Reference, TrainedSettings, TwoSpaceSettings
 
 __all__ = ["CPCASettings", "PCASettings", "SimCLRSettings", "SupervisedSettings", "VoxelLinearSettings"]
 

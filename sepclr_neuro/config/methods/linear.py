@@ -11,6 +11,7 @@ from sepclr_neuro.config.methods.sepclr import SepCLRTerms
 
 __all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
 
+
 class LinearSepCLRSettings(SepCLRTerms):
     """SepCLR with linear encoders, trained in the span of the training people."""
 

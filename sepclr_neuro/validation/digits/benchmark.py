@@ -27,7 +27,8 @@ from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.storage import fingerprint, read_json, write_json, write_text, write_tsv
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.learning.fitting import Scans, fit
+from sepclr_neuro.learning.batches import Scans
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.probing.published import published_digits
 from sepclr_neuro.validation.digits.images import ImageSet, load_images

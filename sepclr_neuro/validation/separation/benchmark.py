@@ -22,12 +22,13 @@ from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.statistics import distance_correlation
 from sepclr_neuro.core.storage import fingerprint, read_tsv, sha256, write_json, write_tsv
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.simulation import write_dataset
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, learn_standardisation
-from sepclr_neuro.data.volumes import VolumeCache, write_volumes
+from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.embedding import represent_scans
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
@@ -36,7 +37,7 @@ from sepclr_neuro.maps.attribution import smoothgrad
 from sepclr_neuro.maps.localisation import localisation
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.methods.controls import VoxelLinear
-from sepclr_neuro.probing.probes import Fit
+from sepclr_neuro.probing.probe_fits import Fit
 from sepclr_neuro.validation.separation.measure import (
     NUMBERS,
     factor_questions,

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.probing.probes import Fit, Question, confound_features
+from sepclr_neuro.probing.probe_fits import Fit
+from sepclr_neuro.probing.questions import Question, confound_features
 
 __all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "separation_parts", "shares"]
 

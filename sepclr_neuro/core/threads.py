@@ -1,0 +1,43 @@
+"""Work on many items side by side, in threads, with progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from sepclr_neuro.core.progress import say
+
+__all__ = ["in_parallel"]
+
+_Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
+
+
+def in_parallel(function: Callable[[_Item], _Value], items: Sequence[_Item], label: str) -> list[_Value]:
+    """``function`` of each item in threads (decompression and filters release Python's lock), with progress."""
+    cores = os.environ.get("OMP_NUM_THREADS", "")
+    if cores.isdigit() and int(cores) > 0:
+        threads = int(cores)
+    else:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    executor = ThreadPoolExecutor(threads)
+    try:
+        return list(_progress(executor.map(function, items), len(items), label))
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _progress(values: Iterable[_Value], total: int, label: str) -> Iterator[_Value]:
+    """A bar in a terminal, a line every tenth elsewhere (a log file)."""
+    if sys.stderr.isatty():
+        yield from tqdm(values, desc=label, total=total, unit="volume")
+        return
+    for count, value in enumerate(values, start=1):
+        yield value
+        if count * 10 // total > (count - 1) * 10 // total:
+            say(f"{label}: {count} of {total}")

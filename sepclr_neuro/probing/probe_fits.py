@@ -1,0 +1,276 @@
+"""One probe, fitted on training people, its penalty chosen among them, and scored on held-out ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from sklearn import config_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
+
+from sepclr_neuro.core.devices import given_threads
+from sepclr_neuro.core.statistics import METRICS as METRIC
+from sepclr_neuro.data.splits import Fold
+from sepclr_neuro.probing.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.probing.questions import Question
+
+__all__ = ["Answer", "Fit", "fit_in_parallel", "fit_probe", "inner_folds", "refit"]
+
+# All grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
+LOGISTIC_C = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
+RIDGE_ALPHA = [1e4, 1e3, 1e2, 10.0, 1.0]
+SVM_C = [0.1, 1.0, 10.0]
+INNER_FOLDS = 5
+
+
+def inner_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers (train, test) of the inner folds of a fold's training side: people kept together, truth balanced.
+
+    People are sorted by truth (of their first scan) and dealt to the folds in turn, so that each fold gets its share
+    of each class, or of low and high values; a class of at least two people is in every inner training side.
+
+    Args:
+        truth: [N], numbers.
+        people: [N], the person of each row.
+    """
+    _, first, person = np.unique(people, return_index=True, return_inverse=True)
+    count = min(INNER_FOLDS, len(first))
+    dealt = np.empty(len(first), dtype=int)
+    dealt[np.argsort(truth[first], kind="stable")] = np.arange(len(first)) % count
+    fold = dealt[person]
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A fitted probe on held-out people. Figures by metric, in its natural unit; NaN where held-out people have none.
+
+    Attributes:
+        values: of held-out people.
+        chance: of a classifier that guesses, or of always predicting the training median.
+        train_values: of the people that the probe was fitted on.
+        prediction: [N test], class or number.
+        score: [N test], log-odds of the positive of two classes, otherwise NaN.
+        penalty: that the probe was fitted with: alpha of a ridge, C of the others.
+        weights: [d], acting on the representation as it is: the scaler is folded in. None for more than two classes
+            and outside the standard regime.
+        intercept: beside them.
+    """
+
+    values: dict[str, float]
+    chance: dict[str, float]
+    train_values: dict[str, float]
+    prediction: np.ndarray
+    score: np.ndarray
+    penalty: float
+    weights: np.ndarray | None = None
+    intercept: float = float("nan")
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Ridge regression, or logistic regression of two classes: weights [d] and intercept."""
+
+    weights: np.ndarray
+    intercept: float
+    classes: bool
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        return x @ self.weights + self.intercept
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        told = self.decision_function(x)
+        return (told > 0).astype(np.int64) if self.classes else told
+
+
+class _Chosen:
+    """Scaling and model, the strength of whose penalty inner folds chose: all of it from training people."""
+
+    def __init__(self, question: Question, people: np.ndarray) -> None:
+        self.people, self.question, self.metric = people, question, METRIC[question.metrics[0]]
+        self.penalties = RIDGE_ALPHA if question.kind == "regression" else LOGISTIC_C
+        if question.regime == "nonlinear":
+            self.penalties = SVM_C
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
+        sums = np.zeros(len(self.penalties))
+        for train, test in inner_folds(y, self.people):
+            mean, scale = scaling(x[train])
+            z, z_test = (x[train] - mean) / scale, (x[test] - mean) / scale
+            models = self._models(z, y[train], self.penalties)
+            sums += [self.metric.value(y[test], model.predict(z_test)) for model in models]
+        # Among equals the first and so the simplest one.
+        self.penalty = self.penalties[int(sums.argmax() if self.metric.higher_is_better else sums.argmin())]
+        self.mean, self.scale = scaling(x)
+        (self.model,) = self._models(self._scaled(x), y, [self.penalty])
+
+    def _models(self, z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
+        """A fitted model for each penalty."""
+        if self.question.regime == "nonlinear":
+            _, position, members = np.unique(y, return_inverse=True, return_counts=True)
+            # What `class_weight="balanced"` is, of which scikit-learn checks more than it computes.
+            share = (len(y) / (len(members) * members))[position]
+            return [SVC(C=c).fit(z, y, share) for c in penalties]
+        if self.question.kind == "regression":
+            return [_Linear(*found, False) for found in zip(*ridge_path(z, y, penalties), strict=True)]
+        if y.max() > 1:
+            return [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(z, y) for c in penalties]
+        return [_Linear(*found, True) for found in zip(*logistic_path(z, y, penalties), strict=True)]
+
+    def _scaled(self, x: np.ndarray) -> np.ndarray:
+        return (x - self.mean) / self.scale
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.model.predict(self._scaled(x))
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        return self.model.decision_function(self._scaled(x))
+
+    def raw(self) -> tuple[np.ndarray, float]:
+        """Weights [d] and intercept on dimensions as they are."""
+        weights = self.model.weights / self.scale
+        return weights, float(self.model.intercept - self.mean @ weights)
+
+
+def fit_probe(
+    question: Question,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    person: Mapping[str, str],
+) -> Answer | None:
+    """Fits a probe on training scans and scores it on held-out ones; all of them must have a value.
+
+    In the standard regime, classification is a logistic regression with balanced class weights, regression is ridge;
+    both on standardised dimensions, with the strength of the penalty chosen by inner cross-validation of the metric
+    that is reported. In the paper's regime both are scikit-learn's defaults on the dimensions as they are. The
+    nonlinear one, for classes, is a support vector machine with a Gaussian kernel in place of logistic regression.
+    Balanced accuracy is over the classes present among held-out people, and needs two; a class that the training side
+    lacks counts as never found. Chance is 1 / (number of training classes), or the error of the training median.
+
+    Args:
+        train: [N, d], representations, one row a scan, indexed by scan id.
+        test: [M, d], likewise.
+        person: the participant of each training scan.
+
+    Returns:
+        None where there is nothing to learn (fewer than two people with a value, or for a classification fewer than
+        two classes of at least two people) or nobody to score (for a classification, nobody of a training class).
+    """
+    truth, test_truth = question.truth[train.index].to_numpy(), question.truth[test.index].to_numpy()
+    people = np.array([person[scan] for scan in train.index])
+    if len(test) == 0 or len(set(people)) < 2:
+        return None
+    classes = [label for label in question.classes if label in truth]
+    if question.kind == "classification":
+        if sum(len(set(people[truth == label])) > 1 for label in classes) < 2 or not set(classes) & set(test_truth):
+            return None
+        y = np.array([classes.index(label) for label in truth])
+    else:
+        y = truth.astype(np.float64)
+    # Double precision: solvers stop earlier and less alike in single.
+    x, x_test = train.to_numpy(np.float64), test.to_numpy(np.float64)
+    fitted: Any = _Chosen(question, people)
+    if question.regime == "paper":
+        fitted = LogisticRegression() if question.kind == "classification" else Ridge()
+    # Checked when representations are read, and thousands of times again otherwise.
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
+        # scikit-learn's default of 100 iterations is part of the paper's regime, reached or not.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted.fit(x, y)
+
+    told: dict[str, dict[str, np.ndarray]] = {}
+    for side, rows in (("train", x), ("test", x_test)):
+        prediction = fitted.predict(rows)
+        score = np.full(len(rows), np.nan)
+        if question.kind == "classification":
+            # A fold may lack a class, so that its own numbers are not the question's.
+            prediction = np.array([question.classes.index(label) for label in classes])[prediction]
+            if len(question.classes) == 2:
+                score = fitted.decision_function(rows)
+        told[side] = {"prediction": prediction, "score": score}
+    baseline = np.full(len(test), np.median(y)) if question.kind == "regression" else np.empty(0)
+    numbers = {"train": question.numbers(train.index), "test": question.numbers(test.index)}
+    values: dict[str, dict[str, float]] = {"train": {}, "test": {}, "chance": {}}
+    for name in question.metrics:
+        metric = METRIC[name]
+        for side, found in told.items():
+            scorable = question.kind == "regression" or len(np.unique(numbers[side])) > 1
+            value = metric.value(numbers[side], found["score" if metric.of_score else "prediction"])
+            values[side][name] = float(value) if scorable else float("nan")
+    if question.kind == "regression":
+        values["chance"] = {"mae": float(METRIC["mae"].value(numbers["test"], baseline)), "r2": 0.0}
+        prediction = told["test"]["prediction"]
+    else:
+        values["chance"] = {"bacc": 1 / len(classes), "auc": 0.5}
+        prediction = np.array(question.classes)[told["test"]["prediction"]]
+    weights, intercept = None, float("nan")
+    if question.regime == "standard" and len(question.classes) <= 2:
+        weights, intercept = fitted.raw()
+    if question.regime == "paper":
+        penalty = fitted.alpha if question.kind == "regression" else fitted.C
+    else:
+        penalty = fitted.penalty
+    score = told["test"]["score"]
+    return Answer(
+        values["test"], values["chance"], values["train"], prediction, score, float(penalty), weights, intercept
+    )
+
+
+def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:
+    """What a probe of numbers would predict if training people had other answers, the penalty being the same.
+
+    Args:
+        train: [N, d], representations.
+        answers: [P, N], P times an answer of each.
+        test: [M, d], representations of held-out people.
+        penalty: alpha of the ridge.
+
+    Returns:
+        [P, M].
+    """
+    if question.regime != "paper":
+        mean, scale = scaling(train)
+        train, test = (train - mean) / scale, (test - mean) / scale
+    return ridge_predictions(train, answers, test, penalty)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One probe to be fitted: a question, asked of features [N, d] (by scan id) of the people of a fold."""
+
+    key: dict[str, Any]
+    question: Question
+    features: pd.DataFrame
+    fold: Fold
+
+    @property
+    def train(self) -> list[str]:
+        """Scans with a value to fit on."""
+        return [scan for scan in self.fold.probed if scan in self.question.truth.index]
+
+    @property
+    def test(self) -> list[str]:
+        """Held-out scans with a value."""
+        return [scan for scan in self.fold.test if scan in self.question.truth.index]
+
+    def answer(self, person: Mapping[str, str]) -> Answer | None:
+        """See :func:`fit_probe`."""
+        train, test = self.features.loc[self.train], self.features.loc[self.test]
+        return fit_probe(self.question, train, test, person)
+
+
+def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:
+    """Fits probes side by side, a process a given thread; the answers are in the order of the probes."""
+    workers = min(given_threads() or cpu_count(), len(fits) // 8 + 1)
+    # A probe's matrices are so small that BLAS threads, of which Snakemake's OMP_NUM_THREADS would have some a process,
+    # wait for each other.
+    with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
+        return Parallel(n_jobs=workers)(delayed(fit.answer)(person) for fit in fits)

@@ -1,0 +1,169 @@
+"""What is asked of held-out people: targets, who is asked, and the answers that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.probes import ProbeTarget
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.data.facts import OTHER_SEX
+
+__all__ = ["Question", "answers", "as_asked", "asked_people", "confound_features", "not_asked", "questions"]
+
+Regime = Literal["standard", "paper", "nonlinear"]
+# Of each kind of probe; the first is the paper's, and chooses the penalty.
+METRICS = {"classification": ("bacc", "auc"), "regression": ("mae", "r2")}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A probe target with the answers that are known: nobody without a value is in it."""
+
+    target: str
+    kind: Literal["classification", "regression"]
+    truth: pd.Series
+    """By scan id: the class as text, or the number."""
+    classes: tuple[str, ...]
+    """All classes; of two, the second is the positive one. Empty for regression."""
+    regime: Regime = "standard"
+    missing: int = 0
+    """People who are asked about and have no value."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Area under the curve is for two classes."""
+        return METRICS[self.kind][:1] if len(self.classes) > 2 else METRICS[self.kind]
+
+    def numbers(self, scans: Iterable[str]) -> np.ndarray:
+        """The answers as numbers, classes as their positions: [N] for N scans."""
+        truth = self.truth[list(scans)]
+        if self.kind == "regression":
+            return truth.to_numpy(np.float64)
+        return np.array([self.classes.index(label) for label in truth], dtype=np.int64)
+
+
+def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
+    """The rows of the cohort that a target asks about, with or without a value."""
+    return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
+
+
+def answers(people: pd.DataFrame, name: str) -> pd.Series:
+    """What people answer to a target. A sex that is neither female nor male is none: a probe tells two apart."""
+    return people[name].where(people[name] != OTHER_SEX) if name == "sex" else people[name]
+
+
+def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
+    """The configuration whose defaults follow the cohort: nothing is asked in which people do not differ, and no
+    confound is taken that somebody lacks.
+
+    Targets and confounds that the configuration lists stay as they are.
+    """
+    probes, saliency = config.probes, config.saliency
+    changed: dict[str, Any] = {}
+    if "targets" not in probes.model_fields_set:
+        listed = saliency.targets if "targets" in saliency.model_fields_set else []
+        kept = {
+            name: target
+            for name, target in probes.targets.items()
+            if name in listed or answers(asked_people(cohort, target), name).nunique() > 1
+        }
+        changed["targets"] = kept
+        mapped = [name for name in saliency.targets if name in kept]
+        config = config.model_copy(update={"saliency": saliency.model_copy(update={"targets": mapped})})
+    if "confounds" not in probes.model_fields_set:
+        whole = [name for name in probes.confounds if cohort[name].notna().all()]
+        changed["confounds"] = [name for name in whole if cohort[name].nunique() > 1]
+    return config.model_copy(update={"probes": probes.model_copy(update=changed)})
+
+
+def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
+    """A line each on scores that the configuration has none of, and on what is left out since people do not differ."""
+    left = as_asked(config, cohort).probes
+    gone = set(config.probes.confounds) - set(left.confounds)
+    unknown = {name: int(cohort[name].isna().sum()) for name in gone if cohort[name].nunique() > 1}
+    names = [*config.probes.targets.keys() - left.targets.keys(), *gone - set(unknown)]
+    said = []
+    for name in sorted(set(names)):
+        known = answers(cohort, name).dropna().unique()
+        said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (nobody has one)")
+    lines = [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
+    if unknown:
+        missing = ", ".join(f"{name} ({count} scans lack it)" for name, count in sorted(unknown.items()))
+        lines.append(f"no confound, since `probes.confounds` does not list it and it is missing in places: {missing}")
+    if not config.scores and "targets" not in config.probes.model_fields_set:
+        lines.append("`cohort.scores` lists no symptom score, so that none is probed or mapped")
+    return lines
+
+
+def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard") -> list[Question]:
+    """All questions that the probes' targets ask, in that order, after :func:`as_asked`.
+
+    Diagnosis, asked of all people, means the side a person is on: the diagnoses of a side count as one class, named
+    after them. The target group is the positive class. The paper's regime asks everything else of the target group.
+
+    Raises:
+        InputError: where a column's values do not suit the kind of probe, or a confound has missing values.
+    """
+    found, problems, config = [], [], as_asked(config, cohort)
+    for name, target in config.probes.targets.items():
+        people = asked_people(cohort, target)
+        sides_only = name == "diagnosis" and target.people == "all" and target.kind == "classification"
+        if regime == "paper" and not sides_only and target.people == "all":
+            people = people[people["group"] == "target"]
+        truth = answers(people.set_index("scan_id"), name).dropna()
+        classes: tuple[str, ...] = ()
+        numeric = pd.api.types.is_numeric_dtype(truth)
+        if sides_only:
+            classes = ("+".join(config.cohort.background), "+".join(config.cohort.target))
+            sides = dict(zip(("background", "target"), classes, strict=True))
+            truth = people.set_index("scan_id")["group"].map(sides)
+        elif target.kind == "classification":
+            if numeric and not np.all(truth == np.round(truth)):
+                problems.append(
+                    f"probes.targets.{name}.kind: a classification needs classes, but the column holds numbers such as "
+                    f"{truth[truth != np.round(truth)].iloc[0]:g}; use `kind: regression`."
+                )
+            truth = truth.map(lambda value: f"{value:g}") if numeric else truth
+            classes = tuple(sorted(set(truth)))
+        elif not numeric and len(truth):
+            problems.append(
+                f"probes.targets.{name}.kind: a regression needs numbers, but the column holds text such as "
+                f"{truth.iloc[0]!r}; use `kind: classification`."
+            )
+        person = people.set_index("scan_id")["participant_id"]
+        missing = person.nunique() - person[truth.index].nunique()
+        found.append(Question(name, target.kind, truth, classes, regime, missing))
+    for name in config.probes.confounds:
+        without = cohort.loc[cohort[name].isna(), "participant_id"].tolist()
+        if without:
+            problems.append(
+                f"probes.confounds: {name} is missing for {len(without)} scans (participant {without[0]} first); "
+                f"leave such people out by `cohort.include`, or take {name} out of the confounds."
+            )
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def confound_features(cohort: pd.DataFrame, names: Sequence[str], train: Collection[str]) -> pd.DataFrame:
+    """Confounds as a probe reads them, [N, k] by scan id: numbers as they are, a column for each training class.
+
+    Args:
+        names: columns of the cohort, without missing values.
+        train: scans of which the classes are taken; a class that they lack is 0 in every column.
+    """
+    table = cohort.set_index("scan_id")
+    features = pd.DataFrame(index=table.index)
+    for name in names:
+        if pd.api.types.is_numeric_dtype(table[name]):
+            features[name] = table[name]
+        else:
+            for label in sorted(table.loc[list(train), name].unique()):
+                features[f"{name}={label}"] = (table[name] == label).astype(float)
+    return features

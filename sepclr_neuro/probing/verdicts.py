@@ -1,0 +1,148 @@
+"""What each figure of a probe is worth beside chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.statistics import METRICS as METRIC
+from sepclr_neuro.core.statistics import Labels, Verdict
+from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.sampling import seed_of
+from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.probing.probe_fits import Answer, Fit, refit
+from sepclr_neuro.probing.questions import Question, questions
+from sepclr_neuro.probing.representations import read_spaces
+
+__all__ = ["draw_labels", "judge", "on_permutations", "told", "write_verdicts"]
+
+PROBE = ["regime", "method", "target", "metric", "space"]
+
+VERDICTS = [*PROBE, "pooled", "null95", "p", "ci_low", "ci_high", "n", "missing"]
+
+PERCENTILES = list(range(101))
+
+
+def write_verdicts(config: Config, results: Results) -> None:
+    """Judges every figure that :func:`write_probes` found beside chance: the tables verdicts.tsv and nulls.tsv.
+
+    Of numbers the whole probe is fitted anew on every permutation, with the penalty that it has. Classes are judged by
+    the predictions as they are; docs/evaluation.md says why, and how often chance then passes for more.
+
+    Raises:
+        InputError: as :func:`write_probes` does.
+    """
+    cohort = load_cohort(results)
+    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
+    asked = questions(config, cohort)
+    if config.probes.paper_regime:
+        asked += questions(config, cohort, "paper")
+    folds = [read_fold(results, number) for number in range(config.splits.count)]
+    spaces = {
+        (method, fold.fold): read_spaces(results, method, fold, person) for method in config.methods for fold in folds
+    }
+    scores = read_tsv(results.scores)
+    predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
+    predictions_of = dict(iter(predictions.groupby(["regime", "method", "target", "space"])))
+    rows, nulls = [], []
+    for question in asked:
+        # Whoever predicts the site could do so by the diagnosis, and the other way round.
+        labels = draw_labels(config, cohort, question, "group" if question.target == "site" else "site")
+        of_question = (scores["regime"] == question.regime) & (scores["target"] == question.target)
+        for (method, space), found in scores[of_question].groupby(["method", "space"], sort=False):
+            method, space = str(method), str(space)
+            key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
+            if question.kind == "regression":
+                penalty = dict(zip(found["fold"], found["penalty"], strict=True))
+                fitted = [fold for fold in folds if not np.isnan(penalty[fold.fold])]
+                fits = [Fit(key, question, spaces[method, fold.fold][space], fold) for fold in fitted]
+                told_of_folds, refitted = on_permutations(labels, fits, penalty)
+            else:
+                of_probe = predictions_of.get(tuple(key.values()), predictions[:0])
+                told_of_folds, refitted = [_in_numbers(question, of_probe)], None
+            for name, verdict in judge(labels, question, told_of_folds, refitted).items():
+                figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
+                rows.append(key | {"metric": name} | figures | {"missing": question.missing})
+                known = verdict.null[~np.isnan(verdict.null)]
+                shape = np.percentile(known, PERCENTILES) if len(known) else np.full(len(PERCENTILES), np.nan)
+                nulls.append(key | {"metric": name} | {f"percentile_{i}": value for i, value in enumerate(shape)})
+    write_tsv(results.verdicts, pd.DataFrame(rows)[VERDICTS])
+    write_tsv(results.nulls, pd.DataFrame(nulls)[[*PROBE, *(f"percentile_{i}" for i in PERCENTILES)]])
+
+
+def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows of predictions.tsv of a classification as :func:`told` has them."""
+    positions = predictions["prediction"].map(question.classes.index).astype(float)
+    return predictions[["scan_id", "fold", "score"]].assign(prediction=positions)
+
+
+def on_permutations(
+    labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]
+) -> tuple[list[pd.DataFrame], np.ndarray]:
+    """What probes of numbers tell of held-out scans, a table a fold, and what they would tell had people each other's
+    answers, [permutations, R]."""
+    told_of_folds, refitted = [], [np.zeros((len(labels.permuted), 0))]
+    for fit in fits:
+        rows = fit.question.truth.index.get_indexer(pd.Index(fit.train))
+        answers = labels.truth[np.vstack([rows, labels.permuted[:, rows]])]
+        train, test = (fit.features.loc[scans].to_numpy(np.float64) for scans in (fit.train, fit.test))
+        predicted = refit(fit.question, train, answers, test, penalty[fit.fold.fold])
+        scan_told = {"scan_id": fit.test, "fold": fit.fold.fold, "prediction": predicted[0], "score": np.nan}
+        told_of_folds.append(pd.DataFrame(scan_told))
+        refitted.append(predicted[1:])
+    return told_of_folds, np.concatenate(refitted, axis=1)
+
+
+def told(fit: Fit, answer: Answer) -> pd.DataFrame:
+    """What was told about held-out scans: ``scan_id fold prediction score``; classes as their positions."""
+    prediction = answer.prediction
+    if fit.question.kind == "classification":
+        prediction = np.array([fit.question.classes.index(label) for label in prediction])
+    return pd.DataFrame({"scan_id": fit.test, "fold": fit.fold.fold, "prediction": prediction, "score": answer.score})
+
+
+def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within: str | None) -> Labels:
+    """Permutations and bootstrap samples of a question's people, the same whatever else is asked.
+
+    Args:
+        within: the column of the cohort whose classes labels are exchanged in; None for all people alike.
+    """
+    scans = question.truth.index
+    table = cohort.set_index("scan_id").loc[scans]
+    strata = table[within].astype(str).to_numpy() if within else np.zeros(len(scans))
+    return Labels.draw(
+        question.numbers(scans),
+        table["participant_id"].to_numpy(str),
+        strata,
+        question.kind == "classification",
+        config.probes.permutations,
+        config.probes.bootstraps,
+        seed_of(config.seed, crc32(question.target.encode())),
+    )
+
+
+def judge(
+    labels: Labels, question: Question, told: Sequence[pd.DataFrame], refitted: np.ndarray | None = None
+) -> dict[str, Verdict]:
+    """What each metric of a probe is worth.
+
+    Args:
+        told: from :func:`told`, of each fold that has an answer.
+        refitted: [permutations, R], what probes predict that were fitted on each permutation, in the order of ``told``;
+            None where predictions stay as they are.
+    """
+    nothing = pd.DataFrame({"scan_id": [], "fold": [], "prediction": [], "score": []})
+    table = pd.concat(told) if told else nothing
+    scan = question.truth.index.get_indexer(pd.Index(table["scan_id"]))
+    fold = table["fold"].to_numpy(int)
+    found = {}
+    for name in question.metrics:
+        values = table["score" if METRIC[name].of_score else "prediction"].to_numpy(float)
+        found[name] = labels.judge(name, scan, values, fold, refitted)
+    return found
