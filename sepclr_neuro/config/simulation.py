@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sepclr_neuro.config.section import Fraction, Section
 
-__all__ = ["SYMPTOMS", "DiseaseRegions", "Implant", "Simulation"]
+__all__ = ["SYMPTOMS", "DiseaseKind", "DiseaseRegions", "Implant", "KnownDisease", "Simulation"]
 
 SYMPTOMS = ("sans", "saps")
 """The scores that simulated and implanted patients have."""
@@ -16,13 +16,13 @@ SYMPTOMS = ("sans", "saps")
 
 DiseaseRegions = Literal["frontal-temporal", "parietal-occipital"]
 
+DiseaseKind = Literal["one-shift", "two-signs", "two-subtypes", "texture"]
 
-class Simulation(Section):
-    """The embedded cohort: volumes made from nilearn's MNI template with known factors. Every result is *simulated*."""
 
-    participants: int = Field(240, ge=8, description="Patients and controls together.")
-    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of participants who are patients.")
-    sites: int = Field(4, ge=1, le=20, description="Number of sites, each with a bias of its own.")
+class KnownDisease(Section):
+    """What is known of a disease that was put into volumes."""
+
+    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of people who have the disease.")
     site_confounding: Fraction = Field(
         0.3, description="0: patients spread over sites as controls do; 1: strongest link of site and diagnosis."
     )
@@ -30,14 +30,29 @@ class Simulation(Section):
         1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
     )
     disease_regions: DiseaseRegions = Field("frontal-temporal", description="Where the disease acts.")
+    disease_kind: DiseaseKind = Field(
+        "one-shift",
+        description="`one-shift`: patients lose grey matter in all regions, each as severely as ill. `two-signs`: half "
+        "of them gain it there, so that groups have one mean. `two-subtypes`: half lose it in the regions of negative, "
+        "half in those of positive symptoms. `texture`: folds there vary more, at random, so that no linear model of "
+        "voxels tells the groups apart.",
+    )
+    unrecorded: float = Field(
+        0.0,
+        ge=0,
+        description="Size of a bias that half of the people have and no table records (scanner software, say): 1 as "
+        "large as a site's. More patients have it, as `site_confounding` says.",
+    )
 
 
-class Implant(Section):
+class Simulation(KnownDisease):
+    """The embedded cohort: volumes made from nilearn's MNI template with known factors. Every result is *simulated*."""
+
+    participants: int = Field(240, ge=8, description="Patients and controls together.")
+    sites: int = Field(4, ge=1, le=20, description="Number of sites, each with a bias of its own.")
+
+
+class Implant(KnownDisease):
     """A disease pattern implanted into real volumes, the target group drawn at random. Results are *implanted*."""
 
-    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of people who are given the disease.")
     site_confounding: Fraction = Field(0.0, description="As for the simulation.")
-    disease_effect: float = Field(
-        1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
-    )
-    disease_regions: DiseaseRegions = Field("frontal-temporal", description="Where the disease acts.")

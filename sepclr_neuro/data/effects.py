@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from nilearn.datasets import load_mni152_gm_template
@@ -29,7 +28,6 @@ __all__ = [
     "VARIATION",
     "Array",
     "Region",
-    "disease_change",
     "disease_maps",
     "grey_template",
     "region_map",
@@ -123,6 +121,7 @@ AGE_REGIONAL_LOSS = 0.009  # a year, on top, in the middle of a region
 SEX_DIFFERENCE = 0.13  # beyond head size, in the middle of a region
 SITE_SD = 0.02  # of a site's smooth bias
 SITE_FWHM = 50.0  # mm
+TEXTURE_FWHM = 8.0  # mm, of what a disease of the texture varies
 
 VARIATION = ((8.0, 0.06), (20.0, 0.08))  # (FWHM in mm, SD on log grey matter) of individual anatomy
 NOISE_SD = 0.02  # of measurement, a voxel
@@ -189,8 +188,3 @@ def disease_maps(
         name: (disease_effect * DISEASE_LOSS * brain * region_map(where, template.shape, affine)).astype(np.float32)
         for name, where in DISEASE_REGIONS[regions].items()
     }
-
-
-def disease_change(maps: dict[str, Array], person: dict[str, Any]) -> Array:
-    """What a person's severities do to log grey matter, [X, Y, Z]."""
-    return np.sum([np.float32(person[name]) * maps[name] for name in DISEASE], axis=0)

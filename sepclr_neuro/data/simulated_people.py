@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import truncnorm
 
 from sepclr_neuro.config.cohort import Cohort
-from sepclr_neuro.config.simulation import Implant, Simulation
+from sepclr_neuro.config.simulation import Implant, KnownDisease, Simulation
 from sepclr_neuro.data.effects import DISEASE
 
 __all__ = ["AGE_MEAN", "SYMPTOMS", "TIV_REFERENCE", "implant_people", "random_stream", "simulate_people"]
@@ -37,7 +37,8 @@ def simulate_people(cohort: Cohort, seed: int) -> pd.DataFrame:
 
     Returns:
         ``participant_id diagnosis age sex site tiv sans saps`` as in participants.tsv (years, ml; scores of patients
-        only), and the true severities ``disease_negative disease_positive``, 0 in controls.
+        only), and the truth: what the disease does, ``disease_negative disease_positive``, 0 in controls; which
+        ``subtype`` a patient has, 1 or 2; and whether somebody has the ``unrecorded`` bias, 1 or 0.
     """
     settings = cohort.simulation or Simulation()
     shares = _patient_shares(settings.sites, settings.patient_fraction, settings.site_confounding)
@@ -66,7 +67,7 @@ def simulate_people(cohort: Cohort, seed: int) -> pd.DataFrame:
                 "sex": sex,
                 "site": f"site-{min(site, settings.sites - 1) + 1}",
                 "tiv": round(math.exp(head), 1),
-                **(_symptoms(seed, participant_id) if patient else _NO_SYMPTOMS),
+                **_disease(seed, participant_id, patient, settings),
             }
         )
     return pd.DataFrame(people)
@@ -76,8 +77,8 @@ def implant_people(scans: pd.DataFrame, cohort: Cohort, implant: Implant, seed: 
     """Draws the target group of an implanted cohort, at each site alike or as ``site_confounding`` says.
 
     Returns:
-        One row a participant of ``scans``: ``participant_id diagnosis``, the true severities ``disease_negative
-        disease_positive`` and the scores ``sans saps``, as :func:`simulate_people`.
+        One row a participant of ``scans``: ``participant_id diagnosis``, the scores ``sans saps`` and the truth, as
+        :func:`simulate_people`.
     """
     people = scans.drop_duplicates("participant_id")[["participant_id", "site"]]
     sites = sorted(people["site"].fillna("n/a").unique())
@@ -94,8 +95,8 @@ def implant_people(scans: pd.DataFrame, cohort: Cohort, implant: Implant, seed: 
         patients |= set(sorted(members, key=lambda person: random_stream(seed, person, "lot").random())[:number])
     for person in people["participant_id"]:
         side = cohort.target if person in patients else cohort.background
-        symptoms = _symptoms(seed, person) if person in patients else _NO_SYMPTOMS
-        drawn.append({"participant_id": person, "diagnosis": side[0], **symptoms})
+        disease = _disease(seed, person, person in patients, implant)
+        drawn.append({"participant_id": person, "diagnosis": side[0], **disease})
     return pd.DataFrame(drawn)
 
 
@@ -105,19 +106,28 @@ def _patient_shares(sites: int, fraction: float, confounding: float) -> NDArray[
     return fraction + confounding * min(fraction, 1 - fraction) * rise
 
 
-def _symptoms(seed: int, participant_id: str) -> dict[str, float]:
-    """A patient's two severities and the scores that they drive: whole numbers, a few of them missing."""
+def _disease(seed: int, participant_id: str, patient: bool, known: KnownDisease) -> dict[str, Any]:
+    """A person's disease and bias, and the scores that the disease drives: whole numbers, a few of them missing."""
+    # As many patients have the bias beside controls as the extreme sites, in the mean, have patients.
+    lean = (known.site_confounding if patient else -known.site_confounding) / 4
+    biased = random_stream(seed, participant_id, "unrecorded").random() < 0.5 + lean
+    unrecorded = {"unrecorded": int(biased and known.unrecorded > 0)}
+    if not patient:
+        return dict.fromkeys(DISEASE, 0.0) | {"subtype": math.nan} | dict.fromkeys(SYMPTOMS, math.nan) | unrecorded
     random = random_stream(seed, participant_id, "symptoms")
     severity = {name: random.gamma(SEVERITY_SHAPE, 1 / SEVERITY_SHAPE) for name in DISEASE}
+    subtype = 1 + int(random_stream(seed, participant_id, "subtype").random() < 0.5)
+    if known.disease_kind == "two-subtypes":
+        severity[DISEASE[2 - subtype]] = 0.0
     scores = {}
     for score, (dimension, mean, noise) in SYMPTOMS.items():
         total = round(random.normal(mean * severity[dimension], noise))
         missing = random.random() < MISSING_SCORES
         scores[score] = math.nan if missing else float(min(max(total, 0), SYMPTOMS_MAXIMUM))
-    return severity | scores
-
-
-_NO_SYMPTOMS = dict.fromkeys(DISEASE, 0.0) | dict.fromkeys(SYMPTOMS, math.nan)
+    if known.disease_kind == "two-signs" and subtype == 2:
+        severity = {name: -value for name, value in severity.items()}
+    of_kind = {"subtype": subtype if known.disease_kind in ("two-signs", "two-subtypes") else math.nan}
+    return severity | of_kind | scores | unrecorded
 
 
 def random_stream(seed: int, *names: str) -> np.random.Generator:

@@ -23,14 +23,17 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, exclusive, write_json, write_text, write_tsv
 from sepclr_neuro.core.threads import in_parallel
 from sepclr_neuro.data.cohort import build_cohort, dataset_volume
-from sepclr_neuro.data.effects import DISEASE, Array, disease_change, disease_maps, grey_template
+from sepclr_neuro.data.effects import DISEASE, Array, grey_template
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.simulated_people import SYMPTOMS, implant_people, simulate_people
-from sepclr_neuro.data.simulator import Simulator
+from sepclr_neuro.data.simulator import Disease, Simulator
 from sepclr_neuro.data.volume_checks import check_volumes
 from sepclr_neuro.data.volume_files import load_volume
 
 __all__ = ["write_dataset"]
+
+TRUTH = (*DISEASE, "subtype", "unrecorded")
+"""What nobody knows of real people; of a texture, ``DISEASE`` are the SDs of the changes."""
 
 
 def write_dataset(config: Config, results: Results) -> None:
@@ -67,7 +70,7 @@ def _write_simulated(config: Config, results: Results) -> None:
 
     in_parallel(write, _records(people), "simulated volumes")
     _write_truth(results, simulator.maps, simulator.affine)
-    factors = ["participant_id", "age", "sex", "site", "tiv", *DISEASE]
+    factors = ["participant_id", "age", "sex", "site", "tiv", *TRUTH]
     _write_tables(results, people, factors, "Simulated", SIMULATED)
 
 
@@ -86,21 +89,21 @@ def _write_implanted(config: Config, results: Results) -> None:
 
     _, affine = load_volume(scans["volume"].iloc[0], settings)
     template = grey_template(settings.shape, affine)
-    maps = disease_maps(template, affine, implant.disease_effect, implant.disease_regions)
+    disease = Disease(config.seed, template, affine, implant)
     people = implant_people(scans, config.cohort, implant, config.seed)
     scans = scans[["scan_id", "participant_id", "session_id", "volume"]].merge(people, on="participant_id")
     _start_folder(results)
 
     def write(scan: dict[str, Any]) -> None:
         values, _ = load_volume(scan["volume"], settings)
-        values = values * np.exp(disease_change(maps, scan))  # severities of controls are 0
+        values = values * np.exp(disease.change(scan))  # severities of controls are 0
         path = dataset_volume(results.dataset, scan["participant_id"], scan["scan_id"])
         _write_volume(path, values, affine, config.volumes.maximum)
 
     in_parallel(write, _records(scans), "implanted volumes")
-    _write_truth(results, maps, affine)
+    _write_truth(results, disease.maps, affine)
     sessions = [] if config.cohort.columns.session_id is None else ["session_id"]
-    _write_tables(results, scans, ["participant_id", *sessions, *DISEASE], "Implanted", IMPLANTED)
+    _write_tables(results, scans, ["participant_id", *sessions, *TRUTH], "Implanted", IMPLANTED)
 
 
 def _start_folder(results: Results) -> None:
@@ -141,7 +144,8 @@ anatomy and by noise. Results on them are *simulated* and say nothing about schi
 `ground_truth/` holds one map a factor: the change of log grey matter by a year of age (`age`), by being a man rather
 than a woman (`sex`, beyond head size, which scales all grey matter by TIV), by a site (`site-<k>`), and by a severity
 of 1, patients' mean, of each kind of symptom (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the
-disease acts. `factors.tsv` has each participant's true values.
+disease acts. `factors.tsv` has each participant's true values: `subtype` of patients who differ in kind, and whether
+somebody has the bias that no table records (`unrecorded`).
 """
 
 IMPLANTED = """\
@@ -150,7 +154,8 @@ and a known pattern was put into its grey matter. Results on them are *implanted
 
 `ground_truth/` holds the change of log grey matter by a severity of 1, patients' mean, of each kind of symptom
 (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the disease acts. `factors.tsv` has each
-participant's true severities.
+participant's true severities, `subtype` of patients who differ in kind, and whether somebody has the bias that no table
+records (`unrecorded`).
 """
 
 

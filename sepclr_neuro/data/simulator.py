@@ -1,57 +1,62 @@
-"""The grey matter of simulated people."""
+"""The grey matter of simulated people, and what a known disease does to anybody's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import fft
+from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.simulation import Simulation
+from sepclr_neuro.config.simulation import KnownDisease, Simulation
 from sepclr_neuro.data.effects import (
     AGE,
     AGE_GLOBAL_LOSS,
     AGE_REGIONAL_LOSS,
+    DISEASE,
     NOISE_SD,
     SEX,
     SEX_DIFFERENCE,
     SITE_FWHM,
     SITE_SD,
+    TEXTURE_FWHM,
     VARIATION,
     Array,
-    disease_change,
     disease_maps,
     grey_template,
     region_map,
     simulated_grid,
 )
+from sepclr_neuro.data.random_fields import RandomField
 from sepclr_neuro.data.simulated_people import AGE_MEAN, TIV_REFERENCE, random_stream
 
-__all__ = ["Simulator"]
+__all__ = ["Disease", "Simulator"]
 
 
-class _RandomField:
-    """Gaussian random fields of mean 0: sums of independent ones, each with its own smoothness and SD."""
+class Disease:
+    """What a known disease, and a bias that no table records, do to the log grey matter of people.
 
-    def __init__(self, shape: tuple[int, int, int], voxel_mm: float, scales: Sequence[tuple[float, float]]) -> None:
-        power = np.zeros((shape[0], shape[1], shape[2] // 2 + 1))
-        for fwhm, sd in scales:
-            sigma = fwhm / math.sqrt(8 * math.log(2)) / voxel_mm
-            full = [np.exp(-((2 * math.pi * sigma * fft.fftfreq(size)) ** 2)) for size in shape]
-            x, y, z = full
-            # Divided by its mean, so that the variance of the field is sd squared at any voxel size.
-            share = sd**2 / np.prod([axis.mean() for axis in full])
-            power += share * x[:, None, None] * y[None, :, None] * z[None, None, : power.shape[2]]
-        self._shape = shape
-        self._amplitude = np.sqrt(power).astype(np.float32)
+    Attributes:
+        maps: the ground truth, each [X, Y, Z]: the change by a severity of 1 of each kind of symptom; of a texture, the
+            SD of the change; and, where there is one, the bias, ``unrecorded``.
+    """
 
-    def draw(self, random: np.random.Generator) -> Array:
-        """One field, [X, Y, Z]."""
-        noise = random.standard_normal(self._shape, np.float32)
-        return fft.irfftn(fft.rfftn(noise) * self._amplitude, self._shape)
+    def __init__(self, seed: int, template: Array, affine: NDArray[np.float64], known: KnownDisease) -> None:
+        self._seed, self._kind = seed, known.disease_kind
+        self.maps = disease_maps(template, affine, known.disease_effect, known.disease_regions)
+        voxel_mm = float(affine[0, 0])
+        self._texture = RandomField(template.shape, voxel_mm, [(TEXTURE_FWHM, 1.0)])
+        if known.unrecorded:
+            bias = RandomField(template.shape, voxel_mm, [(SITE_FWHM, SITE_SD * known.unrecorded)])
+            self.maps["unrecorded"] = (template > 0) * bias.draw(random_stream(seed, "unrecorded"))
+
+    def change(self, person: dict[str, Any]) -> Array:
+        """Of a row of :func:`simulate_people` or :func:`implant_people`, [X, Y, Z]."""
+        change = np.sum([np.float32(person[name]) * self.maps[name] for name in DISEASE], axis=0)
+        if self._kind == "texture" and change.any():
+            change *= self._texture.draw(random_stream(self._seed, person["participant_id"], "texture"))
+        return change + self.maps["unrecorded"] if person["unrecorded"] else change
 
 
 class Simulator:
@@ -61,7 +66,7 @@ class Simulator:
         affine: of all volumes and maps, [4, 4].
         template: grey matter that people vary about, [X, Y, Z].
         maps: the ground truth, each [X, Y, Z]: change of log grey matter by a year of ``age``, by being a man rather
-            than a woman (``sex``), by having been scanned at ``site-<k>``, and by a severity of 1.
+            than a woman (``sex``), by having been scanned at ``site-<k>``, and those of :class:`Disease`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -72,11 +77,13 @@ class Simulator:
         self._brain = (self.template > 0).astype(np.float32)
         self._seed = config.seed
         self._maximum = config.volumes.maximum
-        self._variation = _RandomField(shape, voxel_mm, VARIATION)
+        self._variation = RandomField(shape, voxel_mm, VARIATION)
 
-        bias = _RandomField(shape, voxel_mm, [(SITE_FWHM, SITE_SD)])
+        self._disease = Disease(config.seed, self.template, self.affine, settings)
+
+        bias = RandomField(shape, voxel_mm, [(SITE_FWHM, SITE_SD)])
         age = AGE_REGIONAL_LOSS * region_map(AGE, shape, self.affine) - AGE_GLOBAL_LOSS
-        self.maps = disease_maps(self.template, self.affine, settings.disease_effect, settings.disease_regions)
+        self.maps = dict(self._disease.maps)
         self.maps["age"] = self._brain * age
         self.maps["sex"] = self._brain * SEX_DIFFERENCE * region_map(SEX, shape, self.affine)
         for site in (f"site-{number + 1}" for number in range(settings.sites)):
@@ -85,7 +92,7 @@ class Simulator:
     def volume(self, person: dict[str, Any]) -> Array:
         """The grey matter of a row of :func:`simulate_people`, [X, Y, Z], 0 outside the brain."""
         random = random_stream(self._seed, person["participant_id"], "anatomy")
-        change = self._variation.draw(random) + disease_change(self.maps, person)
+        change = self._variation.draw(random) + self._disease.change(person)
         change += math.log(person["tiv"] / TIV_REFERENCE) + self.maps[person["site"]]
         change += (person["age"] - AGE_MEAN) * self.maps["age"]
         change += (0.5 if person["sex"] == "M" else -0.5) * self.maps["sex"]

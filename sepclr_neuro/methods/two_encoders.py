@@ -86,5 +86,5 @@ class TwoEncoders(GradientMethod):
 
         The common ones are those before anything is erased.
         """
-        weights = erasing_weights(*(of.double().cpu().numpy().astype(np.float64) for of in (common, salient)))
-        self.erasing = torch.from_numpy(weights).to(self.covariate_maps)
+        weights = erasing_weights(*(of.double().cpu().numpy() for of in (common, salient)))
+        self.erasing = torch.from_numpy(np.ascontiguousarray(weights)).to(self.covariate_maps)

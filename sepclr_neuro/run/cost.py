@@ -81,6 +81,10 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     return lines
 
 
+_COVARIATES = 7
+"""Age twice, sex, head size and four sites: what does not take long to learn, but to take out of each view."""
+
+
 def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
     """Of SmoothGrad and integrated gradients, which go forward once a volume and backward once a score."""
     asked = config.saliency
@@ -103,11 +107,12 @@ def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
     method = build_method(config, name, [1, *shape])
     count = _PEOPLE * _STEPS
     people = Scans(
-        lambda rows: torch.rand(len(rows), 1, *shape),
+        lambda rows, planes=slice(None): torch.rand(len(rows), 1, *shape)[:, :, planes],
         list(range(count)),
         [str(number) for number in range(count)],
         [number % 2 == 1 for number in range(count)],
         {column: [number / count for number in range(count)] for column in configured.settings.columns()},
+        torch.randn(count, _COVARIATES) if configured.adjusts and configured.adjust_for != [] else torch.empty(0, 0),
     )
     plain = Standardisation(torch.zeros(shape), torch.ones(shape), torch.ones(shape, dtype=torch.bool), ())
     short = configured.training.model_copy(

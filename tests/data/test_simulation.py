@@ -154,7 +154,7 @@ def test_disease_maps_scale_with_the_effect_and_stay_in_grey_matter() -> None:
 
 # --- volumes -----------------------------------------------------------------------------------------------------
 
-PERSON = {"age": 40.0, "sex": "F", "site": "site-1", "tiv": 1500.0, "disease_negative": 0.0, "disease_positive": 0.0}
+PERSON = {"age": 40.0, "sex": "F", "site": "site-1", "tiv": 1500.0, **dict.fromkeys(DISEASE, 0.0), "unrecorded": 0}
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,57 @@ def test_without_an_effect_patients_are_as_they_would_be_without_the_disease() -
     mask = np.any([values != 0 for values in disease_maps(simulator.template, GRID[1], 1.0).values()], axis=0)
     assert changed.any()
     assert not changed[~mask].any()
+
+
+def test_two_signs_leave_groups_with_one_mean() -> None:
+    config = configure(participants=200, disease_kind="two-signs")
+    people, disease = simulate_people(config.cohort, 0), Simulator(config).maps
+    patients = people[people["diagnosis"] == "schizophrenia"]
+    doses = patients.groupby("subtype")[list(DISEASE)].mean()
+    assert (doses.loc[1] > 0.8).all()
+    assert (doses.loc[2] < -0.8).all()
+    plain = simulate_people(configure(participants=200).cohort, 0)
+    pd.testing.assert_frame_equal(people[["sans", "saps"]], plain[["sans", "saps"]])
+    assert people.loc[people["diagnosis"] == "control", "subtype"].isna().all()
+    assert (disease["disease_negative"] < 0).any()
+
+
+def test_subtypes_lose_grey_matter_in_other_regions() -> None:
+    people = simulate_people(configure(participants=200, disease_kind="two-subtypes").cohort, 0)
+    for subtype, (affected, spared) in {1: DISEASE, 2: DISEASE[::-1]}.items():
+        members = people[people["subtype"] == subtype]
+        assert len(members) > 30
+        assert (members[affected] > 0).all()
+        assert not members[spared].any()
+
+
+def test_a_texture_varies_in_the_regions_alone_and_has_mean_0() -> None:
+    config = configure(participants=200, disease_kind="texture")
+    simulator = Simulator(config)
+    disease = simulator._disease
+    patients = simulate_people(config.cohort, 0).query("diagnosis == 'schizophrenia'").to_dict("records")
+    changes = np.stack([disease.change(person) for person in patients])
+    expected = [np.sum([person[name] * disease.maps[name] for name in DISEASE], axis=0) for person in patients]
+    inside = np.abs(np.mean(expected, axis=0)) > 0.03
+    assert not changes[:, np.all([disease.maps[name] == 0 for name in DISEASE], axis=0)].any()
+    ratio = np.sqrt(np.square(changes[:, inside]).mean() / np.square(np.array(expected)[:, inside]).mean())
+    assert ratio == pytest.approx(1, abs=0.1)
+    assert np.abs(changes[:, inside].mean(axis=0)).mean() < 0.2 * changes[:, inside].std()
+    assert not simulator._disease.change(patients[0] | dict.fromkeys(DISEASE, 0.0)).any()
+
+
+def test_a_bias_that_no_table_records_is_in_volumes_and_in_the_truth() -> None:
+    config = configure(participants=400, site_confounding=1.0, unrecorded=2.0)
+    people, simulator = simulate_people(config.cohort, 0), Simulator(config)
+    share = people.groupby("diagnosis")["unrecorded"].mean()
+    assert share["schizophrenia"] == pytest.approx(0.75, abs=0.08)
+    assert share["control"] == pytest.approx(0.25, abs=0.08)
+    one = people.iloc[0].to_dict()
+    brain = simulator.template > 0.3
+    with_it, without = (simulator.volume(one | {"unrecorded": value})[brain] for value in (1, 0))
+    slope = np.polyfit(simulator.maps["unrecorded"][brain], np.log(with_it / without), 1)[0]
+    assert slope == pytest.approx(1, abs=0.1)
+    assert not simulate_people(configure(participants=40).cohort, 0)["unrecorded"].any()
 
 
 def test_a_grid_that_cuts_the_brain_is_refused() -> None:

@@ -18,6 +18,7 @@ from sepclr_neuro.methods.base import ClosedFormMethod
 from sepclr_neuro.methods.controls import PCA, ContrastivePCA, VoxelLinear
 from sepclr_neuro.methods.losses import info_nce
 from sepclr_neuro.methods.span import equal_variance_rotation
+from tests.oracles import linear as oracle
 
 SHAPE = (1, 4, 5, 6)
 TARGET = torch.tensor([False, True] * 10)
@@ -48,7 +49,8 @@ def test_pca_is_scikit_learns(volumes: torch.Tensor) -> None:
 @pytest.mark.parametrize("contrast", [0.0, 1.0, 3.0])
 def test_contrastive_pca_is_the_eigenvectors_of_the_difference(volumes: torch.Tensor, contrast: float) -> None:
     method = fitted(
-        ContrastivePCA(CPCASettings(salient_dim=3, common_dim=2, contrast=contrast), Network(), SHAPE), volumes
+        ContrastivePCA(CPCASettings(salient_dim=3, common_dim=2, erase=False, contrast=contrast), Network(), SHAPE),
+        volumes,
     )
     x = volumes.flatten(1).double().numpy()
     covariance = {side: np.cov(x[TARGET.numpy() == side].T, bias=True) for side in (False, True)}
@@ -105,6 +107,23 @@ def test_a_few_planes_are_read_at_once_and_it_does_not_matter_how_many(
     torch.testing.assert_close(method.single_directions, reference.single_directions, atol=1e-5, rtol=1e-4)
     kept = ReferencePCA(3).fit(volumes.flatten(1).numpy()).explained_variance_ratio_.sum()
     assert figures["loss"] == pytest.approx(1 - kept, abs=1e-5)
+
+
+def test_contrastive_pca_of_adjusted_volumes(volumes: torch.Tensor) -> None:
+    """Its salient space is that of volumes that were adjusted beforehand, its common one of volumes as they are."""
+    covariates = torch.linspace(-1, 1, 20)[torch.randperm(20, generator=torch.Generator().manual_seed(0))][:, None]
+    z = (volumes + 3 * covariates[:, :, None, None, None]).flatten(1).double().numpy()
+    adjusted = oracle.adjusted(z, TARGET.numpy(), covariates.numpy(), z, covariates.numpy())
+    settings = CPCASettings(salient_dim=3, common_dim=2, erase=False)
+    methods = []
+    for values, given in ((z, covariates), (adjusted, None), (z, None)):
+        x = torch.from_numpy(values).float().reshape(volumes.shape)
+        method = ContrastivePCA(settings, Network(), SHAPE)
+        method.fit(lambda rows, planes, x=x: x[list(rows)][:, :, planes], range(20), TARGET, given)
+        methods.append(method.represent(x, given))
+    ours, beforehand, plain = methods
+    torch.testing.assert_close(ours["salient"], beforehand["salient"], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(ours["common"], plain["common"], atol=1e-3, rtol=1e-3)
 
 
 def test_voxels_that_are_0_in_everybody_are_not_stored(volumes: torch.Tensor) -> None:

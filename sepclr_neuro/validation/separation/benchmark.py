@@ -136,7 +136,8 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     method: Method = build_method(told, name, [1, *cache.shape])
     coding = training_covariates(told, configured, data, fold)
     people = training_people(data, cache, fold, configured.settings.columns(), coding)
-    settings = told.model_dump(mode="json", include={"standardisation", "augmentation", "network", "training"})
+    shared = {"standardisation", "augmentation", "network", "training", "adjust_for", "impute_covariates"}
+    settings = told.model_dump(mode="json", include=shared)
     settings["methods"] = {name: configured.settings.model_dump(mode="json")}
     history, how = fit(
         method,
