@@ -59,6 +59,10 @@ report: "workflow/report/workflow.rst"
 environment = "../../envs/environment-gpu.yaml"
 
 
+# Methods with a salient space, of which there are patterns.
+two_spaces = [name for name in settings.methods if settings.for_method(name).adjusts]
+
+
 # Threads of a long job: on one machine half of its cores, so that while one job starts or reads, which takes one core,
 # another one computes.
 half_of_cores = min(8, max(1, (workflow.resource_settings.cores or 16) // 2))
@@ -92,5 +96,6 @@ rule all:
     input:
         rules.tables.output,
         rules.leakage.output,
+        expand(results.patterns("{method}"), method=two_spaces),
         expand(results.saliency("{method}"), method=settings.methods),
         rules.report.output,

@@ -35,6 +35,7 @@ STAGES = (
     "tables",
     "leakage",
     "vbm",
+    "patterns",
     "saliency",
     "report",
 )

@@ -33,6 +33,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "tables": ("cohort", "splits", "probes", "methods"),
     "vbm": ("cohort", "volumes", "splits", "probes", "saliency"),
     "leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
+    "patterns": ("cohort", "splits", "saliency", "methods"),
     "saliency": ("cohort", "volumes", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name not in ("digits", "separation")),
     "digits": ("digits",),
@@ -98,6 +99,8 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
             content["impute_covariates"] = configured.adjusts and config.impute_covariates
     elif stage in ("probes", "tables", "leakage", "saliency"):
         content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
+    if stage == "patterns":
+        content["saliency"] = {"targets": [], "permutations": config.saliency.permutations}
     if "probes" in sections:
         _cut_questions(config, stage, content)
     return content

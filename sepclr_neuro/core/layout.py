@@ -137,6 +137,10 @@ class Results:
     def saliency(self, method: str) -> Path:
         return self.root / "saliency" / method
 
+    def patterns(self, method: str) -> Path:
+        """What a method's salient codes mean in grey matter."""
+        return self.root / "patterns" / method
+
     def participant_maps(self, method: str) -> Path:
         """Maps of single people. Not an output of any rule: Snakemake deletes outputs of a job that it restarts."""
         return self.root / "participant_maps" / method

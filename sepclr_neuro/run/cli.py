@@ -215,6 +215,15 @@ def vbm(path: ConfigFile) -> None:
 
 
 @app.command()
+def patterns(path: ConfigFile, method: Method) -> None:
+    """Map what the salient codes of a method mean in grey matter."""
+    with _stage("patterns", path, method, method=method) as told, _computing(gpus=0):
+        from sepclr_neuro.maps.patterns import write_patterns
+
+        write_patterns(*told, method)
+
+
+@app.command()
 def leakage(path: ConfigFile) -> None:
     """Read the site from every space and from voxels, and test how the two spaces depend on each other."""
     with _stage("leakage", path) as told, _computing(gpus=0):

@@ -20,7 +20,7 @@ from sepclr_neuro.core.storage import write_text_if_changed
 
 __all__ = ["atlas_files", "cohort_tables", "digits_files", "workflow_config", "write_run_files"]
 
-PER_METHOD = ("training", "embedding", "saliency")
+PER_METHOD = ("training", "embedding", "patterns", "saliency")
 SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "tables", "leakage", "vbm", "report")
 
 

@@ -43,6 +43,7 @@ MODULES = {
     "probe": ("sepclr_neuro.probing.probes",),
     "tables": ("sepclr_neuro.probing.tables",),
     "vbm": ("sepclr_neuro.maps.vbm",),
+    "patterns": ("sepclr_neuro.maps.patterns",),
     "leakage": ("sepclr_neuro.probing.site_leakage",),
     "saliency": ("sepclr_neuro.maps.saliency",),
     "report": ("sepclr_neuro.report",),

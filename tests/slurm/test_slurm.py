@@ -27,6 +27,7 @@ RULES = [
     "probe",
     "tables",
     "vbm",
+    "patterns",
     "leakage",
     "saliency",
     "report",
@@ -97,8 +98,8 @@ def _requeue_first_training(workflow: subprocess.Popen[str], logs: list[Path]) -
 
 def test_a_run_on_slurm_ends_in_a_report(run: Run) -> None:
     assert run.results.report.is_file()
-    # Two trainings, representations, the t-map, site leakage, probes, tables, maps and report.
-    assert run.said.count("has been submitted with SLURM jobid") == 9, run.said
+    # Two trainings, representations, the t-map, site leakage, probes, tables, patterns, maps, report.
+    assert run.said.count("has been submitted with SLURM jobid") == 10, run.said
 
 
 def test_a_training_that_the_cluster_takes_away_goes_on(run: Run) -> None:

@@ -36,6 +36,7 @@ RULES = [
     "probe",
     "tables",
     "vbm",
+    "patterns",
     "leakage",
     "saliency",
     "report",
@@ -54,7 +55,9 @@ def test_the_demo_is_planned_with_each_profile(profile: Path, tmp_path: Path) ->
     planned = jobs(tmp_path, "--configfile", str(demo), "--workflow-profile", str(profile))
     config = load_config(demo)
     folds, methods = config.splits.count, len(config.methods)
+    two_spaces = sum(config.for_method(name).adjusts for name in config.methods)
     several = {"standardise": folds, "train": folds * methods, "embed": methods, "saliency": methods}
+    several["patterns"] = two_spaces
     assert planned == {rule: several.get(rule, 1) for rule in RULES}
 
 

@@ -13,6 +13,7 @@ rule report:
         vbm=rules.vbm.output,
         leakage=rules.leakage.output,
         maps=expand(results.saliency("{method}"), method=settings.methods),
+        patterns=expand(results.patterns("{method}"), method=two_spaces),
     output:
         report(results.report, caption="../report/report.rst", category="Report"),
         directory(results.figures),

@@ -30,6 +30,38 @@ rule vbm:
         "logged {log:q} sepclr-neuro vbm {input.run:q}"
 
 
+rule patterns:
+    input:
+        run=results.run_file("patterns", "{method}"),
+        cohort=results.cohort,
+        index=results.index,
+        grid=results.grid,
+        splits=results.splits,
+        standardisation=expand(rules.standardise.output, fold=folds),
+        models=expand(rules.train.output, fold=folds, allow_missing=True),
+        representations=rules.embed.output,
+        vbm=rules.vbm.output,
+    output:
+        report(
+            directory(results.patterns("{method}")),
+            patterns=["{map}.png"],
+            caption="../report/patterns.rst",
+            category="Maps",
+        ),
+    log:
+        results.log("patterns", "{method}"),
+    benchmark:
+        results.benchmark("patterns", "{method}")
+    conda:
+        environment
+    threads: half_of_cores
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    shell:
+        "logged {log:q} sepclr-neuro patterns {input.run:q} --method {wildcards.method}"
+
+
 rule saliency:
     input:
         run=results.run_file("saliency", "{method}"),

@@ -1,0 +1,268 @@
+r"""Where in the brain the salient space is at work: its codes told as grey matter, patients beside controls.
+
+A probe's gradient shows which voxels a network listens to, to noise as much as to the disease. The forward model shows
+what the codes mean: least squares of the training people's standardised volumes :math:`z_i` on their salient codes,
+beside the covariates that the salient space is adjusted for,
+
+.. math:: z_i \approx \mu + W^T s_i + B^T a_i .
+
+With it, held-out people's codes become two maps. *Mean patient*, signed: :math:`W^T(\bar s_{patients} - \bar
+s_{controls})`, what patients have in common. *Beyond controls*, never negative: in each voxel the root of
+
+.. math:: \mathrm{diag}\, W^T (M - C) W ,
+
+with M the patients' second moment about the controls' mean and C the controls' covariance: what patients' codes explain
+of the grey matter more than controls' do. It shows a disease that shifts all patients alike, and also one that moves
+them in different directions, of which group means and classifiers know nothing.
+
+Source: Haufe et al., NeuroImage 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067, for forward models in place of
+weights; the map beyond controls is a choice of this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import nibabel
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import say
+from sepclr_neuro.core.statistics import permutation_p, permuted_rows
+from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.images import quick_images
+from sepclr_neuro.data.sampling import seed_of
+from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.learning.models import load_model
+from sepclr_neuro.maps.localisation import localisation, similarity
+from sepclr_neuro.maps.mapping import picture_heading, true_region, write_map
+from sepclr_neuro.probing.representations import read_representations
+
+__all__ = [
+    "PATTERNS",
+    "FoldCodes",
+    "beyond_controls",
+    "distance_auc",
+    "forward_model",
+    "mean_patient",
+    "pattern_maps",
+    "write_patterns",
+]
+
+Matrix = NDArray[np.float64]
+
+PATTERNS = {"beyond-controls": "Patients beyond controls", "mean-patient": "Mean patient"}
+TABLE = [
+    *("map", "largest", "p", "voxels_beyond_chance", "people", "permutations"),
+    *("spearman_with_t_map", "relevance_share", "volume_share", "ratio", "rank_share", "peak_in_region"),
+]
+CHUNK = 8  # volumes read at a time
+
+
+@dataclass(frozen=True)
+class FoldCodes:
+    """What maps of one fold are made of.
+
+    Attributes:
+        weights: W, how each voxel changes with each code, [d, V].
+        codes: of held-out people, [n, d].
+        rows: who these are among all people, [n].
+        centre: the mean code of the training controls, [d].
+    """
+
+    weights: Matrix
+    codes: Matrix
+    rows: NDArray[np.intp]
+    centre: Matrix
+
+    def has_both(self, patient: NDArray[np.bool_]) -> bool:
+        """Whether there are two held-out people of each group, which an exchange of diagnoses may undo."""
+        count = int(patient[self.rows].sum())
+        return min(count, len(self.rows) - count) >= 2
+
+
+def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covariates: Matrix) -> Matrix:
+    """How each voxel changes with each code, W [d, V], by least squares in one pass over the volumes.
+
+    Args:
+        volumes: chunks of people, together [N, V], in the order of the codes.
+        codes: [N, d].
+        covariates: [N, k], beside which codes are asked; k = 0 for none.
+    """
+    design = np.column_stack([codes, covariates, np.ones(len(codes))])
+    solver, start = np.linalg.pinv(design)[: codes.shape[1]], 0
+    weights: Matrix | None = None
+    for chunk in volumes:
+        part = solver[:, start : start + len(chunk)] @ chunk.astype(np.float64)
+        weights = part if weights is None else weights + part
+        start += len(chunk)
+    if weights is None or start != len(codes):
+        raise ValueError(f"{len(codes)} people have codes, {start} have volumes")
+    return weights
+
+
+def mean_patient(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
+    """What tells patients' codes [N, d] from controls' on average, as grey matter by W [d, V]: [V], signed."""
+    return (codes[patient].mean(axis=0) - codes[~patient].mean(axis=0)) @ weights
+
+
+def beyond_controls(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
+    """What patients' codes [N, d] explain of the grey matter, by W [d, V], more than controls' do: [V], 0 or more."""
+    controls = codes[~patient]
+    from_controls = codes[patient] - controls.mean(axis=0)
+    own = controls - controls.mean(axis=0)
+    # Divisors: the controls' mean was estimated, so that both have the same expectation where groups are alike.
+    expected = (1 + 1 / len(controls)) * own.T @ own / (len(controls) - 1)
+    more = from_controls.T @ from_controls / len(from_controls) - expected
+    return np.sqrt(np.maximum(((more @ weights) * weights).sum(axis=0), 0))
+
+
+_MAKERS = {"beyond-controls": beyond_controls, "mean-patient": mean_patient}
+
+
+def pattern_maps(
+    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64]
+) -> dict[str, tuple[Matrix, NDArray[np.float64]]]:
+    """Both maps, the mean over folds, and the largest voxel of each where diagnoses are exchanged.
+
+    Args:
+        folds: of each fold W [d, V] and the codes of its held-out people.
+        patient: of each person, [N].
+        exchanged: whose diagnosis each person is given, [P, N].
+
+    Returns:
+        By name of ``PATTERNS`` the map [V] and the null of its largest absolute value, [P].
+    """
+    found = {}
+    for name, make in _MAKERS.items():
+
+        def made(labels: NDArray[np.bool_], make: Callable[..., Matrix] = make) -> Matrix:
+            of_folds = [make(fold.weights, fold.codes, labels[fold.rows]) for fold in folds if fold.has_both(labels)]
+            return np.sum(of_folds, axis=0) / len(folds)
+
+        null = [float(np.abs(made(patient[rows])).max()) for rows in exchanged]
+        found[name] = (made(patient), np.array(null))
+    return found
+
+
+def distance_auc(
+    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64]
+) -> tuple[float, NDArray[np.float64]]:
+    """How well the distance of a salient code from the training controls' mean tells patients from controls.
+
+    It needs no probe, and finds patients who differ from controls in different directions.
+
+    Args:
+        folds: the codes of held-out people.
+        patient: of each person, [N].
+        exchanged: whose diagnosis each person is given, [P, N].
+
+    Returns:
+        The area under the receiver operating characteristic, the mean over folds: 0.5 by chance; and its null, [P].
+    """
+
+    def auc(labels: NDArray[np.bool_]) -> float:
+        of_folds = [
+            roc_auc_score(labels[fold.rows], np.linalg.norm(fold.codes - fold.centre, axis=1))
+            for fold in folds
+            if fold.has_both(labels)
+        ]
+        return float(np.mean(of_folds)) if of_folds else np.nan
+
+    return auc(patient), np.array([auc(patient[rows]) for rows in exchanged])
+
+
+def write_patterns(config: Config, results: Results, method: str) -> None:
+    """Writes both maps of a method's salient space, on held-out people, and the table ``patterns``.
+
+    Of a person's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest voxel is
+    then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that largest one.
+
+    Raises:
+        InputError: if a model or a standardisation was learned from a person whom its fold holds out.
+    """
+    cache, cohort = VolumeCache(results), load_cohort(results)
+    people = cohort.drop_duplicates("participant_id").set_index("scan_id", drop=False)
+    numbers = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
+    masks = [Standardisation.load(results, fold).mask.numpy() > 0 for fold in numbers]
+    brain: NDArray[np.bool_] = np.any(masks, axis=0)
+    folds = [_of_fold(results, method, fold, brain, cache, people) for fold in numbers]
+    patient = (people["group"] == "target").to_numpy()
+    sites = people["site"].fillna("n/a").astype(str).to_numpy()
+    rng = np.random.default_rng(seed_of(config.seed, 7))
+    exchanged = permuted_rows(np.arange(len(patient)), sites, config.saliency.permutations, rng)
+    held_out = len(np.unique(np.concatenate([fold.rows for fold in folds])))
+    counts = {"people": held_out, "permutations": len(exchanged)}
+    rows = []
+    for name, (values, null) in pattern_maps(folds, patient, exchanged).items():
+        image = np.zeros(cache.shape)
+        image[brain] = values
+        rows.append({"map": name, **_judged(values, null), **counts})
+        rows[-1] |= _held_against(config, results, image, brain, cache)
+        title = picture_heading(config, config.for_method(method).title, PATTERNS[name], "salient space")
+        subtitle = f"Held-out people, mean over {len(folds)} folds. Not for clinical use."
+        with quick_images():
+            write_map(
+                results.patterns(method) / f"{name}.nii.gz", image, cache.affine, title, subtitle, "SD of grey matter"
+            )
+    write_tsv(results.patterns(method) / "patterns.tsv", pd.DataFrame(rows, columns=TABLE))
+    auc, null = distance_auc(folds, patient, exchanged)
+    distance = {"auc": auc, "p": permutation_p(auc, null) if len(null) else np.nan, **counts}
+    write_tsv(results.patterns(method) / "distance.tsv", pd.DataFrame([distance]))
+    say(f"patterns of {method}: distance from controls tells the groups apart with an AUC of {auc:.2f}")
+
+
+def _of_fold(
+    results: Results, method: str, fold: int, brain: NDArray[np.bool_], cache: VolumeCache, people: pd.DataFrame
+) -> FoldCodes:
+    """W of a fold's training people, 0 outside its mask, and the codes of its held-out people."""
+    model = load_model(results.model_folder(method, fold))
+    standardisation = Standardisation.load(results, fold)
+    represented = read_representations(results, method, fold)  # refuses a training scan that is called held out
+    codes = pd.DataFrame(represented.spaces["salient"], index=represented.scan_ids)
+    sides = pd.Series(represented.side, index=represented.scan_ids)
+    train = [scan for scan in sides.index[sides == "train"] if scan in people.index]
+    held_out = [scan for scan in sides.index[sides == "test"] if scan in people.index]
+    standardisation.refuse_learned_from(held_out)
+    rows = cache.rows(train)
+    volumes = (
+        standardisation.apply(cache.read(rows[start : start + CHUNK]))[:, 0].numpy()[:, brain]
+        for start in range(0, len(rows), CHUNK)
+    )
+    weights = forward_model(volumes, codes.loc[train].to_numpy(), model.covariates.code(people.loc[train]))
+    controls = codes.loc[people.loc[train].query("group == 'background'").index]
+    return FoldCodes(
+        weights,
+        codes.loc[held_out].to_numpy(),
+        people.index.get_indexer(pd.Index(held_out)),
+        controls.mean().to_numpy(),
+    )
+
+
+def _judged(values: Matrix, null: NDArray[np.float64]) -> dict[str, float]:
+    """A map beside its null; without one, n/a."""
+    largest = float(np.abs(values).max())
+    if not len(null):
+        return {"largest": largest}
+    beyond = int((np.abs(values) > np.quantile(null, 0.95, method="higher")).sum())
+    return {"largest": largest, "p": permutation_p(largest, null), "voxels_beyond_chance": beyond}
+
+
+def _held_against(
+    config: Config, results: Results, image: Matrix, brain: NDArray[np.bool_], cache: VolumeCache
+) -> dict[str, float | str]:
+    """How like the voxel-wise t-map of the diagnosis it is, and how much of it lies where the truth lies."""
+    found: dict[str, float | str] = {}
+    t_map = results.vbm / "diagnosis.nii.gz"
+    if t_map.is_file():
+        alike = similarity(image, nibabel.Nifti1Image.from_filename(t_map).get_fdata(), brain)
+        found["spearman_with_t_map"] = alike["spearman_absolute"]
+    region = true_region(config, results, "diagnosis", cache)
+    return found if region is None else found | localisation(image, region, brain)
