@@ -195,7 +195,7 @@ def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> N
     config, results = made
     data = Results(config.separation_run("small", 3).output)
     cache, fold = VolumeCache(data), read_fold(data, 0)
-    standardisation = learn_standardisation(cache, fold.train, config.standardisation)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, config.standardisation)
     features = truth_features(data, cache, standardisation)
     volume = standardisation.apply(cache.read([7]))[0, 0].numpy().astype(np.float64)
     for name in ("age", "disease_negative"):

@@ -97,9 +97,9 @@ def best_achievable(told: Config, results: Results) -> pd.DataFrame:
         ``factor value truth_maps voxels``: the better figure, and both.
     """
     cache, cohort, fold = VolumeCache(results), load_cohort(results), read_fold(results, 0)
-    standardisation = learn_standardisation(cache, fold.train, told.standardisation)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
     model = VoxelLinear(VoxelLinearSettings(), told.network, (1, *cache.shape))
-    people = training_people(results, cache, fold, {})
+    people = training_people(cohort, cache, fold, {})
     model.fit(
         lambda rows, planes: standardisation.apply(cache.read(rows, planes=planes), planes),
         people.rows,
@@ -131,11 +131,11 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     (name,) = told.methods
     configured = told.for_method(name)
     cache, people_of, fold = VolumeCache(data), load_cohort(data), read_fold(data, 0)
-    standardisation = learn_standardisation(cache, fold.train, told.standardisation)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
     torch.manual_seed(seed_of(seed, 0))
     method: Method = build_method(told, name, [1, *cache.shape])
-    coding = training_covariates(told, configured, data, fold)
-    people = training_people(data, cache, fold, configured.settings.columns(), coding)
+    coding = training_covariates(told, configured, people_of, fold)
+    people = training_people(people_of, cache, fold, configured.settings.columns(), coding)
     settings = told.model_dump(mode="json", include={"standardisation", "augmentation", "network", "training"})
     settings["methods"] = {name: configured.settings.model_dump(mode="json")}
     history, how = fit(
