@@ -26,7 +26,7 @@ from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import train_fold
 from sepclr_neuro.run import cli
-from tests.data.test_volumes import make_cohort
+from tests.data.small_volumes import make_cohort
 from tests.killing import CONTEXT
 from tests.small_run import small_run
 
