@@ -22,7 +22,9 @@ from sepclr_neuro.probing.site_leakage import site_leakage
 from sepclr_neuro.probing.verdicts import judge_probes
 from tests.probing.probed_run import METHOD, make_cohort
 
-CONFIG = Config(splits={"folds": 2}, methods={METHOD: {}}, probes={"permutations": 99, "bootstraps": 99, "paper_regime": False})
+CONFIG = Config(
+    splits={"folds": 2}, methods={METHOD: {}}, probes={"permutations": 99, "bootstraps": 99, "paper_regime": False}
+)
 
 
 def represented(cohort: pd.DataFrame) -> Represented:

@@ -33,7 +33,7 @@ from sepclr_neuro.learning.batches import Scans
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method, built_of, write_model
 
-__all__ = ["VolumeViews", "train_fold", "training_people"]
+__all__ = ["VolumeViews", "training_people", "write_fold_model"]
 
 NO_TERMS = ("epoch", "loss", "validation_loss", "seconds")
 """Columns of a training's history beside the terms of its loss."""
@@ -60,7 +60,7 @@ class VolumeViews:
         return views
 
 
-def train_fold(config: Config, results: Results, method: str, fold: int) -> None:
+def write_fold_model(config: Config, results: Results, method: str, fold: int) -> None:
     """Trains one method on the training people of one fold and writes the model; the same call resumes.
 
     Raises:
