@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.rows import Rows, run
 from sepclr_neuro.data.standardisation import write_standardisation
 from sepclr_neuro.learning.embedding import write_representations
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.saliency import write_saliency
 from sepclr_neuro.maps.vbm import write_vbm
 from sepclr_neuro.probing.probes import write_probes
@@ -63,7 +63,7 @@ def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
         for fold in range(folds):
             write_standardisation(config, results, fold)
             for method in config.methods:
-                train_fold(config, results, method, fold)
+                write_fold_model(config, results, method, fold)
         for method in config.methods:
             write_representations(config, results, method)
         write_probes(config, results)

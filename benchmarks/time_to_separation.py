@@ -219,7 +219,7 @@ def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int,
     started = time.perf_counter()
     write_volumes(config, results)
     write_standardisation(config, results, 0)
-    scans = training_people(results, VolumeCache(results), fold, {})
+    scans = training_people(load_cohort(results), VolumeCache(results), fold, {})
     views = VolumeViews(Standardisation.load(results, 0), config.augmentation)
     torch.manual_seed(config.seed)
     method = build_method(config, METHOD, [1, *config.volumes.shape])

@@ -90,7 +90,7 @@ def run(job: Callable[..., None], *arguments: Any, point: Point | None = None, s
 
 def train(config: Config, results: Results, method: str) -> None:
     """Fold 0 of a method."""
-    training.train_fold(config, results, method, 0)
+    training.write_fold_model(config, results, method, 0)
 
 
 def write_volumes(config: Config, results: Results) -> None:

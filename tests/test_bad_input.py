@@ -16,7 +16,8 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.run import cli
-from tests.data.test_volumes import HEADER_FAULTS, VOXEL_FAULTS, save_small
+from tests.data.small_volumes import save_small
+from tests.data.test_volume_files import HEADER_FAULTS, VOXEL_FAULTS
 
 HEADER = "participant_id\tdiagnosis\tage\tsex\tsite\tsans"
 PEOPLE = (

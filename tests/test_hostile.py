@@ -19,7 +19,7 @@ from sepclr_neuro.core.storage import read_json, read_tsv, sha256, write_json
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.fold_maps import _kept
 from sepclr_neuro.run.verify import verify
 from tests.small_run import small_run
@@ -42,7 +42,7 @@ class Evil:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Results:
     config, results = small_run(tmp_path_factory.mktemp("run"), training={"epochs": 1, "batch_size": 4})
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     return results
 
 

@@ -11,7 +11,7 @@ import pytest
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_tsv
-from tests.data.test_volumes import SMALL, make_cohort
+from tests.data.small_volumes import SMALL, make_cohort
 from tests.killing import Point, run, train, write_volumes
 from tests.small_run import small_run
 

@@ -17,7 +17,7 @@ from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import write_standardisation
 from sepclr_neuro.learning.embedding import write_representations
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.saliency import write_saliency
 from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.site_leakage import write_site_leakage
@@ -26,7 +26,7 @@ from tests.small_run import small_run
 METHOD = "pca"
 Stage = Callable[[Config, Results], None]
 STAGES: dict[str, Stage] = {
-    "train": lambda config, results: train_fold(config, results, METHOD, 0),
+    "train": lambda config, results: write_fold_model(config, results, METHOD, 0),
     "embed": lambda config, results: write_representations(config, results, METHOD),
     "probe": write_probes,
     "leakage": write_site_leakage,
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]
         saliency={"samples": 1, "participants": 2, "targets": ["diagnosis"]},
     )
     for fold in range(config.splits.count):
-        train_fold(config, results, METHOD, fold)
+        write_fold_model(config, results, METHOD, fold)
     write_representations(config, results, METHOD)
     write_probes(config, results)
     return config, results
@@ -115,7 +115,7 @@ def test_people_who_were_kept_for_probes(tmp_path: Path) -> None:
         saliency={"samples": 1, "participants": 2, "targets": ["diagnosis"]},
     )
     for fold in range(2):
-        train_fold(config, results, METHOD, fold)
+        write_fold_model(config, results, METHOD, fold)
     fold = read_fold(results, 0)
     model = read_json(results.model_folder(METHOD, 0) / "model.json")
     standardisation = read_json(results.standardisation(0).with_suffix(".json"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256 as hash_of
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,10 @@ class VolumeCache:
         if missing:
             raise InputError(f"{self._results.index}: has no scan {missing[0]!r}; run the stage `volumes` again")
         return [self._row[scan_id] for scan_id in scan_ids]
+
+    def one_by_one(self, scan_ids: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+        """Some scans' volumes, [X, Y, Z] each, one in memory at a time. Raises as :meth:`read` does."""
+        return (self.read([row])[0, 0].numpy() for row in self.rows(scan_ids))
 
     def read(
         self, rows: Sequence[int], dtype: type[np.floating] = np.float32, planes: slice = slice(None)

@@ -34,10 +34,18 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.facts import OTHER_SEX, groups_of, score_of
 from sepclr_neuro.data.inclusion import NO_VOLUME, People, check_across_studies, check_items, leave_out, people_of_study
-from sepclr_neuro.data.participants import id_keys, is_number, read_study
+from sepclr_neuro.data.participants import StudyTables, id_keys, is_number, read_study
 from sepclr_neuro.data.problems import ERROR, Problems
 
-__all__ = ["CohortTables", "build_cohort", "dataset_volume", "load_cohort", "write_cohort"]
+__all__ = [
+    "CohortTables",
+    "build_cohort",
+    "cohort_tables",
+    "dataset_volume",
+    "join_people",
+    "load_cohort",
+    "write_cohort",
+]
 
 Look = Callable[[pd.DataFrame], Mapping[str, str]]
 """From rows of ``cohort.tsv`` to what is wrong with a scan's volume, by ``scan_id``."""
@@ -135,6 +143,33 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
             parts.append(people_of_study(tables, settings, of_study))
             problems += of_study
             problems.left_out += of_study.left_out
+    facts = join_people(parts, settings, problems, look)
+    drawn = None
+    if settings.source == "implanted" and dataset is not None:
+        drawn = read_study(
+            Study(name="implanted", participants=dataset / "participants.tsv"),
+            Columns(session_id="session_id" if settings.columns.session_id else None),
+        )
+    return cohort_tables(parts, facts, settings, problems.left_out, drawn)
+
+
+def join_people(
+    parts: Sequence[People], settings: Cohort, problems: Problems, look: Look | None = None
+) -> pd.DataFrame:
+    """The people of all studies, checked against each other.
+
+    Args:
+        parts: the people of each study.
+        settings: the section ``cohort`` of the configuration.
+        problems: what is wrong with any study, beside which the rest is told.
+        look: as for :func:`build_cohort`.
+
+    Returns:
+        the facts of all parts, a row a scan; ``rule`` and ``value`` of those who are left out.
+
+    Raises:
+        InputError: with every problem.
+    """
     if parts:
         facts = pd.concat([part.facts for part in parts], ignore_index=True)
         problems.ids = facts["participant_id"]
@@ -148,21 +183,43 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
         for row in facts.index[facts["rule"].isna() & facts["scan_id"].isin(wrong)]:
             problems.of_person(row, wrong[facts.loc[row, "scan_id"]])
         leave_out(facts, problems)
+    return facts
 
+
+def cohort_tables(
+    parts: Sequence[People],
+    facts: pd.DataFrame,
+    settings: Cohort,
+    left_out: Sequence[Alike] = (),
+    drawn: StudyTables | None = None,
+) -> CohortTables:
+    """Who is in the cohort, and how that came about.
+
+    Args:
+        parts: the people of each study.
+        facts: of all of them, from :func:`join_people`.
+        settings: the section ``cohort`` of the configuration.
+        left_out: what is wrong with those whom ``on_error: exclude`` leaves out.
+        drawn: the participants table of an implanted data set, whose diagnoses, scores and volumes take the place of
+            the people's own.
+
+    Raises:
+        InputError: if a group has fewer than two people, or the implanted data set is of other people.
+    """
     out = facts["rule"].notna()
     kept, excluded = facts[~out], facts[out]
     cohort = kept.drop(columns=["study", "rule", "value"])
     if settings.source == "implanted":
         cohort = cohort.drop(columns=["diagnosis", "group"])
-        if dataset is not None:
-            cohort = _with_implant(cohort, settings, dataset)
+        if drawn is not None:
+            cohort = _with_implant(cohort, settings, drawn)
     exclusions = excluded[["participant_id", "session_id", "study", "rule", "value"]]
     exclusions = pd.concat([exclusions, *(part.tables.orphans for part in parts)], ignore_index=True)
     flow = _flow(parts, facts, cohort, settings)
     _check_groups(cohort, flow)
     cohort = _typed(cohort[_column_order(cohort)].sort_values("scan_id", ignore_index=True))
     exclusions = exclusions.sort_values(["participant_id", "session_id"], ignore_index=True)
-    return CohortTables(cohort, exclusions, flow, problems.left_out)
+    return CohortTables(cohort, exclusions, flow, list(left_out))
 
 
 def _flow(parts: Sequence[People], facts: pd.DataFrame, cohort: pd.DataFrame, settings: Cohort) -> pd.DataFrame:
@@ -231,12 +288,10 @@ def _simulated(settings: Cohort, dataset: Path) -> Cohort:
     )
 
 
-def _with_implant(people: pd.DataFrame, settings: Cohort, dataset: Path) -> pd.DataFrame:
+def _with_implant(people: pd.DataFrame, settings: Cohort, tables: StudyTables) -> pd.DataFrame:
     """Diagnoses, scores and volumes of an implanted data set, in place of the people's own."""
-    columns = Columns(session_id="session_id" if settings.columns.session_id else None)
-    study = Study(name="implanted", participants=dataset / "participants.tsv")
-    tables = read_study(study, columns)
-    problems = Problems()
+    columns, problems = tables.columns, Problems()
+    path = tables.study.participants
     drawn = pd.DataFrame({"diagnosis": tables.text("diagnosis", "the implanted diagnosis", problems)})
     for name, score in DATASET_SCORES.items():
         drawn[name], _, _ = score_of(tables, name, score, settings, problems)
@@ -249,13 +304,13 @@ def _with_implant(people: pd.DataFrame, settings: Cohort, dataset: Path) -> pd.D
     keys = id_keys(people, "participant_id", columns.session_id)
     if set(drawn.index) != set(keys) or drawn["group"].isna().any():
         raise InputError(
-            f"{study.participants}: was made for other people or diagnoses than the configuration now has; "
-            f"delete {dataset} and run again"
+            f"{path}: was made for other people or diagnoses than the configuration now has; "
+            f"delete {path.parent} and run again"
         )
     people = pd.concat([people, drawn.loc[keys].set_axis(people.index)], axis=1)
     return people.assign(
         volume=[
-            str(dataset_volume(dataset, participant, scan))
+            str(dataset_volume(path.parent, participant, scan))
             for participant, scan in zip(people["participant_id"], people["scan_id"], strict=True)
         ],
     )

@@ -15,7 +15,7 @@ from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.data.problems import Problems
 from sepclr_neuro.data.table_files import read_table
 
-__all__ = ["StudyTables", "id_keys", "is_number", "lists_every_code", "read_study"]
+__all__ = ["StudyTables", "id_keys", "is_number", "join_study", "lists_every_code", "read_study"]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # The name of a column that no table can have.
@@ -124,9 +124,7 @@ class StudyTables:
 
 
 def read_study(study: Study, columns: Columns) -> StudyTables:
-    """Reads a study's participants table and joins its phenotype tables on participant (and session).
-
-    Where only a phenotype table has sessions, a participant's row becomes one row a session.
+    """Reads a study's tables and joins them, as :func:`join_study` does.
 
     Raises:
         InputError: with every problem of the files, their ids and the join.
@@ -143,13 +141,35 @@ def read_study(study: Study, columns: Columns) -> StudyTables:
             problems += error.problems
     if problems:
         raise InputError([*problems, *(sentence for scans in several.values() for sentence in scans.values())])
+    return join_study(study, columns, tables, several)
 
+
+def join_study(
+    study: Study,
+    columns: Columns,
+    tables: Mapping[Path, pd.DataFrame],
+    several: Mapping[Path, Mapping[tuple[str, str | None], Alike]],
+) -> StudyTables:
+    """Joins a study's phenotype tables to its participants table on participant (and session).
+
+    Where only a phenotype table has sessions, a participant's row becomes one row a session.
+
+    Args:
+        tables: text, missing cells NaN, by the path of each.
+        several: what is wrong with scans that a table has several lines of, by participant and session.
+
+    Raises:
+        InputError: with every problem of the join.
+    """
+    problems: list[str] = []
     participant = columns.participant_id
-    rows = tables.pop(study.participants)
+    rows = tables[study.participants].copy()
     files = dict.fromkeys(rows.columns, study.participants)
     orphans: dict[str, tuple[str, str, str]] = {}
     counts = []
     for path, table in tables.items():
+        if path == study.participants:
+            continue
         table = table[~_scans(table, columns).duplicated()]
         both_have_sessions = columns.session_id in rows.columns and columns.session_id in table.columns
         session = columns.session_id if both_have_sessions else None

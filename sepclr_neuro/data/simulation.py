@@ -62,7 +62,7 @@ def write_dataset(config: Config, results: Results) -> None:
 def _write_simulated(config: Config, results: Results) -> None:
     people = simulate_people(config.cohort, config.seed)
     simulator = Simulator(config)
-    _start_folder(results)
+    _start_folder(results.dataset)
 
     def write(person: dict[str, Any]) -> None:
         path = dataset_volume(results.dataset, person["participant_id"], person["participant_id"])
@@ -92,7 +92,7 @@ def _write_implanted(config: Config, results: Results) -> None:
     disease = Disease(config.seed, template, affine, implant)
     people = implant_people(scans, config.cohort, implant, config.seed)
     scans = scans[["scan_id", "participant_id", "session_id", "volume"]].merge(people, on="participant_id")
-    _start_folder(results)
+    _start_folder(results.dataset)
 
     def write(scan: dict[str, Any]) -> None:
         values, _ = load_volume(scan["volume"], settings)
@@ -106,11 +106,11 @@ def _write_implanted(config: Config, results: Results) -> None:
     _write_tables(results, scans, ["participant_id", *sessions, *TRUTH], "Implanted", IMPLANTED)
 
 
-def _start_folder(results: Results) -> None:
+def _start_folder(dataset: Path) -> None:
     """Nothing of an earlier cohort stays: a site or a participant of it would look like one of this one."""
-    if results.dataset.exists():
-        shutil.rmtree(results.dataset)
-    results.dataset.mkdir(parents=True)
+    if dataset.exists():
+        shutil.rmtree(dataset)
+    dataset.mkdir(parents=True)
 
 
 def _records(people: pd.DataFrame) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
 
-__all__ = ["Fold", "make_splits", "publishable", "read_fold", "write_splits"]
+__all__ = ["Fold", "make_splits", "publishable", "read_fold", "read_list", "write_splits"]
 
 _QUANTILES = 4
 _COLUMNS = ["fold", "scan_id", "participant_id", "unit", "side"]
@@ -47,7 +46,9 @@ class Fold:
         return self.probe or self.train
 
 
-def make_splits(cohort: pd.DataFrame, settings: settings_of.Splits, seed: int) -> pd.DataFrame:
+def make_splits(
+    cohort: pd.DataFrame, settings: settings_of.Splits, seed: int, listed: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Splits units, not scans: all scans of a participant, and of people with one value of ``group_by``, stay together.
 
     ``k-fold`` shuffles afresh each repeat. People are spread over folds by group and then by ``stratify_by``; a numeric
@@ -62,6 +63,7 @@ def make_splits(cohort: pd.DataFrame, settings: settings_of.Splits, seed: int) -
         cohort: rows of ``cohort.tsv``.
         settings: the section ``splits``.
         seed: of the run.
+        listed: with scheme ``file`` its content, as :func:`read_list` gives it.
 
     Returns:
         Columns ``fold scan_id participant_id unit side``, every scan once a fold; ``side`` is train, probe or test, and
@@ -78,12 +80,12 @@ def make_splits(cohort: pd.DataFrame, settings: settings_of.Splits, seed: int) -
         problems += _too_few(people, settings.folds)
     if problems:
         raise InputError(problems)
-    held_out = {
-        "k-fold": _k_folds,
-        "leave-site-out": _site_folds,
-        "external-sites": _site_folds,
-        "file": _listed_folds,
-    }[settings.scheme](people, settings, seed)
+    if settings.scheme == "file":
+        if listed is None:
+            raise ValueError("the scheme `file` needs the content of the file")
+        held_out = _listed_folds(people, settings, listed)
+    else:
+        held_out = _k_folds(people, settings, seed) if settings.scheme == "k-fold" else _site_folds(people, settings)
     tables = []
     for number, chosen in enumerate(held_out):
         sides = pd.Series(np.where(chosen, "test", "train"), index=people.index, dtype=object)
@@ -202,7 +204,7 @@ def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
     return labels.tolist()
 
 
-def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+def _site_folds(people: pd.DataFrame, settings: settings_of.Splits) -> list[np.ndarray]:
     site = people["site"].astype(str)
     known = sorted(site.unique())
     unknown = [
@@ -220,10 +222,8 @@ def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -
     return [(site == name).to_numpy() for name in settings.sites]
 
 
-def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, table: pd.DataFrame) -> list[np.ndarray]:
     path, count = settings.file, settings.file_folds or 0
-    assert path is not None  # noqa: S101 (the configuration asks for it)
-    table = _read_list(path)
     problems: list[str] = []
     folds = sorted(set(table["fold"]))
     if folds != list(range(count)):
@@ -251,24 +251,6 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int)
         say(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
     held_out = table[table["side"] == "test"].groupby("fold")["participant_id"].apply(set).to_dict()
     return [ids.isin(held_out.get(fold, set())).to_numpy() for fold in range(count)]
-
-
-def _read_list(path: Path) -> pd.DataFrame:
-    """``fold participant_id side``, folds as numbers, participants without ``sub-``."""
-    try:
-        table = read_tsv(path, text=("fold", "participant_id", "side"))
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a table `fold participant_id side`") from error
-    missing = [name for name in ("fold", "participant_id", "side") if name not in table]
-    if missing:
-        raise InputError(f"{path}: has no column {', '.join(map(repr, missing))}; expected fold, participant_id, side")
-    wrong = table.loc[table["fold"].isna() | ~table["fold"].fillna("").str.fullmatch(r"\d+"), "fold"]
-    if len(wrong):
-        raise InputError(f"{path}: line {wrong.index[0] + 2}: fold is {wrong.iloc[0]!r}; expected a number from 0")
-    empty = table.index[table[["participant_id", "side"]].isna().any(axis=1)]
-    if len(empty):
-        raise InputError(f"{path}: line {empty[0] + 2} lacks a participant_id or a side")
-    return table.assign(fold=table["fold"].astype(int), participant_id=table["participant_id"].str.removeprefix("sub-"))
 
 
 def _kept_for_probes(people: pd.DataFrame, training: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -304,7 +286,7 @@ def write_splits(config: Config, results: Results) -> None:
     ]
     if twins:
         raise InputError(twins)
-    splits = make_splits(cohort, config.splits, config.seed)
+    splits = make_splits(cohort, config.splits, config.seed, read_list(config.splits))
     write_tsv(results.splits, splits)
     key = None
     if config.splits.hash_ids:
@@ -312,6 +294,32 @@ def write_splits(config: Config, results: Results) -> None:
             write_text(results.id_key, secrets.token_hex(32) + "\n")
         key = results.id_key.read_text(encoding="utf-8").strip()
     write_tsv(results.published_splits, publishable(splits, key))
+
+
+def read_list(settings: settings_of.Splits) -> pd.DataFrame | None:
+    """The list that ``scheme: file`` names: ``fold participant_id side``, folds as numbers, participants without
+    ``sub-``; None with any other scheme.
+
+    Raises:
+        InputError: if it is not such a table.
+    """
+    path = settings.file
+    if settings.scheme != "file" or path is None:
+        return None
+    try:
+        table = read_tsv(path, text=("fold", "participant_id", "side"))
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a table `fold participant_id side`") from error
+    missing = [name for name in ("fold", "participant_id", "side") if name not in table]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(map(repr, missing))}; expected fold, participant_id, side")
+    wrong = table.loc[table["fold"].isna() | ~table["fold"].fillna("").str.fullmatch(r"\d+"), "fold"]
+    if len(wrong):
+        raise InputError(f"{path}: line {wrong.index[0] + 2}: fold is {wrong.iloc[0]!r}; expected a number from 0")
+    empty = table.index[table[["participant_id", "side"]].isna().any(axis=1)]
+    if len(empty):
+        raise InputError(f"{path}: line {empty[0] + 2} lacks a participant_id or a side")
+    return table.assign(fold=table["fold"].astype(int), participant_id=table["participant_id"].str.removeprefix("sub-"))
 
 
 def publishable(splits: pd.DataFrame, key: str | None) -> pd.DataFrame:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -98,17 +99,28 @@ class Standardisation:
 
 
 def learn_standardisation(
-    cache: VolumeCache, scan_ids: tuple[str, ...], settings: settings_of.Standardisation
+    volumes: Iterable[NDArray[np.floating]], scan_ids: Sequence[str], settings: settings_of.Standardisation
 ) -> Standardisation:
     """Mean, SD and mask of some scans, one volume in memory at a time (Welford's update in float64).
+
+    The mask holds voxels whose training mean reaches ``mask_threshold``. ``voxelwise`` centres and scales each by its
+    own mean and SD (divisor n); a voxel whose SD is below 5e-4, the rounding of the cache, says nothing and is left
+    out of the mask. ``global`` takes one mean and one SD, over all training scans and masked voxels; ``none`` only
+    masks.
+
+    Args:
+        volumes: [X, Y, Z] each, in the order of the scans.
+        scan_ids: of training scans.
+        settings: the section ``standardisation``.
 
     Raises:
         InputError: if the mask would be empty.
     """
-    mean = np.zeros(cache.shape)
-    squares = np.zeros(cache.shape)
-    for count, row in enumerate(cache.rows(scan_ids), start=1):
-        volume = cache.read([row])[0, 0].numpy().astype(np.float64)
+    mean, squares = np.zeros(0), np.zeros(0)
+    for count, read in enumerate(volumes, start=1):
+        volume = read.astype(np.float64)
+        if count == 1:
+            mean, squares = np.zeros(volume.shape), np.zeros(volume.shape)
         difference = volume - mean
         mean += difference / count
         squares += difference * (volume - mean)
@@ -133,23 +145,18 @@ def learn_standardisation(
         torch.from_numpy(np.where(mask, centre, 0).astype(np.float32)),
         torch.from_numpy(np.where(mask, scale, 1).astype(np.float32)),
         torch.from_numpy(mask),
-        scan_ids,
+        tuple(scan_ids),
     )
 
 
 def write_standardisation(config: Config, results: Results, fold: int) -> None:
     """Learns a fold's standardisation from its training scans and writes it.
 
-    The mask holds voxels whose training mean reaches ``mask_threshold``. ``voxelwise`` centres and scales each by its
-    own mean and SD (divisor n); a voxel whose SD is below 5e-4, the rounding of the cache, says nothing and is left
-    out of the mask. ``global`` takes one mean and one SD, over all training scans and masked voxels; ``none`` only
-    masks.
-
     Raises:
         InputError: if the mask would be empty.
     """
     scan_ids = read_fold(results, fold).train
-    learned = learn_standardisation(VolumeCache(results), scan_ids, config.standardisation)
+    learned = learn_standardisation(VolumeCache(results).one_by_one(scan_ids), scan_ids, config.standardisation)
     path = results.standardisation(fold)
     write_bytes(path, save({"mean": learned.mean, "sd": learned.sd, "mask": learned.mask}))
     metadata = {

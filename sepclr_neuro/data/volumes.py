@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +65,9 @@ def _write_volumes(config: Config, results: Results) -> None:
     refuse_twins(scan_ids, checksums, "their files are identical")
 
     state = results.volumes.with_name("rows.json")
-    earlier, rows = _earlier(results, state, settings)
+    earlier, rows = _earlier(results.volumes, state, settings)
     if earlier is None or list(rows) != keys:
-        built = _build(results, state, scans, keys, settings, earlier, rows)
+        built = _build(results.volumes, [state, results.index, results.grid], scans, keys, settings, earlier, rows)
     else:
         built = list(rows.values())
     index = pd.DataFrame(
@@ -97,12 +98,12 @@ class _Row:
 
 
 def _earlier(
-    results: Results, state: Path, settings: settings_of.Volumes
+    path: Path, state: Path, settings: settings_of.Volumes
 ) -> tuple[NDArray[np.float16] | None, dict[str, _Row]]:
     """The array of an earlier run and, by key, those of its rows that are as they were written; None if unusable."""
     try:
         entries = read_json(state)
-        array = np.load(results.volumes, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None, {}
     if array.shape != (len(entries), *settings.shape) or not all({"key", "digest", "cached"} <= {*e} for e in entries):
@@ -116,35 +117,35 @@ def _earlier(
 
 
 def _build(
-    results: Results,
-    state: Path,
+    path: Path,
+    outdated: Sequence[Path],
     scans: list[tuple[str, Path, float | None]],
     keys: list[str],
     settings: settings_of.Volumes,
     earlier: NDArray[np.float16] | None,
     rows: dict[str, _Row],
 ) -> list[_Row]:
-    """Writes ``volumes.npy``."""
+    """Writes ``volumes.npy`` to a path, and deletes the files that describe an earlier one."""
     import torch
 
     shape = (len(scans), *settings.shape)
-    _check_space(results.volumes, int(np.prod(shape)) * 2)
-    with atomic_path(results.volumes) as temporary:
+    _check_space(path, int(np.prod(shape)) * 2)
+    with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             start, lock = file.tell(), threading.Lock()
 
             def fill(row: int) -> tuple[_Row, list[str]]:
-                scan_id, path, tiv = scans[row]
+                scan_id, source, tiv = scans[row]
                 if earlier is not None and keys[row] in rows:
                     old = rows[keys[row]]
                     digest, values = old.digest, np.asarray(earlier[old.number])
                 else:
                     try:
-                        data, affine = read_checked(path, settings)
+                        data, affine = read_checked(source, settings)
                     except InputError as error:
-                        return _Row(row, "", ""), [volume_fault(scan_id, path, str(error)).after(f"{scan_id}: ")]
+                        return _Row(row, "", ""), [volume_fault(scan_id, source, str(error)).after(f"{scan_id}: ")]
                     digest = quick_digest(data)
                     # torch converts several times as fast as numpy.
                     on_grid = torch.from_numpy(bring_to_grid(data, affine, settings, tiv))
@@ -161,7 +162,7 @@ def _build(
             raise InputError(problems)
         built = [row for row, _ in outcome]
         refuse_twins([scan_id for scan_id, _, _ in scans], [row.digest for row in built], "their voxels are identical")
-        for stale in (state, results.index, results.grid):
+        for stale in outdated:
             stale.unlink(missing_ok=True)
     return built
 

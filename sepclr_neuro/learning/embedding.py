@@ -14,12 +14,12 @@ from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.data.splits import read_fold
+from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.learning.models import load_model
+from sepclr_neuro.learning.models import TrainedModel, load_model
 from sepclr_neuro.methods.base import Method
 
-__all__ = ["represent_scans", "write_representations"]
+__all__ = ["represent_fold", "represent_scans", "write_representations"]
 
 _VOXELS_A_BATCH = 8 * 128**3
 """Bounds memory: about 8 volumes of 128³ at once."""
@@ -31,26 +31,48 @@ def write_representations(config: Config, results: Results, method: str) -> None
     Raises:
         InputError: if the encoder or the standardisation learned from a scan that is not a training scan.
     """
-    cache = VolumeCache(results)
-    cohort = load_cohort(results).set_index("scan_id", drop=False)
+    cache, cohort = VolumeCache(results), load_cohort(results)
     for fold in range(config.splits.count):
         model = load_model(results.model_folder(method, fold))
         standardisation = Standardisation.load(results, fold)
-        split = read_fold(results, fold)
-        sides = {"train": split.train, "probe": split.probe, "test": split.test}
-        for unseen in (split.probe, split.test):
-            model.refuse_trained_on(unseen)
-            standardisation.refuse_learned_from(unseen)
-        scans = [scan for members in sides.values() for scan in members]
-        people = cohort.loc[scans]
-        for column, new in model.covariates.new_levels(people).items():
-            say(
-                f"{method}, fold {fold}: nobody trained on has {column} {', '.join(new)}; adjusted as the mean {column}"
-            )
-        spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(people))
-        columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
-        side = [name for name, members in sides.items() for _ in members]
-        write_tsv(results.representations(method, fold), pd.DataFrame({"scan_id": scans, "side": side, **columns}))
+        table = represent_fold(
+            model, cache, standardisation, cohort, read_fold(results, fold), f"{method}, fold {fold}"
+        )
+        write_tsv(results.representations(method, fold), table)
+
+
+def represent_fold(
+    model: TrainedModel,
+    cache: VolumeCache,
+    standardisation: Standardisation,
+    cohort: pd.DataFrame,
+    split: Fold,
+    title: str,
+) -> pd.DataFrame:
+    """Every scan of a fold, represented by its encoder.
+
+    Args:
+        cohort: rows of ``cohort.tsv``.
+        title: what messages call the model.
+
+    Returns:
+        ``scan_id side common_0 ...``, a column a dimension of each space.
+
+    Raises:
+        InputError: as :func:`write_representations`.
+    """
+    sides = {"train": split.train, "probe": split.probe, "test": split.test}
+    for unseen in (split.probe, split.test):
+        model.refuse_trained_on(unseen)
+        standardisation.refuse_learned_from(unseen)
+    scans = [scan for members in sides.values() for scan in members]
+    people = cohort.set_index("scan_id", drop=False).loc[scans]
+    for column, new in model.covariates.new_levels(people).items():
+        say(f"{title}: nobody trained on has {column} {', '.join(new)}; adjusted as the mean {column}")
+    spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(people))
+    columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
+    side = [name for name, members in sides.items() for _ in members]
+    return pd.DataFrame({"scan_id": scans, "side": side, **columns})
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ from sepclr_neuro.learning.batches import Scans
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method, built_of, write_model
 
-__all__ = ["VolumeViews", "train_fold", "training_people"]
+__all__ = ["VolumeViews", "training_people", "write_fold_model"]
 
 NO_TERMS = ("epoch", "loss", "validation_loss", "seconds")
 """Columns of a training's history beside the terms of its loss."""
@@ -70,7 +70,7 @@ class VolumeViews:
         return views
 
 
-def train_fold(config: Config, results: Results, method: str, fold: int) -> None:
+def write_fold_model(config: Config, results: Results, method: str, fold: int) -> None:
     """Trains one method on the training people of one fold and writes the model; the same call resumes.
 
     Raises:
@@ -81,8 +81,9 @@ def train_fold(config: Config, results: Results, method: str, fold: int) -> None
     configured = config.for_method(method)
     cache = VolumeCache(results)
     split = read_fold(results, fold)
-    coding = training_covariates(config, configured, results, split)
-    people = training_people(results, cache, split, configured.settings.columns(), coding)
+    cohort = load_cohort(results)
+    coding = training_covariates(config, configured, cohort, split)
+    people = training_people(cohort, cache, split, configured.settings.columns(), coding)
     settings = stage_config(config, "training", method)
     standardisation = Standardisation.load(results, fold)
     standardisation.refuse_learned_from(split.test)
@@ -144,7 +145,7 @@ def _identity(results: Results, cache: VolumeCache, people: Scans, fold: int) ->
     return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
-def training_covariates(config: Config, method: ConfiguredMethod, results: Results, split: Fold) -> CovariateCoding:
+def training_covariates(config: Config, method: ConfiguredMethod, cohort: pd.DataFrame, split: Fold) -> CovariateCoding:
     """What the training people of a fold say of the covariates that a method adjusts for; nothing where it does not.
 
     Raises:
@@ -152,12 +153,12 @@ def training_covariates(config: Config, method: ConfiguredMethod, results: Resul
     """
     if not method.adjusts:
         return CovariateCoding()
-    train = load_cohort(results).set_index("scan_id", drop=False).loc[list(split.train)]
+    train = cohort.set_index("scan_id", drop=False).loc[list(split.train)]
     return learn_covariates(train, method.adjust_for, config.impute_covariates)
 
 
 def training_people(
-    results: Results,
+    cohort: pd.DataFrame,
     cache: VolumeCache,
     split: Fold,
     columns: Mapping[str, str],
@@ -168,8 +169,7 @@ def training_people(
     Raises:
         InputError: if a column is absent or says nothing about the training patients.
     """
-    cohort = load_cohort(results).set_index("scan_id", drop=False)
-    train = cohort.loc[list(split.train)]
+    train = cohort.set_index("scan_id", drop=False).loc[list(split.train)]
     return Scans(
         partial(cache.read, dtype=np.float16),
         cache.rows(list(train.index)),

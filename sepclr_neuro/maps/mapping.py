@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.images import as_image
@@ -52,13 +51,13 @@ def write_map(
     mosaic(as_image(values, affine), picture, title, subtitle, unit)
 
 
-def true_region(config: Config, results: Results, target: str, cache: VolumeCache) -> NDArray[np.bool_] | None:
-    """Whether a voxel is truly affected, [X, Y, Z]; None where that is not known.
+def true_region(config: Config, truth: Path, target: str, cache: VolumeCache) -> NDArray[np.bool_] | None:
+    """Whether a voxel is truly affected, [X, Y, Z], by the maps in a folder; None where that is not known.
 
     Raises:
         InputError: if ground truth and volumes lie on different grids.
     """
-    path = results.truth / f"{TRUTHS.get(target)}.nii.gz"
+    path = truth / f"{TRUTHS.get(target)}.nii.gz"
     # A real cohort has no truth, whatever an earlier run of another cohort left in the folder.
     if config.cohort.source == "files" or not path.is_file():
         return None
@@ -66,7 +65,7 @@ def true_region(config: Config, results: Results, target: str, cache: VolumeCach
     if image.shape != cache.shape or not np.allclose(image.affine, cache.affine, atol=1e-3):
         raise InputError(
             f"{path}: lies on another grid ({image.shape}) than the volumes ({cache.shape}); delete the folder "
-            f"{results.dataset} and run the workflow again"
+            f"{truth.parent} and run the workflow again"
         )
     region: NDArray[np.bool_] = np.asarray(image.dataobj) != 0
     return region

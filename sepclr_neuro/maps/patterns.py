@@ -182,8 +182,8 @@ def distance_auc(
 def write_patterns(config: Config, results: Results, method: str) -> None:
     """Writes both maps of a method's salient space, on held-out people, and the table ``patterns``.
 
-    Of a person's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest voxel is
-    then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that largest one.
+    Of a person's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest voxel
+    is then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that largest.
 
     Raises:
         InputError: if a model or a standardisation was learned from a person whom its fold holds out.
@@ -264,5 +264,5 @@ def _held_against(
     if t_map.is_file():
         alike = similarity(image, nibabel.Nifti1Image.from_filename(t_map).get_fdata(), brain)
         found["spearman_with_t_map"] = alike["spearman_absolute"]
-    region = true_region(config, results, "diagnosis", cache)
+    region = true_region(config, results.truth, "diagnosis", cache)
     return found if region is None else found | localisation(image, region, brain)

@@ -120,7 +120,7 @@ def _write(config: Config, results: Results, method: str) -> None:
         if t_map.is_file():
             alike = similarity(values, nibabel.Nifti1Image.from_filename(t_map).get_fdata(), brain)
             add("similarity", pd.DataFrame([{"with": "voxel-wise t-map", **alike}]))
-        region = true_region(config, results, target, cache)
+        region = true_region(config, results.truth, target, cache)
         if region is not None:
             add("localisation", pd.DataFrame([_localised(values, region, brain, found, (target, space))]))
         if atlas is not None:

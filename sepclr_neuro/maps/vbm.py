@@ -109,7 +109,7 @@ def write_vbm(config: Config, results: Results) -> None:
         title = picture_heading(config, "Voxel-wise linear model", question.target)
         with quick_images():
             write_map(results.vbm / f"{question.target}.nii.gz", values, cache.affine, title, subtitle, "t")
-        region = true_region(config, results, question.target, cache)
+        region = true_region(config, results.truth, question.target, cache)
         if region is not None:
             row = localisation(values, region, brain)
             localised.append({"target": question.target, **row, "n": round(np.mean(counts)) if counts else 0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +13,12 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import write_json, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.probing.increments import find_increments
 from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel
-from sepclr_neuro.probing.questions import not_asked, questions
-from sepclr_neuro.probing.representations import read_spaces
+from sepclr_neuro.probing.questions import Question, all_questions, not_asked, people_of
+from sepclr_neuro.probing.representations import Represented, read_all_spaces
 
-__all__ = ["write_probes"]
+__all__ = ["ProbeTables", "probe", "write_probes"]
 
 SCORES = [
     *("regime", "method", "fold", "target", "metric", "space", "value", "chance", "train_value"),
@@ -27,13 +27,23 @@ SCORES = [
 PREDICTIONS = ["regime", "method", "fold", "target", "space", "scan_id", "truth", "prediction", "score"]
 
 
-def write_probes(config: Config, results: Results) -> None:
-    """Probes every method, fold, target and space.
+@dataclass(frozen=True)
+class ProbeTables:
+    """What probes found, each as its file has it; docs/architecture.md lists the columns and the keys.
 
     Values and chance are in natural units: ``bacc`` from 0 to 1, ``mae`` in the target's unit. A target that cannot be
-    probed in a fold has ``n/a`` for both. ``n_train`` and ``n_test`` count scans with a value. Files, columns and
-    keys: docs/architecture.md and docs/evaluation.md; ``classes`` of a coefficient is empty for regression, and
-    [negative, positive] otherwise.
+    probed in a fold has NaN for both. ``n_train`` and ``n_test`` count scans with a value. ``classes`` of a coefficient
+    is empty for regression, and [negative, positive] otherwise.
+    """
+
+    scores: pd.DataFrame
+    predictions: pd.DataFrame
+    coefficients: list[dict[str, Any]]
+    increments: pd.DataFrame
+
+
+def write_probes(config: Config, results: Results) -> None:
+    """Probes every method, fold, target and space, and writes :class:`ProbeTables`, NaN as ``n/a``.
 
     Raises:
         InputError: if a target does not suit its column, a confound has missing values, a held-out person was trained
@@ -42,14 +52,24 @@ def write_probes(config: Config, results: Results) -> None:
     cohort = load_cohort(results)
     for line in not_asked(config, cohort):
         say(line)
-    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    asked = questions(config, cohort)
-    if config.probes.paper_regime:
-        asked += questions(config, cohort, "paper")
-    # All are read before any is probed: what is wrong in the last fold is told within seconds.
-    folds = [read_fold(results, number) for number in range(config.splits.count)]
-    read = [(method, fold, read_spaces(results, method, fold, person)) for method in config.methods for fold in folds]
-    probes = [
+    asked = all_questions(config, cohort)
+    represented = read_all_spaces(config, results, people_of(cohort))
+    tables = probe(config, cohort, asked, represented)
+    write_tsv(results.scores, tables.scores)
+    write_tsv(results.predictions, tables.predictions)
+    write_json(results.coefficients, tables.coefficients)
+    write_tsv(results.increments, tables.increments)
+
+
+def probe(config: Config, cohort: pd.DataFrame, asked: Sequence[Question], represented: Represented) -> ProbeTables:
+    """Asks every question of every space.
+
+    Args:
+        cohort: rows of ``cohort.tsv``.
+        asked: as :func:`~sepclr_neuro.probing.questions.all_questions` found them.
+    """
+    person = people_of(cohort)
+    fits = [
         Fit(
             {
                 "regime": question.regime,
@@ -62,18 +82,20 @@ def write_probes(config: Config, results: Results) -> None:
             values,
             fold,
         )
-        for method, fold, spaces in read
+        for method, fold, spaces in represented
         for question in asked
         for space, values in spaces.items()
     ]
-    answers = fit_in_parallel(probes, person)
+    answers = fit_in_parallel(fits, person)
     found = _Found()
-    for fit, answer in zip(probes, answers, strict=True):
+    for fit, answer in zip(fits, answers, strict=True):
         found.add(fit, answer)
-    write_tsv(results.scores, pd.DataFrame(found.scores)[SCORES])
-    write_tsv(results.predictions, pd.concat(found.predictions)[PREDICTIONS])
-    write_json(results.coefficients, found.coefficients)
-    write_tsv(results.increments, find_increments(config, cohort, probes, answers, person))
+    return ProbeTables(
+        pd.DataFrame(found.scores)[SCORES],
+        pd.concat(found.predictions)[PREDICTIONS],
+        found.coefficients,
+        find_increments(config, cohort, fits, answers, person),
+    )
 
 
 @dataclass

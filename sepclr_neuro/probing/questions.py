@@ -14,7 +14,17 @@ from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data.facts import OTHER_SEX
 
-__all__ = ["Question", "answers", "as_asked", "asked_people", "confound_features", "not_asked", "questions"]
+__all__ = [
+    "Question",
+    "all_questions",
+    "answers",
+    "as_asked",
+    "asked_people",
+    "confound_features",
+    "not_asked",
+    "people_of",
+    "questions",
+]
 
 Regime = Literal["standard", "paper", "nonlinear"]
 # Of each kind of probe; the first is the paper's, and chooses the penalty.
@@ -51,6 +61,11 @@ class Question:
 def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
     """The rows of the cohort that a target asks about, with or without a value."""
     return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
+
+
+def people_of(cohort: pd.DataFrame) -> dict[str, str]:
+    """The participant of each scan."""
+    return dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
 
 
 def answers(people: pd.DataFrame, name: str) -> pd.Series:
@@ -149,6 +164,11 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
     if problems:
         raise InputError(problems)
     return found
+
+
+def all_questions(config: Config, cohort: pd.DataFrame) -> list[Question]:
+    """The questions of every regime that the configuration asks for. Raises as :func:`questions` does."""
+    return questions(config, cohort) + (questions(config, cohort, "paper") if config.probes.paper_regime else [])
 
 
 def confound_features(cohort: pd.DataFrame, names: Sequence[str], train: Collection[str]) -> pd.DataFrame:

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv
-from sepclr_neuro.data.splits import Fold
+from sepclr_neuro.data.splits import Fold, read_fold
 
-__all__ = ["Representations", "read_representations", "read_spaces", "refuse_leaks"]
+__all__ = ["Representations", "Represented", "read_all_spaces", "read_representations", "read_spaces", "refuse_leaks"]
+
+Represented = list[tuple[str, Fold, dict[str, pd.DataFrame]]]
+"""Each method and fold with its representations [N, d] of each space, by scan id."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +118,9 @@ def read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str, 
     return {
         space: pd.DataFrame(values, index=representations.scan_ids) for space, values in representations.spaces.items()
     }
+
+
+def read_all_spaces(config: Config, results: Results, person: Mapping[str, str]) -> Represented:
+    """:func:`read_spaces` of every method and fold. What is wrong in the last one is told within seconds."""
+    folds = [read_fold(results, number) for number in range(config.splits.count)]
+    return [(method, fold, read_spaces(results, method, fold, person)) for method in config.methods for fold in folds]

@@ -31,11 +31,11 @@ from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.embedding import represent_scans
 from sepclr_neuro.methods.controls import PCA
 from sepclr_neuro.probing.probe_fits import Fit, fit_in_parallel
-from sepclr_neuro.probing.questions import Question, confound_features
+from sepclr_neuro.probing.questions import Question, confound_features, people_of
 from sepclr_neuro.probing.representations import read_spaces
 from sepclr_neuro.probing.verdicts import draw_labels, judge, told
 
-__all__ = ["harmonise", "voxel_components", "write_site_leakage"]
+__all__ = ["harmonise", "site_leakage", "voxel_components", "write_site_leakage"]
 
 PEOPLE = ("all", "background", "target")
 KEY = ["method", "space", "people", "harmonised", "target", "probe"]
@@ -47,54 +47,69 @@ Spaces = dict[tuple[str, str], pd.DataFrame]
 
 
 def write_site_leakage(config: Config, results: Results) -> None:
-    """Writes tables/site_leakage.tsv, whose columns docs/evaluation.md explains.
-
-    Site is read by a linear and a Gaussian-kernel probe from every space and from principal components of the voxels,
-    of all people, of controls and of patients; its null exchanges sites within diagnosis. Diagnosis is read from the
-    site alone, the null exchanging diagnoses between all people. The distance correlation of the two spaces is that
-    of held-out patients, since controls are put on one point; its null pairs their representations anew.
+    """Writes tables/site_leakage.tsv.
 
     Raises:
         InputError: if a held-out person was trained on, or ComBat is asked for and cannot be.
     """
     cohort = load_cohort(results)
-    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     if cohort["site"].nunique() < 2:
         say("site leakage: people do not differ in site, so that it is not read")
         # Voxels are there for nothing else.
         not_read = config.site_leakage.model_copy(update={"voxel_components": None})
         config = config.model_copy(update={"site_leakage": not_read})
     folds = [read_fold(results, number) for number in range(config.splits.count)]
-    spaces = {fold.fold: _spaces(config, results, fold, person) for fold in folds}
+    spaces = {fold.fold: _read_spaces(config, results, fold, people_of(cohort)) for fold in folds}
+    write_tsv(results.table("site_leakage", "tsv"), site_leakage(config, cohort, folds, spaces))
+
+
+def site_leakage(
+    config: Config, cohort: pd.DataFrame, folds: Sequence[Fold], spaces: Mapping[int, Spaces]
+) -> pd.DataFrame:
+    """The table site_leakage.tsv, whose columns docs/evaluation.md explains.
+
+    Site is read by a linear and a Gaussian-kernel probe from every space and from principal components of the voxels,
+    of all people, of controls and of patients; its null exchanges sites within diagnosis. Diagnosis is read from the
+    site alone, the null exchanging diagnoses between all people. The distance correlation of the two spaces is that
+    of held-out patients, since controls are put on one point; its null pairs their representations anew.
+
+    Args:
+        cohort: rows of ``cohort.tsv``.
+        spaces: by fold.
+
+    Raises:
+        InputError: as :func:`harmonise` does.
+    """
     fits = [fit for fold in folds for fit in _fits(config, cohort, fold, spaces[fold.fold])]
-    rows = _judged(config, cohort, fits, person)
+    rows = _judged(config, cohort, fits, people_of(cohort))
     rows += _dependence(config, cohort, [fold for fold in folds if fold.fold in config.splits.first_repeat], spaces)
     table = pd.DataFrame(rows, columns=[column for column in COLUMNS if column != "q"])
     table["q"] = false_discovery_rate(table["p"].to_numpy(float), table["target"].to_numpy(str))
-    write_tsv(results.table("site_leakage", "tsv"), table[COLUMNS])
+    return table[COLUMNS]
 
 
 # --- what the site is read from ----------------------------------------------------------------------------------
 
 
-def _spaces(config: Config, results: Results, fold: Fold, person: Mapping[str, str]) -> Spaces:
+def _read_spaces(config: Config, results: Results, fold: Fold, person: Mapping[str, str]) -> Spaces:
     found: Spaces = {}
     for method in config.methods:
         for space, values in read_spaces(results, method, fold, person).items():
             found[method, space] = values
     if config.site_leakage.voxel_components is not None:
         say(f"site leakage, fold {fold.fold}: principal components of the voxels")
-        found["voxels", "components"] = voxel_components(results, fold, config.site_leakage.voxel_components)
+        found["voxels", "components"] = voxel_components(
+            VolumeCache(results), Standardisation.load(results, fold.fold), fold, config.site_leakage.voxel_components
+        )
     return found
 
 
-def voxel_components(results: Results, fold: Fold, count: int) -> pd.DataFrame:
+def voxel_components(cache: VolumeCache, standardisation: Standardisation, fold: Fold, count: int) -> pd.DataFrame:
     """Scores [N, count] of all scans on the principal components of the training people's standardised voxels.
 
     Raises:
         InputError: if the fold's standardisation was learned from a scan that is not a training scan.
     """
-    cache, standardisation = VolumeCache(results), Standardisation.load(results, fold.fold)
     standardisation.refuse_learned_from([*fold.probe, *fold.test])
     pca = PCA(PCASettings(dim=count), Network(), [1, *cache.shape])
     rows = cache.rows(fold.train)

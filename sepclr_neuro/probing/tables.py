@@ -27,6 +27,7 @@ __all__ = [
     "demographics",
     "headline",
     "paper_table",
+    "read_paper_table",
     "summarise",
     "summarise_increments",
     "write_tables",
@@ -191,13 +192,23 @@ def _columns(config: Config) -> list[Column]:
     return columns
 
 
-def paper_table(config: Config, results: Results, regime: Regime = "standard") -> PaperTable:
+def read_paper_table(config: Config, results: Results) -> PaperTable:
+    """The paper's table of what a run wrote."""
+    return paper_table(config, load_cohort(results), read_tsv(results.scores), read_tsv(results.verdicts))
+
+
+def paper_table(
+    config: Config,
+    cohort: pd.DataFrame,
+    scores: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    regime: Regime = "standard",
+) -> PaperTable:
     """The layout of the paper: methods by target and space, mean ± SD over folds, arrows, and a row of chance.
 
     A method with one space has its figure in both columns of a target, and says so beside its name.
     """
-    summary = headline(summarise(read_tsv(results.scores), read_tsv(results.verdicts), regime))
-    cohort = load_cohort(results)
+    summary = headline(summarise(scores, verdicts, regime))
     config = as_asked(config, cohort)
     columns = _columns(config)
     cells = [_figure(mean, sd) for mean, sd in zip(summary["mean"], summary["sd"], strict=True)]
@@ -289,7 +300,7 @@ def write_tables(config: Config, results: Results) -> None:
     # Empty without that regime, so that the files of a run do not depend on its settings.
     write_tsv(results.table("schizophrenia_paper", "tsv"), summarise(scores, verdicts, "paper"))
     regimes: list[Regime] = ["standard", "paper"] if config.probes.paper_regime else ["standard"]
-    papers = [paper_table(config, results, regime) for regime in regimes]
+    papers = [paper_table(config, cohort, scores, verdicts, regime) for regime in regimes]
     write_text(results.table("schizophrenia", "md"), _markdown(papers))
     write_text(results.table("schizophrenia", "tex"), "\n".join(_latex(config, paper) for paper in papers))
     write_tsv(results.table("comparisons", "tsv"), compare(scores))

@@ -15,12 +15,11 @@ from sepclr_neuro.core.statistics import Labels, Verdict
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.probing.probe_fits import Answer, Fit, refit
-from sepclr_neuro.probing.questions import Question, questions
-from sepclr_neuro.probing.representations import read_spaces
+from sepclr_neuro.probing.questions import Question, all_questions, people_of
+from sepclr_neuro.probing.representations import Represented, read_all_spaces
 
-__all__ = ["draw_labels", "judge", "on_permutations", "told", "write_verdicts"]
+__all__ = ["draw_labels", "judge", "judge_probes", "on_permutations", "told", "write_verdicts"]
 
 PROBE = ["regime", "method", "target", "metric", "space"]
 
@@ -30,25 +29,42 @@ PERCENTILES = list(range(101))
 
 
 def write_verdicts(config: Config, results: Results) -> None:
-    """Judges every figure that :func:`write_probes` found beside chance: the tables verdicts.tsv and nulls.tsv.
+    """Judges every figure that the probes found beside chance: the tables verdicts.tsv and nulls.tsv.
+
+    Raises:
+        InputError: as :func:`~sepclr_neuro.probing.probes.write_probes` does.
+    """
+    cohort = load_cohort(results)
+    asked = all_questions(config, cohort)
+    represented = read_all_spaces(config, results, people_of(cohort))
+    predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
+    verdicts, nulls = judge_probes(config, cohort, asked, represented, read_tsv(results.scores), predictions)
+    write_tsv(results.verdicts, verdicts)
+    write_tsv(results.nulls, nulls)
+
+
+def judge_probes(
+    config: Config,
+    cohort: pd.DataFrame,
+    asked: Sequence[Question],
+    represented: Represented,
+    scores: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What every figure of every probe is worth, and the percentiles of its null.
 
     Of numbers the whole probe is fitted anew on every permutation, with the penalty that it has. Classes are judged by
     the predictions as they are; docs/evaluation.md says why, and how often chance then passes for more.
 
-    Raises:
-        InputError: as :func:`write_probes` does.
+    Args:
+        cohort: rows of ``cohort.tsv``.
+        asked: the questions that ``scores`` and ``predictions`` answer.
+        scores: the table scores.tsv.
+        predictions: the table predictions.tsv, classes as text.
+
+    Returns:
+        the tables verdicts.tsv and nulls.tsv.
     """
-    cohort = load_cohort(results)
-    person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    asked = questions(config, cohort)
-    if config.probes.paper_regime:
-        asked += questions(config, cohort, "paper")
-    folds = [read_fold(results, number) for number in range(config.splits.count)]
-    spaces = {
-        (method, fold.fold): read_spaces(results, method, fold, person) for method in config.methods for fold in folds
-    }
-    scores = read_tsv(results.scores)
-    predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
     predictions_of = dict(iter(predictions.groupby(["regime", "method", "target", "space"])))
     rows, nulls = [], []
     for question in asked:
@@ -60,8 +76,11 @@ def write_verdicts(config: Config, results: Results) -> None:
             key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
             if question.kind == "regression":
                 penalty = dict(zip(found["fold"], found["penalty"], strict=True))
-                fitted = [fold for fold in folds if not np.isnan(penalty[fold.fold])]
-                fits = [Fit(key, question, spaces[method, fold.fold][space], fold) for fold in fitted]
+                fits = [
+                    Fit(key, question, spaces[space], fold)
+                    for of_method, fold, spaces in represented
+                    if of_method == method and not np.isnan(penalty[fold.fold])
+                ]
                 told_of_folds, refitted = on_permutations(labels, fits, penalty)
             else:
                 of_probe = predictions_of.get(tuple(key.values()), predictions[:0])
@@ -72,8 +91,7 @@ def write_verdicts(config: Config, results: Results) -> None:
                 known = verdict.null[~np.isnan(verdict.null)]
                 shape = np.percentile(known, PERCENTILES) if len(known) else np.full(len(PERCENTILES), np.nan)
                 nulls.append(key | {"metric": name} | {f"percentile_{i}": value for i, value in enumerate(shape)})
-    write_tsv(results.verdicts, pd.DataFrame(rows)[VERDICTS])
-    write_tsv(results.nulls, pd.DataFrame(nulls)[[*PROBE, *(f"percentile_{i}" for i in PERCENTILES)]])
+    return pd.DataFrame(rows)[VERDICTS], pd.DataFrame(nulls)[[*PROBE, *(f"percentile_{i}" for i in PERCENTILES)]]
 
 
 def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.representations import read_representations
-from sepclr_neuro.probing.tables import headline, paper_table
+from sepclr_neuro.probing.tables import headline
+from sepclr_neuro.probing.tables import read_paper_table as paper_table
 from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.report.shown import Figures, optional_table, say

@@ -14,7 +14,7 @@ from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.effects import simulated_grid
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.data.simulated_people import implant_people, simulate_people
-from sepclr_neuro.data.splits import make_splits
+from sepclr_neuro.data.splits import make_splits, read_list
 from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes
 from sepclr_neuro.maps.atlases import read_atlas
 from sepclr_neuro.maps.designs import nuisance
@@ -195,7 +195,7 @@ def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> p
         who is on which side of each fold, as in :class:`Findings`.
     """
     try:
-        splits = make_splits(people, config.splits, config.seed)
+        splits = make_splits(people, config.splits, config.seed, read_list(config.splits))
     except InputError as error:
         found.errors.extend(error.problems)
         return None

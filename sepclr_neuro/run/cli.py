@@ -171,9 +171,9 @@ def train(path: ConfigFile, method: Method, fold: Fold) -> None:
         _stage("train", path, method, f"fold-{fold}", method=method) as told,
         _computing(told[0].for_method(method).training.devices),
     ):
-        from sepclr_neuro.learning.training import train_fold
+        from sepclr_neuro.learning.training import write_fold_model
 
-        train_fold(*told, method, fold)
+        write_fold_model(*told, method, fold)
 
 
 @app.command()
@@ -271,9 +271,9 @@ def digits(
     with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
         _refuse_unknown("--method", method, config.digits.methods, f"{path}: digits.methods")
         with _computing(config.digits.for_method(method)[2].devices):
-            from sepclr_neuro.validation.digits.benchmark import run_method
+            from sepclr_neuro.validation.digits.benchmark import write_digits_run
 
-            run_method(config, results, method, repetition)
+            write_digits_run(config, results, method, repetition)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, sha256
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.saliency import write_saliency
 from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.published import published_schizophrenia
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
 
     for name in config.methods:
         for fold in range(config.splits.count):
-            train_fold(told("training", name), results, name, fold)
+            write_fold_model(told("training", name), results, name, fold)
         write_representations(told("embedding", name), results, name)
     write_probes(told("probes"), results)
     write_verdicts(told("tables"), results)

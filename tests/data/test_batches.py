@@ -22,7 +22,7 @@ from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.sampling import Members, parts, seed_of
 from sepclr_neuro.learning.augmentation import augment
 from sepclr_neuro.learning.models import build_method, load_model
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.methods import sepclr
 from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.validation.digits.views import AsTheyAre, RandomViews
@@ -48,7 +48,7 @@ def gradients(
 
     monkeypatch.setattr(torch.optim.Adam, "step", spy)
     config, results = small_run(folder, methods={method: settings}, training=training)
-    train_fold(config, results, method, 0)
+    write_fold_model(config, results, method, 0)
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     return taken
 
@@ -123,7 +123,7 @@ def test_no_more_people_than_that_are_read_or_in_the_networks(tmp_path: Path, mo
     monkeypatch.setattr(sepclr.SepCLR, "codes", spy_codes)
     training = {"epochs": 1, "batch_size": 4, "people_in_memory": 2, "validation_fraction": 0.4}
     config, results = small_run(tmp_path, people=32, training=training)
-    train_fold(config, results, "sepclr-k-jem", 0)
+    write_fold_model(config, results, "sepclr-k-jem", 0)
     assert max(read) == max(seen) == 2
 
 
@@ -144,7 +144,7 @@ def test_views_are_in_the_networks_precision(precision: str, tmp_path: Path, mon
     monkeypatch.setattr("sepclr_neuro.learning.training.augment", spy_augment)
     monkeypatch.setattr(sepclr.SepCLR, "codes", spy_codes)
     config, results = small_run(tmp_path, training=ONE_STEP | {"precision": precision})
-    train_fold(config, results, "sepclr-k-jem", 0)
+    write_fold_model(config, results, "sepclr-k-jem", 0)
     assert seen == [getattr(torch, precision)]
 
 
@@ -169,7 +169,7 @@ def test_what_networks_draw_is_drawn_again(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sepclr.SepCLR, "codes", spy)
     network = {"channels": [8, 16], "dropout": 0.5}
     config, results = small_run(tmp_path, network=network, training=ONE_STEP | {"people_in_memory": 4})
-    train_fold(config, results, "sepclr-k-jem", 0)
+    write_fold_model(config, results, "sepclr-k-jem", 0)
     assert [len(each) for each in made.values()] == [2, 1]
     first, again = made[0, 1, 4, 5]
     assert torch.equal(first, again)
@@ -229,7 +229,7 @@ def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 256, "people_in_memory": 4})
-    train_fold(config, results, "sepclr-k-jem", 0)
+    write_fold_model(config, results, "sepclr-k-jem", 0)
     assert "fold 0: training.batch_size: 8 instead of 256, twice the 4 people" in capsys.readouterr().err
     assert read_json(results.model_folder("sepclr-k-jem", 0) / "model.json")["batch_size"] == 8
 
@@ -259,12 +259,12 @@ def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.Capture
     training = ONE_STEP | {"epochs": 2, "validation_fraction": 0.4, "patience": 5, "learning_rate": 1e-5}
     sections: dict[str, Any] = {"people": 40, "methods": {method: SEPCLR}}
     one, one_results = small_run(tmp_path / "one", training=training, **sections)
-    train_fold(one, one_results, method, 0)
+    write_fold_model(one, one_results, method, 0)
     capsys.readouterr()
     two, two_results = small_run(
         tmp_path / "two", training=training | {"devices": 2, "people_in_memory": 2}, **sections
     )
-    train_fold(two, two_results, method, 0)
+    write_fold_model(two, two_results, method, 0)
     assert capsys.readouterr().err.count("epoch 2/2") == 1
     models = [load_model(results.model_folder(method, 0)) for results in (one_results, two_results)]
     torch.manual_seed(seed_of(one.seed, 0))
@@ -303,7 +303,7 @@ def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
 
     monkeypatch.setattr(VolumeCache, "read", read)
     with pytest.raises(InputError, match="are not those that were written"):
-        train_fold(config, results, "sepclr-k-jem", 0)
+        write_fold_model(config, results, "sepclr-k-jem", 0)
     assert multiprocessing.active_children() == []
 
 
@@ -312,9 +312,9 @@ def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: py
         parse_config({"training": {"batch_size": 4, "devices": 3}})
     config, results = small_run(tmp_path, people=8, training={"batch_size": 64, "devices": 4})
     with pytest.raises(InputError, match=r"devices: 4 of them cannot share 2 pairs .*set it to 2 or less"):
-        train_fold(config, results, "sepclr-k-jem", 0)
+        write_fold_model(config, results, "sepclr-k-jem", 0)
     config, results = small_run(tmp_path, training=ONE_STEP | {"devices": 2})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match=r"devices: 2 GPUs are asked for, this command was given 1; ask the scheduler"):
-        train_fold(config, results, "sepclr-k-jem", 0)
+        write_fold_model(config, results, "sepclr-k-jem", 0)

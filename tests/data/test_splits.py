@@ -16,7 +16,7 @@ from sepclr_neuro.config.splits import Splits
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
-from sepclr_neuro.data.splits import make_splits, publishable, read_fold, write_splits
+from sepclr_neuro.data.splits import make_splits, publishable, read_fold, read_list, write_splits
 
 
 def make_cohort(people: int = 40, sessions: int = 1, sites: int = 2) -> pd.DataFrame:
@@ -248,7 +248,7 @@ def test_a_fixed_list_is_what_was_published(tmp_path: Path) -> None:
     made = read_tsv(results.splits, text=("scan_id", "participant_id"))
     settings = Splits(scheme="file", file=results.published_splits, file_folds=4)
     assert settings.count == 4
-    pd.testing.assert_frame_equal(make_splits(cohort, settings, seed=9), made, check_dtype=False)
+    pd.testing.assert_frame_equal(make_splits(cohort, settings, 9, read_list(settings)), made, check_dtype=False)
 
 
 @pytest.mark.parametrize(
@@ -268,8 +268,9 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, change, message: st
     table = publishable(make_splits(cohort, Splits(folds=2), seed=0), None).astype({"fold": "str"})
     path = tmp_path / "list.tsv"
     write_tsv(path, change(table))
+    settings = Splits(scheme="file", file=path, file_folds=2)
     with pytest.raises(InputError, match=message):
-        make_splits(cohort, Splits(scheme="file", file=path, file_folds=2), seed=0)
+        make_splits(cohort, settings, 0, read_list(settings))
 
 
 def test_strangers_of_a_list_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,10 +280,10 @@ def test_strangers_of_a_list_are_said(tmp_path: Path, capsys: pytest.CaptureFixt
     stranger = table[table["participant_id"] == "007"].assign(side="unknown")
     write_tsv(tmp_path / "list.tsv", pd.concat([table, stranger]))
     settings = Splits(scheme="file", file=tmp_path / "list.tsv", file_folds=2)
-    make_splits(cohort[cohort["participant_id"] != "007"], settings, seed=0)
+    make_splits(cohort[cohort["participant_id"] != "007"], settings, 0, read_list(settings))
     assert "1 of its people are not in the cohort (007 first)" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"nothing\.tsv: cannot be read"):
-        make_splits(cohort, settings.model_copy(update={"file": tmp_path / "nothing.tsv"}), seed=0)
+        read_list(settings.model_copy(update={"file": tmp_path / "nothing.tsv"}))
 
 
 # --- publishing, probes ------------------------------------------------------------------------------------------

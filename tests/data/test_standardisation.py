@@ -19,7 +19,7 @@ from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_json, write_tsv
 from sepclr_neuro.data.cache import voxels_sha256
-from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
+from sepclr_neuro.data.standardisation import Standardisation, learn_standardisation, write_standardisation
 
 SHAPE = (6, 5, 4)
 TRAIN = [f"s{number:02d}" for number in range(9)]
@@ -85,6 +85,14 @@ def test_global_is_one_mean_and_one_sd_of_the_masked_voxels(tmp_path: Path) -> N
     volumes = torch.from_numpy(train.astype(np.float32)).unsqueeze(1)
     expected = np.where(mask, (train - values.mean()) / values.std(), 0)
     np.testing.assert_allclose(learned.apply(volumes)[:, 0].numpy(), expected, atol=1e-5)
+
+
+def test_it_is_learned_of_arrays() -> None:
+    volumes = np.random.default_rng(0).random((5, 3, 4, 2)).astype(np.float32)
+    learned = learn_standardisation(volumes, list("abcde"), Settings(mask_threshold=0))
+    assert learned.train_scan_ids == ("a", "b", "c", "d", "e")
+    np.testing.assert_allclose(learned.mean, volumes.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(learned.sd, volumes.std(axis=0), rtol=1e-5)
 
 
 def test_in_bfloat16_it_is_rounded_once(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from sepclr_neuro.learning import batches, fitting
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.loop import Loop
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.learning.training import VolumeViews, train_fold
+from sepclr_neuro.learning.training import VolumeViews, write_fold_model
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.two_encoders import TwoEncoders
 from sepclr_neuro.probing.representations import read_representations
@@ -48,7 +48,7 @@ def assert_equal_to_the_bit(one: dict[str, torch.Tensor], other: dict[str, torch
 def trained(tmp_path_factory: pytest.TempPathFactory):
     config, results = small_run(tmp_path_factory.mktemp("trained"))
     for fold in range(2):
-        train_fold(config, results, METHOD, fold)
+        write_fold_model(config, results, METHOD, fold)
     return config, results
 
 
@@ -75,7 +75,7 @@ def test_a_model_says_what_it_is(trained) -> None:
 def test_a_model_says_what_batch_it_really_had(tmp_path: Path) -> None:
     """Eight people train, four of each group, so that 64 are not to be had."""
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 64})
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     metadata = read_json(results.model_folder(METHOD, 0) / "model.json")
     assert metadata["settings"]["training"]["batch_size"] == 64
     assert metadata["batch_size"] == 8
@@ -93,17 +93,17 @@ def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         return original(cache, rows, **given)
 
     monkeypatch.setattr(VolumeCache, "read", spy)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     assert read
     assert read <= set(read_fold(results, 0).train)
 
 
 def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
     again, results = small_run(tmp_path / "again")
-    train_fold(again, results, METHOD, 0)
+    write_fold_model(again, results, METHOD, 0)
     assert_equal_to_the_bit(weights(trained[1]), weights(results))
     other, results = small_run(tmp_path / "other", seed=1)
-    train_fold(other, results, METHOD, 0)
+    write_fold_model(other, results, METHOD, 0)
     assert not torch.equal(
         weights(trained[1])["common_encoder.representation.weight"],
         weights(results)["common_encoder.representation.weight"],
@@ -138,7 +138,7 @@ def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(SepCLR, "estimator_loss", spy_estimator)
     monkeypatch.setattr(SepCLR, "losses", spy_losses)
-    train_fold(config, results, "sepclr-tc", 0)
+    write_fold_model(config, results, "sepclr-tc", 0)
     assert calls[:5] == ["estimator"] * 3 + ["encoders", "estimator"]
     first, after_estimator, after_encoders = (
         seen[key] for key in ("before estimator 1", "before encoders 4", "before estimator 5")
@@ -151,9 +151,9 @@ def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch:
 
 def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> None:
     config, results = small_run(tmp_path)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     changed, _ = small_run(tmp_path, training={"epochs": 3, "batch_size": 4, "learning_rate": 1e-3})
-    train_fold(changed, results, METHOD, 0)
+    write_fold_model(changed, results, METHOD, 0)
     assert "training starts afresh" in capsys.readouterr().err
     assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == 3
 
@@ -161,7 +161,7 @@ def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> Non
 def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Path) -> None:
     settings = {"epochs": 30, "batch_size": 4, "validation_fraction": 0.4, "patience": 1, "learning_rate": 0.05}
     config, results = small_run(tmp_path, training=settings)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
     assert len(history) < 30
     assert history["validation_loss"].iloc[-1] > history["validation_loss"].min()
@@ -186,13 +186,13 @@ def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
     cohort.loc[cohort["scan_id"].isin(patients[1:]), "group"] = "background"
     write_tsv(results.cohort, cohort)
     with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people of each group"):
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
     assert not results.checkpoints(METHOD, 0).exists()
 
 
 def test_a_changed_model_is_refused(trained, tmp_path: Path) -> None:
     config, results = small_run(tmp_path)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     path = results.model_folder(METHOD, 0) / "model.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -235,7 +235,7 @@ def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
     """A model of other splits cannot embed: its training people would be called held-out."""
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4})
     for fold in range(2):
-        train_fold(config, results, METHOD, fold)
+        write_fold_model(config, results, METHOD, fold)
     folders = [results.model_folder(METHOD, fold) for fold in range(2)]
     metadata = [read_json(folder / "model.json") for folder in folders]
     metadata[0]["train_scan_ids"] = metadata[1]["train_scan_ids"]
@@ -268,7 +268,7 @@ def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, mon
         return losses(method, encoded, batch)
 
     monkeypatch.setattr(SepCLR, "losses", spy)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     values = torch.cat(seen)
     assert values.isnan().any()
     assert values[~values.isnan()].min() == 0
@@ -290,14 +290,14 @@ def test_attributes_that_teach_nothing_are_refused(attributes: dict, message: st
     cohort.loc[cohort["group"] == "target", "saps"] = 3
     write_tsv(results.cohort, cohort)
     with pytest.raises(InputError, match=message):
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
 
 
 @pytest.mark.parametrize("method", ["pca", "cpca", "voxel-linear"])
 def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> None:
     config, results = small_run(tmp_path, methods={method: {}})
     for fold in range(2):
-        train_fold(config, results, method, fold)
+        write_fold_model(config, results, method, fold)
     history = read_tsv(results.model_folder(method, 0) / "history.tsv")
     assert history["epoch"].tolist() == [1]
     assert -1e-6 <= history["loss"].item() < 1
@@ -315,7 +315,7 @@ def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pyt
     config, results = small_run(tmp_path)
     monkeypatch.setattr(batches, "DataLoader", lambda of_epoch, batch_size: batches._ReadAhead(of_epoch))
     monkeypatch.setattr(batches, "_pinned", lambda batch: batch)  # memory that only a GPU's driver has
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     assert_equal_to_the_bit(weights(trained[1]), weights(results))
 
 
@@ -325,7 +325,7 @@ def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch
     np.save(results.volumes, array + 1)
     monkeypatch.setattr(batches, "DataLoader", lambda of_epoch, batch_size: batches._ReadAhead(of_epoch))
     with pytest.raises(InputError, match="are not those that were written"):
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
@@ -348,7 +348,7 @@ def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pyt
     for name in ("transfer_batch_to_device", "on_after_batch_transfer", "training_step"):
         strictly(name)
     config, results = small_run(tmp_path, methods={method: {}}, training={"epochs": 2, "batch_size": 4})
-    train_fold(config, results, method, 0)
+    write_fold_model(config, results, method, 0)
     assert "of the GPU" in read_json(results.model_folder(method, 0) / "model.json")["peak_memory"]
 
 
@@ -389,7 +389,7 @@ def test_covariates_are_learned_and_codes_erased_by_training_people(trained) -> 
 
 def test_the_published_form_adjusts_for_nothing_and_erases_nothing(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, methods={METHOD: {"adjust_for": [], "erase": False}})
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     method = load_model(results.model_folder(METHOD, 0)).method
     assert isinstance(method, TwoEncoders)
     assert not method.covariate_maps.numel()

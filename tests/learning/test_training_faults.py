@@ -24,9 +24,9 @@ from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.embedding import write_representations
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.run import cli
-from tests.data.test_volumes import make_cohort
+from tests.data.small_volumes import make_cohort
 from tests.killing import CONTEXT
 from tests.small_run import small_run
 
@@ -45,30 +45,30 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_swapped_labels_are_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same people in the same folds, but a corrected code has turned patients into controls."""
     config, results = small_run(tmp_path, training=ONE_EPOCH)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     before = weights(results)
     cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
     cohort["group"] = cohort["group"].map({"target": "background", "background": "target"})
     write_tsv(results.cohort, cohort)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     assert "training starts afresh" in capsys.readouterr().err
     assert not equal(before, weights(results))
 
 
 def test_volumes_that_only_moved_are_not_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, results = small_run(tmp_path, training=ONE_EPOCH)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     index = read_tsv(results.index, text=("scan_id", "sha256", "source"))
     write_tsv(results.index, index.assign(source="elsewhere"))
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     assert "resumes after epoch 1" in capsys.readouterr().err
 
 
 def test_sigterm_exits_with_an_error_and_the_same_call_goes_on(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.small_run import small_run; "
-        "from sepclr_neuro.learning.training import train_fold; "
-        "train_fold(*small_run(Path(sys.argv[1]), training={'epochs': 500, 'batch_size': 4}), 'sepclr-k-jem', 0)"
+        "from sepclr_neuro.learning.training import write_fold_model; "
+        "write_fold_model(*small_run(Path(sys.argv[1]), training={'epochs': 500, 'batch_size': 4}), 'sepclr-k-jem', 0)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
     checkpoints = Results(tmp_path).checkpoints(METHOD, 0)
@@ -85,10 +85,10 @@ def test_sigterm_exits_with_an_error_and_the_same_call_goes_on(tmp_path: Path) -
 def test_a_training_that_stopped_early_stays_so(tmp_path: Path) -> None:
     settings = {"epochs": 30, "batch_size": 4, "validation_fraction": 0.4, "patience": 1, "learning_rate": 0.05}
     config, results = small_run(tmp_path, training=settings)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     before, history = weights(results), read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
     (results.model_folder(METHOD, 0) / "model.json").unlink()
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == len(history) < 30
     assert equal(before, weights(results))
 
@@ -96,7 +96,7 @@ def test_a_training_that_stopped_early_stays_so(tmp_path: Path) -> None:
 def test_a_loss_without_a_value_stops_and_keeps_who_was_in_the_batch(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training={"epochs": 5, "batch_size": 4, "learning_rate": 1e30})
     with pytest.raises(InputError, match=r"epoch \d of 5, step \d: the loss is not finite \(.*loss") as caught:
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
     assert not (results.model_folder(METHOD, 0) / "model.json").exists()
     path = results.checkpoints(METHOD, 0) / "not-finite.tsv"
     batch = read_tsv(path, text=("participant_id",))
@@ -121,7 +121,7 @@ def test_weights_that_the_last_step_spoiled_make_no_model(tmp_path: Path, monkey
     steps = 2
     monkeypatch.setattr(torch.optim.Adam, "step", spoil)
     with pytest.raises(InputError, match="a weight is not finite in epoch 1 of 1"):
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
 
 
 # --- two at once, damaged checkpoints, a full disk ------------------------------------------------------------------
@@ -133,8 +133,8 @@ def test_two_trainings_of_the_same_at_once_are_refused(tmp_path: Path) -> None:
         exclusive(results.checkpoints(METHOD, 0).with_suffix(".lock")),
         pytest.raises(InputError, match=rf"fold-0: another process \({os.getpid()}\) is making it at this moment"),
     ):
-        train_fold(config, results, METHOD, 0)
-    train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     with exclusive(results.volumes.with_suffix(".lock")), pytest.raises(InputError, match="volumes: another process"):
         write_volumes(config, results)
 
@@ -169,10 +169,10 @@ def test_a_damaged_or_hostile_checkpoint_falls_back_to_the_one_before(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, results = small_run(tmp_path / "run", training={"epochs": 2, "batch_size": 4})
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     before = weights(results)
     _damage(results.checkpoints(METHOD, 0) / "epoch-00002.ckpt", damage, tmp_path / "marker")
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     said = capsys.readouterr().err
     assert "epoch-00002.ckpt cannot be read" in said
     assert "resumes after epoch 1" in said
@@ -183,10 +183,10 @@ def test_a_damaged_or_hostile_checkpoint_falls_back_to_the_one_before(
 def test_a_damaged_best_epoch_is_told(tmp_path: Path) -> None:
     settings = {"epochs": 2, "batch_size": 4, "validation_fraction": 0.4, "patience": 5}
     config, results = small_run(tmp_path, training=settings)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     _damage(results.checkpoints(METHOD, 0) / "best.ckpt", "a flipped bit", tmp_path / "marker")
     with pytest.raises(InputError, match=r"best\.ckpt cannot be read .* delete .*fold-0 and run again"):
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
 
 
 def command_on_a_full_disk(said: Path, *arguments: str) -> None:
@@ -226,7 +226,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(stage: str, tmp
 
 def test_the_loss_so_far_can_be_read_while_training(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training=ONE_EPOCH)
-    train_fold(config, results, METHOD, 0)
+    write_fold_model(config, results, METHOD, 0)
     so_far = results.checkpoints(METHOD, 0) / "history.tsv"
     assert so_far.read_text() == (results.model_folder(METHOD, 0) / "history.tsv").read_text()
 
@@ -234,9 +234,9 @@ def test_the_loss_so_far_can_be_read_while_training(tmp_path: Path) -> None:
 def test_gradients_are_clipped_in_bfloat16_too(tmp_path: Path) -> None:
     settings = ONE_EPOCH | {"precision": "bfloat16"}
     plain, plain_results = small_run(tmp_path / "plain", training=settings)
-    train_fold(plain, plain_results, METHOD, 0)
+    write_fold_model(plain, plain_results, METHOD, 0)
     other, other_results = small_run(tmp_path / "other", training=settings | {"gradient_clip": 0.01})
-    train_fold(other, other_results, METHOD, 0)
+    write_fold_model(other, other_results, METHOD, 0)
     assert not equal(weights(plain_results), weights(other_results))
 
 
@@ -254,9 +254,9 @@ def test_gradients_are_clipped_in_bfloat16_too(tmp_path: Path) -> None:
 def test_each_option_of_the_loop_changes_the_weights(option: dict[str, object], tmp_path: Path) -> None:
     base = {"epochs": 2, "batch_size": 4, "precision": "float32"}
     plain, plain_results = small_run(tmp_path / "plain", training=base)
-    train_fold(plain, plain_results, METHOD, 0)
+    write_fold_model(plain, plain_results, METHOD, 0)
     other, other_results = small_run(tmp_path / "other", training=base | option)
-    train_fold(other, other_results, METHOD, 0)
+    write_fold_model(other, other_results, METHOD, 0)
     assert not equal(weights(plain_results), weights(other_results))
     precision = read_json(other_results.model_folder(METHOD, 0) / "model.json")["precision"]
     assert precision == ("bf16-mixed" if option.get("precision") == "bfloat16" else "32-true")
@@ -265,7 +265,7 @@ def test_each_option_of_the_loop_changes_the_weights(option: dict[str, object], 
 def test_a_standardisation_of_held_out_people_is_refused(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     for fold in range(2):
-        train_fold(config, results, METHOD, fold)
+        write_fold_model(config, results, METHOD, fold)
     path = results.standardisation(0).with_suffix(".json")
     metadata = read_json(path)
     leaked = read_fold(results, 0).test[0]
@@ -273,5 +273,5 @@ def test_a_standardisation_of_held_out_people_is_refused(tmp_path: Path) -> None
     with pytest.raises(InputError, match=f"leak: the standardisation was learned from 1 scans.*{leaked}"):
         write_representations(config, results, METHOD)
     with pytest.raises(InputError, match="leak: the standardisation"):
-        train_fold(config, results, METHOD, 0)
+        write_fold_model(config, results, METHOD, 0)
     Standardisation.load(results, 1).refuse_learned_from(read_fold(results, 1).test)

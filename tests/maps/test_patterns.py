@@ -11,7 +11,7 @@ import pytest
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.learning.embedding import write_representations
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.patterns import (
     FoldCodes,
     beyond_controls,
@@ -88,7 +88,7 @@ def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path)
     methods = {"sepclr-linear": {"salient_dim": 2, "steps": 20}}
     config, results = small_run(tmp_path, people=40, methods=methods, saliency={"permutations": 19})
     for fold in range(2):
-        train_fold(config, results, "sepclr-linear", fold)
+        write_fold_model(config, results, "sepclr-linear", fold)
     write_representations(config, results, "sepclr-linear")
     write_patterns(config, results, "sepclr-linear")
     folder = results.patterns("sepclr-linear")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sepclr_neuro.learning.embedding import write_representations
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps import fold_maps, sanity
 from sepclr_neuro.maps.attribution import Scores
 from sepclr_neuro.maps.fold_maps import FoldMapper
@@ -73,7 +73,7 @@ def mapper(tmp_path_factory: pytest.TempPathFactory) -> FoldMapper:
         },
     )
     for fold in range(2):
-        train_fold(config, results, METHOD, fold)
+        write_fold_model(config, results, METHOD, fold)
     write_representations(config, results, METHOD)
     write_probes(config, results)
     return FoldMapper(config, results, METHOD, 0)

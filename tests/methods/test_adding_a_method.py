@@ -13,7 +13,7 @@ from sepclr_neuro.config import registry
 from sepclr_neuro.config.model import parse_config
 from sepclr_neuro.config.schema import json_schema
 from sepclr_neuro.core.storage import read_json
-from sepclr_neuro.validation.digits.benchmark import run_method
+from sepclr_neuro.validation.digits.benchmark import write_digits_run
 from tests.methods import test_contract as contract
 from tests.validation.test_digits import tiny
 
@@ -42,5 +42,5 @@ def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_pa
         contract.test_bfloat16_autocast_leaves_losses_in_float32(name, shape)
     contract.test_it_is_described_and_cited(name)
     config, results = tiny(tmp_path, {name: {}}, images={"train": 40, "test": 20})
-    run_method(config, results, name, 0)
+    write_digits_run(config, results, name, 0)
     assert set(read_json(results.digits_run(name, 0))["accuracy"]) == {"single"}

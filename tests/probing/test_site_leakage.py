@@ -13,7 +13,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, read_json, read_tsv, write_json, write_tsv
-from sepclr_neuro.data.cache import voxels_sha256
+from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.methods import base
@@ -176,7 +176,7 @@ def test_voxel_components_are_scikit_learns_of_training_people(
     monkeypatch.setattr(base, "VOXELS_AT_ONCE", voxels_at_once)
     results = run[1]
     fold = read_fold(results, 1)
-    found = voxel_components(results, fold, 4)
+    found = voxel_components(VolumeCache(results), Standardisation.load(results, 1), fold, 4)
     array = np.load(results.volumes).astype(np.float64)
     rows = {scan: row for row, scan in enumerate(make_cohort()["scan_id"])}
     standard = Standardisation.load(results, 1)
@@ -192,7 +192,7 @@ def test_a_standardisation_of_everybody_is_refused(run: tuple[Config, Results]) 
     fold = read_fold(run[1], 0)
     other = read_fold(run[1], 1)
     with pytest.raises(InputError, match="leak: the standardisation was learned from"):
-        voxel_components(run[1], Fold(0, fold.train, other.test), 4)
+        voxel_components(VolumeCache(run[1]), Standardisation.load(run[1], 0), Fold(0, fold.train, other.test), 4)
 
 
 def test_representations_of_a_leaking_model_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,17 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import corrected_t_test
 from sepclr_neuro.core.storage import read_tsv, write_tsv
-from sepclr_neuro.probing.tables import arrow, compare, demographics, headline, paper_table, summarise, write_tables
+from sepclr_neuro.probing.tables import (
+    PaperTable,
+    arrow,
+    compare,
+    demographics,
+    headline,
+    paper_table,
+    read_paper_table,
+    summarise,
+    write_tables,
+)
 from sepclr_neuro.probing.verdicts import PROBE
 from tests.oracles import statistics as oracle
 
@@ -192,8 +202,12 @@ def test_arrows(metric: str, expected_in: str, space: str, expected: str) -> Non
     assert arrow(metric, expected_in, space) == expected
 
 
-def test_paper_table_has_a_row_a_method_and_chance(run: tuple[Config, Results]) -> None:
-    table = paper_table(*run).table.set_index("Method").T
+def make_paper_table(scores: pd.DataFrame) -> PaperTable:
+    return paper_table(make_config(Path()), make_cohort(), scores, make_verdicts(scores))
+
+
+def test_paper_table_has_a_row_a_method_and_chance() -> None:
+    table = make_paper_table(make_scores()).table.set_index("Method").T
     assert table["SepCLR, k-JEM"].to_dict() == {
         "Age (MAE), common ↓": "5.50 ± 0.71",
         "Age (MAE), salient ↑": "9.25 ± 0.35",
@@ -205,8 +219,8 @@ def test_paper_table_has_a_row_a_method_and_chance(run: tuple[Config, Results]) 
     assert table["Chance"].tolist() == ["8.00", "8.00", "50.00", "50.00", "3.00", "3.00"]
 
 
-def test_notes_say_what_a_reader_must_know(run: tuple[Config, Results]) -> None:
-    notes = "\n".join(paper_table(*run).notes)
+def test_notes_say_what_a_reader_must_know() -> None:
+    notes = "\n".join(make_paper_table(make_scores()).notes)
     assert "An MAE worse than predicting the median is overfitting of the probe, not separation." in notes
     assert "SANS: 2 of 4 scans of the target group have a value; the other 2 are left out, never counted as 0." in notes
     assert "Age:" not in notes
@@ -214,10 +228,9 @@ def test_notes_say_what_a_reader_must_know(run: tuple[Config, Results]) -> None:
     assert "single space" not in notes
 
 
-def test_a_method_with_one_space_stands_in_both_columns(tmp_path: Path) -> None:
+def test_a_method_with_one_space_stands_in_both_columns() -> None:
     scores = make_scores()
-    scores = scores[scores["space"] == "common"].assign(space="single")
-    paper = paper_table(*write_run(tmp_path, scores))
+    paper = make_paper_table(scores[scores["space"] == "common"].assign(space="single"))
     row = paper.table.iloc[0]
     assert row["Method"] == "SepCLR, k-JEM (single space)"
     assert row["Age (MAE), common ↓"] == row["Age (MAE), salient ↑"] == "5.50 ± 0.71"
@@ -232,7 +245,7 @@ def test_every_form_says_who_the_people_are(run: tuple[Config, Results], source:
     config = config.model_copy(update={"cohort": config.cohort.model_copy(update={"source": source})})
     write_tables(config, results)
     for text in (
-        paper_table(config, results).caption,
+        read_paper_table(config, results).caption,
         results.table("schizophrenia", "md").read_text(),
         results.table("schizophrenia", "tex").read_text(),
     ):

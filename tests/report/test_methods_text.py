@@ -14,7 +14,7 @@ from sepclr_neuro.config.registry import METHODS as REGISTERED
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json
 from sepclr_neuro.learning import training
-from sepclr_neuro.learning.training import train_fold
+from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.report.methods_text import SENTENCE_END, Paragraph, cited, method_paragraphs, software
 from sepclr_neuro.report.ran import left_out
 from sepclr_neuro.report.records import read_records
@@ -224,7 +224,7 @@ def recorded(folder: Path, methods: dict[str, Any], folds: int = 1, **sections: 
     config, results = small_run(folder, methods=methods, **sections)
     for method in methods:
         for fold in range(folds):
-            train_fold(config, results, method, fold)
+            write_fold_model(config, results, method, fold)
     return config, results
 
 

@@ -13,7 +13,7 @@ from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.report.findings import ALPHA, results_table, sentences
 from sepclr_neuro.report.summary import clearest, leading_target, meaning, site_warnings, uncertainties
-from tests.report.test_report import LEAKAGE, METHOD, Page, a_config, page_of, undrawn, write_run  # noqa: F401
+from tests.report.reported_run import LEAKAGE, METHOD, Page, a_config, page_of, write_run
 
 TARGETS = {
     "age": ProbeTarget(kind="regression", expected_in="common", label="Age"),

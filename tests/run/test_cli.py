@@ -212,7 +212,11 @@ def test_methods_and_schema_and_version() -> None:
         (["volumes"], ["data.volumes.write_volumes"], ()),
         (["splits"], ["data.splits.write_splits"], ()),
         (["standardise", "--fold", "2"], ["data.standardisation.write_standardisation"], (2,)),
-        (["train", "--method", "sepclr-k-jem", "--fold", "1"], ["learning.training.train_fold"], ("sepclr-k-jem", 1)),
+        (
+            ["train", "--method", "sepclr-k-jem", "--fold", "1"],
+            ["learning.training.write_fold_model"],
+            ("sepclr-k-jem", 1),
+        ),
         (["embed", "--method", "sepclr-k-jem"], ["learning.embedding.write_representations"], ("sepclr-k-jem",)),
         (["probe"], ["probing.probes.write_probes"], ()),
         (["tables"], ["probing.verdicts.write_verdicts", "probing.tables.write_tables"], ()),

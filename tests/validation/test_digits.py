@@ -20,7 +20,7 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.probing.published import published_digits
-from sepclr_neuro.validation.digits.benchmark import delta_tot, digits_table, probe_spaces, run_method
+from sepclr_neuro.validation.digits.benchmark import delta_tot, digits_table, probe_spaces, write_digits_run
 from sepclr_neuro.validation.digits.benchmark import write_digits_table as write_table
 from sepclr_neuro.validation.digits.images import ImageSet, load_images
 from sepclr_neuro.validation.digits.views import adjust_colour, crop_and_resize, image_views
@@ -247,7 +247,7 @@ def tiny(folder: Path, methods: dict[str, Any], **digits: Any) -> tuple[Config, 
 def test_a_method_is_trained_probed_and_written(tmp_path: Path, method: str) -> None:
     config, results = tiny(tmp_path, {method: {}})
     for repetition in (0, 1):
-        run_method(config, results, method, repetition)
+        write_digits_run(config, results, method, repetition)
     first, second = (read_json(results.digits_run(method, repetition)) for repetition in (0, 1))
     spaces = {"single"} if method in ("simclr", "pca") else {"common", "salient"}
     assert set(first["accuracy"]) == spaces
@@ -264,7 +264,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     found = []
     for folder in (tmp_path / "one", tmp_path / "other"):
         config, results = tiny(folder, {"sepclr-k-jem": {}})
-        run_method(config, results, "sepclr-k-jem", 0)
+        write_digits_run(config, results, "sepclr-k-jem", 0)
         found.append(read_json(results.digits_run("sepclr-k-jem", 0))["accuracy"])
     assert found[0] == found[1]
 
@@ -272,7 +272,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
 def test_batches_are_no_larger_than_there_are_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     training = {"epochs": 1, "batch_size": 64, "people_in_memory": 6}
     config, results = tiny(tmp_path, {"simclr": {}}, training=training)
-    run_method(config, results, "simclr", 0)
+    write_digits_run(config, results, "simclr", 0)
     assert "training.batch_size: 40 instead of 64" in capsys.readouterr().err
     assert read_json(results.digits_run("simclr", 0))["batch_size"] == 40
 
@@ -280,7 +280,7 @@ def test_batches_are_no_larger_than_there_are_images(tmp_path: Path, capsys: pyt
 def test_a_training_that_fails_names_the_benchmarks_own_key(tmp_path: Path) -> None:
     config, results = tiny(tmp_path, {"simclr": {}}, training={"epochs": 1, "validation_fraction": 0.05})
     with pytest.raises(InputError, match=r"^digits.training.validation_fraction: 0.05 leaves"):
-        run_method(config, results, "simclr", 0)
+        write_digits_run(config, results, "simclr", 0)
 
 
 class Perfect(Method):
@@ -326,13 +326,14 @@ def test_delta_tot_is_the_published_one() -> None:
 def test_the_table_shows_means_over_repetitions_beside_the_published(tmp_path: Path) -> None:
     config, results = tiny(tmp_path, {"sepclr-k-jem": {}, "simclr": {}}, more_seeds={"sepclr-k-jem": 2})
     chance = {"digits": 10, "objects": 10}
+    runs = []
     for repetition, digits in enumerate((90.0, 94.0)):
         accuracy = {"salient": {"digits": digits, "objects": 12.0}, "common": {"digits": 20.0, "objects": 40.0}}
-        found = {"accuracy": accuracy, "chance": chance, "seconds": 120}
-        write_json(results.digits_run("sepclr-k-jem", repetition), found)
+        runs.append({"accuracy": accuracy, "chance": chance, "seconds": 120})
+        write_json(results.digits_run("sepclr-k-jem", repetition), runs[-1])
     found = {"accuracy": {"single": {"digits": 70.0, "objects": 30.0}}, "chance": chance, "seconds": 60}
     write_json(results.digits_run("simclr", 0), found)
-    table = digits_table(config, results).set_index("method")
+    table = digits_table({"sepclr-k-jem": runs, "simclr": [found]}).set_index("method")
     row = table.loc["sepclr-k-jem"]
     assert row["digits_salient"] == 92
     assert row["digits_salient_sd"] == pytest.approx(np.std([90, 94], ddof=1))

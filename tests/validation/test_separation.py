@@ -18,7 +18,13 @@ from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import learn_standardisation
-from sepclr_neuro.validation.separation.benchmark import _dependence, prepare_cohort, run_recipe, truth_features
+from sepclr_neuro.validation.separation.benchmark import (
+    _dependence,
+    prepare_cohort,
+    read_truth,
+    run_recipe,
+    truth_features,
+)
 from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, factor_values, separation_parts, shares
 from sepclr_neuro.validation.separation.table import (
     comparison_table,
@@ -195,8 +201,8 @@ def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> N
     config, results = made
     data = Results(config.separation_run("small", 3).output)
     cache, fold = VolumeCache(data), read_fold(data, 0)
-    standardisation = learn_standardisation(cache, fold.train, config.standardisation)
-    features = truth_features(data, cache, standardisation)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, config.standardisation)
+    features = truth_features(read_truth(data.truth), cache, standardisation)
     volume = standardisation.apply(cache.read([7]))[0, 0].numpy().astype(np.float64)
     for name in ("age", "disease_negative"):
         change = nibabel.nifti1.load(data.truth / f"{name}.nii.gz").get_fdata()

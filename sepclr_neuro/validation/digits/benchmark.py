@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ from sepclr_neuro.probing.published import published_digits
 from sepclr_neuro.validation.digits.images import ImageSet, load_images
 from sepclr_neuro.validation.digits.views import AsTheyAre, RandomViews
 
-__all__ = ["delta_tot", "digits_table", "probe_spaces", "run_method", "write_digits_table"]
+__all__ = ["delta_tot", "digits_table", "probe_spaces", "write_digits_run", "write_digits_table"]
 
 FACTORS = ("digits", "objects")
 SPACES = ("salient", "common")
@@ -42,7 +42,7 @@ COLUMNS = ["digits_salient", "digits_common", "objects_salient", "objects_common
 _AT_ONCE = 500
 
 
-def run_method(config: Config, results: Results, method: str, repetition: int) -> None:
+def write_digits_run(config: Config, results: Results, method: str, repetition: int) -> None:
     """Trains a method on training images, probes it on test images of the target group, and writes what it found.
 
     The same call goes on after an interruption.
@@ -151,17 +151,17 @@ def delta_tot(accuracy: Mapping[str, float], chance: Mapping[str, float]) -> flo
     )
 
 
-def digits_table(config: Config, results: Results) -> pd.DataFrame:
+def digits_table(runs_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
     """One row a method: mean and SD over repetitions of each accuracy and of delta_tot, and the published figures.
 
     A method with one space has its accuracies in the columns of the common space and no delta_tot.
+
+    Args:
+        runs_of: by method, what each repetition found: ``accuracy``, ``chance`` and ``seconds``.
     """
     published = published_digits()
     rows = []
-    for method in config.digits.methods:
-        runs = [
-            read_json(results.digits_run(method, repetition)) for repetition in range(config.digits.repetitions(method))
-        ]
+    for method, runs in runs_of.items():
         figures = pd.DataFrame([_accuracies(run["accuracy"], run["chance"]) for run in runs])
         row: dict[str, Any] = {"method": method, "repetitions": len(runs)}
         for column in figures:
@@ -192,7 +192,11 @@ _HEADINGS = {
 
 def write_digits_table(config: Config, results: Results) -> None:
     """Writes the table as data and as Markdown, published figures in brackets."""
-    table = digits_table(config, results)
+    runs_of = {
+        method: [read_json(results.digits_run(method, repetition)) for repetition in range(repetitions)]
+        for method, repetitions in ((name, config.digits.repetitions(name)) for name in config.digits.methods)
+    }
+    table = digits_table(runs_of)
     write_tsv(results.table("digits_on_objects", "tsv"), table)
     source = config.digits.images.source
     images = "embedded digits over generated textures" if source == "embedded" else "the images of the configuration"

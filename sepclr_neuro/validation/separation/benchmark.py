@@ -6,6 +6,7 @@ import itertools
 import platform
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -46,7 +47,7 @@ from sepclr_neuro.validation.separation.measure import (
     shares,
 )
 
-__all__ = ["best_achievable", "prepare_cohort", "run_recipe", "truth_features"]
+__all__ = ["best_achievable", "prepare_cohort", "read_truth", "run_recipe", "truth_features"]
 
 _AT_ONCE = 16
 MAPPED_PEOPLE, SMOOTHGRAD_SAMPLES, SMOOTHGRAD_SD = 8, 8, 0.3
@@ -67,46 +68,60 @@ def prepare_cohort(config: Config, cohort: str, seed: int) -> None:
     write_cohort(told, results)
     write_volumes(told, results)
     write_splits(told, results)
-    write_tsv(Results(config.output).separation_best(cohort, seed), best_achievable(told, results))
+    best = best_achievable(
+        told, load_cohort(results), VolumeCache(results), read_fold(results, 0), read_truth(results.truth)
+    )
+    write_tsv(Results(config.output).separation_best(cohort, seed), best)
 
 
-def truth_features(results: Results, cache: VolumeCache, standardisation: Standardisation) -> pd.DataFrame:
+def read_truth(folder: Path) -> dict[str, np.ndarray]:
+    """The true map of each factor, float32 [X, Y, Z], in the order of their names."""
+    names = sorted(path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
+    names.remove("disease_mask")
+    return {name: nibabel.nifti1.load(folder / f"{name}.nii.gz").get_fdata(dtype=np.float32) for name in names}
+
+
+def truth_features(
+    truth: Mapping[str, np.ndarray], cache: VolumeCache, standardisation: Standardisation
+) -> pd.DataFrame:
     """What a model that knows the true maps reads: for each, the inner product with a standardised volume, [N, k].
 
     A factor changes log grey matter by its map m, hence a standardised voxel by about mean x m / SD.
     """
-    names = sorted(path.name.removesuffix(".nii.gz") for path in results.truth.glob("*.nii.gz"))
-    names.remove("disease_mask")
-    images = [nibabel.nifti1.load(results.truth / f"{name}.nii.gz").get_fdata(dtype=np.float32) for name in names]
-    expected = torch.from_numpy(np.stack(images)) * standardisation.mean / standardisation.sd * standardisation.mask
+    images = np.stack(list(truth.values()))
+    expected = torch.from_numpy(images) * standardisation.mean / standardisation.sd * standardisation.mask
     flat = expected.flatten(start_dim=1).double()
     found = []
     for start in range(0, len(cache.scan_ids), _AT_ONCE):
         rows = list(range(start, min(start + _AT_ONCE, len(cache.scan_ids))))
         found.append(standardisation.apply(cache.read(rows)).flatten(start_dim=1).double() @ flat.T)
-    return pd.DataFrame(torch.cat(found).numpy(), index=cache.scan_ids, columns=names)
+    return pd.DataFrame(torch.cat(found).numpy(), index=cache.scan_ids, columns=list(truth))
 
 
-def best_achievable(told: Config, results: Results) -> pd.DataFrame:
+def best_achievable(
+    told: Config, cohort: pd.DataFrame, cache: VolumeCache, fold: Fold, truth: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
     """By factor, the better of two linear models: one that knows the true maps, and one on all voxels.
 
     Real brains have no true map of age, sex and site, and where individual anatomy is smooth the voxels together can
     tell more than the maps alone.
 
+    Args:
+        truth: the true map of each factor.
+
     Returns:
         ``factor value truth_maps voxels``: the better figure, and both.
     """
-    cache, cohort, fold = VolumeCache(results), load_cohort(results), read_fold(results, 0)
-    standardisation = learn_standardisation(cache, fold.train, told.standardisation)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
     model = VoxelLinear(VoxelLinearSettings(), told.network, (1, *cache.shape))
-    people = training_people(results, cache, fold, {})
+    people = training_people(cohort, cache, fold, {})
     model.fit(
         lambda rows, planes: standardisation.apply(cache.read(rows, planes=planes), planes),
         people.rows,
         torch.tensor(people.target),
     )
     features = {
-        "truth_maps": truth_features(results, cache, standardisation),
+        "truth_maps": truth_features(truth, cache, standardisation),
         "voxels": _represent(model, cache, standardisation, cache.scan_ids)["single"],
     }
     values = factor_values(features, cohort, fold, fold.train).pivot(index="factor", columns="space", values="value")
@@ -131,11 +146,11 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     (name,) = told.methods
     configured = told.for_method(name)
     cache, people_of, fold = VolumeCache(data), load_cohort(data), read_fold(data, 0)
-    standardisation = learn_standardisation(cache, fold.train, told.standardisation)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
     torch.manual_seed(seed_of(seed, 0))
     method: Method = build_method(told, name, [1, *cache.shape])
-    coding = training_covariates(told, configured, data, fold)
-    people = training_people(data, cache, fold, configured.settings.columns(), coding)
+    coding = training_covariates(told, configured, people_of, fold)
+    people = training_people(people_of, cache, fold, configured.settings.columns(), coding)
     shared = {"standardisation", "augmentation", "network", "training", "adjust_for", "impute_covariates"}
     settings = told.model_dump(mode="json", include=shared)
     settings["methods"] = {name: configured.settings.model_dump(mode="json")}

@@ -1,0 +1,100 @@
+"""What is asked, of whom, and what counts as an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.probes import ProbeTarget
+from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.questions import as_asked, confound_features, questions
+from sepclr_neuro.probing.tables import write_tables
+from sepclr_neuro.probing.verdicts import write_verdicts
+from tests.probing.probed_run import make_cohort, only, write_run
+
+
+def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = make_cohort(24).assign(site="oslo", sans=np.nan)
+    config, results = write_run(tmp_path, cohort)
+    write_probes(config, results)
+    said = "not probed and no confound, since people do not differ in it: sans (nobody has one), site (all have oslo)\n"
+    assert capsys.readouterr().err == said
+    write_verdicts(config, results)
+    write_tables(config, results)
+    asked = {"age", "sex", "saps", "diagnosis"}
+    for table in (results.scores, results.verdicts, results.table("schizophrenia", "tsv")):
+        assert set(read_tsv(table)["target"]) == asked
+    assert "Site" not in results.table("schizophrenia", "md").read_text()
+    assert as_asked(config, cohort).saliency.targets == ["diagnosis", "saps"]
+    # What is listed is asked, as far as it goes.
+    listed = only(config, "site", "diagnosis")
+    assert list(as_asked(listed, cohort).probes.targets) == ["site", "diagnosis"]
+    write_probes(listed, results)
+    scores = read_tsv(results.scores)
+    assert scores.loc[scores["target"] == "site", "value"].isna().all()
+
+
+@pytest.mark.parametrize("people", ["background", "target"])
+def test_a_target_asks_its_people_only(people: str) -> None:
+    cohort = make_cohort(8)
+    config = Config(
+        probes={"targets": {"age": {"kind": "regression", "expected_in": "common", "people": people}}},
+        saliency={"targets": []},
+    )
+    (question,) = questions(config, cohort)
+    assert question.truth.index.tolist() == cohort.loc[cohort["group"] == people, "scan_id"].tolist()
+
+
+def test_a_sex_that_is_neither_of_two_is_no_answer_and_a_class_of_the_confounds(tmp_path: Path) -> None:
+    cohort = make_cohort()
+    cohort.loc[[4, 11], "sex"] = "other"
+    config, results = write_run(tmp_path, cohort)
+    sex = next(question for question in questions(config, cohort) if question.target == "sex")
+    assert sex.classes == ("female", "male")
+    assert sex.missing == 2
+    assert {"sub-004", "sub-011"}.isdisjoint(sex.truth.index)
+    features = confound_features(cohort, ["sex"], cohort["scan_id"].tolist())
+    assert list(features) == ["sex=female", "sex=male", "sex=other"]
+    write_probes(config, results)
+    write_verdicts(config, results)
+    write_tables(config, results)
+    predictions = read_tsv(results.predictions, text=("scan_id",))
+    asked = predictions.groupby("target")["scan_id"].nunique()
+    assert (asked["sex"], asked["age"]) == (58, 60)
+    assert "Sex: 58 of 60 scans have a value" in results.table("schizophrenia", "md").read_text()
+    # Of two classes one must be left to be asked about.
+    assert "sex" not in as_asked(config, cohort[cohort["sex"] != "male"]).probes.targets
+
+
+def test_several_diagnoses_of_a_side_are_one_class() -> None:
+    cohort = make_cohort(8)
+    cohort.loc[1, "diagnosis"] = "schizoaffective"
+    config = Config(
+        cohort={"source": "simulated", "target": ["schizophrenia", "schizoaffective"]},
+        probes={"targets": {"diagnosis": {"kind": "classification", "expected_in": "salient"}}},
+        saliency={"targets": []},
+    )
+    (question,) = questions(config, cohort)
+    assert question.classes == ("control", "schizophrenia+schizoaffective")
+    assert question.truth.value_counts().tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "message"),
+    [("site", "regression", "holds text such as 'oslo'"), ("age", "classification", "numbers such as 20.5")],
+)
+def test_a_kind_that_does_not_suit_the_column_is_refused(target: str, kind: str, message: str) -> None:
+    cohort = make_cohort(8)
+    cohort["age"] += 0.5
+    config = Config()
+    targets = {target: ProbeTarget(kind=kind, expected_in="common")}
+    config = config.model_copy(update={"probes": config.probes.model_copy(update={"targets": targets})})
+    with pytest.raises(InputError, match=f"probes.targets.{target}.kind: .*{message}"):
+        questions(config, cohort)

@@ -1,0 +1,162 @@
+"""What figures are worth beside chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.statistics import Labels, Verdict
+from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.splits import Fold
+from sepclr_neuro.probing.probe_fits import Fit
+from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.questions import Question
+from sepclr_neuro.probing.verdicts import judge, on_permutations, write_verdicts
+from tests.oracles import probe_scores as oracle
+from tests.oracles import statistics as statistics_oracle
+from tests.probing.probed_run import make_cohort, only, read_predictions, read_scores, read_verdicts, write_run
+
+
+def test_what_a_space_holds_is_beyond_chance_and_what_it_does_not_hold_is_not(run: tuple[Config, Results]) -> None:
+    verdicts = read_verdicts(run[1])
+    for target, metric, space in (
+        ("sex", "bacc", "common"),
+        ("sex", "auc", "common"),
+        ("site", "bacc", "common"),
+        ("age", "mae", "common"),
+        ("age", "r2", "common"),
+        ("saps", "mae", "salient"),
+        ("diagnosis", "bacc", "salient"),
+        ("diagnosis", "auc", "salient"),
+    ):
+        assert verdicts.loc[(target, metric, space), "p"] == pytest.approx(1 / 1001, rel=1e-4)
+    for target, metric, space in (
+        ("sex", "bacc", "salient"),
+        ("diagnosis", "bacc", "common"),
+        ("saps", "r2", "common"),
+    ):
+        assert verdicts.loc[(target, metric, space), "p"] > 0.05
+    for target, counts in (("sans", [27, 3]), ("saps", [30, 0]), ("age", [60, 0])):
+        assert (verdicts.xs(target, level="target")[["n", "missing"]] == counts).all(axis=None)
+
+
+def test_a_null_is_that_of_the_mean_over_folds_with_labels_permuted_within_site(run: tuple[Config, Results]) -> None:
+    """Written once more as a loop over permutations of the predictions file."""
+    cohort = make_cohort().set_index("scan_id")
+    predictions = read_predictions(run[1])
+    rows = predictions[(predictions["target"] == "diagnosis") & (predictions["space"] == "common")]
+    rng = np.random.default_rng(1)
+    means = []
+    for _ in range(1000):
+        shuffled = cohort["diagnosis"].copy()
+        for _, members in cohort.groupby("site"):
+            shuffled[members.index] = rng.permutation(members["diagnosis"])
+        folds = [
+            oracle.balanced_accuracy(shuffled[part["scan_id"]], part["prediction"]) for _, part in rows.groupby("fold")
+        ]
+        means.append(np.mean(folds))
+    nulls = read_tsv(run[1].nulls).set_index(["regime", "target", "metric", "space"])
+    null = nulls.loc[("standard", "diagnosis", "bacc", "common")]
+    assert null[["percentile_5", "percentile_50", "percentile_95"]].tolist() == pytest.approx(
+        np.percentile(means, [5, 50, 95]), abs=0.02
+    )
+    verdict = read_verdicts(run[1]).loc[("diagnosis", "bacc", "common")]
+    assert verdict["null95"] == pytest.approx(np.quantile(means, 0.95), abs=0.02)
+    observed = read_scores(run[1])["value"].xs("diagnosis", level="target").xs("common", level="space").mean()
+    assert verdict["p"] == pytest.approx((np.sum(np.array(means) >= observed - 1e-9) + 1) / 1001, abs=0.04)
+
+
+def test_site_is_permuted_within_diagnosis(tmp_path: Path) -> None:
+    """Site is the diagnosis here: a space that holds the diagnosis tells nothing of the site beyond it."""
+    cohort = make_cohort()
+    cohort["site"] = np.where(cohort["group"] == "target", "rome", "oslo")
+    config, results = write_run(tmp_path, cohort)
+    write_probes(only(config, "site", "diagnosis"), results)
+    write_verdicts(only(config, "site", "diagnosis"), results)
+    verdicts = read_verdicts(results)
+    assert verdicts.loc[("site", "bacc", "salient"), "p"] == 1
+    assert verdicts.loc[("diagnosis", "bacc", "salient"), "p"] == 1
+
+
+# --- chance ------------------------------------------------------------------------------------------------------
+
+
+def noise(seed: int, effect: float = 0.0, regime: str = "standard", people: int = 60) -> tuple[Labels, list[Fit]]:
+    """A number at random on two sites, and a representation that holds ``effect`` times it, in five folds."""
+    rng = np.random.default_rng([seed, 2])  # [seed, 0] and [seed, 1] are those of `Labels`
+    ids = pd.Index([f"s{k}" for k in range(people)])
+    truth = pd.Series(rng.normal(40, 10, people), index=ids)
+    question = Question("saps", "regression", truth, (), regime)  # type: ignore[arg-type]
+    values = rng.normal(size=(people, 4))
+    values[:, 0] += effect * truth / 10
+    features = pd.DataFrame(values, index=ids)
+    side = rng.permutation(people) % 5
+    folds = [Fold(number, tuple(ids[side != number]), tuple(ids[side == number])) for number in range(5)]
+    sites = np.arange(people) % 2
+    labels = Labels.draw(truth.to_numpy(), ids.to_numpy(str), sites, False, 99, 99, seed)
+    return labels, [Fit({}, question, features, fold) for fold in folds]
+
+
+def judged(labels: Labels, fits: list[Fit], penalty: float) -> dict[str, Verdict]:
+    penalties = {fit.fold.fold: penalty for fit in fits}
+    return judge(labels, fits[0].question, *on_permutations(labels, fits, penalties))
+
+
+def test_p_of_numbers_is_uniform_where_nothing_is() -> None:
+    """With a penalty that leaves little but each fold's training mean: with predictions that stay as they are while
+    answers are exchanged, half of these p were above 0.9."""
+    found = [judged(*noise(seed), 1000.0) for seed in range(200)]
+    for name in ("mae", "r2"):
+        p = np.array([verdicts[name].p for verdicts in found])
+        for level, slack in ((0.05, 0.045), (0.2, 0.085), (0.5, 0.11), (0.8, 0.085), (0.95, 0.045)):
+            assert abs(np.mean(p <= level) - level) < slack, (name, level)
+
+
+def test_an_effect_on_numbers_is_found() -> None:
+    for seed in range(5):
+        for penalty in (1.0, 10.0):
+            assert judged(*noise(seed, effect=1.0), penalty)["mae"].p == 0.01
+
+
+@pytest.mark.parametrize("regime", ["standard", "paper"])
+def test_the_null_of_numbers_is_that_of_probes_fitted_on_exchanged_answers(regime: str) -> None:
+    """Written once more, permutation by permutation and fold by fold."""
+    labels, fits = noise(3, effect=0.3, regime=regime)
+    answers, features = labels.truth, fits[0].features
+    means = []
+    for order in [np.arange(len(answers)), *labels.permuted]:
+        given = pd.Series(answers[order], index=features.index)
+        errors = []
+        for fit in fits:
+            train, test = list(fit.fold.train), list(fit.fold.test)
+            x, x_new = features.loc[train].to_numpy(), features.loc[test].to_numpy()
+            predicted = statistics_oracle.ridge(x, given[train], x_new, 10.0, scaled=regime == "standard")
+            errors.append(np.mean(np.abs(given[test] - predicted)))
+        means.append(np.mean(errors))
+    verdict = judged(labels, fits, 10.0)["mae"]
+    assert verdict.mean == pytest.approx(means[0])
+    assert verdict.null == pytest.approx(means[1:])
+
+
+def test_figures_of_numbers_are_those_of_the_probes(run: tuple[Config, Results]) -> None:
+    """What verdicts are made of is fitted anew, and is what `scores.tsv` says."""
+    for regime in ("standard", "paper"):
+        verdicts = read_tsv(run[1].verdicts)
+        predictions = read_predictions(run[1], regime)
+        part = predictions[(predictions["target"] == "age") & (predictions["space"] == "common")]
+        rows = verdicts[
+            (verdicts[["regime", "target", "metric", "space"]] == [regime, "age", "mae", "common"]).all(axis=1)
+        ]
+        errors = (part["truth"].astype(float) - part["prediction"].astype(float)).abs()
+        assert rows["pooled"].item() == pytest.approx(errors.mean(), rel=1e-4)
+
+
+def test_where_nobody_can_exchange_a_number_nothing_is_found() -> None:
+    labels, fits = noise(0, effect=3.0)
+    alone = Labels.draw(labels.truth, labels.people, np.arange(len(labels.truth)), False, 99, 99, 0)
+    assert judged(alone, fits, 1.0)["mae"].p == 1
