@@ -12,10 +12,11 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import atomic_path
 from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.effects import DISEASE
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.maps.mosaics import mosaic
 
-__all__ = ["SALIENT_NORM", "picture_heading", "save_image", "true_region", "write_map"]
+__all__ = ["SALIENT_NORM", "picture_heading", "save_image", "true_map", "true_region", "write_map"]
 
 SALIENT_NORM = "salient-norm"
 """Stands in the place of a target where the squared distance of the salient head from s' is mapped."""
@@ -69,3 +70,16 @@ def true_region(config: Config, truth: Path, target: str, cache: VolumeCache) ->
         )
     region: NDArray[np.bool_] = np.asarray(image.dataobj) != 0
     return region
+
+
+def true_map(config: Config, truth: Path, cache: VolumeCache) -> NDArray[np.float64] | None:
+    """What a disease of severity 1 does to log grey matter, [X, Y, Z]; None where that is not known.
+
+    Raises:
+        InputError: if ground truth and volumes lie on different grids.
+    """
+    if true_region(config, truth, "diagnosis", cache) is None:
+        return None
+    images = [nibabel.Nifti1Image.from_filename(truth / f"{name}.nii.gz") for name in DISEASE]
+    change: NDArray[np.float64] = np.sum([image.get_fdata() for image in images], axis=0)
+    return change

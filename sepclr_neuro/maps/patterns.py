@@ -42,7 +42,7 @@ from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.maps.localisation import localisation, similarity
-from sepclr_neuro.maps.mapping import picture_heading, true_region, write_map
+from sepclr_neuro.maps.mapping import picture_heading, true_map, write_map
 from sepclr_neuro.probing.representations import read_representations
 
 __all__ = [
@@ -61,7 +61,15 @@ Matrix = NDArray[np.float64]
 PATTERNS = {"beyond-controls": "Patients beyond controls", "mean-patient": "Mean patient"}
 TABLE = [
     *("map", "largest", "p", "voxels_beyond_chance", "people", "permutations"),
-    *("spearman_with_t_map", "relevance_share", "volume_share", "ratio", "rank_share", "peak_in_region"),
+    *(
+        "spearman_with_t_map",
+        "r_with_truth",
+        "relevance_share",
+        "volume_share",
+        "ratio",
+        "rank_share",
+        "peak_in_region",
+    ),
 ]
 CHUNK = 8  # volumes read at a time
 
@@ -258,11 +266,15 @@ def _judged(values: Matrix, null: NDArray[np.float64]) -> dict[str, float]:
 def _held_against(
     config: Config, results: Results, image: Matrix, brain: NDArray[np.bool_], cache: VolumeCache
 ) -> dict[str, float | str]:
-    """How like the voxel-wise t-map of the diagnosis it is, and how much of it lies where the truth lies."""
+    """How like the voxel-wise t-map of the diagnosis it is, how like the truth, and how much of it lies there."""
     found: dict[str, float | str] = {}
     t_map = results.vbm / "diagnosis.nii.gz"
     if t_map.is_file():
         alike = similarity(image, nibabel.Nifti1Image.from_filename(t_map).get_fdata(), brain)
         found["spearman_with_t_map"] = alike["spearman_absolute"]
-    region = true_region(config, results.truth, "diagnosis", cache)
-    return found if region is None else found | localisation(image, region, brain)
+    truth = true_map(config, results.truth, cache)
+    if truth is not None:
+        if np.ptp(image[brain]) > 0 and np.ptp(truth[brain]) > 0:
+            found["r_with_truth"] = float(np.corrcoef(np.abs(image[brain]), np.abs(truth[brain]))[0, 1])
+        found |= localisation(image, truth != 0, brain)
+    return found

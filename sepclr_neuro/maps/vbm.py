@@ -21,7 +21,7 @@ from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.maps.localisation import localisation
-from sepclr_neuro.maps.mapping import picture_heading, true_region, write_map
+from sepclr_neuro.maps.mapping import picture_heading, true_map, true_region, write_map
 from sepclr_neuro.probing.questions import Question, questions
 
 __all__ = ["t_values", "write_vbm"]
@@ -80,7 +80,7 @@ def write_vbm(config: Config, results: Results) -> None:
     than two classes has no map.
 
     Writes ``vbm/<target>.nii.gz``, ``.png`` and ``.svg``, and ``vbm/localisation.tsv``, whose rows are of targets with
-    ground truth.
+    ground truth; of a cohort whose truth is known, that too, as ``vbm/truth.nii.gz``, ``.png`` and ``.svg``.
     """
     cohort = load_cohort(results).set_index("scan_id")
     cache = VolumeCache(results)
@@ -114,6 +114,12 @@ def write_vbm(config: Config, results: Results) -> None:
             row = localisation(values, region, brain)
             localised.append({"target": question.target, **row, "n": round(np.mean(counts)) if counts else 0})
     write_tsv(results.vbm / "localisation.tsv", pd.DataFrame(localised, columns=LOCALISATION))
+    truth = true_map(config, results.truth, cache)
+    if truth is not None:
+        title = picture_heading(config, "Truth")
+        subtitle = "What a disease of severity 1 does. Not for clinical use."
+        with quick_images():
+            write_map(results.vbm / "truth.nii.gz", truth, cache.affine, title, subtitle, "change of log grey matter")
 
 
 def _fold_t(

@@ -23,6 +23,7 @@ from sepclr_neuro.probing.tables import headline
 from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.methods_text import cited, method_paragraphs, software
+from sepclr_neuro.report.patterns import patterns_of
 from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.records import Trained, read_records
@@ -94,6 +95,7 @@ def _page(config: Config, results: Results) -> str:
         "answer": what_it_means(config, results, table),
         **what_was_found(config, results, table, problems, kept),
         "maps": maps_of(config, results, table, problems),
+        "patterns": patterns_of(config, results),
         **_methods(config, made),
         "problems": problems,
     }

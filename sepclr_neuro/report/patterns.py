@@ -1,0 +1,118 @@
+"""What salient codes mean in grey matter: the clearest method's maps beside the t-map, and the table of all methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.statistics import false_discovery_rate
+from sepclr_neuro.maps.patterns import PATTERNS
+from sepclr_neuro.report.findings import ALPHA, method_title, p_and_q
+from sepclr_neuro.report.pictures import picture_file
+from sepclr_neuro.report.shown import optional_table
+
+__all__ = ["patterns_of", "said_of_patterns"]
+
+DISTANCE = "distance from controls"
+_CAPTIONS = {
+    "truth": "The truth: where the disease was put, and how strongly",
+    "t-map": "What a group comparison shows: the voxel-wise t-map of the diagnosis",
+    "beyond-controls": "What the salient space shows: patients beyond controls, whatever the direction",
+    "mean-patient": "What of it patients have in common: the mean patient",
+}
+
+
+def patterns_of(config: Config, results: Results) -> dict[str, Any] | None:
+    """Of the method whose salient codes tell most, its maps beside the truth, where it is known, and the t-map.
+
+    Returns:
+        ``table``, a row a method and map, with q over all of them; ``said``, sentences; ``shown``, pictures with
+        captions; ``method``, the title of the one that is shown. None where no method has a salient space.
+    """
+    table = _table(config, results)
+    if table is None:
+        return None
+    best = _clearest(table)
+    files = {
+        "truth": results.vbm / "truth.png",
+        "t-map": results.vbm / "diagnosis.png",
+        **{name: results.patterns(best) / f"{name}.png" for name in PATTERNS},
+    }
+    title = method_title(best)
+    shown = [
+        {"caption": _CAPTIONS[name], "picture": picture_file(path, f"{_CAPTIONS[name]}, {title}, slices")}
+        for name, path in files.items()
+        if path.is_file()
+    ]
+    said = said_of_patterns(table[table["method"] == best], title)
+    readable = table.assign(method=[method_title(name) for name in table["method"]])
+    return {"table": readable.dropna(axis="columns", how="all"), "said": said, "shown": shown, "method": title}
+
+
+def _table(config: Config, results: Results) -> pd.DataFrame | None:
+    """All methods' maps and distances, with q over all of them."""
+    rows = []
+    for method in config.methods:
+        maps = optional_table(results.patterns(method) / "patterns.tsv", ("map", "peak_in_region"))
+        distance = optional_table(results.patterns(method) / "distance.tsv")
+        if maps is None or distance is None:
+            continue
+        rows.append(distance.assign(map=DISTANCE).assign(method=method))
+        rows.append(maps.assign(method=method))
+    if not rows:
+        return None
+    table = pd.concat([part.dropna(axis="columns", how="all") for part in rows], ignore_index=True)
+    for column in ("auc", "p"):
+        table[column] = table[column] if column in table else np.nan
+    table.insert(table.columns.get_loc("p") + 1, "q", false_discovery_rate(table["p"].to_numpy(), np.zeros(len(table))))
+    first = ["method", "map", "auc", "largest", "p", "q"]
+    return table[[name for name in first if name in table] + [name for name in table if name not in first]]
+
+
+def _clearest(table: pd.DataFrame) -> str:
+    """The method with the lowest q of its map beyond controls; of equals, the one whose distance tells most."""
+    beyond = table[table["map"] == "beyond-controls"].set_index("method")
+    auc = table[table["map"] == DISTANCE].set_index("method")["auc"]
+    order = beyond.assign(q=beyond["q"].fillna(1), auc=-auc).sort_values(["q", "auc"], kind="stable")
+    return str(order.index[0])
+
+
+def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
+    """Sentences about one method by plain rules from q.
+
+    Args:
+        table: ``map auc p q voxels_beyond_chance people`` and, where they are known, ``spearman_with_t_map ratio``.
+        title: of the method.
+    """
+    rows = table.set_index("map")
+    distance, beyond, mean = (rows.loc[name] for name in (DISTANCE, "beyond-controls", "mean-patient"))
+    if np.isnan(beyond["q"]):
+        return [f"The maps of {title} are shown without a test, since `saliency.permutations` is 0."]
+    said = [
+        f"In the salient space of {title}, patients are {'' if distance['q'] < ALPHA else 'not shown to be '}farther from "
+        f"the controls than held-out controls are: area under the curve {distance['auc']:.2f} ({p_and_q(distance)}), "
+        f"{distance['people']:.0f} held-out people."
+    ]
+    if beyond["q"] >= ALPHA:
+        return [
+            *said,
+            f"Nowhere in the brain do their codes explain more than chance ({p_and_q(beyond)}), so that the maps below "
+            "may as well show noise.",
+        ]
+    line = (
+        f"Their codes explain more of the grey matter than controls' do in {beyond['voxels_beyond_chance']:.0f} voxels "
+        f"({p_and_q(beyond)}, corrected over the brain)"
+    )
+    common = "so do they on average" if mean["q"] < ALPHA else "on average they are not shown to differ"
+    said.append(f"{line}; {common} ({p_and_q(mean)}).")
+    if "r_with_truth" in table and not np.isnan(beyond["r_with_truth"]):
+        said.append(
+            f"Of this cohort the truth is known: the map beyond controls correlates with it with r = "
+            f"{beyond['r_with_truth']:.2f}, and the affected regions hold {beyond['ratio']:.1f} times as much of it as of "
+            "an even map."
+        )
+    return said
