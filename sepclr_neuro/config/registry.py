@@ -18,6 +18,7 @@ from sepclr_neuro.core.words import counted
 
 __all__ = [
     "METHODS",
+    "TERMS_IN_WORDS",
     "CPCASettings",
     "CVAESettings",
     "ConVAESettings",
@@ -127,6 +128,36 @@ IndependenceTerm = Literal[
     "dcor",
 ]
 
+TERMS_IN_WORDS: Mapping[str, str] = {
+    "k-jem": "kernel joint entropy (k-JEM)",
+    "k-mi": "kernel mutual information (k-MI)",
+    "mmd": "maximum mean discrepancy (MMD)",
+    "tc": "total correlation (TC)",
+    "vclub-sym": "vCLUB bound in both directions",
+    "vclub-c2s": "vCLUB bound from common to salient",
+    "vclub-s2c": "vCLUB bound from salient to common",
+    "vl1o-sym": "vL1O bound in both directions",
+    "vl1o-c2s": "vL1O bound from common to salient",
+    "vl1o-s2c": "vL1O bound from salient to common",
+    "vub-sym": "vUB bound in both directions",
+    "vub-c2s": "vUB bound from common to salient",
+    "vub-s2c": "vUB bound from salient to common",
+    "dcor": "distance correlation",
+    "common_alignment": "alignment of the common space",
+    "common_uniformity": "uniformity of the common space",
+    "salient_alignment": "alignment of the salient space",
+    "salient_uniformity": "uniformity of the salient space",
+    "informationless": "information-less term",
+    "independence": "independence of the spaces",
+    "common_divergence": "divergence of the common code from its prior",
+    "salient_divergence": "divergence of patients' salient code from its prior",
+    "controls_divergence": "divergence of controls' salient code from its prior",
+    "common_matching": "MMD between the groups' common codes",
+    "salient_matching": "MMD between controls' salient codes and zero",
+    "classification": "classification of the groups",
+}
+"""What texts call an independence term, or a term of the loss as models record it, if its name is not the field's."""
+
 
 class SepCLRTerms(MethodSettings):
     """Dimensions and terms of the loss of SepCLR, whatever its encoders are."""
@@ -224,7 +255,9 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
             width = median if self.kernel_width == "median" else "the temperature"
             neighbours = "counted" if self.kernel_diagonal else "not counted"
             kernels = f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
-        return f"The term between the spaces was {term}, its weight {self.independence_weight:g}{kernels}."
+        return (
+            f"The term between the spaces was {TERMS_IN_WORDS[term]}, its weight {self.independence_weight:g}{kernels}."
+        )
 
 
 ADJUST_FOR: Any = Field(
@@ -269,14 +302,18 @@ class LinearSepCLRSettings(SepCLRTerms, LinearTwoSpaceSettings):
     learning_rate: float = Field(3e-3, gt=0, description="Of Adam.")
 
     def describe(self, **options: Any) -> str:
+        between = ""
+        if self.independence != "none":
+            between = f", {TERMS_IN_WORDS[self.independence]} {self.independence_weight:g}"
         return (
             "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training people "
             f"on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "
-            f"{self.learning_rate:g}), with {self.salient_dim} salient dimensions and a common head of "
-            f"{self.common_dim}; a view is the coordinates with noise of {self.noise:g} times their root mean square; "
-            f"temperature {self.temperature:g}; weights: uniformity {self.uniformity_weight:g}, salient terms "
-            f"{self.salient_weight:g}, information-less term {self.informationless_weight:g}; independence "
-            f"({self.independence}) {self.independence_weight:g}. {_common_of_linear(self.erase)}"
+            f"{self.learning_rate:g}), with {self.salient_dim} salient dimensions; a common head of "
+            f"{self.common_dim} dimensions serves the loss alone; a view is the coordinates with noise of "
+            f"{self.noise:g} times their root mean square; temperature {self.temperature:g}; "
+            f"weights: uniformity {self.uniformity_weight:g}, salient terms {self.salient_weight:g}, "
+            f"information-less term {self.informationless_weight:g}{between}. "
+            f"{_common_of_linear(self.erase)}"
         )
 
 
