@@ -446,7 +446,8 @@ def _items(tables: StudyTables, score: Score, key: str, problems: Problems) -> l
     excluded = [tables.column(name) or name for name in score.exclude_items]
     for name in excluded if set(matched) - set(tables.study.constants) else ():
         if name not in matched:
-            problems.append(f"{key}.exclude_items: {name!r} is no item in {tables.study.name}.{nearest(name, matched)}")
+            items = nearest(name, matched, listed=True)
+            problems.append(f"{key}.exclude_items: {name!r} is no item in {tables.study.name}.{items}")
     kept = [name for name in matched if name not in excluded]
     # A global rating repeats the items of its domain. Whoever lists the items by name means them.
     ratings = [name for name in kept if isinstance(score.items, str) and _is_global(tables, name, problems)]
@@ -497,6 +498,12 @@ def _rules(
         fact = settings.known_as(name)
         if fact == "volume":
             continue  # looked for once it is known who needs one
+        if fact.casefold() in ("volume", "volumes") and tables.column(columns.names.get(fact, fact)) is None:
+            problems.append(
+                f"cohort.include.require: {name!r} is no column of {tables.study.name}. Did you mean 'volume', which "
+                "leaves out people whose volume is not found?"
+            )
+            continue
         without = _cells(tables, facts, fact, "cohort.include.require", settings, problems).isna()
         if fact in settings.scores and settings.scores[fact].people == "target":
             without &= facts["group"] == "target"
