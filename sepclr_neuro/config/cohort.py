@@ -203,7 +203,7 @@ class Cohort(Section):
             return own
         advice = " Columns of the tables are kept by `cohort.columns.others`, symptom scores by `cohort.scores`."
         raise ValueError(
-            f"{path}: the cohort has no column {name!r}.{nearest(name, self.known)}"
+            f"{path}: the cohort has no column {name!r}.{nearest(name, self.known, listed=True)}"
             f"{'' if self.source == 'simulated' else advice}"
         )
 
@@ -252,7 +252,7 @@ class Cohort(Section):
         for name, meanings in self.values.items():
             own = self.known_as(name)
             if own not in read and not any(re.fullmatch(pattern, own) for pattern in matched):
-                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, read)}")
+                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, read, listed=True)}")
             if own in values:
                 raise ValueError(f"values.{name}: is {own!r}, which is listed already; remove one")
             values[own] = meanings

@@ -95,18 +95,24 @@ class InputError(ValueError):
         super().__init__(message)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], listed: bool = False) -> str:
     """The end of a message about an unknown name: the known one that is most like it, or the first of them.
+
+    Args:
+        listed: whether the known ones are told beside the one that is most like it.
 
     >>> nearest("sipe", ["age", "site"]), nearest("TIV", ["age", "tiv"])
     (" Did you mean 'site'?", " Did you mean 'tiv'?")
+    >>> nearest("sipe", ["age", "site"], listed=True)
+    " Did you mean 'site'? Known: age, site."
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     if not near:
         lowered = {other.casefold(): other for other in known}
         near = [lowered[other] for other in difflib.get_close_matches(name.casefold(), lowered, n=1)]
-    if near:
-        return f" Did you mean {near[0]!r}?"
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    if near and not listed:
+        return meant
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f" Known: {', '.join(known[:_LISTED])}{more}."
+    return f"{meant} Known: {', '.join(known[:_LISTED])}{more}."

@@ -91,7 +91,8 @@ def learn_covariates(train: pd.DataFrame, names: Sequence[str] | None, impute: b
     columns = []
     for name in names:
         if name not in train:
-            raise InputError(f"adjust_for: the cohort has no column {name!r}.{nearest(name, train.columns)}")
+            there_are = nearest(name, train.columns, listed=True)
+            raise InputError(f"adjust_for: the cohort has no column {name!r}.{there_are}")
         values = train[name]
         if values.isna().any() and not impute:
             raise InputError(_missing(train, name))

@@ -255,7 +255,8 @@ def _items(tables: StudyTables, score: Score, key: str, problems: Problems) -> l
     excluded = [tables.column(name) or name for name in score.exclude_items]
     for name in excluded if set(matched) - set(tables.study.constants) else ():
         if name not in matched:
-            problems.append(f"{key}.exclude_items: {name!r} is no item in {tables.study.name}.{nearest(name, matched)}")
+            items = nearest(name, matched, listed=True)
+            problems.append(f"{key}.exclude_items: {name!r} is no item in {tables.study.name}.{items}")
     kept = [name for name in matched if name not in excluded]
     # A global rating repeats the items of its domain. Whoever lists the items by name means them.
     ratings = [name for name in kept if isinstance(score.items, str) and _is_global(tables, name, problems)]

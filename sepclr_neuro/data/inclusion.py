@@ -104,6 +104,12 @@ def _rules(
         fact = settings.known_as(name)
         if fact == "volume":
             continue  # looked for once it is known who needs one
+        if fact.casefold() in ("volume", "volumes") and tables.column(columns.names.get(fact, fact)) is None:
+            problems.append(
+                f"cohort.include.require: {name!r} is no column of {tables.study.name}. Did you mean 'volume', which "
+                "leaves out people whose volume is not found?"
+            )
+            continue
         without = cells_of(tables, facts, fact, "cohort.include.require", settings, problems).isna()
         if fact in settings.scores and settings.scores[fact].people == "target":
             without &= facts["group"] == "target"

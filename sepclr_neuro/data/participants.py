@@ -68,8 +68,8 @@ class StudyTables:
             return self.rows[column]
         problems.append(
             f"{self.study.participants}: neither it nor a phenotype table of {self.study.name} has the column {name!r}"
-            f" ({key}).{nearest(name, self.rows.columns)} If this study has no such thing, say so in its `constants`: "
-            f"`{name}: n/a`"
+            f" ({key}).{nearest(name, self.rows.columns, listed=True)} If this study has no such thing, say so in its "
+            f"`constants`: `{name}: n/a`"
         )
         return self.missing()
 
@@ -221,7 +221,7 @@ def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
     if columns.participant_id not in table.columns:
         raise InputError(
             f"{path}: has no column {columns.participant_id!r} (cohort.columns.participant_id)."
-            f"{nearest(columns.participant_id, table.columns)}"
+            f"{nearest(columns.participant_id, table.columns, listed=True)}"
         )
     session = columns.session_id if columns.session_id in table.columns else None
     problems: list[str] = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import re
-from collections.abc import Collection, Mapping
+import sys
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Pattern:
                 (name, "", "") if name in columns else name.rpartition(":") if ":" in name else (name, "", "")
             )
             if column not in columns:
-                problems.append(f"{part}, which no table has.{nearest(column, columns)}")
+                problems.append(f"{part}, which no table has.{nearest(column, columns, listed=True)}")
             elif form and not _FORM.fullmatch(form):
                 problems.append(f"{part}; the form of a column is `label`, `upper`, `lower` or a width such as `03`")
             parts.append(Field(column, form))
@@ -101,6 +102,8 @@ class Pattern:
 class Folder:
     """The folder that volumes are in. Links in it lead where the user wants; a path's *text* may not lead out.
 
+    Each folder on the way is listed once, however many people are looked for: archives are large, and disks slow.
+
     Args:
         root: the folder.
     """
@@ -108,6 +111,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._bases = dict.fromkeys((os.path.abspath(root), os.path.realpath(root)))
+        self._listed: dict[str, list[str]] = {}
+        self._found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def inside(self, filled: str) -> str | None:
         """The same place from the folder on, ``..`` taken out of its text; None if the text leads out."""
@@ -122,8 +127,42 @@ class Folder:
         inside = self.inside(filled)
         if inside is None:
             return set()
-        # Only the pattern's own `*` is a wildcard: folders may be called `[old]`.
-        return set(glob.glob("*".join(map(glob.escape, inside.split(_WILD))), root_dir=self.root))
+        if _WILD not in inside:
+            return {inside} if os.path.lexists(os.path.join(self.root, inside)) else set()
+        *folders, last = inside.split(os.sep)
+        return set(_called(self._below(tuple(folders)), last))
+
+    def _below(self, folders: tuple[str, ...]) -> list[tuple[str, str]]:
+        """By name what lies in the folders that these parts of a path name, each with its path."""
+        if folders not in self._found:
+            plain = not any(_WILD in part for part in folders)
+            places = [os.path.join("", *folders)] if plain else _called(self._below(folders[:-1]), folders[-1])
+            self._found[folders] = sorted(
+                (name, os.path.join(place, name)) for place in places for name in self._names(place)
+            )
+        return self._found[folders]
+
+    def _names(self, place: str) -> list[str]:
+        if place not in self._listed:
+            try:
+                self._listed[place] = os.listdir(os.path.join(self.root, place))
+            except OSError:  # no folder, or one that may not be opened
+                self._listed[place] = []
+        return self._listed[place]
+
+
+def _called(entries: Sequence[tuple[str, str]], part: str) -> list[str]:
+    """The paths of those whose name is this part of a path; a ``*`` at its beginning finds nothing that is hidden."""
+    literal, *rest = part.split(_WILD)
+    start, end = (bisect_left(entries, (literal + after,)) for after in ("", chr(sys.maxunicode) if rest else "\0"))
+    if not rest:
+        return [path for _, path in entries[start:end]]
+    expression = re.compile(".*".join(map(re.escape, [literal, *rest])), re.DOTALL)
+    return [
+        path
+        for name, path in entries[start:end]
+        if (literal or not name.startswith(".")) and expression.fullmatch(name)
+    ]
 
 
 def broken_link(path: Path) -> Path | None:

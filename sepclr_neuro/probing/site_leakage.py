@@ -23,6 +23,7 @@ from sepclr_neuro.core.statistics import (
     permutation_p,
 )
 from sepclr_neuro.core.storage import write_tsv
+from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
@@ -134,8 +135,8 @@ def harmonise(features: pd.DataFrame, cohort: pd.DataFrame, train: Sequence[str]
         The training and the held-out scans, [M, d].
 
     Raises:
-        InputError: if ComBat is not installed, a held-out site is new, a site has one training scan, or age or sex is
-            missing.
+        InputError: if ComBat is not installed, a held-out site is new, a site has one training scan, or site, age or
+            sex is missing.
     """
     try:
         from combatlearn import ComBat
@@ -148,7 +149,7 @@ def harmonise(features: pd.DataFrame, cohort: pd.DataFrame, train: Sequence[str]
     sizes = people.loc[list(train), "site"].value_counts()
     problems = [
         f"site_leakage.combat: site {site!r} is held out, but ComBat was not fitted on it; set it to false"
-        for site in sorted(set(people.loc[list(test), "site"]) - set(sizes.index))
+        for site in sorted(set(people.loc[list(test), "site"].dropna()) - set(sizes.index))
     ]
     problems += [
         f"site_leakage.combat: site {site!r} has one training scan, of which no variance is known; merge sites by "
@@ -156,8 +157,9 @@ def harmonise(features: pd.DataFrame, cohort: pd.DataFrame, train: Sequence[str]
         for site in sorted(sizes.index[sizes < 2])
     ]
     problems += [
-        f"site_leakage.combat: {name} is missing for {people[name].isna().sum()} scans; see `cohort.include.require`"
-        for name in ("age", "sex")
+        f"site_leakage.combat: {name} is missing for {counted(int(people[name].isna().sum()), 'scan')}; name it in "
+        "`cohort.include.require`, which leaves such people out, or set it to false"
+        for name in ("site", "age", "sex")
         if people[name].isna().any()
     ]
     if problems:

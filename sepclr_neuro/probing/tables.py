@@ -242,8 +242,8 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
         "Chance is 100 / (number of classes) for balanced accuracy; for MAE it is the error of always predicting the "
         "median of the training people.",
         "An MAE worse than predicting the median is overfitting of the probe, not separation.",
-        "The SD is over folds, which share training people: it is no confidence interval. Intervals, p and q are in "
-        "the tables' .tsv files.",
+        "The SD is over folds, which share training people: it is no confidence interval. Intervals, with p and q, "
+        "are in the tables' .tsv files.",
     ]
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
@@ -255,7 +255,7 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
                 "left out, never counted as 0."
             )
     if single:
-        notes.append("(single space): the method has one representation; its figure stands in both columns.")
+        notes.append("A method with a single space has one representation, whose figure is that of both columns.")
     if (summary["folds"] < config.splits.count).any():
         notes.append(
             "Some folds have too few people with a value to probe; n/a: no fold has enough. The numbers are in "

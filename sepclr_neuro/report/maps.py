@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.words import counted
 from sepclr_neuro.maps.mapping import SALIENT_NORM
 from sepclr_neuro.maps.saliency import ATTRIBUTIONS, TABLES
 from sepclr_neuro.report.findings import figures_in_words, is_told, method_title, target_label
@@ -85,7 +86,7 @@ def maps_of(config: Config, results: Results, table: pd.DataFrame, problems: lis
     for target, spaces in wanted:
         label = "Distance of the salient head from s'" if target == SALIENT_NORM else _label(config, target)
         maps = [one for space in spaces for one in _maps(config, results, table, target, label, space)]
-        say(f"{len(maps)} maps of {label}")
+        say(f"{counted(len(maps), 'map')} of {label}")
         if not maps:
             problems.append(f"{label}: no saliency map was found.")
             continue

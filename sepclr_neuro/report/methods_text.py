@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sepclr_neuro.config.augmentation import Augmentation
 from sepclr_neuro.config.methods.base import Reference
+from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.words import counted, listed
@@ -18,6 +19,7 @@ __all__ = ["Paragraph", "cited", "method_paragraphs", "software"]
 SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 STRIDED = "32, 64, 128, 256 and 512 channels"
 PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in float32"}
+COLUMNS_IN_WORDS = {"tiv": "total intracranial volume"}
 MONAIS = {"resnet18": "a 3D ResNet-18", "densenet121": "a 3D DenseNet-121"}
 
 MONAI = Reference(
@@ -108,12 +110,14 @@ def _description(method: Trained) -> list[str]:
     """The sentences that the method's settings make of themselves, and the terms of the loss that training had."""
     configured = method.configured
     said = SENTENCE_END.split(configured.entry.describe(configured.settings))
-    losses = [name.replace("_", " ") for name in method.records[0].get("losses", [])] if method.by_gradients else []
+    recorded = method.records[0].get("losses", []) if method.by_gradients else []
+    losses = [TERMS_IN_WORDS.get(name, name.replace("_", " ")) for name in recorded]
     if losses:
         said.append(f"{'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(losses)}.")
     adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
     if adjusted:
-        said.append(f"The salient space read volumes that were adjusted within groups for {listed(adjusted)}.")
+        names = listed([COLUMNS_IN_WORDS.get(column, column) for column in adjusted])
+        said.append(f"The salient space read volumes that were adjusted within groups for {names}.")
     return said
 
 

@@ -67,8 +67,8 @@ def _table(config: Config, results: Results) -> pd.DataFrame | None:
         return None
     table = pd.concat([part.dropna(axis="columns", how="all") for part in rows], ignore_index=True)
     for column in ("auc", "p"):
-        table[column] = table[column] if column in table else np.nan
-    table.insert(table.columns.get_loc("p") + 1, "q", false_discovery_rate(table["p"].to_numpy(), np.zeros(len(table))))
+        table[column] = table.get(column, np.nan)
+    table["q"] = false_discovery_rate(table["p"].to_numpy(), np.zeros(len(table)))
     first = ["method", "map", "auc", "largest", "p", "q"]
     return table[[name for name in first if name in table] + [name for name in table if name not in first]]
 
@@ -92,10 +92,10 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
     distance, beyond, mean = (rows.loc[name] for name in (DISTANCE, "beyond-controls", "mean-patient"))
     if np.isnan(beyond["q"]):
         return [f"The maps of {title} are shown without a test, since `saliency.permutations` is 0."]
+    farther = "are farther" if distance["q"] < ALPHA else "are not shown to be farther"
     said = [
-        f"In the salient space of {title}, patients are {'' if distance['q'] < ALPHA else 'not shown to be '}farther from "
-        f"the controls than held-out controls are: area under the curve {distance['auc']:.2f} ({p_and_q(distance)}), "
-        f"{distance['people']:.0f} held-out people."
+        f"In the salient space of {title}, held-out patients {farther} from the controls than held-out controls are: "
+        f"area under the curve {distance['auc']:.2f} ({p_and_q(distance)}), {distance['people']:.0f} people."
     ]
     if beyond["q"] >= ALPHA:
         return [
@@ -111,8 +111,8 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
     said.append(f"{line}; {common} ({p_and_q(mean)}).")
     if "r_with_truth" in table and not np.isnan(beyond["r_with_truth"]):
         said.append(
-            f"Of this cohort the truth is known: the map beyond controls correlates with it with r = "
-            f"{beyond['r_with_truth']:.2f}, and the affected regions hold {beyond['ratio']:.1f} times as much of it as of "
-            "an even map."
+            f"Of this cohort the truth is known: with it the map beyond controls correlates by r = "
+            f"{beyond['r_with_truth']:.2f}, and the affected regions hold {beyond['ratio']:.1f} times as much of it as "
+            "of an even map."
         )
     return said

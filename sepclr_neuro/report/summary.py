@@ -113,10 +113,10 @@ def _not_found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: st
         start = f"The {_space(table)} of {title} is not shown to read {label} better than chance"
     else:
         start = f"No {_space(table)} of {count} methods is shown to read {label} better than chance; nearest is {title}"
-    return f"{start}: {figures_in_words(found)}{_others(table, targets, lead)}."
+    return f"{start}: {figures_in_words(found)}{_others(table, targets, lead, 'read instead')}."
 
 
-def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) -> str:
+def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, beside: str = "also read") -> str:
     """The other targets that a salient space should hold."""
     told, lost = [], []
     for name in _meant_for("salient", table, targets):
@@ -127,7 +127,7 @@ def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) 
             told.append(f"{target_label(name, targets)} (lowest {p_and_q(row).partition(', ')[2]})")
         else:
             lost.append(target_label(name, targets))
-    said = [f"also read: {listed(told)}"] if told else []
+    said = [f"{beside}: {listed(told)}"] if told else []
     said += [f"not shown in any: {listed(lost)}"] if lost else []
     return "".join(f"; {part}" for part in said)
 
@@ -167,8 +167,8 @@ def _told_in(space: str, table: pd.DataFrame, targets: Mapping[str, ProbeTarget]
 
 def _instead(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) -> str:
     """Where no salient space tells the target: whether another space does, and whether anything was read at all."""
-    said = "So this run found nothing of it that is specific to the target group"
     two, label = _has_two_spaces(table), target_label(lead, targets)
+    said = f"So of {label} this run found nothing that is specific to the target group"
     of_lead = table[table["target"] == lead]
     single, common = (_lowest_q(of_lead[of_lead["space"] == space]) for space in ("single", "common"))
     if two and single is not None and is_told(single):
@@ -320,7 +320,7 @@ def _of_the_table(table: pd.DataFrame) -> list[str]:
     by_chance = max(1, round(ALPHA * len(tested)))
     return [
         f"The table has {len(tested)} tests, of which chance alone gives about {by_chance} a p below {ALPHA}. Words "
-        f"and shading go by q, which allows for that; {_counted(len(lucky))} a p below {ALPHA} alone."
+        f"and shading go by q, which allows for that; {_counted(len(lucky))} a p below {ALPHA} but not q."
     ]
 
 

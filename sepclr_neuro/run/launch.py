@@ -15,6 +15,7 @@ from pathlib import Path
 import sepclr_neuro
 from sepclr_neuro.config.model import load_config
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.words import listed
 
 __all__ = ["run", "snakemake_command", "workflow_folder"]
 
@@ -57,7 +58,8 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
             "which configuration? Expected its file first, then options of Snakemake: "
             "sepclr-neuro run my_cohort.yaml --cores 4. To begin, copy an example: "
             f"{folder / 'docs' / 'examples' / 'own_cohort.yaml'} for a cohort of yours, {folder / 'config.yaml'} for a "
-            "simulated one"
+            f"simulated one. For {PROFILE} there are {listed(_shipped_profiles(folder))}; to change one, copy its "
+            f"folder from {folder / 'workflow' / 'profiles'}"
         )
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; expected a configuration")
@@ -70,6 +72,10 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
     if not PLACES & names:
         command += [PROFILE, str(folder / "workflow" / "profiles" / "local")]
     return [*command, *_with_shipped_profiles(options, folder / "workflow" / "profiles")]
+
+
+def _shipped_profiles(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in (folder / "workflow" / "profiles").glob("*/profile.yaml"))
 
 
 def _with_shipped_profiles(options: Sequence[str], profiles: Path) -> list[str]:

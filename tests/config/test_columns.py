@@ -254,7 +254,7 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are(key: str, 
         build_cohort(configured(folder, KEYS[key][0](name)).cohort, None)
     problem = next(problem for problem in caught.value.problems if repr(name) in problem or f".{name}:" in problem)
     assert key.replace("*.", "").split(".")[:2][-1] in problem
-    assert "Known: " in problem or "Did you mean" in problem
+    assert "Known: " in problem or "; columns: " in problem
     assert "years" in problem or "age" in problem or "q1" in problem
 
 

@@ -161,7 +161,15 @@ def test_the_documented_example_is_valid() -> None:
     assert config.cohort.studies[1].participants == Path("data/ds003947/participants.tsv")
 
 
-def test_the_documented_example_trains_the_recipe_that_scores_best() -> None:
+def test_the_documented_example_begins_with_the_linear_method_as_it_was_measured() -> None:
+    content = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    measured = yaml.safe_load((EXAMPLE.parent / "separation_linear.yaml").read_text(encoding="utf-8"))["separation"]
+    assert measured["recipes"][measured["reference"]] == {"method": "sepclr-linear"}
+    assert next(iter(content["methods"].items())) == ("sepclr-linear", None)
+    assert parse_config(content).for_method("sepclr-linear").adjusts
+
+
+def test_the_documented_example_trains_the_recipe_on_patches_that_scores_best() -> None:
     """Patches of the millimetres that were measured, whatever the voxels."""
     content = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
     measured = yaml.safe_load((EXAMPLE.parent / "separation.yaml").read_text(encoding="utf-8"))

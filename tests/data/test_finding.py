@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from sepclr_neuro.config.model import parse_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data import proposing
 from sepclr_neuro.data.cohort import build_cohort
+from sepclr_neuro.data.patterns import Folder, Pattern
 
 PATTERN = "mri/mwp1{participant_id}_T1w.nii"
 PEOPLE = 12
@@ -343,6 +345,32 @@ def test_a_large_archive_is_not_walked_to_its_end(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(proposing, "_MOST_ENTRIES", 10**6)
     monkeypatch.setattr(proposing, "_MOST_SECONDS", 0.0)
     assert "No file there ends in" in line(tmp_path)
+
+
+def test_each_folder_is_listed_once_however_many_people_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = ids("sub-{:02d}")
+    study(tmp_path, people, [f"derivatives/batch-{name}/mri/mwp1{name}_T1w.nii" for name in people])
+    listed: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda place: listed.append(str(place)) or listdir(place))
+    pattern = "derivatives/*/mri/mwp1{participant_id}_*.nii"
+    assert build(tmp_path, pattern) == [f"derivatives/batch-{name}/mri/mwp1{name}_T1w.nii" for name in people]
+    assert len(listed) == len(set(listed)) == 1 + 2 * PEOPLE
+
+
+def test_a_star_finds_what_the_shell_does(tmp_path: Path) -> None:
+    names = ["a/x.nii", "a/[b]/x.nii", "a/.hidden/x.nii", ".b/x.nii", "c/x.nii.gz", "c/.x.nii"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "gone.nii").symlink_to(tmp_path / "nowhere")
+    folder = Folder(tmp_path)
+    several = ["*", "*/*", "*/*/x.nii", "a/*", "a/x*", "*/x.nii*", "a/../*/x.nii", "a/x.nii/*", "no/*", "a/gone.nii"]
+    for pattern in several:
+        found = folder.files(Pattern.of(pattern, [])[0].filled({}))
+        assert found == set(glob.glob(pattern.replace("a/../", ""), root_dir=tmp_path)), pattern
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:

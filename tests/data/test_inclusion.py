@@ -198,4 +198,7 @@ def test_any_column_may_be_required(folder: Path) -> None:
         assert flow["consent missing"] == ("exclude", 1, 7)
         assert flow[f"{name} missing"] == ("exclude", 2, 5)
     (problem,) = problems(folder, include={"require": ["consnt"]})
-    assert "has the column 'consnt' (cohort.include.require). Did you mean 'consent'?" in problem
+    assert "has the column 'consnt' (cohort.include.require). Did you mean 'consent'? Known: " in problem
+    (volume,) = problems(folder, include={"require": ["Volume"]})
+    assert "'Volume' is no column of one. Did you mean 'volume', which leaves out people" in volume
+    assert "constants" not in volume

@@ -249,8 +249,17 @@ def test_combat_refuses_what_it_cannot_know() -> None:
     one = cohort.assign(site=cohort["site"].where(cohort["scan_id"] != train[0], "far"))
     with pytest.raises(InputError, match="site 'far' has one training scan"):
         harmonise(features, one, train, test)
-    with pytest.raises(InputError, match="sex is missing for 1 scans"):
+    with pytest.raises(InputError, match=r"sex is missing for 1 scan; name it in `cohort\.include"):
         harmonise(features, cohort.assign(sex=cohort["sex"].where(cohort["scan_id"] != test[0])), train, test)
+
+
+@pytest.mark.parametrize("side", ["train", "test", "both"])
+def test_combat_names_people_without_a_site(side: str) -> None:
+    features, cohort, train, test = combat_example()
+    without = {"train": train[:1], "test": test[:1], "both": [*train[:1], *test[:1]]}[side]
+    cohort = cohort.assign(site=cohort["site"].where(~cohort["scan_id"].isin(without)))
+    with pytest.raises(InputError, match=rf"combat: site is missing for {len(without)} scans?; name it in"):
+        harmonise(features, cohort, train, test)
 
 
 def test_rows_after_combat_stand_beside_those_before(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_a_method_with_one_space_stands_in_both_columns() -> None:
     row = paper.table.iloc[0]
     assert row["Method"] == "SepCLR, k-JEM (single space)"
     assert row["Age (MAE), common ↓"] == row["Age (MAE), salient ↑"] == "5.50 ± 0.71"
-    assert any("stands in both columns" in note for note in paper.notes)
+    assert any("single space has one representation" in note for note in paper.notes)
 
 
 @pytest.mark.parametrize(

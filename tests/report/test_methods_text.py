@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
+from sepclr_neuro.config.methods.sepclr import IndependenceTerm
+from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.registry import METHODS as REGISTERED
 from sepclr_neuro.core.layout import Results
@@ -105,12 +107,13 @@ FACTS = [
         lambda record: {"common_uniformity", "salient_uniformity", "informationless"} <= set(record["losses"]),
     ),
     Fact(
-        rf"The term between the spaces was k-jem, its weight {told('independence_weight')}, by kernels as wide as the "
-        r"temperature, people counted as their own neighbours\.",
+        r"The term between the spaces was kernel joint entropy \(k-JEM\), its weight "
+        rf"{told('independence_weight')}, by kernels as wide as the temperature, people counted as their own "
+        r"neighbours\.",
         lambda record: record["registered_method"] == "sepclr-k-jem" and "independence" in record["losses"],
     ),
     Fact(
-        rf"The term between the spaces was tc, its weight {told('independence_weight')}\.",
+        rf"The term between the spaces was total correlation \(TC\), its weight {told('independence_weight')}\.",
         lambda record: record["registered_method"] == "sepclr-tc" and "independence" in record["losses"],
     ),
     Fact(
@@ -208,7 +211,8 @@ def hold_against(record: Record, sentence: str) -> None:
     for key, value in said.groupdict().items():
         part, _, name = key.rpartition("__")
         if key == "losses":
-            assert value.replace(" and ", ", ").split(", ") == [term.replace("_", " ") for term in record["losses"]]
+            terms = [TERMS_IN_WORDS.get(term, term.replace("_", " ")) for term in record["losses"]]
+            assert value.replace(" and ", ", ").split(", ") == terms
             continue
         recorded = (record if part == "record" else section(record, part))[name] if part else own(record)[name]
         assert float(value) == pytest.approx(recorded), f"{key} of {record['method']}: {sentence}"
@@ -338,6 +342,34 @@ def test_descriptions_come_apart_into_whole_sentences(name: str) -> None:
         assert sentence.endswith(".")
         assert sentence.count("(") == sentence.count(")")
         assert ": " not in sentence or not titles_in(sentence.partition(": ")[0])
+
+
+@pytest.mark.parametrize("term", [term for term in get_args(IndependenceTerm) if term != "none"])
+def test_a_term_is_called_as_the_field_does(term: str) -> None:
+    entry = REGISTERED[f"sepclr-{term}"]
+    said = entry.describe(entry.settings())
+    assert f"The term between the spaces was {TERMS_IN_WORDS[term]}, its weight 10" in said
+    assert not re.search(rf"\b{term}\b", said)
+
+
+def test_linear_sepclr_says_what_its_common_head_is_for() -> None:
+    entry = REGISTERED["sepclr-linear"]
+    said = entry.describe(entry.settings(common_dim=16, independence="dcor"))
+    assert "a common head of 16 dimensions serves the loss alone" in said
+    assert "information-less term 10, distance correlation 10. The common space holds all principal components" in said
+    assert ", distance correlation" not in entry.describe(entry.settings(independence="none"))
+
+
+@pytest.mark.usefixtures("untrained")
+def test_terms_and_covariates_have_no_internal_names(tmp_path: Path) -> None:
+    config, results = recorded(tmp_path, {"supervised": {}})
+    path = results.model_folder("supervised", 0) / "model.json"
+    columns = [{"column": column} for column in ("age", "tiv")]
+    known = {"losses": ["common_alignment", "informationless"], "covariates": {"columns": columns}}
+    write_json(path, read_json(path) | known)
+    said = " ".join(text_of(config, results)[0].sentences)
+    assert "Terms of the loss: alignment of the common space and information-less term." in said
+    assert "adjusted within groups for age and total intracranial volume." in said
 
 
 def test_what_was_asked_for_since_is_not_told(run: tuple[Config, Results]) -> None:

@@ -98,7 +98,7 @@ def test_a_chance_figure_is_not_called_a_finding() -> None:
     assert said == [
         "The salient space of SepCLR, k-JEM is not shown to read Diagnosis better than chance: "
         "52.9 % (chance 50.0 %, p 0.20, q 0.40).",
-        "So this run found nothing of it that is specific to the target group; "
+        "So of Diagnosis this run found nothing that is specific to the target group; "
         "common spaces are not shown to read what they should either.",
     ]
 
@@ -110,6 +110,13 @@ def test_the_images_may_hold_what_no_salient_space_does() -> None:
     said = meaning(table, TARGETS)[1]
     assert "though a common space reads Diagnosis: SepCLR, k-JEM, 49.0 % (" in said
     assert said.endswith("common spaces read Age (p 0.30, q 0.010) better than chance.")
+
+
+def test_a_score_that_is_read_does_not_gainsay_what_is_not_found() -> None:
+    table = pd.concat([at_chance(), a_table(("sepvae", "sans", "salient", 11.0, 0.01))])
+    first, second = meaning(table, TARGETS)
+    assert first.endswith("52.9 % (chance 50.0 %, p 0.20, q 0.40); read instead: SANS (lowest q 0.010).")
+    assert second.startswith("So of Diagnosis this run found nothing that is specific to the target group")
 
 
 def test_two_sentences_tell_what_was_found_and_whether_spaces_are_separate() -> None:
@@ -216,7 +223,7 @@ def test_doubt_has_its_figures() -> None:
     assert "read Diagnosis with 62.0 %; the space adds to that (together 71.0 %, p 0.30, q 0.010)" in said
     assert "The table has 8 tests" in said
     lucky = uncertainties(found().assign(p=0.01, q=0.2), TARGETS, None, None)[-1]
-    assert lucky.endswith("8 have a p below 0.05 alone.")
+    assert lucky.endswith("8 have a p below 0.05 but not q.")
 
 
 # --- the page ----------------------------------------------------------------------------------------------------

@@ -117,9 +117,10 @@ def test_what_cannot_be_run_is_one_message(
 def test_the_examples_that_it_names_are_there() -> None:
     with pytest.raises(InputError) as caught:
         launch.snakemake_command(None, [])
-    named = [word.rstrip(",") for word in str(caught.value).split() if word.startswith(str(REPOSITORY))]
-    assert len(named) == 2
-    assert all(Path(path).is_file() for path in named)
+    *examples, profiles = [word.rstrip(",") for word in str(caught.value).split() if word.startswith(str(REPOSITORY))]
+    assert [Path(path).is_file() for path in examples] == [True, True]
+    assert "For --workflow-profile there are local and slurm; to change one" in str(caught.value)
+    assert (Path(profiles) / "slurm" / "profile.yaml").is_file()
 
 
 def test_without_snakemake_it_says_which_extra_brings_it(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
 from sepclr_neuro.config.methods.sepclr import SepCLRTerms
+from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
 
 __all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
 
@@ -35,14 +36,18 @@ class LinearSepCLRSettings(SepCLRTerms):
     learning_rate: float = Field(3e-3, gt=0, description="Of Adam.")
 
     def describe(self, **options: Any) -> str:
+        between = ""
+        if self.independence != "none":
+            between = f", {TERMS_IN_WORDS[self.independence]} {self.independence_weight:g}"
         return (
             "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training people "
             f"on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "
-            f"{self.learning_rate:g}), with {self.salient_dim} salient dimensions and a common head of "
-            f"{self.common_dim}; a view is the coordinates with noise of {self.noise:g} times their root mean square; "
-            f"temperature {self.temperature:g}; weights: uniformity {self.uniformity_weight:g}, salient terms "
-            f"{self.salient_weight:g}, information-less term {self.informationless_weight:g}; independence "
-            f"({self.independence}) {self.independence_weight:g}. {_common_of_linear(self.erase)}"
+            f"{self.learning_rate:g}), with {self.salient_dim} salient dimensions; a common head of "
+            f"{self.common_dim} dimensions serves the loss alone; a view is the coordinates with noise of "
+            f"{self.noise:g} times their root mean square; temperature {self.temperature:g}; "
+            f"weights: uniformity {self.uniformity_weight:g}, salient terms {self.salient_weight:g}, "
+            f"information-less term {self.informationless_weight:g}{between}. "
+            f"{_common_of_linear(self.erase)}"
         )
 
 

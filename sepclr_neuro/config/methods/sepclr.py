@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from sepclr_neuro.config.columns import CohortColumn
 from sepclr_neuro.config.methods.base import Reference, TrainedSettings, TwoSpaceSettings
+from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
 from sepclr_neuro.core.words import counted
 
 __all__ = ["EstimatedSepCLRSettings", "IndependenceTerm", "SepCLRSettings", "SepCLRTerms"]
@@ -133,7 +134,9 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
             width = median if self.kernel_width == "median" else "the temperature"
             neighbours = "counted" if self.kernel_diagonal else "not counted"
             kernels = f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
-        return f"The term between the spaces was {term}, its weight {self.independence_weight:g}{kernels}."
+        return (
+            f"The term between the spaces was {TERMS_IN_WORDS[term]}, its weight {self.independence_weight:g}{kernels}."
+        )
 
 
 class EstimatedSepCLRSettings(SepCLRSettings):
