@@ -78,10 +78,10 @@ def test_tables_to_a_cohort() -> None:
 
 
 def test_an_array_to_the_grid() -> None:
-    settings = Volumes(shape=(16, 16, 16))
-    data = np.random.default_rng(0).random((20, 12, 16)).astype(np.float32)
-    on_grid = bring_to_grid(data, grid_affine(data.shape, 12.0), settings, None)
-    np.testing.assert_array_equal(on_grid[:, 2:14], data[2:18])
+    settings = Volumes(shape=(32, 32, 32))
+    data = np.random.default_rng(0).random((40, 28, 32)).astype(np.float32)
+    on_grid = bring_to_grid(data, grid_affine(data.shape, 6.0), settings, None)
+    np.testing.assert_array_equal(on_grid[:, 2:30], data[4:36])
     assert not on_grid[:, :2].any()
 
 
