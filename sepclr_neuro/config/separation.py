@@ -37,8 +37,9 @@ class SeparationCohort(Section):
         told = self.cohort.simulation or self.cohort.implant or Implant()
         people = f"{told.participants} people, " if isinstance(told, Simulation) else ""
         return (
-            f"{people}effect {told.disease_effect:g}, {told.disease_regions} regions, site confounding "
-            f"{told.site_confounding:g}"
+            f"{people}{told.disease_kind.replace('-', ' ')}, effect {told.disease_effect:g}, {told.disease_regions} "
+            f"regions, site confounding {told.site_confounding:g}"
+            + (f", unrecorded bias {told.unrecorded:g}" if told.unrecorded else "")
         )
 
 

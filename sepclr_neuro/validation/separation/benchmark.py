@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sepclr_neuro.core.statistics import distance_correlation
 from sepclr_neuro.core.storage import fingerprint, read_tsv, sha256, write_json, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
+from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.simulation import write_dataset
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
@@ -36,9 +37,11 @@ from sepclr_neuro.learning.models import build_method
 from sepclr_neuro.learning.training import VolumeViews, training_covariates, training_people
 from sepclr_neuro.maps.attribution import smoothgrad
 from sepclr_neuro.maps.localisation import localisation
+from sepclr_neuro.maps.mapping import true_map
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.methods.controls import VoxelLinear
 from sepclr_neuro.probing.probe_fits import Fit
+from sepclr_neuro.validation.separation.instruments import of_codes, of_maps, true_subtypes
 from sepclr_neuro.validation.separation.measure import (
     NUMBERS,
     factor_questions,
@@ -185,6 +188,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 "values": values.to_dict("records"),
                 "dependence": _dependence(spaces, people_of, fold),
                 "localisation": _localisation(method, spaces, data, cache, standardisation, people_of, fold),
+                **_instruments(told, spaces, data, cache, standardisation, coding),
                 "epochs": len(history),
                 "loss": history[-1]["loss"],
                 "seconds": round(sum(row["seconds"] for row in history), 1),
@@ -196,6 +200,37 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
         ),
     )
     say(f"{title}: trained and measured in {time.monotonic() - started:.0f} s")
+
+
+def _instruments(
+    told: Config,
+    spaces: Mapping[str, pd.DataFrame],
+    data: Results,
+    cache: VolumeCache,
+    standardisation: Standardisation,
+    coding: CovariateCoding,
+) -> dict[str, Any]:
+    """What the salient or the only space says beside shares, and its patterns beside the t-map."""
+    space = spaces["salient" if "salient" in spaces else "single"]
+    people, fold = load_cohort(data).set_index("scan_id", drop=False), read_fold(data, 0)
+    sides = people.loc[list(fold.train)], people.loc[list(fold.test)]
+    train, test = (space.loc[side.index].to_numpy(float) for side in sides)
+    patient = (sides[0]["group"] == "target").to_numpy(bool), (sides[1]["group"] == "target").to_numpy(bool)
+    factors = read_tsv(data.truth / "factors.tsv", text=("participant_id",))
+    subtype = true_subtypes(factors, sides[0]["participant_id"]), true_subtypes(factors, sides[1]["participant_id"])
+    mask = standardisation.mask.cpu().numpy() > 0
+    truth = true_map(told, data.truth, cache)
+    rows = cache.rows(fold.train)
+
+    def volumes() -> Iterator[np.ndarray]:
+        for start in range(0, len(rows), _AT_ONCE):
+            yield standardisation.apply(cache.read(rows[start : start + _AT_ONCE]))[:, 0].numpy()[:, mask]
+
+    held_by = learn_covariates(sides[0], None, impute=True).code(sides[0]), coding.code(sides[0])
+    found: dict[str, Any] = {"codes": of_codes(train, test, patient, subtype)}
+    if truth is not None:
+        found["maps"] = of_maps(volumes, train, test, patient, held_by, truth[mask])
+    return found
 
 
 def _without_nan(value: Any) -> Any:

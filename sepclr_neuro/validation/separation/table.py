@@ -16,6 +16,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, write_text, write_tsv
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, drawn
+from sepclr_neuro.validation.separation.instruments import CODES, MAPS
 from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, separation_parts, shares
 
 __all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
@@ -59,7 +60,10 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
         ``score_salient score_salient_low score_salient_high`` of the factors that belong in the salient space, and so
         for the common one; the probes' figures themselves with their intervals, e.g. ``age_common_value
         age_common_value_low age_common_value_high``, ``age_best``, ``age_chance``; ``dependence``, ``localisation``
-        (share of relevance in the true regions over their share of the brain), ``minutes``.
+        (share of relevance in the true regions over their share of the brain); what
+        :mod:`sepclr_neuro.validation.separation.instruments` says of the salient or only space, with intervals:
+        ``diagnosis_nonlinear``, ``distance_auc``, ``subtype``, ``inflation``, ``t_map_r``, ``beyond_controls_ratio``
+        and so on; ``minutes``.
     """
     rows = []
     for (cohort, recipe), group in _grouped(runs):
@@ -83,6 +87,11 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
             row |= {f"{factor}_chance": values.loc[values["factor"] == factor, "chance"].mean()}
         row["dependence"] = _mean([run["dependence"] for run in group])
         row["localisation"] = _mean([(run["localisation"] or {}).get("ratio") for run in group])
+        for name in CODES:
+            row |= _with_interval(name, [_number((run.get("codes") or {}).get(name)) for run in group])
+        for name, kind in itertools.product(MAPS, ("r", "ratio")):
+            of_runs = [((run.get("maps") or {}).get(name) or {}).get(kind) for run in group]
+            row |= _with_interval(f"{name}_{kind}", [_number(value) for value in of_runs])
         row["minutes"] = _mean([run["seconds"] / 60 for run in group])
         rows.append(row)
     return pd.DataFrame(rows)
@@ -142,6 +151,11 @@ def _grouped(runs: list[dict[str, Any]]) -> list[tuple[tuple[str, str], list[dic
     return [(key, [run for run in runs if (run["cohort"], run["recipe"]) == key]) for key in keys]
 
 
+def _number(value: float | None) -> float:
+    """JSON has no NaN."""
+    return float("nan") if value is None else float(value)
+
+
 def _mean(values: list[float | None]) -> float:
     known = [value for value in values if value is not None and np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
@@ -190,6 +204,21 @@ def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) ->
                 cells.append(single if single != "n/a" else both)
             last = [f"{row[name]:.2f}" if np.isfinite(row[name]) else "n/a" for name in ("dependence", "localisation")]
             lines.append(f"| `{row['method']}` | {' | '.join(scores + cells + last)} | {row['minutes']:.1f} |")
+        lines += [
+            "",
+            "Of the salient space, or the only one: balanced accuracy of the diagnosis by a nonlinear probe; the area "
+            "under the curve of the distance from the controls; balanced accuracy of the subtype among patients; how "
+            "much farther training patients lie than held-out ones. Of maps, r with the truth, and the share in "
+            "affected voxels over their share of the brain: the voxel-wise t-map, the mean patient, patients beyond "
+            "controls.",
+            "",
+        ]
+        names = ["recipe", *CODES, *MAPS]
+        lines += [f"| {' | '.join(names).replace('_', ' ')} |", "|" + "---|" * len(names)]
+        for _, row in rows.sort_values("distance_auc", ascending=False).iterrows():
+            cells = [_told(row, name) for name in CODES]
+            cells += [f"r {_told(row, f'{name}_r')}, ratio {_told(row, f'{name}_ratio')}" for name in MAPS]
+            lines.append(f"| `{row['method']}` | {' | '.join(cells)} |")
     reference = config.separation.reference_recipe
     lines += ["", f"`{reference}` less each other recipe, on the same cohorts and seeds, with 95 % intervals:", ""]
     lines += ["| cohort | recipe | score | salient part | common part | seeds |", "|---|---|---|---|---|---|"]
