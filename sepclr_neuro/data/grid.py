@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import volumes as settings_of
 from sepclr_neuro.core.errors import InputError
 
 __all__ = [

@@ -11,7 +11,7 @@ import pandas as pd
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import volumes as settings_of
 from sepclr_neuro.core.errors import Alike, InputError, shape_of
 from sepclr_neuro.core.threads import in_parallel
 from sepclr_neuro.data.grid import Affine, checked_tiv, describe, final_affine, same_grid, too_small

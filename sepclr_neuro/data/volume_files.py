@@ -18,7 +18,7 @@ from isal import igzip, isal_zlib
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
-from sepclr_neuro.config import model as settings_of
+from sepclr_neuro.config import volumes as settings_of
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data.grid import Affine, Shape, bring_to_grid, check_inside, describe, final_affine
 from sepclr_neuro.data.patterns import broken_link, link_advice

@@ -74,7 +74,9 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
     assert changed({"saliency": {"targets": ["age"]}}) == {"vbm", "saliency", "report"}
     of_maps = {"vbm", "saliency", "report"}
     assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "tables"} | of_maps
-    assert changed({"splits": {"folds": 3}}) == {"probes", "tables", "leakage", "splits", "embedding"} | of_maps
+    of_splits = {"probes", "tables", "leakage", "splits", "embedding", "patterns"}
+    assert changed({"splits": {"folds": 3}}) == of_splits | of_maps
+    assert changed({"saliency": {"permutations": 7}}) == {"patterns", "saliency", "report"}
     assert changed({"probes": {"permutations": 99}}) == {"tables", "leakage", "report"}
     assert changed({"probes": {"paper_regime": False}}) == {"probes", "tables", "report"}
     assert changed({"volumes": {"tiv_column": "tiv"}}) == {"dataset", "volumes"} | of_maps

@@ -10,6 +10,7 @@ import pytest
 
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.effects import DISEASE
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.splits import read_fold
@@ -84,7 +85,8 @@ def test_targets_of_too_few_people_say_so_and_truth_is_compared(
     truth = np.zeros(SHAPE)
     truth[8:20, 8:20, 8:20] = 1
     results.truth.mkdir(parents=True)
-    nibabel.save(as_image(truth, VolumeCache(results).affine), results.truth / "disease_mask.nii.gz")
+    for name in ("disease_mask", *DISEASE):
+        nibabel.save(as_image(truth, VolumeCache(results).affine), results.truth / f"{name}.nii.gz")
     cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
     cohort.loc[cohort.index > 6, "sans"] = np.nan
     cohort.to_csv(results.cohort, sep="\t", index=False, na_rep="n/a")

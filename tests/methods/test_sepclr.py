@@ -27,8 +27,8 @@ class Heads(SepCLR):
         self.common_projector = torch.nn.Linear(4, 4, bias=False).double()
         self.salient_projector = torch.nn.Linear(4, 4, bias=False).double()
 
-    def represent(self, volumes: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"common": volumes[:, :4], "salient": volumes[:, 4:]}
+    def encoders_of(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"common": volumes[:, :4], "salient": adjusted[:, 4:]}
 
 
 def losses_of(
@@ -113,8 +113,8 @@ class SupervisedHeads(SepCLR):
         if free:
             self.salient_projector = torch.nn.Identity()
 
-    def represent(self, volumes: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"common": volumes[:, :4], "salient": volumes[:, 4:]}
+    def encoders_of(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"common": volumes[:, :4], "salient": adjusted[:, 4:]}
 
 
 @pytest.mark.parametrize("free", [0, 3])
