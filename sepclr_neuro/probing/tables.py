@@ -1,4 +1,4 @@
-"""The paper's table of probes, as data, Markdown and LaTeX; comparisons; and who is in the cohort."""
+"""The paper's table of probes, as data, Markdown and LaTeX; and comparisons."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.probing.demographics import demographics
 from sepclr_neuro.probing.published import beside_published
 from sepclr_neuro.probing.questions import METRICS, Regime, answers, as_asked, asked_people
 from sepclr_neuro.probing.verdicts import PROBE
@@ -24,7 +25,6 @@ __all__ = [
     "PaperTable",
     "arrow",
     "compare",
-    "demographics",
     "headline",
     "paper_table",
     "read_paper_table",
@@ -41,7 +41,6 @@ SOURCES = {
     "implanted": "IMPLANTED effect: real volumes, but group and symptoms were drawn at random and put into them.",
     "files": "Real cohort.",
 }
-ALL_SITES = "all sites"
 SUMMARY = [
     *("method", "target", "metric", "space", "mean", "sd", "folds", "chance", "null95", "p", "q"),
     *("ci_low", "ci_high", "n", "missing", "pooled", "train", "gap"),
@@ -262,33 +261,6 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
             "probes/scores.tsv."
         )
     return notes
-
-
-def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
-    """Who is in the cohort, by group and site, and by group over all sites; each person counts once, by the first scan.
-
-    Returns:
-        ``group site n age_mean age_sd age_min age_max``, ``<sex>_percent`` for each sex in the cohort (of the people
-        whose sex is known), and ``<score>_n <score>_mean <score>_sd`` for each symptom score. SD with n - 1.
-    """
-    people = cohort.drop_duplicates("participant_id")
-    scores = [name for name in dict.fromkeys(["sans", "saps", *config.cohort.scores]) if name in people]
-    sexes = sorted(people["sex"].dropna().unique())
-    rows = []
-    for group in ("background", "target"):
-        members = people[people["group"] == group]
-        parts = [(ALL_SITES, members), *members.groupby("site", sort=True)]
-        for site, part in parts:
-            age = part["age"].agg(["mean", "std", "min", "max"])
-            row = {"group": group, "site": site, "n": len(part)}
-            row |= {"age_mean": age["mean"], "age_sd": age["std"], "age_min": age["min"], "age_max": age["max"]}
-            sex = part["sex"].dropna()
-            row |= {f"{label}_percent": 100 * (sex == label).mean() for label in sexes}
-            for score in scores:
-                row |= {f"{score}_n": part[score].count(), f"{score}_mean": part[score].mean()}
-                row |= {f"{score}_sd": part[score].std()}
-            rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def write_tables(config: Config, results: Results) -> None:

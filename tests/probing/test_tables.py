@@ -14,11 +14,11 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import corrected_t_test
 from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.probing.demographics import demographics
 from sepclr_neuro.probing.tables import (
     PaperTable,
     arrow,
     compare,
-    demographics,
     headline,
     paper_table,
     read_paper_table,
