@@ -10,8 +10,8 @@ import pytest
 
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cache import VolumeCache
-from sepclr_neuro.data.effects import DISEASE
 from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.effects import DISEASE
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
