@@ -33,6 +33,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from torch import Tensor
 
 from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.messages import validate
 from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
 from sepclr_neuro.config.methods.sepclr import SepCLRSettings
 from sepclr_neuro.config.network import Network
@@ -78,12 +79,14 @@ class _Contrastive(TransformerMixin, BaseEstimator):
                 :class:`Volumes` of any of these. Each voxel is standardised by these people's mean and SD.
             y: the group of each, two labels; the second in order is the target group, whose own the salient space is.
             covariates: what the salient space is adjusted for within groups, a table whose numbers and labels are
-                coded (of ``age`` the square too, of ``tiv`` the logarithm), or numbers [N, k]; None for nothing.
+                coded (of ``age`` the square too, of ``tiv`` the logarithm), or numbers [N, k]; None for those that
+                come with ``Volumes``, if any.
 
         Raises:
             ValueError: if there are not two groups of two people at least, or a covariate is missing.
         """
         volumes, groups = self._validated(X, y)
+        covariates = volumes.covariates if covariates is None else covariates
         self.classes_ = np.unique(groups)
         if len(self.classes_) != 2:
             kind = "1 class" if len(self.classes_) == 1 else f"{len(self.classes_)} classes"
@@ -124,6 +127,7 @@ class _Contrastive(TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X: volumes of {volumes.grid} voxels are not on the grid of those fitted on, {self.grid_}"
             )
+        covariates = volumes.covariates if covariates is None else covariates
         return self._represented(volumes, torch.from_numpy(self._coded(covariates, len(volumes))))[space or self.space]
 
     def fit_transform(
@@ -186,9 +190,16 @@ class _Contrastive(TransformerMixin, BaseEstimator):
 
     @torch.no_grad()
     def _represented(self, volumes: Volumes, covariates: Tensor) -> dict[str, NDArray[np.float64]]:
-        dtype = torch.float64 if isinstance(self.method_, ClosedFormMethod) else torch.float32
-        parts = [self.method_.represent(z.to(dtype), covariates[part].to(dtype)) for part, z in self._chunks(volumes)]
-        return {space: torch.cat([of[space] for of in parts]).double().numpy() for space in self.method_.spaces}
+        dtype, device = torch.float64, torch.device("cpu")
+        if not isinstance(self.method_, ClosedFormMethod):
+            dtype, device = torch.float32, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.method_.to(device)
+        parts = [
+            self.method_.represent(z.to(device, dtype), covariates[part].to(device, dtype))
+            for part, z in self._chunks(volumes)
+        ]
+        self.method_.cpu()  # where models that are kept or sent elsewhere can be opened
+        return {space: torch.cat([of[space] for of in parts]).cpu().double().numpy() for space in self.method_.spaces}
 
     def _present_voxels(self, volumes: Volumes) -> Iterator[NDArray[np.float64]]:
         present = np.isfinite(self.scale_)
@@ -301,13 +312,14 @@ class SepCLR(_Contrastive):
         self.random_state = random_state
 
     def _method(self, shape: tuple[int, ...]) -> Method:
-        dims: dict[str, Any] = {"salient_dim": self.salient_dim, "common_dim": self.common_dim, "erase": self.erase}
+        given: dict[str, Any] = {"salient_dim": self.salient_dim, "common_dim": self.common_dim, "erase": self.erase}
         if self.encoder == "linear":
-            settings = LinearSepCLRSettings(independence=self.independence, noise=self.noise, steps=self.steps, **dims)
-            return linear.LinearSepCLR(settings, Network(), shape)
+            given |= {"independence": self.independence, "noise": self.noise, "steps": self.steps}
+            return linear.LinearSepCLR(validate(LinearSepCLRSettings, given, "SepCLR"), Network(), shape)
+        network = validate(Network, {"name": self.encoder}, "encoder")
         if len(shape) != 4:
             raise ValueError(f"encoder: {self.encoder!r} needs volumes [N, X, Y, Z], not a matrix; use 'linear'")
-        return sepclr.SepCLR(SepCLRSettings(**dims), Network(name=self.encoder), shape, self.independence)
+        return sepclr.SepCLR(validate(SepCLRSettings, given, "SepCLR"), network, shape, self.independence)
 
     def _learn(self, volumes: Volumes, target: Tensor, covariates: Tensor, seed: int) -> dict[str, float]:
         if self.encoder == "linear":
@@ -330,13 +342,13 @@ class SepCLR(_Contrastive):
                 self.method_,
                 Scans(read, list(range(len(people))), people, target.tolist(), {}, covariates.float()),
                 VolumeViews(standardisation, Augmentation()),
-                Training(epochs=self.epochs, batch_size=self.batch_size),
+                validate(Training, {"epochs": self.epochs, "batch_size": self.batch_size}, "SepCLR"),
                 seeds=(seed, 0),
                 folder=Path(folder) / "checkpoints",
                 identity="",
                 title=type(self).__name__,
             )
-        self.method_.cpu().float().eval()
+        self.method_.float().eval()
         return history[-1]
 
 
@@ -355,7 +367,7 @@ class RidgeDiscriminant(_Contrastive):
         self.space = space
 
     def _method(self, shape: tuple[int, ...]) -> Method:
-        settings = RidgeDiscriminantSettings(ridge=self.ridge, erase=self.erase)
+        settings = validate(RidgeDiscriminantSettings, {"ridge": self.ridge, "erase": self.erase}, "RidgeDiscriminant")
         return linear.RidgeDiscriminant(settings, Network(), shape)
 
 
@@ -387,7 +399,8 @@ class GeneralizedContrastivePCA(_Contrastive):
         self.space = space
 
     def _method(self, shape: tuple[int, ...]) -> Method:
-        settings = GCPCASettings(salient_dim=self.salient_dim, ridge=self.ridge, about=self.about, erase=self.erase)
+        given = {"salient_dim": self.salient_dim, "ridge": self.ridge, "about": self.about, "erase": self.erase}
+        settings = validate(GCPCASettings, given, "GeneralizedContrastivePCA")
         return linear.GeneralisedContrastivePCA(settings, Network(), shape)
 
 
@@ -441,7 +454,7 @@ def contrastive_maps(
     check_consistent_length(codes, groups)
     unknown = sorted(set(groups) - set(model.classes_))
     if unknown:
-        raise ValueError(f"y: {unknown[0]!r} is no group of the people fitted on, {list(model.classes_)}")
+        raise ValueError(f"y: {unknown[0]} is no group of those fitted on, {' and '.join(map(str, model.classes_))}")
     patient = groups == model.classes_[1]
     fold = FoldCodes(model._weights["salient"], codes, np.arange(len(codes)), model.control_centre_)
     if not fold.has_both(patient):

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import nibabel
 import numpy as np
+import pandas as pd
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 
@@ -31,6 +32,7 @@ class Volumes:
         source: an array [N, X, Y, Z]; paths of NIfTI files or nibabel images, in any order but all on one grid; or the
             :class:`~sepclr_neuro.data.cache.VolumeCache` of a run, whose rows are in the order of its ``scan_ids``.
         mask: of the voxels that count, a path, an image or an array [X, Y, Z]; others read as 0. None: all do.
+        covariates: of the same people, a table or numbers [N, k], which then go wherever these volumes go.
 
     Attributes:
         affine: (4, 4), voxel indices to mm; None of an array.
@@ -44,7 +46,7 @@ class Volumes:
     ((5, 4, 4, 4), (2, 4, 4, 4))
     """
 
-    def __init__(self, source: Any, mask: Any = None) -> None:
+    def __init__(self, source: Any, mask: Any = None, covariates: pd.DataFrame | ArrayLike | None = None) -> None:
         self.affine: Affine | None = None
         if isinstance(source, VolumeCache):
             self._source: Any = source
@@ -57,6 +59,9 @@ class Volumes:
             self.grid, count = self._source.shape[1:], len(self._source)
         self._rows = np.arange(count)
         self._mask = None if mask is None else _voxels(mask) != 0
+        self.covariates = covariates if isinstance(covariates, pd.DataFrame | None) else np.asarray(covariates)
+        if self.covariates is not None and len(self.covariates) != count:
+            raise InputError(f"covariates: {len(self.covariates)} rows for {count} people")
         if self._mask is not None and self._mask.shape != self.grid:
             raise InputError(f"mask: has {_sides(self._mask.shape)} voxels, the volumes have {_sides(self.grid)}")
 
@@ -68,9 +73,16 @@ class Volumes:
         """People, then voxels a side."""
         return (len(self), *self.grid)
 
-    def __getitem__(self, rows: ArrayLike | slice) -> Volumes:
+    def __getitem__(self, rows: Any) -> Volumes:
+        if isinstance(rows, tuple):  # scikit-learn asks for volumes[rows, ...]
+            rows = rows[0]
+        kept = np.atleast_1d(np.arange(len(self))[rows])
         chosen = copy.copy(self)
-        chosen._rows = np.atleast_1d(self._rows[rows if isinstance(rows, slice) else np.asarray(rows)])
+        chosen._rows = self._rows[kept]
+        if isinstance(self.covariates, pd.DataFrame):
+            chosen.covariates = self.covariates.iloc[kept]
+        elif self.covariates is not None:
+            chosen.covariates = self.covariates[kept]
         return chosen
 
     def read(self, rows: Sequence[int], planes: slice = slice(None)) -> NDArray[np.floating]:
