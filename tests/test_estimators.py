@@ -145,7 +145,8 @@ def test_volumes_files_and_images_say_the_same_as_the_matrix(tmp_path: Path) -> 
     expected = GeneralizedContrastivePCA(salient_dim=2).fit(matrix, y, covariates=table)
     paths = saved(X, tmp_path)
     images = [nibabel.nifti1.Nifti1Image.from_filename(path) for path in paths]
-    for given in (X, paths, list(map(str, paths)), images, Volumes(paths), pd.Series(paths)):
+    together = nibabel.funcs.concat_images(images)
+    for given in (X, paths, list(map(str, paths)), images, together, Volumes(paths), pd.Series(paths)):
         model = GeneralizedContrastivePCA(salient_dim=2).fit(given, y, covariates=table)
         for space in ("salient", "common"):
             codes = model.transform(given, covariates=table, space=space)

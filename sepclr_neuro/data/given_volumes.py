@@ -29,8 +29,9 @@ class Volumes:
     ``volumes[rows]`` are some people's, without a copy, so that cross-validation reads nothing twice.
 
     Args:
-        source: an array [N, X, Y, Z]; paths of NIfTI files or nibabel images, in any order but all on one grid; or the
-            :class:`~sepclr_neuro.data.cache.VolumeCache` of a run, whose rows are in the order of its ``scan_ids``.
+        source: an array [N, X, Y, Z] or [N, V]; paths of NIfTI files or nibabel images, all on one grid, or an image
+            [X, Y, Z, N]; or the :class:`~sepclr_neuro.data.cache.VolumeCache` of a run, in the order of its
+            ``scan_ids``.
         mask: of the voxels that count, a path, an image or an array [X, Y, Z]; others read as 0. None: all do.
         covariates: of the same people, a table or numbers [N, k], which then go wherever these volumes go.
 
@@ -55,6 +56,8 @@ class Volumes:
             self._source, self.affine = _read_all(list(source))
             self.grid, count = self._source.shape[1:], len(self._source)
         else:
+            if isinstance(source, SpatialImage):
+                self.affine, source = source.affine, np.moveaxis(np.asanyarray(source.dataobj), -1, 0)
             self._source = np.asarray(source)
             self.grid, count = self._source.shape[1:], len(self._source)
         self._rows = np.arange(count)
