@@ -7,11 +7,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["GeneralizedContrastivePCA", "RidgeDiscriminant", "SepCLR", "__version__"]
+_HOMES = {
+    "ContrastiveMaps": "sepclr_neuro.estimators",
+    "GeneralizedContrastivePCA": "sepclr_neuro.estimators",
+    "ProbeResult": "sepclr_neuro.probing.of_arrays",
+    "RidgeDiscriminant": "sepclr_neuro.estimators",
+    "SepCLR": "sepclr_neuro.estimators",
+    "Volumes": "sepclr_neuro.data.given_volumes",
+    "contrastive_maps": "sepclr_neuro.estimators",
+    "probe": "sepclr_neuro.probing.of_arrays",
+}
+
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """The estimators, on demand: torch and scikit-learn take seconds to import, which no command waits for in vain."""
-    if name in __all__:
-        return getattr(import_module("sepclr_neuro.estimators"), name)
+    """What Python code calls, on demand: torch and scikit-learn take seconds to import, which no command waits for in
+    vain."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
