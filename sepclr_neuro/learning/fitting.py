@@ -92,7 +92,7 @@ def fit(
             work = partial(_descend, method, data, views, folder, checkpoint, title)
             trained = in_processes(training.devices, work)
             if isinstance(method, TwoEncoders) and method.settings.erase:
-                method.learn_erasure(*_representations(method, scans, views))
+                method.learn_erasure(*_representations(method, scans, views, training.people_in_memory))
             return trained
     raise TypeError(f"{type(method).__name__} is neither a GradientMethod nor a ClosedFormMethod")
 
@@ -115,12 +115,14 @@ def _reader(scans: Scans, views: Views) -> Read:
 
 
 @torch.no_grad()
-def _representations(method: TwoEncoders, scans: Scans, views: Views) -> tuple[Tensor, Tensor]:
+def _representations(
+    method: TwoEncoders, scans: Scans, views: Views, people_in_memory: int | None
+) -> tuple[Tensor, Tensor]:
     """Common and salient representations of the training scans as they are, [N, c] and [N, d], in float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device).eval()
     views, found = views.to(device), []
-    at_once = max(1, _VOXELS_AT_ONCE // math.prod(method.covariate_maps.shape[1:]))
+    at_once = people_in_memory or max(1, _VOXELS_AT_ONCE // math.prod(method.covariate_maps.shape[1:]))
     for start in range(0, len(scans.rows), at_once):
         part = slice(start, start + at_once)
         volumes = views.plain(scans.read(scans.rows[part]).to(device))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sepclr_neuro.config.augmentation import Augmentation
-from sepclr_neuro.config.methods.base import Reference
+from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
 from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.training import Training
@@ -57,15 +57,17 @@ def method_paragraphs(made: Mapping[str, Trained], raw_units: bool = False) -> l
         Paragraph(listed([method.title for method in methods]), _said_once(methods, _description))
         for methods in alike.values()
     ]
+    two_spaces = [m for m in made.values() if isinstance(m.configured.settings, TwoSpaceSettings) and _spaces(m)]
     trained = [method for method in made.values() if method.by_gradients]
-    for title, said in (
-        ("Networks", _networks),
-        ("Training", lambda method: [training_sentence(method)]),
-        ("Views", lambda method: [views_sentence(method, raw_units)]),
+    for title, methods, said in (
+        ("Spaces", two_spaces, _spaces),
+        ("Networks", trained, _networks),
+        ("Training", trained, lambda method: [training_sentence(method)]),
+        ("Views", trained, lambda method: [views_sentence(method, raw_units)]),
     ):
-        if trained:
-            everybody = len(trained) == len(made)
-            paragraphs.append(Paragraph(title, _said_once(trained, said, everybody)))
+        if methods:
+            everybody = len(methods) == len(made)
+            paragraphs.append(Paragraph(title, _said_once(methods, said, everybody)))
     return paragraphs
 
 
@@ -114,10 +116,21 @@ def _description(method: Trained) -> list[str]:
     losses = [TERMS_IN_WORDS.get(name, name.replace("_", " ")) for name in recorded]
     if losses:
         said.append(f"{'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(losses)}.")
+    return said
+
+
+def _spaces(method: Trained) -> list[str]:
+    """What the salient space was adjusted for, and whether its codes were erased from the common one."""
+    said = []
     adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
     if adjusted:
         names = listed([COLUMNS_IN_WORDS.get(column, column) for column in adjusted])
         said.append(f"The salient space read volumes that were adjusted within groups for {names}.")
+    if getattr(method.configured.settings, "erase", False):
+        said.append(
+            "The common space was left without what the salient codes predict of it (least squares in the training "
+            "people)."
+        )
     return said
 
 

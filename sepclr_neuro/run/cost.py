@@ -131,7 +131,7 @@ def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
             method, people, views, short, seeds=(0, 0), folder=Path(folder) / "fold", identity="", title=""
         )
         disk = sum(path.stat().st_size for path in (Path(folder) / "fold").glob("epoch-*.ckpt"))
-    disk += sum(weight.numel() * weight.element_size() for weight in method.parameters())
+    disk += sum(weight.numel() * weight.element_size() for weight in method.state_dict().values())
     method.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
     volume = torch.rand(1, 1, *shape, device=next(method.parameters()).device)
 

@@ -120,11 +120,12 @@ def test_any_method_is_measured(settings: dict[str, Any], tmp_path: Path, capsys
     config, _ = small_run(tmp_path, **settings)
     found = cost._measure(config, next(iter(config.methods)), in_parts=False)
     assert min(found.step, found.forward) > 0
-    # Weights, and those of Adam beside them in two checkpoints.
+    # Weights, and those of Adam beside them in two checkpoints; in all three the covariates' effects on each voxel.
     weights = sum(
         part.numel() * 4 for part in build_method(config, next(iter(config.methods)), [1, 32, 32, 32]).parameters()
     )
-    assert 6.5 * weights < found.disk < 8 * weights + 2e5
+    effects = 3 * cost._COVARIATES * 4 * 32**3
+    assert 6.5 * weights < found.disk - effects < 8 * weights + 2e5
     assert capsys.readouterr() == ("", "")
 
 

@@ -61,16 +61,6 @@ class TwoSpaceSettings(MethodSettings):
         "Published forms erase nothing: `false`.",
     )
 
-    @property
-    def erased(self) -> str:
-        """A sentence on what was erased; empty where nothing was."""
-        return (
-            " The common space was left without what the salient codes predict of it (least squares in the training "
-            "people)."
-            if self.erase
-            else ""
-        )
-
 
 class TrainedSettings(MethodSettings):
     """Settings of a method that is trained by gradients: its own values for keys of the sections that all share."""

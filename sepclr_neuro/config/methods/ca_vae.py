@@ -61,7 +61,7 @@ class CVAESettings(TrainedSettings, TwoSpaceSettings):
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
             f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' "
             "salient part. The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, "
-            f"by weight: {self.weights()}.{self.erased}"
+            f"by weight: {self.weights()}."
         )
 
 

@@ -76,7 +76,6 @@ class CPCASettings(TwoSpaceSettings):
             f"Contrastive PCA (Abid et al., 2018): the salient space is the first {self.salient_dim} eigenvectors of "
             f"the patients' covariance minus {self.contrast:g} times the controls'; as common space, which the "
             f"original does not have, the first {self.common_dim} principal components of the controls were taken."
-            f"{self.erased}"
         )
 
 

@@ -12,6 +12,8 @@ from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
 
 __all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
 
+_COMMON = "The common space holds all principal components of the training volumes."
+
 
 class LinearSepCLRSettings(SepCLRTerms):
     """SepCLR with linear encoders, trained in the span of the training people."""
@@ -47,7 +49,7 @@ class LinearSepCLRSettings(SepCLRTerms):
             f"{self.noise:g} times their root mean square; temperature {self.temperature:g}; "
             f"weights: uniformity {self.uniformity_weight:g}, salient terms {self.salient_weight:g}, "
             f"information-less term {self.informationless_weight:g}{between}. "
-            f"{_common_of_linear(self.erase)}"
+            f"{_COMMON}"
         )
 
 
@@ -61,7 +63,7 @@ class RidgeDiscriminantSettings(TwoSpaceSettings):
     def describe(self, **options: Any) -> str:
         return (
             "A ridge discriminant: the one salient direction is Fisher's, with a ridge of "
-            f"{self.ridge:g} mean variances of an axis. {_common_of_linear(self.erase)}"
+            f"{self.ridge:g} mean variances of an axis. {_COMMON}"
         )
 
 
@@ -91,10 +93,5 @@ class GCPCASettings(TwoSpaceSettings):
         return (
             f"Generalised contrastive PCA (de Oliveira et al., 2025): {self.salient_dim} salient directions in which "
             f"the patients' second moment about {about} is largest beside the controls' covariance, with a ridge of "
-            f"{self.ridge:g} mean variances of an axis. {_common_of_linear(self.erase)}"
+            f"{self.ridge:g} mean variances of an axis. {_COMMON}"
         )
-
-
-def _common_of_linear(erase: bool) -> str:
-    erased = ", less what the salient codes predict of them" if erase else ""
-    return f"The common space holds all principal components of the training volumes{erased}."

@@ -122,7 +122,7 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
             "SepCLR (Louiset et al., 2024) was trained with two separate encoders, giving a common representation of "
             f"{self.common_dim} and a salient one of {self.salient_dim} dimensions, {projected} with "
             f"{self.projector_width} hidden units. The temperature was {self.temperature:g}, the weights: {weights}."
-            f"{owned} {self._between(options.get('independence', 'k-jem'))}{self.erased}"
+            f"{owned} {self._between(options.get('independence', 'k-jem'))}"
         )
 
     def _between(self, term: str) -> str:
