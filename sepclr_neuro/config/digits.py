@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sepclr_neuro.config.configured import check_method, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.messages import validate
 from sepclr_neuro.config.methods.base import MethodSettings, TwoSpaceSettings
 from sepclr_neuro.config.network import Network
@@ -118,15 +119,16 @@ class Digits(Section):
                 raise ValueError(f"digits.methods.{name}.adjust_for: images have no covariates; remove it")
             if "augmentation" in settings.model_fields_set:
                 raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
-            fixed = (network.name in ("light", "strided") and network.pooling == "none") or network.name == "linear"
-            if settings.augmented and fixed and self.views.size != IMAGE_SIZE:
+            encoder = ENCODERS[network.name]
+            if settings.augmented and not encoder.takes_any_size(network) and self.views.size != IMAGE_SIZE:
                 raise ValueError(
                     f"digits.network.pooling: views have {self.views.size} pixels a side and images {IMAGE_SIZE}; only "
                     "`mean` takes both"
                 )
-            deep = network.name in ("strided", "densenet121")
-            if settings.augmented and deep and self.views.size < IMAGE_SIZE:
-                raise ValueError(f"digits.views.size: `{network.name}` needs {IMAGE_SIZE} pixels; use another network")
+            if settings.augmented and self.views.size < encoder.least_side:
+                raise ValueError(
+                    f"digits.views.size: `{network.name}` needs {encoder.least_side} pixels; use another network"
+                )
         for name in self.more_seeds:
             if name not in self.methods:
                 raise ValueError(f"digits.more_seeds.{name}: not in digits.methods.{nearest(name, self.methods)}")
