@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from sepclr_neuro.config.configured import check_method, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.configured import ConfiguredMethod, check_method, check_parts, of_method, with_empty_settings
 from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.messages import validate
-from sepclr_neuro.config.methods.base import MethodSettings, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import TwoSpaceSettings
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.config.section import Fraction, PlainPath, PositiveFraction, Section, ordered
@@ -112,7 +113,8 @@ class Digits(Section):
     def _possible(self) -> Self:
         for name in self.methods:
             check_method(name, "digits.methods")
-            settings, network, _ = self.for_method(name)
+            configured = self.for_method(name)
+            settings, network = configured.settings, configured.network
             if settings.columns():
                 raise ValueError(f"digits.methods.{name}.attributes: images have none; remove them")
             if getattr(settings, "adjust_for", None):
@@ -138,8 +140,8 @@ class Digits(Section):
         """How often a method is trained, from another start each time."""
         return self.more_seeds.get(method, self.seeds)
 
-    def for_method(self, name: str) -> tuple[MethodSettings, Network, Training]:
-        """A method's own settings and the shared sections as they are for it.
+    def for_method(self, name: str) -> ConfiguredMethod:
+        """A method's own settings and the shared sections as they are for it; images have no use for `augmentation`.
 
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
@@ -149,4 +151,4 @@ class Digits(Section):
         settings = validate(kind, published | self.methods[name], f"digits.methods.{name}")
         network, training = of_method(self, settings, ("network", "training"), f"digits.methods.{name}")
         check_parts(settings, network, training, f"digits.methods.{name}")
-        return settings, network, training
+        return ConfiguredMethod(name, name, settings, network, Augmentation(), training, adjust_for=[])

@@ -270,7 +270,7 @@ def digits(
     """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
     with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
         _refuse_unknown("--method", method, config.digits.methods, f"{path}: digits.methods")
-        with _computing(config.digits.for_method(method)[2].devices):
+        with _computing(config.digits.for_method(method).training.devices):
             from sepclr_neuro.validation.digits.benchmark import write_digits_run
 
             write_digits_run(config, results, method, repetition)
@@ -349,12 +349,6 @@ def list_names(
         if kind is None:
             print(f"{registry.kind}:")
         print("\n".join(registry.lines("" if kind else "  ")))
-
-
-@app.command(hidden=True)
-def methods() -> None:
-    """The same as `list methods`."""
-    list_names("methods")
 
 
 def _version(wanted: bool) -> None:
