@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Lasso
 from typer.testing import CliRunner
 
 from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.model import parse_config
+from sepclr_neuro.config.probes import Probe
 from sepclr_neuro.config.registry import METHODS, REGISTRIES
 from sepclr_neuro.config.schema import json_schema
+from sepclr_neuro.config.standardisation import StandardisationEntry
 from sepclr_neuro.core import registry
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.storage import read_json
+from sepclr_neuro.core.registry import LateEntry
+from sepclr_neuro.core.storage import read_json, read_tsv
+from sepclr_neuro.data.diseases import OneShift
 from sepclr_neuro.data.images import quick_images
+from sepclr_neuro.data.simulated_people import simulate_people
+from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.fold_maps import FoldMapper
 from sepclr_neuro.maps.saliency import write_saliency
+from sepclr_neuro.probing.probe_fits import ProbeModels
 from sepclr_neuro.probing.probes import write_probes
+from sepclr_neuro.probing.verdicts import write_verdicts
 from sepclr_neuro.run import cli
 from tests.small_run import small_run
 
@@ -115,6 +124,62 @@ def test_it_is_listed_and_completed_like_what_is_built_in() -> None:
     assert "two-scales" in schema["$defs"]["Network"]["properties"]["name"]["enum"]
     assert METHOD in schema["properties"]["methods"]["properties"]
     parse_config({"methods": {"sepclr-linear": {"independence": "cross-covariance"}}})
+
+
+LASSO = Probe("Lasso", "tests.test_plugin:lasso", of_classes=False)
+HALVED = StandardisationEntry("Halved", "tests.test_plugin:halved", "Intensities were halved")
+SILENT = LateEntry("Without symptoms", "tests.test_plugin:Silent")
+
+
+def lasso() -> ProbeModels:
+    def fit(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> list[Lasso]:
+        return [Lasso(alpha=alpha).fit(z, y) for alpha in penalties]
+
+    return ProbeModels([10.0, 0.1], fit, (Lasso, "alpha"))
+
+
+def halved(mean: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.zeros_like(mean), np.full_like(mean, 2), mask
+
+
+class Silent(OneShift):
+    def symptoms(self, severity: dict[str, float], subtype: int) -> dict[str, float]:
+        return dict.fromkeys(severity, 0.0)
+
+
+def test_probes_standardisations_and_diseases_are_added_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {
+        "sepclr_neuro.probes": {"lasso": "tests.test_plugin:LASSO"},
+        "sepclr_neuro.standardisations": {"halved": "tests.test_plugin:HALVED"},
+        "sepclr_neuro.diseases": {"silent": "tests.test_plugin:SILENT"},
+    }
+    monkeypatch.syspath_prepend(installed_at(tmp_path / "site", "others", points))
+    config, results = small_run(
+        tmp_path / "run",
+        people=24,
+        cohort={"simulation": {"participants": 24, "disease_kind": "silent"}},
+        methods={"pca": {}},
+        standardisation={"intensity": "halved"},
+        saliency={"targets": []},
+        probes={
+            "targets": {"age": {"kind": "lasso", "expected_in": "common"}},
+            "permutations": 99,
+            "bootstraps": 99,
+        },
+    )
+    standardisation = Standardisation.load(results, 0)
+    assert standardisation.sd[standardisation.mask].unique().tolist() == [2]
+    for fold in range(2):
+        write_fold_model(config, results, "pca", fold)
+    write_representations(config, results, "pca")
+    write_probes(config, results)
+    assert set(read_tsv(results.scores)["penalty"]) <= {10.0, 0.1, 1.0}  # 1: scikit-learn's, of the paper's regime
+    assert read_json(results.coefficients) == []  # nothing is known of a probe but what it predicts
+    write_verdicts(config, results)
+    assert read_tsv(results.verdicts)["p"].between(0, 1).all()
+    scores = simulate_people(config.cohort, 0)["sans"].dropna()
+    assert len(scores)
+    assert scores.max() <= 12  # noise of rating
 
 
 @pytest.mark.parametrize(
