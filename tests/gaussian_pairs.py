@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from sepclr_neuro.methods.independence import Independence, build_independence
+from sepclr_neuro.methods.independence import Independence, TermSettings, build_independence
 
 LEVELS = (0.0, 0.3, 0.6)
 """Angles; dimension by dimension the correlation is sin(2 angle): 0, 0.56, 0.93."""
@@ -48,7 +48,7 @@ def values(
     found = []
     for level, angle in enumerate(LEVELS):
         torch.manual_seed(seed)
-        term = build_independence(name, dim, dim, temperature=temperature, width=32)  # type: ignore[arg-type]
+        term = build_independence(name, TermSettings(dim, dim, temperature=temperature, width=32))
         assert term is not None
         optimizer = estimator_of(term)
         for step in range(steps if optimizer else 0):

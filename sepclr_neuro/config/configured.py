@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.messages import validate
 from sepclr_neuro.config.methods.base import MethodSettings
 from sepclr_neuro.config.network import Network
@@ -15,6 +16,7 @@ from sepclr_neuro.config.registry import METHODS, MethodEntry
 from sepclr_neuro.config.section import NAME, Section
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.errors import nearest
+from sepclr_neuro.core.registry import PACKAGE
 
 __all__ = ["ConfiguredMethod", "check_method", "check_name", "check_parts", "of_method", "with_empty_settings"]
 
@@ -44,6 +46,14 @@ class ConfiguredMethod:
     @property
     def entry(self) -> MethodEntry:
         return METHODS[self.method]
+
+    @property
+    def packages(self) -> list[str]:
+        """Other packages than this one that method or encoder come from."""
+        found = {METHODS.sources()[self.method].package}
+        if self.settings.trained:
+            found.add(ENCODERS.sources()[self.network.name].package)
+        return sorted(found - {PACKAGE})
 
     @property
     def title(self) -> str:

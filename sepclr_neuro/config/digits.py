@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from sepclr_neuro.config.configured import check_method, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.configured import ConfiguredMethod, check_method, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.messages import validate
-from sepclr_neuro.config.methods.base import MethodSettings, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import TwoSpaceSettings
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.config.section import Fraction, PlainPath, PositiveFraction, Section, ordered
@@ -111,22 +113,24 @@ class Digits(Section):
     def _possible(self) -> Self:
         for name in self.methods:
             check_method(name, "digits.methods")
-            settings, network, _ = self.for_method(name)
+            configured = self.for_method(name)
+            settings, network = configured.settings, configured.network
             if settings.columns():
                 raise ValueError(f"digits.methods.{name}.attributes: images have none; remove them")
             if getattr(settings, "adjust_for", None):
                 raise ValueError(f"digits.methods.{name}.adjust_for: images have no covariates; remove it")
             if "augmentation" in settings.model_fields_set:
                 raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
-            fixed = (network.name in ("light", "strided") and network.pooling == "none") or network.name == "linear"
-            if settings.augmented and fixed and self.views.size != IMAGE_SIZE:
+            encoder = ENCODERS[network.name]
+            if settings.augmented and not encoder.takes_any_size(network) and self.views.size != IMAGE_SIZE:
                 raise ValueError(
                     f"digits.network.pooling: views have {self.views.size} pixels a side and images {IMAGE_SIZE}; only "
                     "`mean` takes both"
                 )
-            deep = network.name in ("strided", "densenet121")
-            if settings.augmented and deep and self.views.size < IMAGE_SIZE:
-                raise ValueError(f"digits.views.size: `{network.name}` needs {IMAGE_SIZE} pixels; use another network")
+            if settings.augmented and self.views.size < encoder.least_side:
+                raise ValueError(
+                    f"digits.views.size: `{network.name}` needs {encoder.least_side} pixels; use another network"
+                )
         for name in self.more_seeds:
             if name not in self.methods:
                 raise ValueError(f"digits.more_seeds.{name}: not in digits.methods.{nearest(name, self.methods)}")
@@ -136,8 +140,8 @@ class Digits(Section):
         """How often a method is trained, from another start each time."""
         return self.more_seeds.get(method, self.seeds)
 
-    def for_method(self, name: str) -> tuple[MethodSettings, Network, Training]:
-        """A method's own settings and the shared sections as they are for it.
+    def for_method(self, name: str) -> ConfiguredMethod:
+        """A method's own settings and the shared sections as they are for it; images have no use for `augmentation`.
 
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
@@ -147,4 +151,4 @@ class Digits(Section):
         settings = validate(kind, published | self.methods[name], f"digits.methods.{name}")
         network, training = of_method(self, settings, ("network", "training"), f"digits.methods.{name}")
         check_parts(settings, network, training, f"digits.methods.{name}")
-        return settings, network, training
+        return ConfiguredMethod(name, name, settings, network, Augmentation(), training, adjust_for=[])

@@ -147,7 +147,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:
         for name, target in self.probes.targets.items():
-            if target.kind == "regression" and name in ("sex", "site", "diagnosis"):
+            if not target.of_classes and name in ("sex", "site", "diagnosis"):
                 raise ValueError(f"probes.targets.{name}.kind: {name} is text, not numbers; use `classification`")
         if "salient-norm" in self.cohort.known:
             raise ValueError("the cohort's column 'salient-norm' has the name of a map; call it something else")
@@ -158,7 +158,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _noise_is_small(self) -> Self:
-        if self.standardisation.intensity == "none":
+        if self.standardisation.entry.raw_units:
             noise = {"augmentation": self.augmentation.noise_sd, "saliency": self.saliency.noise_sd}
             noise |= {
                 f"methods.{name}.augmentation": self.for_method(name).augmentation.noise_sd for name in self.methods
@@ -166,8 +166,8 @@ class Config(Section):
             strong = [f"{section}.noise_sd ({sd:g})" for section, sd in noise.items() if sd > MOST_RAW_NOISE]
             if strong:
                 raise ValueError(
-                    f"{', '.join(strong)}: with `standardisation.intensity: none` the unit is that of grey matter, "
-                    f"0 to 1, which so much noise drowns; lower it to {MOST_RAW_NOISE} or less"
+                    f"{', '.join(strong)}: with `standardisation.intensity: {self.standardisation.intensity}` the unit "
+                    f"is that of grey matter, 0 to 1, which so much noise drowns; lower it to {MOST_RAW_NOISE} or less"
                 )
         return self
 

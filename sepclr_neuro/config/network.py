@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sepclr_neuro.config.encoders import ENCODERS
+from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import Fraction, Section
 
 __all__ = ["Network"]
@@ -14,7 +16,7 @@ __all__ = ["Network"]
 class Network(Section):
     """The encoder; a method with two spaces has two of it."""
 
-    name: Literal["linear", "light", "strided", "resnet18", "densenet121"] = Field(
+    name: Annotated[str, NameOf(ENCODERS)] = Field(
         "light",
         description="`linear`, of patch means, for small cohorts; `light`, convolutions for CPUs; for GPUs `resnet18` "
         "and `densenet121`, which are MONAI's, and `strided`, five stride-2 convolutions as in other VBM code of "
@@ -48,4 +50,4 @@ class Network(Section):
     @property
     def looks_at_the_batch(self) -> bool:
         """Whether what it makes of a scan depends on the others in memory."""
-        return self.name in ("strided", "resnet18", "densenet121") and self.normalisation == "batch"
+        return ENCODERS[self.name].batch_normalised and self.normalisation == "batch"

@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sepclr_neuro.config.columns import CohortColumn
+from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import Section
+from sepclr_neuro.core.registry import LateEntry, Registry
 
-__all__ = ["DEFAULT_TARGETS", "ProbeTarget", "Probes"]
+__all__ = ["DEFAULT_TARGETS", "PROBES", "Probe", "ProbeTarget", "Probes"]
+
+
+@dataclass(frozen=True)
+class Probe(LateEntry):
+    """A kind of probe. Its implementation, called without arguments, gives a
+    :class:`~sepclr_neuro.probing.probe_fits.ProbeModels`.
+
+    Attributes:
+        of_classes: whether it tells classes, and is scored by balanced accuracy and area under the curve; otherwise
+            numbers, scored by absolute error and R2.
+    """
+
+    of_classes: bool
+
+
+PROBES: Registry[Probe] = Registry(
+    "probes",
+    {
+        "classification": Probe(
+            "Logistic regression of classes", "sepclr_neuro.probing.probe_fits:logistic", of_classes=True
+        ),
+        "regression": Probe("Ridge regression of numbers", "sepclr_neuro.probing.probe_fits:ridge", of_classes=False),
+    },
+)
 
 
 class ProbeTarget(Section):
     """One question that a probe answers from a space."""
 
-    kind: Literal["classification", "regression"] = Field(
+    kind: Annotated[str, NameOf(PROBES)] = Field(
         description="Of classes (text, or whole numbers as codes), or of numbers."
     )
     people: Literal["all", "target", "background"] = Field("all", description="Who is asked about.")
     expected_in: Literal["common", "salient"] = Field(description="The space that should hold it: sets the arrows.")
     label: str | None = Field(None, description="How tables call it. Null: its column's name.")
+
+    @property
+    def of_classes(self) -> bool:
+        return PROBES[self.kind].of_classes
 
 
 DEFAULT_TARGETS = {

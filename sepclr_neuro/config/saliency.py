@@ -10,9 +10,21 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from sepclr_neuro.config.augmentation import MOST_RAW_NOISE
 from sepclr_neuro.config.columns import CohortColumn
+from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import Section
+from sepclr_neuro.core.registry import Registry
 
-__all__ = ["Atlas", "Saliency"]
+__all__ = ["ATTRIBUTIONS", "Atlas", "Saliency"]
+
+# Each an `Attribution` of `maps/attribution.py`, a file of torch, which a configuration is read without.
+ATTRIBUTIONS: Registry[Any] = Registry(
+    "attributions",
+    {
+        "smoothgrad": "sepclr_neuro.maps.attribution:SMOOTHGRAD",
+        "integrated-gradients": "sepclr_neuro.maps.attribution:INTEGRATED_GRADIENTS",
+        "occlusion": "sepclr_neuro.maps.attribution:OCCLUSION",
+    },
+)
 
 
 class Atlas(Section):
@@ -56,9 +68,7 @@ class Saliency(Section):
         ["diagnosis", "sans", "saps"],
         description="Probe targets to map. Default: the diagnosis and the symptom scores among the probe targets.",
     )
-    attributions: Annotated[
-        list[Literal["smoothgrad", "integrated-gradients", "occlusion"]], AfterValidator(_different)
-    ] = Field(
+    attributions: Annotated[list[Annotated[str, NameOf(ATTRIBUTIONS)]], AfterValidator(_different)] = Field(
         ["smoothgrad"],
         min_length=1,
         description="How voxels are credited; the first is the one that the report shows first. Each takes its time "

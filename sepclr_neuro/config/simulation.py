@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import Fraction, Section
+from sepclr_neuro.core.registry import LateEntry, Registry
 
-__all__ = ["SYMPTOMS", "DiseaseKind", "DiseaseRegions", "Implant", "KnownDisease", "Simulation"]
+__all__ = ["DISEASES", "SYMPTOMS", "DiseaseRegions", "Implant", "KnownDisease", "Simulation"]
 
 SYMPTOMS = ("sans", "saps")
 """The scores that simulated and implanted patients have."""
@@ -16,7 +18,17 @@ SYMPTOMS = ("sans", "saps")
 
 DiseaseRegions = Literal["frontal-temporal", "parietal-occipital"]
 
-DiseaseKind = Literal["one-shift", "two-signs", "two-subtypes", "texture"]
+DISEASES: Registry[LateEntry] = Registry(
+    "diseases",
+    {
+        "one-shift": LateEntry("Less grey matter in all patients", "sepclr_neuro.data.diseases:OneShift"),
+        "two-signs": LateEntry("Less in half of them, more in the others", "sepclr_neuro.data.diseases:TwoSigns"),
+        "two-subtypes": LateEntry("Of either kind of symptoms alone", "sepclr_neuro.data.diseases:TwoSubtypes"),
+        "texture": LateEntry("Folds that vary more", "sepclr_neuro.data.diseases:Texture"),
+    },
+)
+"""Implementations are called without arguments and give a :class:`~sepclr_neuro.data.diseases.OneShift` or a kind of
+it."""
 
 
 class KnownDisease(Section):
@@ -30,7 +42,7 @@ class KnownDisease(Section):
         1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
     )
     disease_regions: DiseaseRegions = Field("frontal-temporal", description="Where the disease acts.")
-    disease_kind: DiseaseKind = Field(
+    disease_kind: Annotated[str, NameOf(DISEASES)] = Field(
         "one-shift",
         description="`one-shift`: patients lose grey matter in all regions, each as severely as ill. `two-signs`: half "
         "of them gain it there, so that groups have one mean. `two-subtypes`: half lose it in the regions of negative, "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import truncnorm
 
 from sepclr_neuro.config.cohort import Cohort
-from sepclr_neuro.config.simulation import Implant, KnownDisease, Simulation
+from sepclr_neuro.config.simulation import DISEASES, Implant, KnownDisease, Simulation
 from sepclr_neuro.data.effects import DISEASE
 
 __all__ = ["AGE_MEAN", "SYMPTOMS", "TIV_REFERENCE", "implant_people", "random_stream", "simulate_people"]
@@ -117,16 +117,15 @@ def _disease(seed: int, participant_id: str, patient: bool, known: KnownDisease)
     random = random_stream(seed, participant_id, "symptoms")
     severity = {name: random.gamma(SEVERITY_SHAPE, 1 / SEVERITY_SHAPE) for name in DISEASE}
     subtype = 1 + int(random_stream(seed, participant_id, "subtype").random() < 0.5)
-    if known.disease_kind == "two-subtypes":
-        severity[DISEASE[2 - subtype]] = 0.0
+    kind = DISEASES[known.disease_kind].load()()
+    severity = kind.symptoms(severity, subtype)
     scores = {}
     for score, (dimension, mean, noise) in SYMPTOMS.items():
         total = round(random.normal(mean * severity[dimension], noise))
         missing = random.random() < MISSING_SCORES
         scores[score] = math.nan if missing else float(min(max(total, 0), SYMPTOMS_MAXIMUM))
-    if known.disease_kind == "two-signs" and subtype == 2:
-        severity = {name: -value for name, value in severity.items()}
-    of_kind = {"subtype": subtype if known.disease_kind in ("two-signs", "two-subtypes") else math.nan}
+    severity = kind.effect(severity, subtype)
+    of_kind = {"subtype": subtype if kind.subtypes else math.nan}
     return severity | of_kind | scores | unrecorded
 
 

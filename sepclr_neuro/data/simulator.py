@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.simulation import KnownDisease, Simulation
+from sepclr_neuro.config.simulation import DISEASES, KnownDisease, Simulation
 from sepclr_neuro.data.effects import (
     AGE,
     AGE_GLOBAL_LOSS,
@@ -20,7 +20,6 @@ from sepclr_neuro.data.effects import (
     SEX_DIFFERENCE,
     SITE_FWHM,
     SITE_SD,
-    TEXTURE_FWHM,
     VARIATION,
     Array,
     disease_maps,
@@ -46,7 +45,7 @@ class Disease:
         self._seed, self._kind = seed, known.disease_kind
         self.maps = disease_maps(template, affine, known.disease_effect, known.disease_regions)
         voxel_mm = float(affine[0, 0])
-        self._texture = RandomField(template.shape, voxel_mm, [(TEXTURE_FWHM, 1.0)])
+        self._on_volumes = DISEASES[known.disease_kind].load()().on_volumes(template, voxel_mm)
         if known.unrecorded:
             bias = RandomField(template.shape, voxel_mm, [(SITE_FWHM, SITE_SD * known.unrecorded)])
             self.maps["unrecorded"] = (template > 0) * bias.draw(random_stream(seed, "unrecorded"))
@@ -54,8 +53,8 @@ class Disease:
     def change(self, person: dict[str, Any]) -> Array:
         """Of a row of :func:`simulate_people` or :func:`implant_people`, [X, Y, Z]."""
         change = np.sum([np.float32(person[name]) * self.maps[name] for name in DISEASE], axis=0)
-        if self._kind == "texture" and change.any():
-            change *= self._texture.draw(random_stream(self._seed, person["participant_id"], "texture"))
+        if change.any():
+            change = self._on_volumes(change, random_stream(self._seed, person["participant_id"], self._kind))
         return change + self.maps["unrecorded"] if person["unrecorded"] else change
 
 

@@ -126,27 +126,40 @@ def learn_standardisation(
         squares += difference * (volume - mean)
     variance = squares / len(scan_ids)
     mask = mean >= settings.mask_threshold
-    if settings.intensity == "voxelwise":
-        mask &= np.sqrt(variance) >= _LEAST_SD
+    if mask.any():
+        centre, scale, mask = settings.entry.load()(mean, variance, mask)
     if not mask.any():
         raise InputError(
             f"standardisation.mask_threshold: no voxel varies and has a training mean of {settings.mask_threshold:g} "
             f"or more (highest: {mean.max():.3g}); lower it"
         )
-    if settings.intensity == "voxelwise":
-        centre, scale = mean, np.sqrt(variance)
-    elif settings.intensity == "global":
-        overall = mean[mask].mean()
-        spread = np.sqrt(variance[mask].mean() + mean[mask].var())
-        centre, scale = np.full_like(mean, overall), np.full_like(mean, spread)
-    else:
-        centre, scale = np.zeros_like(mean), np.ones_like(mean)
     return Standardisation(
         torch.from_numpy(np.where(mask, centre, 0).astype(np.float32)),
         torch.from_numpy(np.where(mask, scale, 1).astype(np.float32)),
         torch.from_numpy(mask),
         tuple(scan_ids),
     )
+
+
+_Floats = NDArray[np.float64]
+_Centred = tuple[_Floats, _Floats, NDArray[np.bool_]]
+
+
+def voxelwise(mean: _Floats, variance: _Floats, mask: NDArray[np.bool_]) -> _Centred:
+    """Each voxel's own; one that hardly varies leaves the mask."""
+    sd = np.sqrt(variance)
+    return mean, sd, mask & (sd >= _LEAST_SD)
+
+
+def one_for_all(mean: _Floats, variance: _Floats, mask: NDArray[np.bool_]) -> _Centred:
+    """Of all training scans and masked voxels together."""
+    spread = np.sqrt(variance[mask].mean() + mean[mask].var())
+    return np.full_like(mean, mean[mask].mean()), np.full_like(mean, spread), mask
+
+
+def as_it_is(mean: _Floats, variance: _Floats, mask: NDArray[np.bool_]) -> _Centred:
+    """Nothing but the mask."""
+    return np.zeros_like(mean), np.ones_like(mean), mask
 
 
 def write_standardisation(config: Config, results: Results, fold: int) -> None:

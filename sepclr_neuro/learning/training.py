@@ -122,7 +122,8 @@ def write_fold_model(config: Config, results: Results, method: str, fold: int) -
             "losses": [name for name in history[0] if name not in NO_TERMS],
             "networks": built_of(network),
             "seconds": round(sum(row["seconds"] for row in history), 1),
-            "versions": {"sepclr_neuro": __version__} | versions("torch", "lightning", "monai", "numpy"),
+            "versions": {"sepclr_neuro": __version__}
+            | versions("torch", "lightning", "monai", "numpy", *configured.packages),
             "fingerprint": identity,
         },
     )

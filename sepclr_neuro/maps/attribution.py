@@ -3,20 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sepclr_neuro.config.methods.base import Reference
+from sepclr_neuro.config.saliency import Saliency
+from sepclr_neuro.core.registry import Entry
+from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.learning.noise import normal_numbers
 
-__all__ = ["Scores", "integrated_gradients", "occlusion", "smoothgrad"]
+__all__ = [
+    "INTEGRATED_GRADIENTS",
+    "OCCLUSION",
+    "SMOOTHGRAD",
+    "Attribution",
+    "Scan",
+    "Scores",
+    "integrated_gradients",
+    "occlusion",
+    "smoothgrad",
+]
 
 Scores = Callable[[Tensor], list[Tensor]]
 """From standardised volumes [B, 1, X, Y, Z] to K scores of each, K times [B], differentiable.
 
 Not one tensor, or the gradient of each score would pass through the networks of all.
 """
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What an attribution may look at beside the scores.
+
+    Attributes:
+        volume: one standardised volume, [1, 1, X, Y, Z].
+        mask: the voxels that networks see, [X, Y, Z].
+        baseline: gives the mean of the training controls, standardised, [1, 1, X, Y, Z].
+        regions: gives the number of each voxel's region, [X, Y, Z], 0 for none; for an attribution ``by_region``.
+        seed: of this scan in this fold.
+        settings: the section `saliency`.
+    """
+
+    volume: Tensor
+    mask: Tensor
+    baseline: Callable[[], Tensor]
+    regions: Callable[[], Tensor]
+    seed: int
+    settings: Saliency
+
+
+@dataclass(frozen=True)
+class Attribution(Entry):
+    """A way to credit voxels, as ``saliency.attributions`` names it.
+
+    Attributes:
+        title: how pictures and tables call it.
+        function: from K scores and a scan to K maps, [K, X, Y, Z], float64, on the CPU.
+        unit: of the maps, after the word for the score; ``{unit}`` is that of the volume.
+        in_words: what was done, for the methods text, by the settings and the unit of noise.
+        depends_on: names of settings in the section `saliency` with which maps change.
+        by_region: whether it needs regions: of the atlas, or cubes.
+        passes: the setting that says how often a scan passes through the networks, for the estimate of a run's time;
+            empty if no setting does.
+        references: what a text that uses it cites.
+    """
+
+    function: Callable[[Scores, Scan], Tensor]
+    unit: str
+    in_words: Callable[[Saliency, str], str]
+    depends_on: tuple[str, ...] = ()
+    by_region: bool = False
+    passes: str = ""
+    references: tuple[Reference, ...] = ()
+
 
 # Voxels that pass through the networks at once: two volumes of 128³, 16 of 64³.
 VOXELS_AT_ONCE = 2 * 128**3
@@ -79,6 +141,32 @@ def smoothgrad(scores: Scores, volume: Tensor, mask: Tensor, *, samples: int, no
     return total * mask.cpu() / samples
 
 
+SMOOTHGRAD = Attribution(
+    "SmoothGrad",
+    lambda scores, scan: smoothgrad(
+        scores,
+        scan.volume,
+        scan.mask,
+        samples=scan.settings.samples,
+        noise_sd=scan.settings.noise_sd,
+        seed=scan.seed,
+    ),
+    unit="per {unit} of grey matter",
+    in_words=lambda settings, unit: (
+        f"SmoothGrad (Smilkov et al., 2017) took {counted(settings.samples, 'sample')} with noise of "
+        f"{settings.noise_sd} {unit}"
+    ),
+    depends_on=("samples", "noise_sd"),
+    passes="samples",
+    references=(
+        Reference(
+            "Smilkov D, Thorat N, Kim B, Viégas F, Wattenberg M (2017). SmoothGrad: removing noise by adding noise.",
+            "https://arxiv.org/abs/1706.03825",
+        ),
+    ),
+)
+
+
 def integrated_gradients(scores: Scores, volume: Tensor, baseline: Tensor, *, steps: int) -> Tensor:
     r"""What each voxel adds to the scores on the way from a baseline to a volume.
 
@@ -105,6 +193,25 @@ def integrated_gradients(scores: Scores, volume: Tensor, baseline: Tensor, *, st
 
     total = _summed_gradients(scores, map(on_the_way, _chunks(steps, volume)))
     return (volume - baseline)[0, 0].double().cpu() * total / steps
+
+
+INTEGRATED_GRADIENTS = Attribution(
+    "Integrated gradients",
+    lambda scores, scan: integrated_gradients(scores, scan.volume, scan.baseline(), steps=scan.settings.steps),
+    unit="that a voxel adds",
+    in_words=lambda settings, unit: (
+        f"Integrated gradients (Sundararajan et al., 2017) took {counted(settings.steps, 'step')} from the mean of the "
+        "training controls"
+    ),
+    depends_on=("steps",),
+    passes="steps",
+    references=(
+        Reference(
+            "Sundararajan M, Taly A, Yan Q (2017). Axiomatic attribution for deep networks. ICML.",
+            "https://arxiv.org/abs/1703.01365",
+        ),
+    ),
+)
 
 
 @torch.no_grad()
@@ -134,3 +241,18 @@ def occlusion(scores: Scores, volume: Tensor, baseline: Tensor, regions: Tensor)
     for i, label in enumerate(labels, start=1):
         place[regions == label] = i
     return effects[place].movedim(-1, 0).cpu()
+
+
+def _replaced(settings: Saliency) -> str:
+    if settings.atlas is None:
+        return f"cubes of {settings.occlusion_mm:g} mm"
+    return f"each region of the atlas {settings.atlas.image.name}"
+
+
+OCCLUSION = Attribution(
+    "Occlusion by region",
+    lambda scores, scan: occlusion(scores, scan.volume, scan.baseline(), scan.regions()),
+    unit="that a region adds",
+    in_words=lambda settings, unit: f"Occlusion replaced {_replaced(settings)} by the mean of the training controls",
+    by_region=True,
+)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256, write_bytes
@@ -27,7 +28,7 @@ from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.models import TrainedModel, load_model
 from sepclr_neuro.maps.atlases import Atlas
-from sepclr_neuro.maps.attribution import Scores, integrated_gradients, occlusion, smoothgrad
+from sepclr_neuro.maps.attribution import Scan, Scores
 from sepclr_neuro.maps.group_maps import CoarseGrid
 from sepclr_neuro.maps.localisation import peak_voxel
 from sepclr_neuro.maps.mapping import SALIENT_NORM, save_image
@@ -189,24 +190,21 @@ class FoldMapper:
 
     def explain(self, attribution: str, scores: Scores, scan: str, regions: Atlas | None) -> Tensor:
         """A scan's maps by one attribution method, one for each score: [K, X, Y, Z], float64."""
-        settings, volume = self.config.saliency, self.volume(scan)
-        if attribution == "smoothgrad":
-            row = self.cache.rows([scan])[0]
-            seed = seed_of(self.config.seed, self.fold, row)
-            return smoothgrad(
-                scores,
-                volume,
-                self.standardisation.mask,
-                samples=settings.samples,
-                noise_sd=settings.noise_sd,
-                seed=seed,
-            )
-        if attribution == "integrated-gradients":
-            return integrated_gradients(scores, volume, self.baseline(), steps=settings.steps)
-        if regions is None:
-            raise ValueError("occlusion needs regions")
-        within = torch.from_numpy(np.where(self.mask, regions.regions, 0)).to(self.device)
-        return occlusion(scores, volume, self.baseline(), within)
+
+        def within_mask() -> Tensor:
+            if regions is None:
+                raise ValueError(f"{attribution} needs regions")
+            return torch.from_numpy(np.where(self.mask, regions.regions, 0)).to(self.device)
+
+        seen = Scan(
+            self.volume(scan),
+            self.standardisation.mask,
+            self.baseline,
+            within_mask,
+            seed_of(self.config.seed, self.fold, self.cache.rows([scan])[0]),
+            self.config.saliency,
+        )
+        return ATTRIBUTIONS[attribution].function(scores, seen)
 
     def person_maps(
         self,
@@ -228,7 +226,7 @@ class FoldMapper:
         Args:
             attribution: its name in the configuration.
             grid: of group inference, or None without it.
-            regions: that occlusion replaces.
+            regions: of an attribution by region.
         """
         path = self.results.checkpoints(self.method, self.fold) / f"saliency-{attribution}.safetensors"
         title = f"saliency of {self.method}, fold {self.fold}, {attribution}"
@@ -272,14 +270,13 @@ class FoldMapper:
 
     def _identity(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> str:
         settings = self.config.saliency
-        of_method: dict[str, Any] = {
-            "smoothgrad": {"samples": settings.samples, "noise_sd": settings.noise_sd},
-            "integrated-gradients": {"steps": settings.steps},
-            "occlusion": {"regions": None if regions is None else _digest(regions.regions)},
-        }
+        entry = ATTRIBUTIONS[attribution]
+        told: dict[str, Any] = {name: getattr(settings, name) for name in entry.depends_on}
+        if entry.by_region:
+            told["regions"] = None if regions is None else _digest(regions.regions)
         return fingerprint(
             attribution,
-            of_method[attribution],
+            told,
             [settings.participants, settings.participant_maps],
             self.config.seed,
             None if grid is None else [grid.factor, _digest(grid.brain)],

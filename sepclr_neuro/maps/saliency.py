@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import ATTRIBUTIONS
+from sepclr_neuro.config.standardisation import STANDARDISATIONS
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import read_tsv, write_tsv
@@ -27,13 +29,7 @@ from sepclr_neuro.maps.localisation import find_peaks, localisation, similarity
 from sepclr_neuro.maps.mapping import SALIENT_NORM, picture_heading, save_image, true_region, write_map
 from sepclr_neuro.maps.sanity import SANITY, sanity_checks
 
-__all__ = ["ATTRIBUTIONS", "write_saliency"]
-
-ATTRIBUTIONS = {
-    "smoothgrad": "SmoothGrad",
-    "integrated-gradients": "Integrated gradients",
-    "occlusion": "Occlusion by region",
-}
+__all__ = ["write_saliency"]
 
 KEY = ["attribution", "target", "space"]
 LOCALISED = ["relevance_share", "volume_share", "ratio", "rank_share", "peak_in_region", "pointing_game", "people"]
@@ -78,7 +74,7 @@ def _write(config: Config, results: Results, method: str) -> None:
     grid = CoarseGrid.over(np.all(masks, axis=0), cache.affine, settings.group_voxel_mm)
     atlas = None if settings.atlas is None else load_atlas(settings.atlas, brain, cache.affine)
     occluded = None
-    if "occlusion" in settings.attributions:
+    if any(ATTRIBUTIONS[name].by_region for name in settings.attributions):
         occluded = atlas or cubes(settings.occlusion_mm, brain, cache.affine)
 
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
@@ -92,7 +88,8 @@ def _write(config: Config, results: Results, method: str) -> None:
             attribution = settings.attributions[0]
             checked = sanity_checks(mapper, attribution, occluded)
             tables["sanity"].append(checked.assign(attribution=attribution))
-            spaces, scaled = mapper.model.spaces, mapper.model.metadata["settings"]["standardisation"]["intensity"]
+            spaces, told = mapper.model.spaces, mapper.model.metadata["settings"]["standardisation"]
+            scaled = not STANDARDISATIONS[told["intensity"]].raw_units
             pairs = _pairs(config, mapper, spaces)
         mapped[fold] = {target: mapper.mapped(target) for target in mapper.asked}
 
@@ -102,7 +99,7 @@ def _write(config: Config, results: Results, method: str) -> None:
         values = np.mean([maps.mean[target, space].numpy() for maps in found.values()], axis=0) if found else None
         path = results.saliency(method) / attribution / f"{target}_{space}.nii.gz"
         subtitle = (
-            f"{ATTRIBUTIONS[attribution]} on held-out people, mean over {len(found)} of {len(folds)} folds. "
+            f"{ATTRIBUTIONS[attribution].title} on held-out people, mean over {len(found)} of {len(folds)} folds. "
             "Not for clinical use."
         )
         if values is None:
@@ -110,7 +107,7 @@ def _write(config: Config, results: Results, method: str) -> None:
             subtitle = "NO MAP: no fold has a linear probe of this target with one decision function."
             say(f"saliency of {method}, {target}, {space} space: {subtitle}")
         title = picture_heading(config, config.for_method(method).title, target, f"{space} space")
-        write_map(path, values, cache.affine, title, subtitle, _unit(attribution, target, scaled != "none"))
+        write_map(path, values, cache.affine, title, subtitle, _unit(attribution, target, scaled))
 
         def add(name: str, rows: pd.DataFrame, key: Mapping[str, Any] = key) -> None:
             tables[name].append(rows.assign(**key))
@@ -143,9 +140,7 @@ def _pairs(config: Config, mapper: FoldMapper, spaces: tuple[str, ...]) -> list[
 
 def _unit(attribution: str, target: str, scaled: bool) -> str:
     score = "squared distance" if target == SALIENT_NORM else "probe score"
-    if attribution == "smoothgrad":
-        return f"{score} per {'SD' if scaled else 'unit'} of grey matter"
-    return f"{score} that a {'region' if attribution == 'occlusion' else 'voxel'} adds"
+    return f"{score} {ATTRIBUTIONS[attribution].unit.format(unit='SD' if scaled else 'unit')}"
 
 
 def _localised(

@@ -66,7 +66,7 @@ def t_values(volumes: Iterable[NDArray[np.floating]], design: NDArray[np.float64
 
 def _tested(question: Question) -> pd.Series | None:
     """What a target's t is of, by scan: a number, or whether a scan is of the second of two classes; else None."""
-    if question.kind == "regression":
+    if not question.of_classes:
         return question.truth.astype(float)
     return (question.truth == question.classes[1]).astype(float) if len(question.classes) == 2 else None
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config.methods.sepclr import IndependenceTerm
+from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.methods.losses import (
     joint_entropy,
     kl_to_standard_normal,
@@ -31,13 +32,20 @@ from sepclr_neuro.methods.losses import (
 
 __all__ = [
     "ConditionalGaussian",
+    "DensityRatio",
+    "Discrepancy",
     "Discriminator",
+    "DistanceCorrelation",
     "Independence",
+    "Kernels",
+    "TermSettings",
+    "Variational",
     "build_independence",
     "club",
     "distance_correlation",
     "kernel_mutual_information",
     "leave_one_out",
+    "no_term",
     "other_people",
     "squared_mmd",
     "upper_bound",
@@ -230,8 +238,31 @@ class Discriminator(nn.Sequential):
 # --- the terms ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class TermSettings:
+    """What every term is told.
+
+    Attributes:
+        common_dim: of the common head.
+        salient_dim: of the salient head.
+        temperature: tau of the kernels of k-JEM and k-MI; None: the median heuristic.
+        diagonal: whether these kernels count a person as their own neighbour.
+        width: hidden units of the estimators' networks.
+    """
+
+    common_dim: int
+    salient_dim: int
+    temperature: float | None = 0.5
+    diagonal: bool = True
+    width: int = 64
+
+
 class Independence(nn.Module, ABC):
     """A term between the spaces. Its parameters, if any, are those of its estimator."""
+
+    def __init__(self, told: TermSettings) -> None:
+        super().__init__()
+        self.told = told
 
     of_representations: ClassVar[bool] = False
     """Whether it reads the encoders' representations in place of the projectors' heads."""
@@ -245,19 +276,18 @@ class Independence(nn.Module, ABC):
         return None
 
 
-class _Kernels(Independence):
+class Kernels(Independence):
     """k-JEM or k-MI: a kernel in each space."""
 
-    def __init__(self, term: Literal["k-jem", "k-mi"], temperature: float | None, diagonal: bool) -> None:
-        super().__init__()
-        self.estimate = {"k-jem": joint_entropy, "k-mi": kernel_mutual_information}[term]
-        self.temperature, self.diagonal = temperature, diagonal
+    def __init__(self, told: TermSettings, estimate: str) -> None:
+        super().__init__(told)
+        self.estimate = {"k-jem": joint_entropy, "k-mi": kernel_mutual_information}[estimate]
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
-        return self.estimate(common, salient, self.temperature, self.diagonal)
+        return self.estimate(common, salient, self.told.temperature, self.told.diagonal)
 
 
-class _DistanceCorrelation(Independence):
+class DistanceCorrelation(Independence):
     """dcor: none of the paper's terms, but one without a bandwidth and without a floor at small batches.
 
     It reads the representations: independent heads leave room for dependent representations, which are what probes
@@ -270,7 +300,7 @@ class _DistanceCorrelation(Independence):
         return distance_correlation(common, salient)
 
 
-class _Discrepancy(Independence):
+class Discrepancy(Independence):
     """MMD between pairs of one person and pairs of two people; that it is taken of these is inferred."""
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
@@ -278,12 +308,12 @@ class _Discrepancy(Independence):
         return squared_mmd(torch.cat([common, salient], dim=1), torch.cat([common, shuffled], dim=1))
 
 
-class _DensityRatio(Independence):
+class DensityRatio(Independence):
     """tc: the mean log density ratio of joint against shuffled pairs."""
 
-    def __init__(self, common_dim: int, salient_dim: int, width: int) -> None:
-        super().__init__()
-        self.discriminator = Discriminator(common_dim + salient_dim, width)
+    def __init__(self, told: TermSettings) -> None:
+        super().__init__(told)
+        self.discriminator = Discriminator(told.common_dim + told.salient_dim, told.width)
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
         return self.discriminator.log_ratio(common, salient).mean()
@@ -292,17 +322,17 @@ class _DensityRatio(Independence):
         return self.discriminator.classification_loss(common, salient)
 
 
-class _Variational(Independence):
+class Variational(Independence):
     """vclub, vl1o or vub by q(s|c) (c2s), by q(c|s) (s2c), or the mean of both (sym; inferred)."""
 
-    def __init__(self, bound: str, direction: str, common_dim: int, salient_dim: int, width: int) -> None:
-        super().__init__()
+    def __init__(self, told: TermSettings, bound: str, direction: str) -> None:
+        super().__init__(told)
         self.bound = bound
         self.estimators = nn.ModuleDict()
         if direction in ("c2s", "sym"):
-            self.estimators["c2s"] = ConditionalGaussian(common_dim, salient_dim, width)
+            self.estimators["c2s"] = ConditionalGaussian(told.common_dim, told.salient_dim, told.width)
         if direction in ("s2c", "sym"):
-            self.estimators["s2c"] = ConditionalGaussian(salient_dim, common_dim, width)
+            self.estimators["s2c"] = ConditionalGaussian(told.salient_dim, told.common_dim, told.width)
 
     def _directed(self, common: Tensor, salient: Tensor) -> list[tuple[ConditionalGaussian, Tensor, Tensor]]:
         given_of = {"c2s": (common, salient), "s2c": (salient, common)}
@@ -321,37 +351,14 @@ class _Variational(Independence):
         return torch.stack([q.negative_log_likelihood(a, b) for q, a, b in directed]).sum()
 
 
-def build_independence(
-    term: IndependenceTerm,
-    common_dim: int,
-    salient_dim: int,
-    *,
-    temperature: float | None = 0.5,
-    diagonal: bool = True,
-    width: int = 64,
-) -> Independence | None:
-    """The term that a configuration names; None for ``none``.
+def no_term(told: TermSettings) -> None:
+    """None between the spaces."""
 
-    Args:
-        term: its name, e.g. ``k-jem`` or ``vclub-sym``.
-        common_dim: of the common head.
-        salient_dim: of the salient head.
-        temperature: tau of the kernels of k-JEM and k-MI; None: the median heuristic.
-        diagonal: whether these kernels count a person as their own neighbour.
-        width: hidden units of the estimators' networks.
 
-    >>> build_independence("mmd", 2, 2)(torch.zeros(4, 2), torch.zeros(4, 2)).item()
+def build_independence(term: str, told: TermSettings) -> Independence | None:
+    """The term that a configuration names, e.g. ``k-jem`` or ``vclub-sym``; None for ``none``.
+
+    >>> build_independence("mmd", TermSettings(2, 2))(torch.zeros(4, 2), torch.zeros(4, 2)).item()
     0.0
     """
-    if term == "none":
-        return None
-    if term == "k-jem" or term == "k-mi":
-        return _Kernels(term, temperature, diagonal)
-    if term == "dcor":
-        return _DistanceCorrelation()
-    if term == "mmd":
-        return _Discrepancy()
-    if term == "tc":
-        return _DensityRatio(common_dim, salient_dim, width)
-    bound, direction = term.split("-")
-    return _Variational(bound, direction, common_dim, salient_dim, width)
+    return TERMS[term].load()(told)

@@ -9,8 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.registry import load
 from sepclr_neuro.methods.layers import GroupNorm, cut_patches, join_patches
 
 __all__ = [
@@ -158,7 +160,7 @@ def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
 
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
-    encoder = _build_encoder(network, input_shape, dim)
+    encoder = ENCODERS[network.name].load()(network, input_shape, dim)
     return _in_groups(encoder) if network.normalisation == "group" else encoder
 
 
@@ -171,28 +173,43 @@ def _in_groups(network: nn.Module) -> nn.Module:
     return network
 
 
-def _build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
-    spatial_dims, pooled = len(input_shape) - 1, network.pooling == "mean"
-    if network.name == "linear":
-        return LinearEncoder(input_shape, dim, network.patch, network.dropout)
-    if network.name == "light":
-        return LightEncoder(input_shape, network.channels, dim, network.patch, pooled, network.dropout)
-    if network.name == "strided":
-        return StridedEncoder(input_shape, dim, pooled)
-    # MONAI takes seconds to import, which the light network need not wait for.
+def linear(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+    return LinearEncoder(input_shape, dim, network.patch, network.dropout)
+
+
+def light(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+    pooled = network.pooling == "mean"
+    return LightEncoder(input_shape, network.channels, dim, network.patch, pooled, network.dropout)
+
+
+def strided(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+    return StridedEncoder(input_shape, dim, pooled=network.pooling == "mean")
+
+
+def resnet(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+    # Images of 32 pixels have no room for the usual stem: as SimCLR's appendix B.9, and as released with SepCLR.
+    stem: dict[str, Any] = {"conv1_t_size": 3, "no_max_pool": True} if len(input_shape) == 3 else {}
+    return _of_monai(network).resnet18(
+        spatial_dims=len(input_shape) - 1, n_input_channels=input_shape[0], num_classes=dim, **stem
+    )
+
+
+def densenet(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+    return _of_monai(network).densenet121(
+        spatial_dims=len(input_shape) - 1, in_channels=input_shape[0], out_channels=dim
+    )
+
+
+def _of_monai(network: Network) -> Any:
+    """MONAI takes seconds to import, which the light network need not wait for."""
     try:
-        from monai.networks.nets import densenet121, resnet18
+        from monai.networks import nets
     except ModuleNotFoundError as error:
         raise InputError(
             f"network.name: {network.name} is MONAI's, which is not installed; run `pip install 'sepclr_neuro[cnn]'`, "
             "or choose linear, light or strided"
         ) from error
-
-    if network.name == "resnet18":
-        # Images of 32 pixels have no room for the usual stem: as SimCLR's appendix B.9, and as released with SepCLR.
-        stem: dict[str, Any] = {"conv1_t_size": 3, "no_max_pool": True} if spatial_dims == 2 else {}
-        return resnet18(spatial_dims=spatial_dims, n_input_channels=input_shape[0], num_classes=dim, **stem)
-    return densenet121(spatial_dims=spatial_dims, in_channels=input_shape[0], out_channels=dim)
+    return nets
 
 
 class _Unpatch(nn.Linear):
@@ -270,13 +287,22 @@ class LinearDecoder(nn.Sequential):
 
 
 def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
-    """The decoder [B, dim] -> [B, C, *spatial] that goes with an encoder; MONAI's encoders have that of ``strided``."""
-    if network.name == "linear":
-        return LinearDecoder(output_shape, dim, network.patch)
-    if network.name == "light":
-        return Decoder("light", output_shape, network.channels, dim, network.patch)
-    decoder = Decoder("strided", output_shape, STRIDED_CHANNELS, dim)
+    """The decoder [B, dim] -> [B, C, *spatial] that goes with an encoder; those without a mirror have `strided`'s."""
+    mirror = ENCODERS[network.name].decoder or ENCODERS["strided"].decoder
+    decoder = load(mirror)(network, output_shape, dim)
     return _in_groups(decoder) if network.normalisation == "group" else decoder
+
+
+def linear_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
+    return LinearDecoder(output_shape, dim, network.patch)
+
+
+def light_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
+    return Decoder("light", output_shape, network.channels, dim, network.patch)
+
+
+def strided_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
+    return Decoder("strided", output_shape, STRIDED_CHANNELS, dim)
 
 
 class Projector(nn.Sequential):

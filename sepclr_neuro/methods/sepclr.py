@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sepclr_neuro.config.methods.sepclr import EstimatedSepCLRSettings, IndependenceTerm, SepCLRTerms
+from sepclr_neuro.config.methods.sepclr import EstimatedSepCLRSettings, SepCLRTerms
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch, by_person, by_view
-from sepclr_neuro.methods.independence import build_independence
+from sepclr_neuro.methods.independence import TermSettings, build_independence
 from sepclr_neuro.methods.losses import (
     alignment,
     attribute_alignment,
@@ -72,7 +72,7 @@ class SepCLR(TwoEncoders):
         settings: SepCLRTerms,
         network: Network,
         input_shape: Sequence[int],
-        independence: IndependenceTerm = "k-jem",
+        independence: str = "k-jem",
         encoders: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:
         super().__init__(input_shape)
@@ -94,11 +94,13 @@ class SepCLR(TwoEncoders):
             width = {"width": settings.estimator_width}
         self.independence = build_independence(
             independence,
-            settings.common_dim,
-            settings.salient_dim,
-            temperature=settings.temperature if settings.kernel_width == "fixed" else None,
-            diagonal=settings.kernel_diagonal,
-            **width,
+            TermSettings(
+                settings.common_dim,
+                settings.salient_dim,
+                temperature=settings.temperature if settings.kernel_width == "fixed" else None,
+                diagonal=settings.kernel_diagonal,
+                **width,
+            ),
         )
 
     def encoders_of(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:

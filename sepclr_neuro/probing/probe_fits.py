@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,25 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
+from sepclr_neuro.config.probes import PROBES
 from sepclr_neuro.core.devices import given_threads
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probing.questions import Question
 
-__all__ = ["Answer", "Fit", "fit_in_parallel", "fit_probe", "inner_folds", "refit"]
+__all__ = [
+    "Answer",
+    "Fit",
+    "LinearModel",
+    "ProbeModels",
+    "fit_in_parallel",
+    "fit_probe",
+    "inner_folds",
+    "logistic",
+    "refit",
+    "ridge",
+]
 
 # All grids run from strong to weak: among equal inner scores, the first and so the simplest probe is taken.
 LOGISTIC_C = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
@@ -60,8 +72,8 @@ class Answer:
         prediction: [N test], class or number.
         score: [N test], log-odds of the positive of two classes, otherwise NaN.
         penalty: that the probe was fitted with: alpha of a ridge, C of the others.
-        weights: [d], acting on the representation as it is: the scaler is folded in. None for more than two classes
-            and outside the standard regime.
+        weights: [d], acting on the representation as it is: the scaler is folded in. None for more than two classes,
+            outside the standard regime and of a probe that is not linear.
         intercept: beside them.
     """
 
@@ -76,7 +88,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Linear:
+class LinearModel:
     """Ridge regression, or logistic regression of two classes: weights [d] and intercept."""
 
     weights: np.ndarray
@@ -91,14 +103,66 @@ class _Linear:
         return (told > 0).astype(np.int64) if self.classes else told
 
 
+@dataclass(frozen=True)
+class ProbeModels:
+    """How a kind of probe is fitted.
+
+    Attributes:
+        penalties: to choose from, from the strongest, which makes the simplest probe, to the weakest.
+        fit: from features [N, d] on one scale, answers [N] (classes by their position) and penalties to a fitted model
+            each, with ``predict`` and, of classes, ``decision_function`` for two of them. Only a :class:`LinearModel`
+            has weights, and so maps.
+        paper: the unfitted model of the paper's regime, as scikit-learn's, and the name of its penalty.
+        refit: what the probe would tell if people had other answers, as :func:`ridge_predictions`; None leaves
+            predictions as they are when the null is drawn.
+    """
+
+    penalties: Sequence[float]
+    fit: Callable[[np.ndarray, np.ndarray, Sequence[float]], Sequence[Any]]
+    paper: tuple[Callable[[], Any], str]
+    refit: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray] | None = None
+
+
+def _ridges(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
+    return [LinearModel(*found, False) for found in zip(*ridge_path(z, y, penalties), strict=True)]
+
+
+def _logistics(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
+    if y.max() > 1:
+        return [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(z, y) for c in penalties]
+    return [LinearModel(*found, True) for found in zip(*logistic_path(z, y, penalties), strict=True)]
+
+
+def _support_vectors(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
+    _, position, members = np.unique(y, return_inverse=True, return_counts=True)
+    # What `class_weight="balanced"` is, of which scikit-learn checks more than it computes.
+    share = (len(y) / (len(members) * members))[position]
+    return [SVC(C=c).fit(z, y, share) for c in penalties]
+
+
+def ridge() -> ProbeModels:
+    """Of the kind `regression`."""
+    return ProbeModels(RIDGE_ALPHA, _ridges, (Ridge, "alpha"), ridge_predictions)
+
+
+def logistic() -> ProbeModels:
+    """Of the kind `classification`."""
+    return ProbeModels(LOGISTIC_C, _logistics, (LogisticRegression, "C"))
+
+
+def _models_of(question: Question) -> ProbeModels:
+    if question.regime == "nonlinear":
+        return ProbeModels(SVM_C, _support_vectors, (SVC, "C"))
+    return PROBES[question.kind].load()()
+
+
 class _Chosen:
     """Scaling and model, the strength of whose penalty inner folds chose: all of it from training people."""
 
     def __init__(self, question: Question, people: np.ndarray) -> None:
-        self.people, self.question, self.metric = people, question, METRIC[question.metrics[0]]
-        self.penalties = RIDGE_ALPHA if question.kind == "regression" else LOGISTIC_C
-        if question.regime == "nonlinear":
-            self.penalties = SVM_C
+        self.people, self.metric = people, METRIC[question.metrics[0]]
+        models = _models_of(question)
+        self.penalties, self._models = models.penalties, models.fit
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> None:
         sums = np.zeros(len(self.penalties))
@@ -112,19 +176,6 @@ class _Chosen:
         self.mean, self.scale = scaling(x)
         (self.model,) = self._models(self._scaled(x), y, [self.penalty])
 
-    def _models(self, z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
-        """A fitted model for each penalty."""
-        if self.question.regime == "nonlinear":
-            _, position, members = np.unique(y, return_inverse=True, return_counts=True)
-            # What `class_weight="balanced"` is, of which scikit-learn checks more than it computes.
-            share = (len(y) / (len(members) * members))[position]
-            return [SVC(C=c).fit(z, y, share) for c in penalties]
-        if self.question.kind == "regression":
-            return [_Linear(*found, False) for found in zip(*ridge_path(z, y, penalties), strict=True)]
-        if y.max() > 1:
-            return [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(z, y) for c in penalties]
-        return [_Linear(*found, True) for found in zip(*logistic_path(z, y, penalties), strict=True)]
-
     def _scaled(self, x: np.ndarray) -> np.ndarray:
         return (x - self.mean) / self.scale
 
@@ -134,8 +185,10 @@ class _Chosen:
     def decision_function(self, x: np.ndarray) -> np.ndarray:
         return self.model.decision_function(self._scaled(x))
 
-    def raw(self) -> tuple[np.ndarray, float]:
-        """Weights [d] and intercept on dimensions as they are."""
+    def raw(self) -> tuple[np.ndarray | None, float]:
+        """Weights [d] and intercept on dimensions as they are; none of a model that is not linear."""
+        if not isinstance(self.model, LinearModel):
+            return None, float("nan")
         weights = self.model.weights / self.scale
         return weights, float(self.model.intercept - self.mean @ weights)
 
@@ -169,7 +222,7 @@ def fit_probe(
     if len(test) == 0 or len(set(people)) < 2:
         return None
     classes = [label for label in question.classes if label in truth]
-    if question.kind == "classification":
+    if question.of_classes:
         if sum(len(set(people[truth == label])) > 1 for label in classes) < 2 or not set(classes) & set(test_truth):
             return None
         y = np.array([classes.index(label) for label in truth])
@@ -179,7 +232,7 @@ def fit_probe(
     x, x_test = train.to_numpy(np.float64), test.to_numpy(np.float64)
     fitted: Any = _Chosen(question, people)
     if question.regime == "paper":
-        fitted = LogisticRegression() if question.kind == "classification" else Ridge()
+        fitted = _models_of(question).paper[0]()
     # Checked when representations are read, and thousands of times again otherwise.
     with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         # scikit-learn's default of 100 iterations is part of the paper's regime, reached or not.
@@ -190,22 +243,22 @@ def fit_probe(
     for side, rows in (("train", x), ("test", x_test)):
         prediction = fitted.predict(rows)
         score = np.full(len(rows), np.nan)
-        if question.kind == "classification":
+        if question.of_classes:
             # A fold may lack a class, so that its own numbers are not the question's.
             prediction = np.array([question.classes.index(label) for label in classes])[prediction]
             if len(question.classes) == 2:
                 score = fitted.decision_function(rows)
         told[side] = {"prediction": prediction, "score": score}
-    baseline = np.full(len(test), np.median(y)) if question.kind == "regression" else np.empty(0)
+    baseline = np.empty(0) if question.of_classes else np.full(len(test), np.median(y))
     numbers = {"train": question.numbers(train.index), "test": question.numbers(test.index)}
     values: dict[str, dict[str, float]] = {"train": {}, "test": {}, "chance": {}}
     for name in question.metrics:
         metric = METRIC[name]
         for side, found in told.items():
-            scorable = question.kind == "regression" or len(np.unique(numbers[side])) > 1
+            scorable = not question.of_classes or len(np.unique(numbers[side])) > 1
             value = metric.value(numbers[side], found["score" if metric.of_score else "prediction"])
             values[side][name] = float(value) if scorable else float("nan")
-    if question.kind == "regression":
+    if not question.of_classes:
         values["chance"] = {"mae": float(METRIC["mae"].value(numbers["test"], baseline)), "r2": 0.0}
         prediction = told["test"]["prediction"]
     else:
@@ -214,10 +267,7 @@ def fit_probe(
     weights, intercept = None, float("nan")
     if question.regime == "standard" and len(question.classes) <= 2:
         weights, intercept = fitted.raw()
-    if question.regime == "paper":
-        penalty = fitted.alpha if question.kind == "regression" else fitted.C
-    else:
-        penalty = fitted.penalty
+    penalty = getattr(fitted, _models_of(question).paper[1] if question.regime == "paper" else "penalty")
     score = told["test"]["score"]
     return Answer(
         values["test"], values["chance"], values["train"], prediction, score, float(penalty), weights, intercept
@@ -225,13 +275,13 @@ def fit_probe(
 
 
 def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:
-    """What a probe of numbers would predict if training people had other answers, the penalty being the same.
+    """What a probe that can be refitted would predict if training people had other answers, the penalty being the same.
 
     Args:
         train: [N, d], representations.
         answers: [P, N], P times an answer of each.
         test: [M, d], representations of held-out people.
-        penalty: alpha of the ridge.
+        penalty: that the probe was fitted with.
 
     Returns:
         [P, M].
@@ -239,7 +289,10 @@ def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.n
     if question.regime != "paper":
         mean, scale = scaling(train)
         train, test = (train - mean) / scale, (test - mean) / scale
-    return ridge_predictions(train, answers, test, penalty)
+    predictions = _models_of(question).refit
+    if predictions is None:
+        raise ValueError(f"a probe of the kind {question.kind} is not refitted")
+    return predictions(train, answers, test, penalty)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.probes import ProbeTarget
+from sepclr_neuro.config.probes import PROBES, ProbeTarget
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data.facts import OTHER_SEX
 
@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 Regime = Literal["standard", "paper", "nonlinear"]
-# Of each kind of probe; the first is the paper's, and chooses the penalty.
-METRICS = {"classification": ("bacc", "auc"), "regression": ("mae", "r2")}
+# Of classes and of numbers; the first is the paper's, and chooses the penalty.
+METRICS = {True: ("bacc", "auc"), False: ("mae", "r2")}
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Question:
     """A probe target with the answers that are known: nobody without a value is in it."""
 
     target: str
-    kind: Literal["classification", "regression"]
+    kind: str
     truth: pd.Series
     """By scan id: the class as text, or the number."""
     classes: tuple[str, ...]
@@ -46,14 +46,18 @@ class Question:
     """People who are asked about and have no value."""
 
     @property
+    def of_classes(self) -> bool:
+        return PROBES[self.kind].of_classes
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Area under the curve is for two classes."""
-        return METRICS[self.kind][:1] if len(self.classes) > 2 else METRICS[self.kind]
+        return METRICS[self.of_classes][:1] if len(self.classes) > 2 else METRICS[self.of_classes]
 
     def numbers(self, scans: Iterable[str]) -> np.ndarray:
         """The answers as numbers, classes as their positions: [N] for N scans."""
         truth = self.truth[list(scans)]
-        if self.kind == "regression":
+        if not self.of_classes:
             return truth.to_numpy(np.float64)
         return np.array([self.classes.index(label) for label in truth], dtype=np.int64)
 
@@ -128,7 +132,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
     found, problems, config = [], [], as_asked(config, cohort)
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
-        sides_only = name == "diagnosis" and target.people == "all" and target.kind == "classification"
+        sides_only = name == "diagnosis" and target.people == "all" and target.of_classes
         if regime == "paper" and not sides_only and target.people == "all":
             people = people[people["group"] == "target"]
         truth = answers(people.set_index("scan_id"), name).dropna()
@@ -138,7 +142,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
             classes = ("+".join(config.cohort.background), "+".join(config.cohort.target))
             sides = dict(zip(("background", "target"), classes, strict=True))
             truth = people.set_index("scan_id")["group"].map(sides)
-        elif target.kind == "classification":
+        elif target.of_classes:
             if numeric and not np.all(truth == np.round(truth)):
                 problems.append(
                     f"probes.targets.{name}.kind: a classification needs classes, but the column holds numbers such as "

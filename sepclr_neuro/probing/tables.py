@@ -185,7 +185,7 @@ def summarise_increments(increments: pd.DataFrame) -> pd.DataFrame:
 def _columns(config: Config) -> list[Column]:
     columns = []
     for name, target in config.probes.targets.items():
-        metric = METRICS[target.kind][0]
+        metric = METRICS[target.of_classes][0]
         heading = f"{target.label or name} ({METRIC_LABELS[metric]})"
         columns += [Column(name, heading, space, arrow(metric, target.expected_in, space)) for space in SPACES]
     return columns

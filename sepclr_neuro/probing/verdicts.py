@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.probes import PROBES
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import Labels, Verdict
@@ -74,7 +75,7 @@ def judge_probes(
         for (method, space), found in scores[of_question].groupby(["method", "space"], sort=False):
             method, space = str(method), str(space)
             key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
-            if question.kind == "regression":
+            if PROBES[question.kind].load()().refit:
                 penalty = dict(zip(found["fold"], found["penalty"], strict=True))
                 fits = [
                     Fit(key, question, spaces[space], fold)
@@ -95,8 +96,9 @@ def judge_probes(
 
 
 def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rows of predictions.tsv of a classification as :func:`told` has them."""
-    positions = predictions["prediction"].map(question.classes.index).astype(float)
+    """Rows of predictions.tsv as :func:`told` has them."""
+    known = predictions["prediction"]
+    positions = (known.map(question.classes.index) if question.of_classes else known).astype(float)
     return predictions[["scan_id", "fold", "score"]].assign(prediction=positions)
 
 
@@ -120,7 +122,7 @@ def on_permutations(
 def told(fit: Fit, answer: Answer) -> pd.DataFrame:
     """What was told about held-out scans: ``scan_id fold prediction score``; classes as their positions."""
     prediction = answer.prediction
-    if fit.question.kind == "classification":
+    if fit.question.of_classes:
         prediction = np.array([fit.question.classes.index(label) for label in prediction])
     return pd.DataFrame({"scan_id": fit.test, "fold": fit.fold.fold, "prediction": prediction, "score": answer.score})
 
@@ -138,7 +140,7 @@ def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within
         question.numbers(scans),
         table["participant_id"].to_numpy(str),
         strata,
-        question.kind == "classification",
+        question.of_classes,
         config.probes.permutations,
         config.probes.bootstraps,
         seed_of(config.seed, crc32(question.target.encode())),

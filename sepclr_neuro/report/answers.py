@@ -54,7 +54,7 @@ def answers_figure(
     """
     shown = {name: target for name, target in targets.items() if (predictions["target"] == name).any()}
     spaces = list(dict.fromkeys(predictions["space"]))
-    asked = [name for name, target in shown.items() if target.kind == "classification"]
+    asked = [name for name, target in shown.items() if target.of_classes]
     names = predictions.loc[predictions["target"].isin(asked), "truth"].astype(str).unique()
     line = max((len(part) for name in names for part in wrapped(name, _LONG_LINE).split("\n")), default=0)
     room = 0.05 * max(0, line - _SHORT)
@@ -70,7 +70,7 @@ def answers_figure(
                 ax = axes[row][column]
                 ax.tick_params(labelsize=7)
                 chosen = predictions[(predictions["target"] == name) & (predictions["space"] == space)]
-                if target.kind == "regression":
+                if not target.of_classes:
                     people = cohort["participant_id"].reindex(chosen["scan_id"]).to_numpy()
                     _numbers(ax, chosen, people, SPACE_COLOURS.get(space, INK))
                 elif chosen["score"].notna().any():

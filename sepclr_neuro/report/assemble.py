@@ -12,6 +12,7 @@ from nilearn.reporting import HTMLReport
 
 from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_text
@@ -126,15 +127,21 @@ def _methods(config: Config, made: Mapping[str, Trained]) -> dict[str, Any]:
         kind: [
             target_label(name, config.probes.targets)
             for name, target in config.probes.targets.items()
-            if target.kind == kind
+            if target.of_classes == of_classes
         ]
-        for kind in ("classification", "regression")
+        for kind, of_classes in (("classification", True), ("regression", False))
     }
+    # In one order, whatever the user's: as ever.
+    attributions = [ATTRIBUTIONS[name] for name in ATTRIBUTIONS if name in config.saliency.attributions]
+    raw_units = config.standardisation.entry.raw_units
+    noise_unit = "units of grey matter" if raw_units else "SD"
     mapped = [target_label(target, config.probes.targets) for target in config.saliency.targets]
     return {
-        "method_paragraphs": method_paragraphs(made, raw_units=config.standardisation.intensity == "none"),
+        "method_paragraphs": method_paragraphs(made, raw_units),
         "cited": cited(made),
         "software": software(made) or {"sepclr_neuro": __version__},
         "probe_labels": labels,
         "mapped": mapped,
+        "attributed": [entry.in_words(config.saliency, noise_unit) for entry in attributions],
+        "attributions_cited": sorted(reference for entry in attributions for reference in entry.references),
     }

@@ -62,9 +62,7 @@ def embedding_figure(
     """
     people = cohort.loc[np.array(representations.scan_ids)[representations.side == "test"]]
     planes = {space: plane(representations, space) for space in representations.spaces}
-    lines = max(
-        (_lines(people, name) for name, target in targets.items() if target.kind == "classification"), default=2
-    )
+    lines = max((_lines(people, name) for name, target in targets.items() if target.of_classes), default=2)
     head = _TITLE_LINE * lines_of((target_label(name, targets) for name in targets), _LINE)
 
     def draw() -> Figure:
@@ -80,7 +78,7 @@ def embedding_figure(
                 ax.set_xlabel(f"{100 * shares[0]:.0f} % of variance", fontsize=7)
                 first = f"{space}\n" if column == 0 else ""
                 ax.set_ylabel(f"{first}{100 * shares[1]:.0f} %", fontsize=9 if column == 0 else 7)
-                if target.kind == "classification":
+                if target.of_classes:
                     _classes(ax, points, _classes_of(people, name), legend=row == rows - 1)
                 else:
                     _numbers(figure, ax, points, people[name], bar=[axes[r][column] for r in range(rows)][row:])

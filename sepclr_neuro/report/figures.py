@@ -127,7 +127,7 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
         height += _above((target_label(target, targets) for target in shown), columns)
         figure, axes = _panels(max(1, len(shown)), columns, height, _beside(titles, 9))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
-            scale = 100 if targets[target].kind == "classification" else 1
+            scale = 100 if targets[target].of_classes else 1
             unit = "balanced accuracy, %" if scale == 100 else "mean absolute error"
             for position, method in enumerate(methods):
                 rows = results[(results["method"] == method) & (results["target"] == target)]
@@ -194,7 +194,7 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
         figure, axes = _panels(max(1, len(shown)), columns, height, _beside(both["name"], 7))
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             rows = both[both["target"] == target].reset_index(drop=True)
-            scale = 100 if targets[target].kind == "classification" else 1
+            scale = 100 if targets[target].of_classes else 1
             for place in range(len(rows)):
                 colour = SPACE_COLOURS.get(rows["space"][place], INK)
                 values = scale * rows.loc[place, percentiles].to_numpy(np.float64)

@@ -11,10 +11,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.maps.mapping import SALIENT_NORM
-from sepclr_neuro.maps.saliency import ATTRIBUTIONS, TABLES
+from sepclr_neuro.maps.saliency import TABLES
 from sepclr_neuro.report.findings import figures_in_words, is_told, method_title, target_label
 from sepclr_neuro.report.pictures import Picture, picture_file, viewer
 from sepclr_neuro.report.shown import optional_table, say
@@ -114,7 +115,7 @@ def _maps(config: Config, results: Results, table: pd.DataFrame, target: str, la
         for number, attribution in enumerate(config.saliency.attributions):
             path = results.saliency(method) / attribution / f"{target}_{space}.nii.gz"
             if path.is_file():
-                title = f"{method_title(method)}, {space} space, {ATTRIBUTIONS[attribution]}"
+                title = f"{method_title(method)}, {space} space, {ATTRIBUTIONS[attribution].title}"
                 picture = _picture(path, f"{label}: {title}, slices")
                 maps.append(ShownMap(method, target, space, title, path, picture, number == 0, probe))
     return maps

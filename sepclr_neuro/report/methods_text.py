@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.encoders import ENCODERS, STRIDED_CHANNELS_IN_WORDS
 from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
-from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
-from sepclr_neuro.config.network import Network
+from sepclr_neuro.config.methods.terms import LOSSES_IN_WORDS
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
@@ -17,15 +17,9 @@ from sepclr_neuro.report.records import Trained, span
 __all__ = ["Paragraph", "cited", "method_paragraphs", "software"]
 
 SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
-STRIDED = "32, 64, 128, 256 and 512 channels"
 PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in float32"}
 COLUMNS_IN_WORDS = {"tiv": "total intracranial volume"}
-MONAIS = {"resnet18": "a 3D ResNet-18", "densenet121": "a 3D DenseNet-121"}
 
-MONAI = Reference(
-    "Cardoso MJ, Li W, Brown R, et al. (2022). MONAI: an open-source framework for deep learning in healthcare.",
-    "https://arxiv.org/abs/2211.02701",
-)
 GRADIENT_CACHING = Reference(
     "Gao L, Zhang Y, Han J, Callan J (2021). Scaling deep contrastive learning batch size under memory limited setup. "
     "RepL4NLP.",
@@ -75,8 +69,8 @@ def cited(made: Mapping[str, Trained]) -> list[Reference]:
     """What the paragraphs cite."""
     references = {reference for method in made.values() for reference in method.configured.settings.references}
     for method in made.values():
-        if method.by_gradients and method.configured.network.name in MONAIS:
-            references.add(MONAI)
+        if method.by_gradients:
+            references |= set(ENCODERS[method.configured.network.name].references)
         if method.by_gradients and "gradient caching" in training_sentence(method):
             references.add(GRADIENT_CACHING)
     return sorted(references)
@@ -87,7 +81,7 @@ def software(made: Mapping[str, Trained]) -> dict[str, str]:
     found: dict[str, set[str]] = {}
     for method in made.values():
         unused = set() if method.by_gradients else {"lightning"}
-        if not (method.by_gradients and method.configured.network.name in MONAIS):
+        if not (method.by_gradients and ENCODERS[method.configured.network.name].package == "monai"):
             unused.add("monai")
         for record in method.records:
             for name, number in record["versions"].items():
@@ -113,7 +107,7 @@ def _description(method: Trained) -> list[str]:
     configured = method.configured
     said = SENTENCE_END.split(configured.entry.describe(configured.settings))
     recorded = method.records[0].get("losses", []) if method.by_gradients else []
-    losses = [TERMS_IN_WORDS.get(name, name.replace("_", " ")) for name in recorded]
+    losses = [LOSSES_IN_WORDS.get(name, name.replace("_", " ")) for name in recorded]
     if losses:
         said.append(f"{'Term' if len(losses) == 1 else 'Terms'} of the loss: {listed(losses)}.")
     return said
@@ -147,25 +141,8 @@ def encoder_sentence(method: Trained) -> str:
     """What the encoders are; "each" where there are several."""
     encoders = [name for name in method.networks if name.endswith("encoder")]
     subject = "Each encoder was" if len(encoders) > 1 else "The encoder was"
-    return f"{subject} {_encoder(method.configured.network)}."
-
-
-def _encoder(network: Network) -> str:
-    groups = {"batch": "batch normalisation", "group": "normalised in 8 groups of channels"}[network.normalisation]
-    last = "averaged" if network.pooling == "mean" else "flattened"
-    left_out = f", {100 * network.dropout:g} % of which each training step left out" if network.dropout else ""
-    if network.name == "linear":
-        return f"a linear map of the means of cubes of {network.patch} voxels a side{left_out}"
-    if network.name == "light":
-        return (
-            f"a light 3D convolutional network (a stem that cuts cubes of {network.patch} voxels a side, then "
-            f"{counted(len(network.channels) - 1, 'convolution')} of stride 2; "
-            f"{listed(list(map(str, network.channels)))} channels, normalised in 8 groups), whose last grid was "
-            f"{last}{left_out}"
-        )
-    if network.name == "strided":
-        return f"five 3D convolutions of stride 2 ({STRIDED}, {groups}), whose last grid was {last}"
-    return f"{MONAIS[network.name]} (MONAI; Cardoso et al., 2022; {groups})"
+    network = method.configured.network
+    return f"{subject} {ENCODERS[network.name].describe(network)}."
 
 
 def decoder_sentence(method: Trained) -> str:
@@ -173,9 +150,9 @@ def decoder_sentence(method: Trained) -> str:
     network = method.configured.network
     if "decoder" not in method.networks:
         return ""
-    if network.name in ("linear", "light", "strided"):
+    if ENCODERS[network.name].decoder:
         return "The decoder mirrored the encoder."
-    return f"The decoder had five transposed convolutions of stride 2, from {STRIDED} back."
+    return f"The decoder had five transposed convolutions of stride 2, from {STRIDED_CHANNELS_IN_WORDS} back."
 
 
 def training_sentence(method: Trained) -> str:

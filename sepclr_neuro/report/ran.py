@@ -14,11 +14,10 @@ import pandas as pd
 import yaml
 
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.saliency import Saliency
+from sepclr_neuro.config.saliency import ATTRIBUTIONS, Saliency
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, sha256
 from sepclr_neuro.core.words import counted, listed
-from sepclr_neuro.maps.saliency import ATTRIBUTIONS
 from sepclr_neuro.report.records import Trained, span
 
 __all__ = ["left_out", "what_ran"]
@@ -169,7 +168,7 @@ def _left_out_of_maps(settings: Saliency) -> list[str]:
     if "smoothgrad" in settings.attributions and settings.samples < Saliency().samples:
         samples = counted(settings.samples, "sample")
         said.append(f"SmoothGrad took {samples} instead of {Saliency().samples} (saliency.samples).")
-    absent = [title for name, title in ATTRIBUTIONS.items() if name not in settings.attributions]
+    absent = [ATTRIBUTIONS[name].title for name in ATTRIBUTIONS.built_in if name not in settings.attributions]
     if absent:
         said.append(f"Maps not made: {', '.join(absent)} (saliency.attributions).")
     if "salient-norm" not in settings.of:

@@ -29,7 +29,7 @@ _WHO = {"all": "all people", "background": "controls alone", "target": "patients
 def leading_target(table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> str | None:
     """What the run asks first of a salient space: of the targets that it should hold, the first of classes, or any."""
     held = _meant_for("salient", table, targets)
-    return next((name for name in held if targets[name].kind == "classification"), held[0] if held else None)
+    return next((name for name in held if targets[name].of_classes), held[0] if held else None)
 
 
 def clearest(table: pd.DataFrame, target: str) -> pd.Series | None:

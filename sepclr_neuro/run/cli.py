@@ -270,7 +270,7 @@ def digits(
     """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
     with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
         _refuse_unknown("--method", method, config.digits.methods, f"{path}: digits.methods")
-        with _computing(config.digits.for_method(method)[2].devices):
+        with _computing(config.digits.for_method(method).training.devices):
             from sepclr_neuro.validation.digits.benchmark import write_digits_run
 
             write_digits_run(config, results, method, repetition)
@@ -334,14 +334,21 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
-@app.command()
-def methods() -> None:
-    """List the methods that config.yaml may name; one may stand there several times, under names of your own."""
-    from sepclr_neuro.config.registry import METHODS
+@app.command("list")
+def list_names(
+    kind: Annotated[
+        str | None, typer.Argument(help="`methods` or another kind. By default all kinds.", show_default=False)
+    ] = None,
+) -> None:
+    """List what config.yaml may name: methods, terms, encoders and so on, each with the package that it comes from."""
+    from sepclr_neuro.config.registry import REGISTRIES
 
-    width = max(map(len, METHODS))
-    for name, entry in METHODS.items():
-        print(f"{name:{width}}  {entry.title}")
+    if kind is not None:
+        _refuse_unknown("list", kind, REGISTRIES, "sepclr_neuro")
+    for registry in REGISTRIES.values() if kind is None else [REGISTRIES[kind]]:
+        if kind is None:
+            print(f"{registry.kind}:")
+        print("\n".join(registry.lines("" if kind else "  ")))
 
 
 def _version(wanted: bool) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data.sampling import parts, planned_batches, seed_of
 from sepclr_neuro.data.standardisation import Standardisation
@@ -50,7 +51,8 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     Args:
         sides: who is on which side of each fold: ``fold side scan_id participant_id group``.
     """
-    without = " without occlusion" if "occlusion" in config.saliency.attributions else ""
+    unknown = [name for name in config.saliency.attributions if not ATTRIBUTIONS[name].passes]
+    without = f" without {', '.join(unknown)}" if unknown else ""
     lines, total = ["estimate, from a few steps on this machine as it is now:"], 0.0
     disk = 2.0 * sides["scan_id"].nunique() * np.prod(config.volumes.shape)  # voxels are kept in 16 bits
     for name in config.methods:
@@ -86,11 +88,10 @@ _COVARIATES = 7
 
 
 def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
-    """Of SmoothGrad and integrated gradients, which go forward once a volume and backward once a score."""
+    """Of attributions that go forward once a volume and backward once a score."""
     asked = config.saliency
-    copies = asked.samples * ("smoothgrad" in asked.attributions) + asked.steps * (
-        "integrated-gradients" in asked.attributions
-    )
+    settings = [ATTRIBUTIONS[name].passes for name in asked.attributions]
+    copies = sum(getattr(asked, setting) for setting in settings if setting)
     seconds = 0.0
     for fold in range(config.splits.count):
         members = sides[(sides["fold"] == fold) & (sides["side"] == "test")]

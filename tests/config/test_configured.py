@@ -23,7 +23,7 @@ def test_a_method_may_stand_under_names_of_the_users_own() -> None:
     small, registered = config.for_method("small"), config.for_method(METHOD)
     assert (small.method, small.title, small.settings.salient_dim) == (METHOD, "small", 2)  # type: ignore[attr-defined]
     assert (registered.method, registered.title) == (METHOD, "SepCLR, k-JEM")
-    assert small.entry is registered.entry
+    assert small.entry == registered.entry
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import write_fold_model
-from sepclr_neuro.maps import fold_maps, sanity
+from sepclr_neuro.maps import attribution, sanity
 from sepclr_neuro.maps.attribution import Scores
 from sepclr_neuro.maps.fold_maps import FoldMapper
 from sepclr_neuro.maps.sanity import SANITY, layers_by_depth, sanity_checks, shuffled_layers
@@ -119,7 +119,7 @@ def test_a_map_that_shows_the_volume_alone_is_found_out(mapper: FoldMapper, monk
     def the_volume(scores: Scores, volume: Tensor, *_: object, **__: object) -> Tensor:
         return volume[0].double().cpu().expand(len(scores(volume)), *volume.shape[2:])
 
-    monkeypatch.setattr(fold_maps, "smoothgrad", the_volume)
+    monkeypatch.setattr(attribution, "smoothgrad", the_volume)
     table = sanity_checks(mapper, "smoothgrad", None)
     np.testing.assert_allclose(table["spearman"], 1.0)
 

@@ -29,7 +29,7 @@ def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_pa
         exec(page, vars(module))  # noqa: S102 (the project's own page)
         names |= vars(module)
     ((name, entry),) = eval(f"{{{line}}}", names).items()  # noqa: S307
-    monkeypatch.setitem(registry.METHODS, name, entry)
+    monkeypatch.setitem(registry.METHODS.built_in, name, entry)
 
     assert (
         parse_config({"methods": {name: {"dim": 3, "training": {"epochs": 2}}}}).for_method(name).training.epochs == 2

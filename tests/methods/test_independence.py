@@ -10,6 +10,7 @@ import torch
 
 from sepclr_neuro.methods.independence import (
     ConditionalGaussian,
+    TermSettings,
     build_independence,
     club,
     distance_correlation,
@@ -45,7 +46,7 @@ def test_kernel_terms_equal_their_equations(n: int, tau: float) -> None:
     expected = oracle.kernel_mutual_information(c, s, tau)
     assert kernel_mutual_information(*both, tau).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
     for name, value in (("k-mi", expected), ("k-jem", joint_entropy(c, s, tau))):
-        term = build_independence(name, 3, 2, temperature=tau)
+        term = build_independence(name, TermSettings(3, 2, temperature=tau))
         assert term is not None
         assert term(*both).item() == pytest.approx(value, rel=1e-12, abs=1e-12)
         assert not list(term.parameters())
@@ -57,7 +58,7 @@ def test_kernels_of_median_width_and_without_oneself_equal_their_equations(tau: 
     c, s = arrays(7)
     both = torch.tensor(c), torch.tensor(s)
     for name, equation in (("k-mi", oracle.kernel_mutual_information), ("k-jem", joint_entropy)):
-        term = build_independence(name, 3, 2, temperature=tau, diagonal=diagonal)
+        term = build_independence(name, TermSettings(3, 2, temperature=tau, diagonal=diagonal))
         assert term is not None
         assert term(*both).item() == pytest.approx(equation(c, s, tau, diagonal), rel=1e-12, abs=1e-12)
 
@@ -65,7 +66,7 @@ def test_kernels_of_median_width_and_without_oneself_equal_their_equations(tau: 
 def test_far_people_are_felt_without_oneself_only() -> None:
     far = torch.diag(torch.tensor([10.0, 20.0, 30.0, 40.0])).requires_grad_()
     for diagonal, felt in ((True, False), (False, True)):
-        term = build_independence("k-jem", 4, 4, diagonal=diagonal)
+        term = build_independence("k-jem", TermSettings(4, 4, diagonal=diagonal))
         assert term is not None
         (gradient,) = torch.autograd.grad(term(far, far), far)
         assert (gradient.abs().max() > 1e-3) == felt
@@ -82,7 +83,7 @@ def test_distance_correlation_equals_its_equation(n: int) -> None:
     found = distance_correlation(torch.tensor(c), torch.tensor(s)).item()
     # The root of distances is softened, by 1e-6 in the square, where its gradient would be infinite.
     assert found == pytest.approx(u_centred_distance_correlation(c, s), abs=1e-5)
-    term = build_independence("dcor", 3, 2)
+    term = build_independence("dcor", TermSettings(3, 2))
     assert term is not None
     assert term.of_representations
     assert term(torch.tensor(c), torch.tensor(s)).item() == found
@@ -126,7 +127,7 @@ def test_mmd_of_fewer_than_two_people_is_refused() -> None:
 def test_bounds_equal_their_equations(name: str, n: int) -> None:
     bound, way = name.split("-")
     c, s = arrays(n)
-    term = build_independence(name, 3, 2, width=5)  # type: ignore[arg-type]
+    term = build_independence(name, TermSettings(3, 2, width=5))
     assert term is not None
     term.double()
     expected = []
@@ -171,7 +172,7 @@ def test_the_variance_of_an_estimator_is_bounded() -> None:
 
 def test_the_density_ratio_equals_its_equation() -> None:
     c, s = arrays(6)
-    term = build_independence("tc", 3, 2, width=4)
+    term = build_independence("tc", TermSettings(3, 2, width=4))
     assert term is not None
     term.double()
     torch.manual_seed(3)
@@ -219,7 +220,7 @@ def test_a_degenerate_batch_has_a_value_and_a_gradient(name: str, case: str) -> 
         c, s = c[:1].repeat(6, 1), s[:1].repeat(6, 1)
     c.requires_grad_()
     s.requires_grad_()
-    term = build_independence(name, 4, 3)  # type: ignore[arg-type]
+    term = build_independence(name, TermSettings(4, 3))
     assert term is not None
     value = term(c, s)
     value.backward()
@@ -229,7 +230,7 @@ def test_a_degenerate_batch_has_a_value_and_a_gradient(name: str, case: str) -> 
 
 
 def test_a_term_that_is_none_is_no_term() -> None:
-    assert build_independence("none", 2, 2) is None
+    assert build_independence("none", TermSettings(2, 2)) is None
 
 
 # --- what a term is for ------------------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ def test_a_term_orders_three_levels_of_dependence(name: str) -> None:
 def test_descending_on_a_term_reaches_independence(name: str) -> None:
     """Only the angle moves, by the gradient of the term with its estimator, fitted to the present angle, frozen."""
     torch.manual_seed(0)
-    term = build_independence(name, 1, 1, width=16)  # type: ignore[arg-type]
+    term = build_independence(name, TermSettings(1, 1, width=16))
     assert term is not None
     estimator = estimator_of(term)
     angle = torch.tensor(0.45, requires_grad=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sepclr_neuro.config.methods.sepclr import IndependenceTerm, SepCLRSettings
+from sepclr_neuro.config.methods.sepclr import SepCLRSettings
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.losses import attribute_alignment, informationless, uniformity
@@ -21,7 +21,7 @@ WEIGHTS = {"uniformity_weight": 2.0, "salient_weight": 3.0, "informationless_wei
 class Heads(SepCLR):
     """SepCLR whose encoders are the input's own halves, so that the heads are known."""
 
-    def __init__(self, term: IndependenceTerm = "k-jem", **settings: float) -> None:
+    def __init__(self, term: str = "k-jem", **settings: float) -> None:
         super().__init__(SepCLRSettings(**settings), Network(channels=[8, 8]), (1, 32, 32, 32), term)
         self.common_encoder = self.salient_encoder = torch.nn.Identity()
         self.common_projector = torch.nn.Linear(4, 4, bias=False).double()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import pytest
 
-from sepclr_neuro.config.methods.sepclr import IndependenceTerm
-from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
+from sepclr_neuro.config.methods.terms import LOSSES_IN_WORDS, TERMS
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.registry import METHODS as REGISTERED
 from sepclr_neuro.core.layout import Results
@@ -220,7 +219,7 @@ def hold_against(record: Record, sentence: str) -> None:
     for key, value in said.groupdict().items():
         part, _, name = key.rpartition("__")
         if key == "losses":
-            terms = [TERMS_IN_WORDS.get(term, term.replace("_", " ")) for term in record["losses"]]
+            terms = [LOSSES_IN_WORDS.get(term, term.replace("_", " ")) for term in record["losses"]]
             assert value.replace(" and ", ", ").split(", ") == terms
             continue
         recorded = (record if part == "record" else section(record, part))[name] if part else own(record)[name]
@@ -354,11 +353,11 @@ def test_descriptions_come_apart_into_whole_sentences(name: str) -> None:
         assert ": " not in sentence or not titles_in(sentence.partition(": ")[0])
 
 
-@pytest.mark.parametrize("term", [term for term in get_args(IndependenceTerm) if term != "none"])
+@pytest.mark.parametrize("term", [term for term in TERMS if term != "none"])
 def test_a_term_is_called_as_the_field_does(term: str) -> None:
     entry = REGISTERED[f"sepclr-{term}"]
     said = entry.describe(entry.settings())
-    assert f"The term between the spaces was {TERMS_IN_WORDS[term]}, its weight 10" in said
+    assert f"The term between the spaces was {TERMS[term].in_words}, its weight 10" in said
     assert not re.search(rf"\b{term}\b", said)
 
 

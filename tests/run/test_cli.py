@@ -50,7 +50,7 @@ COMMANDS = [
     "separation_table",
     "verify",
     "schema",
-    "methods",
+    "list",
 ]
 
 
@@ -61,7 +61,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command() -> None:
     text = CliRunner().invoke(cli.app, ["--help"]).output
     assert [name for name in COMMANDS if name.replace("_", "-") not in text] == []
-    assert {command.callback.__name__ for command in cli.app.registered_commands if command.callback} == set(COMMANDS)
+    assert {
+        command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback
+    } == set(COMMANDS)
 
 
 def test_help_loads_no_heavy_library() -> None:
@@ -199,7 +201,7 @@ def test_a_command_that_is_stopped_does_not_report_success(end: signal.Signals) 
 
 def test_methods_and_schema_and_version() -> None:
     runner = CliRunner()
-    assert runner.invoke(cli.app, ["methods"]).output.split()[0] == "sepclr-k-jem"
+    assert runner.invoke(cli.app, ["list", "methods"]).output.split()[0] == "sepclr-k-jem"
     assert json.loads(runner.invoke(cli.app, ["schema"]).output) == json_schema()
     assert runner.invoke(cli.app, ["--version"]).output.strip() == __version__
 

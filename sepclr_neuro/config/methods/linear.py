@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
 from sepclr_neuro.config.methods.sepclr import SepCLRTerms
-from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
+from sepclr_neuro.config.methods.terms import TERMS
+from sepclr_neuro.config.names import NameOf
 
 __all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
 
@@ -24,7 +25,9 @@ class LinearSepCLRSettings(SepCLRTerms):
         description="Dimensions of the salient space. 8: better than 2 on four development cohorts.",
     )
     salient_projector: bool = Field(False, description="Whether the salient terms read a projection of the space.")
-    independence: Literal["none", "k-jem", "k-mi", "mmd", "dcor"] = Field(
+    independence: Annotated[
+        str, NameOf(TERMS, lambda term: not term.estimated, "is estimated by networks, which this method has none of")
+    ] = Field(
         "k-jem",
         description="The term between the spaces, of those that no network estimates.",
     )
@@ -38,9 +41,9 @@ class LinearSepCLRSettings(SepCLRTerms):
     learning_rate: float = Field(3e-3, gt=0, description="Of Adam.")
 
     def describe(self, **options: Any) -> str:
-        between = ""
-        if self.independence != "none":
-            between = f", {TERMS_IN_WORDS[self.independence]} {self.independence_weight:g}"
+        between, term = "", TERMS[self.independence]
+        if term.in_words:
+            between = f", {term.in_words} {self.independence_weight:g}"
         return (
             "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training people "
             f"on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "

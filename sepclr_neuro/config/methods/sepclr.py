@@ -8,34 +8,16 @@ from pydantic import Field, model_validator
 
 from sepclr_neuro.config.columns import CohortColumn
 from sepclr_neuro.config.methods.base import Reference, TrainedSettings, TwoSpaceSettings
-from sepclr_neuro.config.methods.terms import TERMS_IN_WORDS
+from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.core.words import counted
 
-__all__ = ["EstimatedSepCLRSettings", "IndependenceTerm", "SepCLRSettings", "SepCLRTerms"]
+__all__ = ["EstimatedSepCLRSettings", "SepCLRSettings", "SepCLRTerms"]
 
 SEPCLR = Reference(
     "Louiset R, Duchesnay E, Grigis A, Gori P (2024). Separating common from salient patterns with contrastive "
     "representation learning. ICLR.",
     "https://arxiv.org/abs/2402.11928",
 )
-
-IndependenceTerm = Literal[
-    "none",
-    "k-jem",
-    "k-mi",
-    "mmd",
-    "tc",
-    "vclub-sym",
-    "vclub-c2s",
-    "vclub-s2c",
-    "vl1o-sym",
-    "vl1o-c2s",
-    "vl1o-s2c",
-    "vub-sym",
-    "vub-c2s",
-    "vub-s2c",
-    "dcor",
-]
 
 
 class SepCLRTerms(TwoSpaceSettings):
@@ -126,17 +108,16 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
         )
 
     def _between(self, term: str) -> str:
-        if term == "none":
+        entry = TERMS[term]
+        if not entry.in_words:
             return "There was no term between the spaces."
         kernels = ""
-        if term in ("k-jem", "k-mi"):
+        if entry.by_kernels:
             median = "half the median squared distance in a batch"
             width = median if self.kernel_width == "median" else "the temperature"
             neighbours = "counted" if self.kernel_diagonal else "not counted"
             kernels = f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
-        return (
-            f"The term between the spaces was {TERMS_IN_WORDS[term]}, its weight {self.independence_weight:g}{kernels}."
-        )
+        return f"The term between the spaces was {entry.in_words}, its weight {self.independence_weight:g}{kernels}."
 
 
 class EstimatedSepCLRSettings(SepCLRSettings):

@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 from sepclr_neuro import __version__
 from sepclr_neuro.config.digits import IMAGE_SIZE
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
@@ -52,11 +51,11 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
     """
     started, title = time.monotonic(), f"{method}, repetition {repetition}"
     digits = config.digits
-    own, network, training = digits.for_method(method)
+    configured = digits.for_method(method)
     train, test = load_images(digits.images, config.seed)
     seed = seed_of(config.seed, repetition)
     torch.manual_seed(seed)
-    model: Method = METHODS[method].load()(own, network, (3, IMAGE_SIZE, IMAGE_SIZE))
+    model: Method = configured.entry.load()(configured.settings, configured.network, (3, IMAGE_SIZE, IMAGE_SIZE))
     settings = stage_config(config, "digits", method)
     try:
         history, how = fit(
@@ -68,8 +67,8 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
                 target=train.target.tolist(),
                 attributes={},
             ),
-            RandomViews(digits.views) if own.augmented else AsTheyAre(),
-            training,
+            RandomViews(digits.views) if configured.settings.augmented else AsTheyAre(),
+            configured.training,
             seeds=(config.seed, repetition),
             folder=results.digits_checkpoints(method, repetition),
             identity=fingerprint(settings, repetition, _checksum(train), __version__),
