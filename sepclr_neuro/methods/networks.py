@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -203,13 +204,12 @@ def densenet(network: Network, input_shape: Sequence[int], dim: int) -> nn.Modul
 def _of_monai(network: Network) -> Any:
     """MONAI takes seconds to import, which the light network need not wait for."""
     try:
-        from monai.networks import nets
+        return import_module("monai.networks.nets")
     except ModuleNotFoundError as error:
         raise InputError(
             f"network.name: {network.name} is MONAI's, which is not installed; run `pip install 'sepclr_neuro[cnn]'`, "
             "or choose linear, light or strided"
         ) from error
-    return nets
 
 
 class _Unpatch(nn.Linear):

@@ -162,7 +162,11 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
     folder = results.saliency(METHOD)
     maps = {(target, space) for target in ("diagnosis", "sans", "saps") for space in ("common", "salient")}
     assert {f"{target}_{space}.svg" for target, space in maps} <= {path.name for path in folder.glob("*/*.svg")}
-    assert {path.name for path in results.vbm.glob("*.nii.gz")} == {"diagnosis.nii.gz", "sans.nii.gz", "saps.nii.gz"}
+    assert {path.name for path in results.vbm.glob("*.nii.gz")} == {
+        *(f"{target}.nii.gz" for target in ("diagnosis", "sans", "saps", "truth"))
+    }
+    assert {path.name for path in results.patterns(METHOD).glob("*.png")} == {"beyond-controls.png", "mean-patient.png"}
+    assert "What the salient space shows" in page.text
     assert (results.figures / "scores.svg").is_file()
     localised = read_tsv(folder / "localisation.tsv")
     assert set(zip(localised["target"], localised["space"], strict=True)) == maps
@@ -183,7 +187,8 @@ def test_a_second_call_does_nothing(finished: Path) -> None:
 
 def test_an_edited_method_is_trained_anew_and_nothing_before_it(copy: Path) -> None:
     small_config(copy, methods={METHOD: {"common_dim": 4, "salient_dim": 6, "projector_width": 8}})
-    assert jobs(copy) == {"train": 2, "embed": 1, "probe": 1, "tables": 1, "leakage": 1, "saliency": 1, "report": 1}
+    after = ("embed", "probe", "tables", "leakage", "patterns", "saliency", "report")
+    assert jobs(copy) == {"train": 2, **dict.fromkeys(after, 1)}
 
 
 def test_an_edited_question_trains_nothing(copy: Path) -> None:
@@ -195,8 +200,9 @@ def test_an_edited_question_trains_nothing(copy: Path) -> None:
     ("target", "mapped", "redone"),
     [
         ({"label": "Negative symptoms"}, None, {"tables"}),
-        ({"people": "all"}, None, {"probe", "tables", "vbm", "saliency"}),
-        ({}, ["sans"], {"vbm", "saliency"}),
+        # Patterns are held against the t-map.
+        ({"people": "all"}, None, {"probe", "tables", "vbm", "patterns", "saliency"}),
+        ({}, ["sans"], {"vbm", "patterns", "saliency"}),
     ],
     ids=["name in tables", "question", "mapped targets"],
 )
