@@ -180,6 +180,7 @@ def test_the_documented_example_trains_the_recipe_on_patches_that_scores_best() 
     given = content["methods"][recipe["method"]]
     networks = [given.pop("network"), recipe["settings"].pop("network")]
     assert given.pop("augmentation") == measured["augmentation"]
+    recipe["settings"].pop("erase")  # was not there yet when recipes were measured
     assert given == recipe["settings"]
     size = [content["volumes"], measured["separation"]["cohorts"]["simulated"]["volumes"]]
     sides = [network["patch"] * 192 / volumes["shape"][0] for network, volumes in zip(networks, size, strict=True)]
