@@ -43,6 +43,7 @@ from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.given_volumes import Volumes, are_volumes
 from sepclr_neuro.data.grid import same_grid
 from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.learning.embedding import parts_in_memory, represent_parts
 from sepclr_neuro.maps.patterns import FoldCodes, distance_auc, forward_model, pattern_maps
 from sepclr_neuro.methods import linear, sepclr
 from sepclr_neuro.methods.base import ClosedFormMethod, Method, Read, planes_at_once
@@ -50,9 +51,6 @@ from sepclr_neuro.methods.base import ClosedFormMethod, Method, Read, planes_at_
 __all__ = ["ContrastiveMaps", "GeneralizedContrastivePCA", "RidgeDiscriminant", "SepCLR", "contrastive_maps"]
 
 FLOATS = [np.float64, np.float32]
-VOXELS_AT_ONCE = 8 * 128**3
-"""Bounds memory while people are represented: 8 volumes of 128³."""
-
 Space = Literal["salient", "common"]
 
 
@@ -180,30 +178,24 @@ class _Contrastive(TransformerMixin, BaseEstimator):
 
         return read
 
-    def _chunks(self, volumes: Volumes) -> Iterator[tuple[slice, Tensor]]:
-        """Standardised volumes [B, 1, *grid], a few people at a time, and which these are."""
-        at_once = max(1, VOXELS_AT_ONCE // math.prod(self.grid_))
+    def _chunks(self, volumes: Volumes) -> Iterator[Tensor]:
+        """Standardised volumes [B, 1, *grid], a few people at a time."""
         read = self._reader(volumes)
-        for start in range(0, len(volumes), at_once):
-            part = slice(start, min(start + at_once, len(volumes)))
-            yield part, read(range(part.start, part.stop), slice(None))
+        for part in parts_in_memory(len(volumes), self.grid_):
+            yield read(range(part.start, part.stop), slice(None))
 
-    @torch.no_grad()
     def _represented(self, volumes: Volumes, covariates: Tensor) -> dict[str, NDArray[np.float64]]:
         dtype, device = torch.float64, torch.device("cpu")
         if not isinstance(self.method_, ClosedFormMethod):
             dtype, device = torch.float32, torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.method_.to(device)
-        parts = [
-            self.method_.represent(z.to(device, dtype), covariates[part].to(device, dtype))
-            for part, z in self._chunks(volumes)
-        ]
+        found = represent_parts(self.method_, (z.to(device, dtype) for z in self._chunks(volumes)), covariates)
         self.method_.cpu()  # where models that are kept or sent elsewhere can be opened
-        return {space: torch.cat([of[space] for of in parts]).cpu().double().numpy() for space in self.method_.spaces}
+        return {space: values.cpu().double().numpy() for space, values in found.items()}
 
     def _present_voxels(self, volumes: Volumes) -> Iterator[NDArray[np.float64]]:
         present = np.isfinite(self.scale_)
-        return (z[:, 0].numpy()[:, present] for _, z in self._chunks(volumes))
+        return (z[:, 0].numpy()[:, present] for z in self._chunks(volumes))
 
     def _learn(self, volumes: Volumes, target: Tensor, covariates: Tensor, seed: int) -> dict[str, float]:
         """Lets the method learn; returns figures of the fit."""

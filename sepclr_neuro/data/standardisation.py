@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,11 +20,12 @@ from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.splits import read_fold
 
-__all__ = ["Standardisation", "learn_standardisation", "write_standardisation"]
+__all__ = ["Standardisation", "learn_standardisation", "standardised_voxels", "write_standardisation"]
 
 # Half a step of float16 at 1 to 2: a voxel that varies less is, in the cache, a constant with rounding noise.
 _LEAST_SD = 5e-4
 _PLANES = 4
+_SCANS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,15 @@ class Standardisation:
             some = slice(start, start + _PLANES)
             standardised[:, :, some] = (volumes[:, :, some] - mean[some]).div_(sd[some])
         return standardised
+
+
+def standardised_voxels(
+    cache: VolumeCache, standardisation: Standardisation, scan_ids: Sequence[str], mask: NDArray[np.bool_]
+) -> Iterator[NDArray[np.float32]]:
+    """Standardised volumes of some scans, a few at a time, as rows of the mask's voxels, together [N, V]."""
+    rows = cache.rows(scan_ids)
+    for start in range(0, len(rows), _SCANS_AT_ONCE):
+        yield standardisation.apply(cache.read(rows[start : start + _SCANS_AT_ONCE]))[:, 0].numpy()[:, mask]
 
 
 def learn_standardisation(

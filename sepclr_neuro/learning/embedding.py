@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
@@ -19,7 +21,7 @@ from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.models import TrainedModel, load_model
 from sepclr_neuro.methods.base import Method
 
-__all__ = ["represent_fold", "represent_scans", "write_representations"]
+__all__ = ["parts_in_memory", "represent_fold", "represent_parts", "represent_scans", "write_representations"]
 
 _VOXELS_A_BATCH = 8 * 128**3
 """Bounds memory: about 8 volumes of 128³ at once."""
@@ -75,7 +77,6 @@ def represent_fold(
     return pd.DataFrame({"scan_id": scans, "side": side, **columns})
 
 
-@torch.no_grad()
 def represent_scans(
     method: Method,
     cache: VolumeCache,
@@ -95,11 +96,35 @@ def represent_scans(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device)
     standardise = standardisation.to(device).apply
-    batch = max(1, _VOXELS_A_BATCH // int(np.prod(cache.shape)))
-    parts: dict[str, list[np.ndarray]] = {space: [] for space in method.spaces}
-    for start in range(0, len(scans), batch):
-        volumes = cache.read(cache.rows(scans[start : start + batch]), np.float16).to(device)
-        a = None if covariates is None else torch.from_numpy(covariates[start : start + batch]).float().to(device)
-        for space, values in method.represent(standardise(volumes), a).items():
-            parts[space].append(values.float().cpu().numpy())
-    return {space: np.concatenate(blocks) for space, blocks in parts.items()}
+    parts = (
+        standardise(cache.read(cache.rows(scans[part]), np.float16).to(device))
+        for part in parts_in_memory(len(scans), cache.shape)
+    )
+    found = represent_parts(method, parts, None if covariates is None else torch.from_numpy(covariates))
+    return {space: values.float().cpu().numpy() for space, values in found.items()}
+
+
+def parts_in_memory(count: int, input_shape: Sequence[int], at_once: int | None = None) -> Iterator[slice]:
+    """Some of so many people at a time: ``at_once``, or as many as bounds memory to 8 volumes of 128³."""
+    at_once = at_once or max(1, _VOXELS_A_BATCH // math.prod(input_shape))
+    for start in range(0, count, at_once):
+        yield slice(start, min(start + at_once, count))
+
+
+@torch.no_grad()
+def represent_parts(method: Method, volumes: Iterable[Tensor], covariates: Tensor | None = None) -> dict[str, Tensor]:
+    """Representations by a method, [N, d] a space, of N people's standardised volumes, some at a time.
+
+    Args:
+        method: on the device of the volumes.
+        volumes: parts [B, C, *spatial] of the people, in their order.
+        covariates: what the salient space is adjusted for, [N, k]; None for nothing.
+    """
+    parts: dict[str, list[Tensor]] = {space: [] for space in method.spaces}
+    start = 0
+    for part in volumes:
+        a = None if covariates is None else covariates[start : start + len(part)].to(part)
+        for space, values in method.represent(part, a).items():
+            parts[space].append(values)
+        start += len(part)
+    return {space: torch.cat(blocks) for space, blocks in parts.items()}

@@ -6,7 +6,6 @@ What the scans are (volumes of people, images) and how two views are made of the
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import sys
 import time
@@ -31,6 +30,7 @@ from sepclr_neuro.core.storage import exclusive
 from sepclr_neuro.data.sampling import seed_of, smaller_batch
 from sepclr_neuro.learning.batches import Scans, TrainingData, Views
 from sepclr_neuro.learning.checkpoints import AtomicCheckpoints, EveryEpoch, read_checkpoint, resume_point
+from sepclr_neuro.learning.embedding import parts_in_memory, represent_parts
 from sepclr_neuro.learning.loop import Loop
 from sepclr_neuro.methods.base import ClosedFormMethod, GradientMethod, Method, Read
 from sepclr_neuro.methods.two_encoders import TwoEncoders
@@ -38,9 +38,6 @@ from sepclr_neuro.methods.two_encoders import TwoEncoders
 __all__ = ["fit"]
 
 _History = list[dict[str, float]]
-
-_VOXELS_AT_ONCE = 8 * 128**3
-"""Bounds memory while training people are represented: 8 volumes of 128³."""
 
 
 def fit(
@@ -114,22 +111,17 @@ def _reader(scans: Scans, views: Views) -> Read:
     return read
 
 
-@torch.no_grad()
 def _representations(
     method: TwoEncoders, scans: Scans, views: Views, people_in_memory: int | None
 ) -> tuple[Tensor, Tensor]:
     """Common and salient representations of the training scans as they are, [N, c] and [N, d], in float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device).eval()
-    views, found = views.to(device), []
-    at_once = people_in_memory or max(1, _VOXELS_AT_ONCE // math.prod(method.covariate_maps.shape[1:]))
-    for start in range(0, len(scans.rows), at_once):
-        part = slice(start, start + at_once)
-        volumes = views.plain(scans.read(scans.rows[part]).to(device))
-        covariates = scans.covariates[part].to(device) if len(scans.covariates) else None
-        found.append(method.represent(volumes, covariates))
-    common, salient = (torch.cat([each[space] for each in found]) for space in ("common", "salient"))
-    return common, salient
+    views = views.to(device)
+    parts = parts_in_memory(len(scans.rows), method.covariate_maps.shape[1:], people_in_memory)
+    volumes = (views.plain(scans.read(scans.rows[part]).to(device)) for part in parts)
+    found = represent_parts(method, volumes, scans.covariates if len(scans.covariates) else None)
+    return found["common"], found["salient"]
 
 
 def _descend(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.stats import spearmanr
 
-__all__ = ["find_peaks", "localisation", "peak_voxel", "similarity"]
+__all__ = ["find_peaks", "localisation", "peak_voxel", "similarity", "strength_correlation"]
 
 Map = NDArray[np.floating]
 
@@ -67,6 +67,13 @@ def similarity(one: Map, other: Map, brain: NDArray[np.bool_]) -> dict[str, floa
     for name, (x, y) in {"spearman": (a, b), "spearman_absolute": (np.abs(a), np.abs(b))}.items():
         found[name] = float(spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else np.nan
     return found
+
+
+def strength_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """Pearson's r of two maps' absolute values [V]; NaN where a map is the same everywhere."""
+    if not np.ptp(one) or not np.ptp(other):
+        return float("nan")
+    return float(np.corrcoef(np.abs(one), np.abs(other))[0, 1])
 
 
 def find_peaks(values: Map, affine: NDArray[np.float64]) -> pd.DataFrame:

@@ -39,9 +39,9 @@ from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.data.standardisation import Standardisation, standardised_voxels
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.maps.localisation import localisation, similarity
+from sepclr_neuro.maps.localisation import localisation, similarity, strength_correlation
 from sepclr_neuro.maps.mapping import picture_heading, true_map, write_map
 from sepclr_neuro.probing.representations import read_representations
 
@@ -71,7 +71,6 @@ TABLE = [
         "peak_in_region",
     ),
 ]
-CHUNK = 8  # volumes read at a time
 
 
 @dataclass(frozen=True)
@@ -176,10 +175,12 @@ def distance_auc(
         The area under the receiver operating characteristic, the mean over folds: 0.5 by chance; and its null, [P].
     """
 
+    distances = [np.linalg.norm(fold.codes - fold.centre, axis=1) for fold in folds]
+
     def auc(labels: NDArray[np.bool_]) -> float:
         of_folds = [
-            roc_auc_score(labels[fold.rows], np.linalg.norm(fold.codes - fold.centre, axis=1))
-            for fold in folds
+            roc_auc_score(labels[fold.rows], distance)
+            for fold, distance in zip(folds, distances, strict=True)
             if fold.has_both(labels)
         ]
         return float(np.mean(of_folds)) if of_folds else np.nan
@@ -199,9 +200,12 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     cache, cohort = VolumeCache(results), load_cohort(results)
     people = cohort.drop_duplicates("participant_id").set_index("scan_id", drop=False)
     numbers = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
-    masks = [Standardisation.load(results, fold).mask.numpy() > 0 for fold in numbers]
-    brain: NDArray[np.bool_] = np.any(masks, axis=0)
-    folds = [_of_fold(results, method, fold, brain, cache, people) for fold in numbers]
+    standardisations = [Standardisation.load(results, fold) for fold in numbers]
+    brain: NDArray[np.bool_] = np.any([of_fold.mask.numpy() for of_fold in standardisations], axis=0)
+    folds = [
+        _of_fold(results, method, fold, of_fold, brain, cache, people)
+        for fold, of_fold in zip(numbers, standardisations, strict=True)
+    ]
     patient = (people["group"] == "target").to_numpy()
     sites = people["site"].fillna("n/a").astype(str).to_numpy()
     rng = np.random.default_rng(seed_of(config.seed, 7))
@@ -228,22 +232,23 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
 
 
 def _of_fold(
-    results: Results, method: str, fold: int, brain: NDArray[np.bool_], cache: VolumeCache, people: pd.DataFrame
+    results: Results,
+    method: str,
+    fold: int,
+    standardisation: Standardisation,
+    brain: NDArray[np.bool_],
+    cache: VolumeCache,
+    people: pd.DataFrame,
 ) -> FoldCodes:
     """W of a fold's training people, 0 outside its mask, and the codes of its held-out people."""
     model = load_model(results.model_folder(method, fold))
-    standardisation = Standardisation.load(results, fold)
     represented = read_representations(results, method, fold)  # refuses a training scan that is called held out
     codes = pd.DataFrame(represented.spaces["salient"], index=represented.scan_ids)
     sides = pd.Series(represented.side, index=represented.scan_ids)
     train = [scan for scan in sides.index[sides == "train"] if scan in people.index]
     held_out = [scan for scan in sides.index[sides == "test"] if scan in people.index]
     standardisation.refuse_learned_from(held_out)
-    rows = cache.rows(train)
-    volumes = (
-        standardisation.apply(cache.read(rows[start : start + CHUNK]))[:, 0].numpy()[:, brain]
-        for start in range(0, len(rows), CHUNK)
-    )
+    volumes = standardised_voxels(cache, standardisation, train, brain)
     weights = forward_model(volumes, codes.loc[train].to_numpy(), model.covariates.code(people.loc[train]))
     controls = codes.loc[people.loc[train].query("group == 'background'").index]
     return FoldCodes(
@@ -274,7 +279,6 @@ def _held_against(
         found["spearman_with_t_map"] = alike["spearman_absolute"]
     truth = true_map(config, results.truth, cache)
     if truth is not None:
-        if np.ptp(image[brain]) > 0 and np.ptp(truth[brain]) > 0:
-            found["r_with_truth"] = float(np.corrcoef(np.abs(image[brain]), np.abs(truth[brain]))[0, 1])
+        found["r_with_truth"] = strength_correlation(image[brain], truth[brain])
         found |= localisation(image, truth != 0, brain)
     return found

@@ -13,8 +13,7 @@ from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.representations import read_representations
-from sepclr_neuro.probing.tables import headline
-from sepclr_neuro.probing.tables import read_paper_table as paper_table
+from sepclr_neuro.probing.tables import headline, read_paper_table
 from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.report.shown import Figures, optional_table, say
@@ -96,7 +95,7 @@ def what_was_found(
         "nulls_picture": None
         if nulls is None
         else kept.keep("nulls", figures.nulls_figure(headline(nulls), table, targets)),
-        "notes": paper_table(config, results).notes,
+        "notes": read_paper_table(config, results).notes,
         "sentences": {method_title(method): lines for method, lines in said.items()},
         "scores_picture": kept.keep("scores", figures.scores_figure(table, scores, targets)),
         "published": results_table(published_schizophrenia(), Probes().targets),

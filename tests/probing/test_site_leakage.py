@@ -18,6 +18,7 @@ from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.methods import base
 from sepclr_neuro.probing.site_leakage import harmonise, voxel_components, write_site_leakage
+from tests.probing import probed_run
 
 METHODS = ["sepclr-k-jem", "supervised"]
 SHAPE = (4, 5, 6)
@@ -27,22 +28,11 @@ PEOPLE = 90
 def make_cohort() -> pd.DataFrame:
     """Three sites, each with as many patients as controls."""
     number = np.arange(PEOPLE)
-    ids = [f"sub-{k:03d}" for k in number]
     patient = number % 2 == 1
-    return pd.DataFrame(
-        {
-            "scan_id": ids,
-            "participant_id": ids,
-            "session_id": np.nan,
-            "diagnosis": np.where(patient, "schizophrenia", "control"),
-            "group": np.where(patient, "target", "background"),
-            "age": 20.0 + number * 7 % 41,
-            "sex": np.where(number // 2 % 2 == 0, "female", "male"),
-            "site": np.array(["oslo", "prague", "rome"])[number // 2 % 3],
-            "sans": np.where(patient, 10.0 + number, np.nan),
-            "saps": np.where(patient, 10.0, np.nan),
-            "volume": np.nan,
-        }
+    return probed_run.make_cohort(PEOPLE).assign(
+        site=np.array(["oslo", "prague", "rome"])[number // 2 % 3],
+        sans=np.where(patient, 10.0 + number, np.nan),
+        saps=np.where(patient, 10.0, np.nan),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.simulation import write_dataset
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
-from sepclr_neuro.data.standardisation import Standardisation, learn_standardisation
+from sepclr_neuro.data.standardisation import Standardisation, learn_standardisation, standardised_voxels
 from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.embedding import represent_scans
 from sepclr_neuro.learning.fitting import fit
@@ -188,7 +189,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 "values": values.to_dict("records"),
                 "dependence": _dependence(spaces, people_of, fold),
                 "localisation": _localisation(method, spaces, data, cache, standardisation, people_of, fold),
-                **_instruments(told, spaces, data, cache, standardisation, coding),
+                **_instruments(told, spaces, data, people_of, fold, cache, standardisation, coding),
                 "epochs": len(history),
                 "loss": history[-1]["loss"],
                 "seconds": round(sum(row["seconds"] for row in history), 1),
@@ -206,13 +207,15 @@ def _instruments(
     told: Config,
     spaces: Mapping[str, pd.DataFrame],
     data: Results,
+    cohort: pd.DataFrame,
+    fold: Fold,
     cache: VolumeCache,
     standardisation: Standardisation,
     coding: CovariateCoding,
 ) -> dict[str, Any]:
     """What the salient or the only space says beside shares, and its patterns beside the t-map."""
     space = spaces["salient" if "salient" in spaces else "single"]
-    people, fold = load_cohort(data).set_index("scan_id", drop=False), read_fold(data, 0)
+    people = cohort.set_index("scan_id", drop=False)
     sides = people.loc[list(fold.train)], people.loc[list(fold.test)]
     train, test = (space.loc[side.index].to_numpy(float) for side in sides)
     patient = (sides[0]["group"] == "target").to_numpy(bool), (sides[1]["group"] == "target").to_numpy(bool)
@@ -220,12 +223,7 @@ def _instruments(
     subtype = true_subtypes(factors, sides[0]["participant_id"]), true_subtypes(factors, sides[1]["participant_id"])
     mask = standardisation.mask.cpu().numpy() > 0
     truth = true_map(told, data.truth, cache)
-    rows = cache.rows(fold.train)
-
-    def volumes() -> Iterator[np.ndarray]:
-        for start in range(0, len(rows), _AT_ONCE):
-            yield standardisation.apply(cache.read(rows[start : start + _AT_ONCE]))[:, 0].numpy()[:, mask]
-
+    volumes = partial(standardised_voxels, cache, standardisation, fold.train, mask)
     held_by = learn_covariates(sides[0], None, impute=True).code(sides[0]), coding.code(sides[0])
     found: dict[str, Any] = {"codes": of_codes(train, test, patient, subtype)}
     if truth is not None:

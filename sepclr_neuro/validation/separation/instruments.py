@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sepclr_neuro.maps.localisation import localisation
+from sepclr_neuro.maps.localisation import localisation, strength_correlation
 from sepclr_neuro.maps.patterns import beyond_controls, forward_model, mean_patient
 from sepclr_neuro.maps.vbm import t_values
 
@@ -97,10 +97,8 @@ def of_maps(
 
 
 def _beside_truth(values: Matrix, truth: Matrix) -> dict[str, float]:
-    if not np.ptp(values) or not np.ptp(truth):
-        return {"r": float("nan"), "ratio": float("nan")}
     ratio = localisation(values, truth != 0, np.ones(len(values), dtype=bool))["ratio"]
-    return {"r": float(np.corrcoef(np.abs(values), np.abs(truth))[0, 1]), "ratio": float(ratio)}
+    return {"r": strength_correlation(values, truth), "ratio": float(ratio)}
 
 
 def true_subtypes(factors: pd.DataFrame, participants: pd.Series) -> Matrix:
