@@ -25,6 +25,7 @@ from sepclr_neuro.learning.loop import Loop
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import VolumeViews, write_fold_model
 from sepclr_neuro.methods.base import Batch
+from sepclr_neuro.methods.sepclr import SepCLR
 from sepclr_neuro.methods.two_encoders import TwoEncoders
 from sepclr_neuro.probing.representations import read_representations
 from tests.small_run import small_run
@@ -112,8 +113,6 @@ def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
 
 def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoders' step leaves the estimator as it is, and the estimator's steps the encoders."""
-    from sepclr_neuro.methods.sepclr import SepCLR
-
     sections = {"training": {"epochs": 1, "batch_size": 4}, "methods": {"sepclr-tc": {"estimator_steps": 3}}}
     config, results = small_run(tmp_path, **sections)
     calls: list[str] = []
@@ -248,8 +247,6 @@ def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
 
 
 def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sepclr_neuro.methods.sepclr import SepCLR
-
     attributes = {"sans": "continuous", "sex": "discrete"}
     settings = {METHOD: {"common_dim": 4, "salient_dim": 4, "attributes": attributes}}
     config, results = small_run(tmp_path, methods=settings, training={"epochs": 1, "batch_size": 4})
@@ -394,3 +391,31 @@ def test_the_published_form_adjusts_for_nothing_and_erases_nothing(tmp_path: Pat
     assert isinstance(method, TwoEncoders)
     assert not method.covariate_maps.numel()
     assert not method.erasing.numel()
+
+
+def test_salient_encoders_are_shown_each_volume_without_its_persons_effects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+    codes = SepCLR.codes
+
+    def spy(method: SepCLR, part: Batch) -> dict[str, torch.Tensor]:
+        shown.append((part.views[0], part.salient_views[0]))
+        return codes(method, part)
+
+    monkeypatch.setattr(SepCLR, "codes", spy)
+    as_they_are = {name: 0.0 for name in Augmentation.model_fields if name.endswith("_probability")}
+    training = {"epochs": 1, "batch_size": 4, "precision": "float32"}
+    config, results = small_run(tmp_path, augmentation=as_they_are, training=training)
+    write_fold_model(config, results, METHOD, 0)
+    model, train = load_model(results.model_folder(METHOD, 0)), list(read_fold(results, 0).train)
+    assert isinstance(model.method, TwoEncoders)
+    cache, people = VolumeCache(results), load_cohort(results).set_index("scan_id", drop=False).loc[train]
+    volumes = Standardisation.load(results, 0).apply(cache.read(cache.rows(train)))
+    adjusted = model.method.adjust(volumes, torch.from_numpy(model.covariates.code(people)))
+    assert shown
+    for views, salient_views in shown:
+        who = torch.cdist(views.flatten(1), volumes.flatten(1)).argmin(dim=1)
+        torch.testing.assert_close(views, volumes[who], atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(salient_views, adjusted[who], atol=2e-3, rtol=1e-3)
+    assert not torch.allclose(adjusted, volumes, atol=0.1)
