@@ -57,6 +57,6 @@ def test_the_blocks_of_the_document_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert known["patterns"].shape == (8, 8, 8, 8)
     assert (tmp_path / "beyond-controls.nii.gz").is_file()
     assert known["pattern"].shape == (8, 8, 8, 2)
-    assert (known["told"] == known["y"]).mean() > 0.9
+    assert (known["predicted"] == known["y"]).mean() > 0.9
     assert known["diagnosis"].value > 0.9
     assert known["diagnosis"].increment > 0.2
