@@ -18,12 +18,12 @@ def prose(document: Path) -> str:
 
 def anchors(document: Path) -> set[str]:
     """Of its headings, as GitHub makes them; the second heading of one text ends in -1."""
-    found: list[str] = []
+    found: dict[str, int] = {}
     for heading in re.findall(r"^#+ (.+?) *$", prose(document), re.MULTILINE):
         text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
         name = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
-        found.append(name if name not in found else f"{name}-{found.count(name)}")
-    return set(found)
+        found[name] = found.get(name, -1) + 1
+    return {name if k == 0 else f"{name}-{k}" for name, last in found.items() for k in range(last + 1)}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
