@@ -28,7 +28,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
@@ -152,7 +152,7 @@ def pattern_maps(
 
         def made(labels: NDArray[np.bool_], make: Callable[..., Matrix] = make) -> Matrix:
             of_folds = [make(fold.weights, fold.codes, labels[fold.rows]) for fold in folds if fold.has_both(labels)]
-            return np.sum(of_folds, axis=0) / len(folds)
+            return np.mean(of_folds, axis=0) if of_folds else np.zeros(folds[0].weights.shape[1])
 
         null = [float(np.abs(made(patient[rows])).max()) for rows in exchanged]
         found[name] = (made(patient), np.array(null))
@@ -174,18 +174,20 @@ def distance_auc(
     Returns:
         The area under the receiver operating characteristic, the mean over folds: 0.5 by chance; and its null, [P].
     """
-
-    distances = [np.linalg.norm(fold.codes - fold.centre, axis=1) for fold in folds]
-
-    def auc(labels: NDArray[np.bool_]) -> float:
-        of_folds = [
-            roc_auc_score(labels[fold.rows], distance)
-            for fold, distance in zip(folds, distances, strict=True)
-            if fold.has_both(labels)
-        ]
-        return float(np.mean(of_folds)) if of_folds else np.nan
-
-    return auc(patient), np.array([auc(patient[rows]) for rows in exchanged])
+    labels = patient[np.vstack([np.arange(len(patient)), exchanged])]
+    of_folds = np.full((len(folds), len(labels)), np.nan)
+    for found, fold in zip(of_folds, folds, strict=True):
+        # As the Mann-Whitney statistic: people are ranked once for all exchanges.
+        ranks = rankdata(np.linalg.norm(fold.codes - fold.centre, axis=1))
+        of_patients = labels[:, fold.rows]
+        patients = of_patients.sum(axis=1)
+        pairs = patients * (len(fold.rows) - patients)
+        both = np.array([fold.has_both(given) for given in labels])
+        np.divide(of_patients @ ranks - patients * (patients + 1) / 2, pairs, out=found, where=both)
+    used = np.isfinite(of_folds)
+    auc = np.full(len(labels), np.nan)
+    np.divide(np.where(used, of_folds, 0).sum(axis=0), used.sum(axis=0), out=auc, where=used.any(axis=0))
+    return float(auc[0]), auc[1:]
 
 
 def write_patterns(config: Config, results: Results, method: str) -> None:

@@ -119,6 +119,7 @@ def _numbers(ax: Axes, chosen: pd.DataFrame, people: NDArray[Any], colour: str) 
     dots(ax, truth, prediction, colour, size=7, alpha=0.5, of=len(truth))
     ends = (truth.min(), truth.max())
     ax.plot(ends, ends, color=INK, linestyle="--", linewidth=0.8)
+    ax.locator_params(nbins=4)
     if ends[1] > ends[0]:
         at = np.linspace(*ends, 40)
         line, low, high = line_with_interval(truth, prediction, people, at)
@@ -144,6 +145,7 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
     ax.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     ax.set_xlabel("fold", fontsize=8)
     ax.set_ylabel("log-odds", fontsize=8)
+    ax.locator_params("y", nbins=4)
     ax.grid(visible=False, axis="x")
     # Below: a long name would hide people.
     legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, **below(ax, 0.38))

@@ -90,6 +90,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
             ax.plot(mean.index, mean[term], color=SPACE_COLOURS["common"], linewidth=1.8)
             _titled(ax, term.replace("_", " "), min(4, len(terms)))
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            ax.locator_params("y", nbins=4)
         for ax in axes[-4:]:
             ax.set_xlabel("epoch")
         return figure

@@ -117,7 +117,7 @@ def _leakage(results: Results, kept: Figures) -> dict[str, Any]:
 
 
 def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
-    """What probes answered, and both spaces in two dimensions: every fold as a file, the first one on the page."""
+    """What probes answered, and both spaces in two dimensions: of the first fold."""
     cohort = load_cohort(results).set_index("scan_id")
     predictions = whole = optional_table(results.predictions, ("scan_id", "truth", "prediction"))
     if predictions is not None and "regime" in predictions:
@@ -130,17 +130,14 @@ def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict
             of_method = predictions[predictions["method"] == method]
             picture = answers.answers_figure(of_method, cohort, config.probes.targets, title)
             answered.append({"method": title, "picture": kept.keep(f"answers_{method}", picture)})
-        drawn = []
         for fold in range(config.splits.count):
             needed = (results.representations(method, fold), results.model_folder(method, fold) / "model.json")
-            if not all(path.is_file() for path in needed):
-                continue
-            representations = read_representations(results, method, fold)
-            described = f"{title}, fold {fold}"
-            picture = embeddings.embedding_figure(representations, cohort, config.probes.targets, described)
-            drawn.append({"fold": fold, "picture": kept.keep(f"spaces_{method}_fold-{fold}", picture)})
-        if drawn:
-            spaces.append({"method": title, "shown": drawn[0], "others": len(drawn) - 1})
+            if all(path.is_file() for path in needed):
+                representations = read_representations(results, method, fold)
+                described = f"{title}, fold {fold}"
+                picture = embeddings.embedding_figure(representations, cohort, config.probes.targets, described)
+                spaces.append({"method": title, "fold": fold, "picture": kept.keep(f"spaces_{method}", picture)})
+                break
     return {
         "answers": answered,
         "spaces": spaces,

@@ -52,6 +52,9 @@ MODULES = {
     "separation": ("sepclr_neuro.validation.separation.benchmark",),
 }
 
+# What a stage's jobs would all load again.
+PREPARATIONS = dict.fromkeys(("vbm", "patterns", "saliency"), ("sepclr_neuro.maps.mosaics", "prepare"))
+
 
 def start_server() -> None:
     """Starts a server that ends with this process, and tells the processes that this one starts of it.
@@ -177,6 +180,10 @@ def _import(command: str) -> None:
         # What is wrong with it the job says, which imports it again.
         with contextlib.suppress(Exception):
             importlib.import_module(module)
+    if command in PREPARATIONS:
+        module, function = PREPARATIONS.pop(command)
+        with contextlib.suppress(Exception):
+            getattr(importlib.import_module(module), function)()
     # What is imported stays: no job's garbage collection is to look at it, which would copy its pages.
     gc.collect()
     gc.freeze()

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_tsv, write_tsv
@@ -82,6 +83,31 @@ def test_what_moves_patients_is_found_where_it_acts_and_nowhere_else(kind: str) 
     assert (null < auc).all()
     # Groups have one mean where patients differ in sign.
     assert (p["mean-patient"] < 0.05) == (kind == "shift")
+
+
+def test_a_fold_without_a_group_counts_in_no_mean() -> None:
+    rng = np.random.default_rng(2)
+    codes, patient = np.round(rng.normal(size=(60, 2)), 1), np.arange(60) % 4 > 1
+    folds = folds_of(codes, rng.normal(size=(2, 20)))
+    # Exchanges: any, then all patients of the first fold given to the second one.
+    one_sided = np.empty(60, dtype=int)
+    one_sided[folds[0].rows], one_sided[folds[1].rows] = np.flatnonzero(~patient), np.flatnonzero(patient)
+    one_sided[[0, 1]] = one_sided[[1, 0]]  # one patient in the first fold, where two are needed
+    spread = rng.permutation(60)
+    exchanged = np.stack([spread, one_sided])
+    auc, null = distance_auc(folds, patient, exchanged)
+    distances = [np.linalg.norm(fold.codes, axis=1) for fold in folds]
+    for given, found in ((patient, auc), (patient[spread], null[0])):
+        of_folds = [roc_auc_score(given[fold.rows], d) for fold, d in zip(folds, distances, strict=True)]
+        assert found == pytest.approx(np.mean(of_folds), abs=1e-12)
+    assert np.isnan(null[1])
+    maps = pattern_maps(folds, patient, np.stack([one_sided]))
+    assert all(null.tolist() == [0.0] for _, null in maps.values())
+    # One fold that has both groups is the mean of that fold alone.
+    given = patient[one_sided].copy()
+    given[folds[1].rows[:6]] = ~given[folds[1].rows[:6]]
+    alone = mean_patient(folds[1].weights, folds[1].codes, given[folds[1].rows])
+    np.testing.assert_allclose(pattern_maps(folds, given, np.empty((0, 60), dtype=int))["mean-patient"][0], alone)
 
 
 def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path) -> None:

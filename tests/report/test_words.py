@@ -304,6 +304,6 @@ def test_the_report_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFix
         "report: 4 figures of 2 targets: table, sentences, charts",
         "report: answers of the probes and spaces of SepCLR, k-JEM, method 1 of 1",
         "report: 2 maps of Diagnosis",
-        "report: 6 charts; filling the page",
+        "report: 5 charts; filling the page",
     ]
     assert said[-1].startswith(f"report: {results.report}: ")

@@ -191,7 +191,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 "localisation": _localisation(method, spaces, data, cache, standardisation, people_of, fold),
                 **_instruments(told, spaces, data, people_of, fold, cache, standardisation, coding),
                 "epochs": len(history),
-                "loss": history[-1]["loss"],
+                "loss": history[-1].get("loss"),  # none of what is solved at once
                 "seconds": round(sum(row["seconds"] for row in history), 1),
                 **how,
                 "processor": platform.machine(),
