@@ -68,11 +68,10 @@ def p_of_noise(
     person = dict(zip(ids, ids, strict=True))
     answers = [fit.answer(person) for fit in fits]
     known = [(fit, found) for fit, found in zip(fits, answers, strict=True) if found is not None]
-    fixed = judge(labels, question, [told(fit, found) for fit, found in known])
-    if kind == "classification":
-        return {name: verdict.p for name, verdict in fixed.items()}
+    told_of_folds = [told(fit, found) for fit, found in known]
+    fixed = judge(labels, question, told_of_folds)
     penalty = {fit.fold.fold: found.penalty for fit, found in known}
-    judged = judge(labels, question, *on_permutations(labels, [fit for fit, _ in known], penalty))
+    judged = judge(labels, question, told_of_folds, on_permutations(labels, [fit for fit, _ in known], penalty))
     return {name: verdict.p for name, verdict in judged.items()} | {
         f"{name}, fixed": verdict.p for name, verdict in fixed.items()
     }

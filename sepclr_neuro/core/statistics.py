@@ -1,8 +1,8 @@
 """What chance can do: permutation nulls, bootstrap intervals, false discoveries, comparisons, dependence of spaces.
 
 Arrays in, arrays out. Metrics broadcast, so that a thousand permutations are one evaluation: ``truth`` and ``weights``
-are [..., N], ``told`` (what a probe said) is [N], of numbers [..., N] too, and a value comes back for each of the
-leading dimensions.
+are [..., N], ``told`` (what a probe said) is [..., N] too, or [N] where people are weighed, and a value comes back for
+each of the leading dimensions.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ def balanced_accuracy(truth: Array, told: Array, weights: Array | None = None) -
 
 def area_under_curve(truth: Array, told: Array, weights: Array | None = None) -> Array:
     """How often a member of class 1 has a higher score than one of class 0, ties counting half; NaN without both."""
-    weights = _ones(truth, weights)
+    if weights is None:
+        ranks, ones = stats.rankdata(told, axis=-1), truth == 1
+        count = ones.sum(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return ((ones * ranks).sum(-1) - count * (count + 1) / 2) / (count * (truth.shape[-1] - count))
     above = (told[:, None] > told) + 0.5 * (told[:, None] == told)
     ones, zeros = weights * (truth == 1), weights * (truth == 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -230,12 +234,13 @@ class Labels:
         permuted = permuted_rows(people, strata, permutations, shuffle)
         return cls(truth, people, permuted, resampled_counts(people, bootstraps, resample), classes)
 
-    def judge(self, name: str, scan: Array, told: Array, fold: Array, refitted: Floats | None = None) -> Verdict:
+    def judge(self, name: str, scan: Array, told: Array, fold: Array, refitted: Array | None = None) -> Verdict:
         """Judges held-out predictions of all folds.
 
-        While labels are permuted, predictions stay as they are, or are those of a probe that was fitted on the permuted
-        labels. With fixed ones, a probe of numbers that tells each fold's training mean loses to its own null, since
-        that mean lies away from the held-out people's, and does so less for people of other folds.
+        While labels are permuted, predictions are those of probes that were fitted on the permuted labels, or stay as
+        they are. Fixed ones forget that one fold's held-out people train another fold's probe: where representations
+        of folds are alike, chance then seems better than it is, and a probe of numbers that tells each fold's training
+        mean loses to its own null, since that mean lies away from the held-out people's.
 
         A fold whose held-out people are of one class has no balanced accuracy of its own; they count when pooled.
 

@@ -7,15 +7,18 @@ they end at the optimum itself, where its solver stops at a tolerance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, softmax
 
-__all__ = ["logistic_path", "ridge_path", "ridge_predictions", "scaling"]
+__all__ = ["logistic_path", "logistic_scores", "ridge_path", "ridge_predictions", "scaling"]
 
 _Floats = NDArray[np.float64]
 _MOST_STEPS = 100
+_REFIT_STEPS = 20
+_AT_ONCE = 4_000_000  # scores that are held in memory
 
 
 def scaling(x: _Floats) -> tuple[_Floats, _Floats]:
@@ -88,6 +91,59 @@ def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) 
         found.append(at)
     all_of_them = np.array(found)
     return all_of_them[:, :-1] @ right, all_of_them[:, -1]
+
+
+def logistic_scores(
+    x: _Floats, answers: NDArray[np.int64], x_test: _Floats, penalty: float, balanced: bool = True
+) -> NDArray[np.float32]:
+    r"""Logistic regressions of one penalty, one of each row of answers, and what they score others with.
+
+    All rows of answers are fitted at once by accelerated gradient steps, preconditioned with a bound of the curvature.
+    Twenty steps name the class that the optimum names for 98 to 100 in 100, 87 where a weak penalty (C = 10) meets
+    hardly more people than dimensions: enough for a null, not for a probe.
+
+    Source of the bound: Böhning, Annals of the Institute of Statistical Mathematics 1992,
+    https://doi.org/10.1007/BF00048682.
+
+    Args:
+        x: [N, d].
+        answers: [P, N], classes 0 to K - 1.
+        x_test: [M, d].
+        penalty: the inverse penalty :math:`C`, as of :func:`logistic_path`.
+        balanced: whether classes weigh the same.
+
+    Returns:
+        [P, M, K]: the class of the highest score is predicted. For two classes the second score is the log-odds.
+    """
+    rows, others = (np.column_stack([part, np.ones(len(part))]).astype(np.float32) for part in (x, x_test))
+    cost = np.ones((rows.shape[1], 1), np.float32)
+    cost[-1] = 0
+    classes = int(answers.max()) + 1
+    # One score of two classes, with the curvature of a sigmoid; one a class of more.
+    own, bound = (1, 0.25) if classes == 2 else (classes, 0.5)
+    counts = np.stack([(answers == label).sum(1) for label in range(classes)], axis=1)
+    share = np.ones(answers.shape)
+    if balanced:
+        share = np.take_along_axis(len(x) / np.maximum(counts * (counts > 0).sum(1, keepdims=True), 1), answers, 1)
+    curvature = penalty * share.max() * bound * rows.astype(np.float64).T @ rows + np.diag(cost[:, 0])
+    step = np.linalg.inv(curvature).astype(np.float32)
+    found = np.empty((len(answers), len(x_test), classes), np.float32)
+    size = max(1, _AT_ONCE // (len(x) * own))
+    for start in range(0, len(answers), size):
+        chunk = answers[start : start + size]
+        shape = (len(x), len(chunk), own)
+        target = (chunk.T[..., None] == (np.arange(classes) if own > 1 else 1)).astype(np.float32)
+        weight = (penalty * share[start : start + size].T[..., None]).astype(np.float32)
+        at = before = np.zeros((rows.shape[1], len(chunk) * own), np.float32)
+        for number in range(1, _REFIT_STEPS + 1):
+            ahead = at + (number - 1) / (number + 2) * (at - before)
+            scores: Any = (rows @ ahead).reshape(shape)
+            told = expit(scores) if own == 1 else softmax(scores, axis=-1)
+            wrong = (weight * (told - target)).reshape(len(x), -1)
+            before, at = at, ahead - step @ (rows.T @ wrong + cost * ahead)
+        scores = (others @ at).reshape(len(x_test), len(chunk), own).swapaxes(0, 1)
+        found[start : start + size] = scores if own > 1 else np.concatenate([np.zeros_like(scores), scores], axis=-1)
+    return found
 
 
 def _newton(rows: _Floats, share: _Floats, at: _Floats) -> _Floats:

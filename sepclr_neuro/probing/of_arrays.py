@@ -14,7 +14,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 
 from sepclr_neuro.core.statistics import METRICS, Labels
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel
+from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel, refits
 from sepclr_neuro.probing.questions import Question, confound_features
 from sepclr_neuro.probing.verdicts import judge, on_permutations, told
 
@@ -121,11 +121,9 @@ def probe(
         bootstraps,
         seed,
     )
-    told_of_folds, refitted = [told(fit, answer) for fit, answer in known], None
-    if question.kind == "regression":
-        penalty = {fit.fold.fold: answer.penalty for fit, answer in known}
-        told_of_folds, refitted = on_permutations(labels, [fit for fit, _ in known], penalty)
-    verdict = judge(labels, question, told_of_folds, refitted)[name]
+    penalty = {fit.fold.fold: answer.penalty for fit, answer in known}
+    refitted = on_permutations(labels, [fit for fit, _ in known], penalty) if refits(question) else None
+    verdict = judge(labels, question, [told(fit, answer) for fit, answer in known], refitted)[name]
     return ProbeResult(
         metric=name,
         value=verdict.mean,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from sepclr_neuro.config.probes import PROBES
 from sepclr_neuro.core.devices import given_threads
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.probing.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probing.questions import Question
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "inner_folds",
     "logistic",
     "refit",
+    "refits",
     "ridge",
 ]
 
@@ -113,14 +115,16 @@ class ProbeModels:
             each, with ``predict`` and, of classes, ``decision_function`` for two of them. Only a :class:`LinearModel`
             has weights, and so maps.
         paper: the unfitted model of the paper's regime, as scikit-learn's, and the name of its penalty.
-        refit: what the probe would tell if people had other answers, as :func:`ridge_predictions`; None leaves
-            predictions as they are when the null is drawn.
+        refit: what the probe would predict if people had other answers, numbers as :func:`ridge_predictions` or scores
+            of classes as :func:`logistic_scores`; None leaves predictions as they are when the null is drawn.
+        refit_paper: the same in the paper's regime.
     """
 
     penalties: Sequence[float]
     fit: Callable[[np.ndarray, np.ndarray, Sequence[float]], Sequence[Any]]
     paper: tuple[Callable[[], Any], str]
     refit: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray] | None = None
+    refit_paper: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray] | None = None
 
 
 def _ridges(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
@@ -142,12 +146,13 @@ def _support_vectors(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -
 
 def ridge() -> ProbeModels:
     """Of the kind `regression`."""
-    return ProbeModels(RIDGE_ALPHA, _ridges, (Ridge, "alpha"), ridge_predictions)
+    return ProbeModels(RIDGE_ALPHA, _ridges, (Ridge, "alpha"), ridge_predictions, ridge_predictions)
 
 
 def logistic() -> ProbeModels:
     """Of the kind `classification`."""
-    return ProbeModels(LOGISTIC_C, _logistics, (LogisticRegression, "C"))
+    unweighted = partial(logistic_scores, balanced=False)
+    return ProbeModels(LOGISTIC_C, _logistics, (LogisticRegression, "C"), logistic_scores, unweighted)
 
 
 def _models_of(question: Question) -> ProbeModels:
@@ -274,7 +279,15 @@ def fit_probe(
     )
 
 
-def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:
+def refits(question: Question) -> bool:
+    """Whether the null of a question's figures is drawn by fitting its probes anew."""
+    models = _models_of(question)
+    return (models.refit_paper if question.regime == "paper" else models.refit) is not None
+
+
+def refit(
+    question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float
+) -> dict[str, np.ndarray]:
     """What a probe that can be refitted would predict if training people had other answers, the penalty being the same.
 
     Args:
@@ -284,15 +297,20 @@ def refit(question: Question, train: np.ndarray, answers: np.ndarray, test: np.n
         penalty: that the probe was fitted with.
 
     Returns:
-        [P, M].
+        ``prediction`` [P, M], numbers or classes by their position, and of two classes the log-odds ``score`` [P, M].
     """
+    models = _models_of(question)
+    model = models.refit_paper
     if question.regime != "paper":
         mean, scale = scaling(train)
-        train, test = (train - mean) / scale, (test - mean) / scale
-    predictions = _models_of(question).refit
-    if predictions is None:
+        train, test, model = (train - mean) / scale, (test - mean) / scale, models.refit
+    if model is None:
         raise ValueError(f"a probe of the kind {question.kind} is not refitted")
-    return predictions(train, answers, test, penalty)
+    found = model(train, answers, test, penalty)
+    if not question.of_classes:
+        return {"prediction": found}
+    told = {"prediction": found.argmax(axis=-1)}
+    return told | ({"score": found[..., 1] - found[..., 0]} if len(question.classes) == 2 else {})
 
 
 @dataclass(frozen=True)

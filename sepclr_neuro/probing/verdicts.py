@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.config.probes import PROBES
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.core.statistics import Labels, Verdict
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.probing.probe_fits import Answer, Fit, refit
+from sepclr_neuro.probing.probe_fits import Answer, Fit, refit, refits
 from sepclr_neuro.probing.questions import Question, all_questions, people_of
 from sepclr_neuro.probing.representations import Represented, read_all_spaces
 
@@ -54,8 +53,8 @@ def judge_probes(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What every figure of every probe is worth, and the percentiles of its null.
 
-    Of numbers the whole probe is fitted anew on every permutation, with the penalty that it has. Classes are judged by
-    the predictions as they are; docs/evaluation.md says why, and how often chance then passes for more.
+    The whole probe is fitted anew on every permutation, with the penalty that it has; docs/evaluation.md has how often
+    chance then passes for more. Predictions of a probe that cannot be fitted so stay as they are.
 
     Args:
         cohort: rows of ``cohort.tsv``.
@@ -75,18 +74,19 @@ def judge_probes(
         for (method, space), found in scores[of_question].groupby(["method", "space"], sort=False):
             method, space = str(method), str(space)
             key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
-            if PROBES[question.kind].load()().refit:
+            of_probe = _in_numbers(question, predictions_of.get(tuple(key.values()), predictions[:0]))
+            refitted = None
+            if refits(question):
                 penalty = dict(zip(found["fold"], found["penalty"], strict=True))
                 fits = [
                     Fit(key, question, spaces[space], fold)
                     for of_method, fold, spaces in represented
                     if of_method == method and not np.isnan(penalty[fold.fold])
                 ]
-                told_of_folds, refitted = on_permutations(labels, fits, penalty)
-            else:
-                of_probe = predictions_of.get(tuple(key.values()), predictions[:0])
-                told_of_folds, refitted = [_in_numbers(question, of_probe)], None
-            for name, verdict in judge(labels, question, told_of_folds, refitted).items():
+                refitted = on_permutations(labels, fits, penalty)
+                order = [(fit.fold.fold, scan) for fit in fits for scan in fit.test]
+                of_probe = of_probe.set_index(["fold", "scan_id"]).loc[order].reset_index()
+            for name, verdict in judge(labels, question, [of_probe], refitted).items():
                 figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
                 rows.append(key | {"metric": name} | figures | {"missing": question.missing})
                 known = verdict.null[~np.isnan(verdict.null)]
@@ -102,21 +102,20 @@ def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[["scan_id", "fold", "score"]].assign(prediction=positions)
 
 
-def on_permutations(
-    labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]
-) -> tuple[list[pd.DataFrame], np.ndarray]:
-    """What probes of numbers tell of held-out scans, a table a fold, and what they would tell had people each other's
-    answers, [permutations, R]."""
-    told_of_folds, refitted = [], [np.zeros((len(labels.permuted), 0))]
+def on_permutations(labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]) -> dict[str, np.ndarray]:
+    """What probes would tell of held-out scans had people each other's answers.
+
+    Returns:
+        As :func:`~sepclr_neuro.probing.probe_fits.refit`, [permutations, R], in the order of fits and their scans.
+    """
+    refitted: dict[str, list[np.ndarray]] = {}
     for fit in fits:
         rows = fit.question.truth.index.get_indexer(pd.Index(fit.train))
-        answers = labels.truth[np.vstack([rows, labels.permuted[:, rows]])]
+        answers = labels.truth[labels.permuted[:, rows]]
         train, test = (fit.features.loc[scans].to_numpy(np.float64) for scans in (fit.train, fit.test))
-        predicted = refit(fit.question, train, answers, test, penalty[fit.fold.fold])
-        scan_told = {"scan_id": fit.test, "fold": fit.fold.fold, "prediction": predicted[0], "score": np.nan}
-        told_of_folds.append(pd.DataFrame(scan_told))
-        refitted.append(predicted[1:])
-    return told_of_folds, np.concatenate(refitted, axis=1)
+        for name, values in refit(fit.question, train, answers, test, penalty[fit.fold.fold]).items():
+            refitted.setdefault(name, []).append(values)
+    return {name: np.concatenate(values, axis=1) for name, values in refitted.items()}
 
 
 def told(fit: Fit, answer: Answer) -> pd.DataFrame:
@@ -148,14 +147,13 @@ def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within
 
 
 def judge(
-    labels: Labels, question: Question, told: Sequence[pd.DataFrame], refitted: np.ndarray | None = None
+    labels: Labels, question: Question, told: Sequence[pd.DataFrame], refitted: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Verdict]:
     """What each metric of a probe is worth.
 
     Args:
         told: from :func:`told`, of each fold that has an answer.
-        refitted: [permutations, R], what probes predict that were fitted on each permutation, in the order of ``told``;
-            None where predictions stay as they are.
+        refitted: from :func:`on_permutations`, in the order of ``told``; None where predictions stay as they are.
     """
     nothing = pd.DataFrame({"scan_id": [], "fold": [], "prediction": [], "score": []})
     table = pd.concat(told) if told else nothing
@@ -163,6 +161,7 @@ def judge(
     fold = table["fold"].to_numpy(int)
     found = {}
     for name in question.metrics:
-        values = table["score" if METRIC[name].of_score else "prediction"].to_numpy(float)
-        found[name] = labels.judge(name, scan, values, fold, refitted)
+        column = "score" if METRIC[name].of_score else "prediction"
+        of_permutations = refitted[column] if refitted else None
+        found[name] = labels.judge(name, scan, table[column].to_numpy(float), fold, of_permutations)
     return found

@@ -41,6 +41,12 @@ def test_metrics_equal_the_oracles_and_scikit_learn(rng: np.random.Generator) ->
     two, score = rng.integers(0, 2, 60), rng.normal(size=60).round(1)
     assert area_under_curve(two, score) == pytest.approx(oracle.auc(two, score))
     assert area_under_curve(two, score) == pytest.approx(reference.roc_auc_score(two, score))
+    many = np.stack([score, np.round(score, 1)])  # with ties
+    given = np.stack([two, two[::-1]])
+    of_each = [reference.roc_auc_score(*pair) for pair in zip(given, many, strict=True)]
+    np.testing.assert_allclose(area_under_curve(given, many), of_each)
+    np.testing.assert_allclose(area_under_curve(given, many[1]), [oracle.auc(row, many[1]) for row in given])
+    np.testing.assert_allclose(area_under_curve(two, score, np.ones(len(two))), oracle.auc(two, score))
     y, z = rng.normal(40, 10, 60), rng.normal(40, 10, 60)
     assert mean_absolute_error(y, z) == pytest.approx(reference.mean_absolute_error(y, z))
     assert r_squared(y, z) == pytest.approx(oracle.r_squared(y, z)) == pytest.approx(reference.r2_score(y, z))

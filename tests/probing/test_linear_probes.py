@@ -8,7 +8,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.probing.linear_probes import logistic_path, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.probing import linear_probes
+from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA
 
 # People and dimensions: more people, more dimensions, one dimension.
@@ -79,3 +80,25 @@ def test_scaling_is_scikit_learns_also_of_what_is_constant_but_for_rounding() ->
     assert mean == pytest.approx(expected.mean_)
     assert scale == pytest.approx(expected.scale_)
     assert scale[1] == scale[2] == 1
+
+
+@pytest.mark.parametrize("people", [60, 200])
+def test_probes_of_many_answers_are_nearly_those_at_their_optimum(people: int) -> None:
+    rng = np.random.default_rng(8)
+    x, others = rng.normal(size=(people, 20)), rng.normal(size=(50, 20))
+    answers = (rng.random((30, people)) < 0.3).astype(np.int64)  # classes that do not weigh the same
+    for penalty in (0.001, 0.1, 1.0):
+        found = logistic_scores(x, answers, others, penalty)
+        assert found.shape == (30, 50, 2)
+        paths = [logistic_path(x, given, [penalty]) for given in answers]
+        exact = np.array([others @ weights[0] + intercept[0] for weights, intercept in paths])
+        assert ((found.argmax(-1) == 1) == (exact > 0)).mean() > 0.98
+        np.testing.assert_allclose(found[..., 1] - found[..., 0], exact, atol=0.15 * np.abs(exact).max())
+
+
+def test_answers_in_parts_are_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    x, others, answers = rng.normal(size=(40, 3)), rng.normal(size=(7, 3)), rng.integers(0, 3, (10, 40))
+    whole = logistic_scores(x, answers, others, 1.0)
+    monkeypatch.setattr(linear_probes, "_AT_ONCE", 40 * 3 * 4)
+    np.testing.assert_allclose(logistic_scores(x, answers, others, 1.0), whole, atol=1e-4)
