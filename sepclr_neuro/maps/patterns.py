@@ -139,6 +139,8 @@ def pattern_maps(
 ) -> dict[str, tuple[Matrix, NDArray[np.float64]]]:
     """Both maps, the mean over folds, and the largest voxel of each where diagnoses are exchanged.
 
+    Not by nilearn's ``permuted_ols``: it knows the t of a column alone, and exchanges people of different sites.
+
     Args:
         folds: of each fold W [d, V] and the codes of its held-out people.
         patient: of each person, [N].
