@@ -70,7 +70,9 @@ def recorded() -> Iterator[Record]:
 def exclusive(path: str | Path) -> Iterator[None]:
     """Keeps other processes from the same work for the duration, by the system's lock on the file ``path``.
 
-    A killed process frees it. Windows, and file systems without locks, are used without.
+    A killed process frees it. Windows, and file systems without locks, are used without. Not filelock's: version 4.2
+    names no holder, raises where ``flock`` gives ENOLCK (NFS), and where it gives ENOSYS (Lustre) leaves a mark that
+    outlives a kill and that no other node gets over.
 
     Raises:
         InputError: if another process is at it.

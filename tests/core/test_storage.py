@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -93,3 +99,36 @@ def test_fingerprint_tells_contents_apart() -> None:
     assert storage.fingerprint("a", "b") != storage.fingerprint("ab")
     # Names of caches must survive a restart of Python, whose own hashes do not.
     assert storage.fingerprint({"a": [1, 2.5, "ü", None]}) == "51cfbaa481a6c56f"
+
+
+def test_a_killed_process_frees_its_work(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sepclr_neuro.core.storage import exclusive\n"
+        "with exclusive(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    path = tmp_path / "work.lock"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=rf"work: another process \({other.pid}\)"), storage.exclusive(path):
+            pass
+        other.kill()
+    with storage.exclusive(path):
+        assert path.read_text() == str(os.getpid())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_used_without(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = tmp_path / "work.lock"
+    with storage.exclusive(path):
+        path.write_text("of a process that was killed on another node")
+    with storage.exclusive(path):
+        pass
