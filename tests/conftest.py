@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real data (../shared/data) is not on this machine")
     return SHARED
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the package says: progress, warnings and errors."""
+    caplog.set_level(logging.INFO, "sepclr_neuro")
+    return caplog
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import platform
 import shutil
@@ -29,6 +30,8 @@ except ModuleNotFoundError:  # Windows
     fcntl = resource = None  # type: ignore[assignment]
 
 __all__ = ["free_gpus", "given_threads", "keep_freed_memory", "peak_memory", "use_given_threads"]
+
+logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
@@ -148,6 +151,6 @@ def _lock_some(handles: dict[str, int], count: int) -> list[str]:
             fcntl.flock(handles[gpu], fcntl.LOCK_UN)
         if not told:
             who = f"all {len(handles)}" if not held else f"all but {len(held)} of {len(handles)}"
-            print(f"{who} GPUs are held by other commands; waiting for {'one' if count == 1 else count}", flush=True)
+            logger.info(f"{who} GPUs are held by other commands; waiting for {'one' if count == 1 else count}")
             told = True
         time.sleep(WAIT_SECONDS)

@@ -24,6 +24,11 @@ class Results:
         return self.root / "run" / "under-way.json"
 
     # What it said, what it took.
+    @property
+    def stages_log(self) -> Path:
+        """A line for each stage that ended. Not an output of any rule: all of them add to it."""
+        return self.root / "sepclr-neuro.log"
+
     def log(self, stage: str, *parts: str) -> Path:
         return self.root.joinpath("logs", stage, *parts).with_suffix(".log")
 

@@ -1,5 +1,7 @@
 """What made a file: a receipt of each stage, with the code, the versions and the machine, and checksums of all files.
 
+A line of the log says when a stage ended, and how.
+
 A receipt lists what its command really read and wrote, as `storage` recorded it; nobody keeps a second list of it.
 """
 
@@ -7,8 +9,10 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cache
 from hashlib import sha256 as hash_of
 from importlib.metadata import PackageNotFoundError, version
@@ -17,9 +21,9 @@ from typing import Any
 
 from sepclr_neuro import __version__
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import Record, recorded, sha256, write_json
+from sepclr_neuro.core.storage import Record, append_line, recorded, sha256, write_json
 
-__all__ = ["code_sha256", "file_name", "hardware", "made_by", "receipt", "versions"]
+__all__ = ["code_sha256", "file_name", "hardware", "made_by", "noted", "receipt", "versions"]
 
 PACKAGES = (
     "torch",
@@ -100,3 +104,23 @@ def receipt(results: Results, *names: str) -> Iterator[Record]:
     if record.written:
         content = {"read": checksums(record.read - record.written), "written": checksums(record.written)}
         write_json(results.receipt(*names), {"made_by": made_by(), **content})
+
+
+@contextmanager
+def noted(results: Results, *names: str) -> Iterator[None]:
+    """Adds a line to ``sepclr-neuro.log`` once a stage has ended: when, which, its seconds, and ``ok`` or the error.
+
+    Where that cannot be written, in a folder that no stage has made yet, say, the stage is as it is without.
+    """
+    started, outcome = time.monotonic(), "stopped"
+    try:
+        yield
+        outcome = "ok"
+    except Exception as error:
+        outcome = f"error: {str(error).partition(chr(10))[0] or type(error).__name__}"
+        raise
+    finally:
+        when = datetime.now().astimezone().isoformat(" ", "seconds")
+        line = "\t".join((when, " ".join(names), f"{time.monotonic() - started:.1f} s", outcome))
+        with suppress(OSError):
+            append_line(results.stages_log, line)

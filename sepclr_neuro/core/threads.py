@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +11,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from sepclr_neuro.core.progress import say
-
 __all__ = ["in_parallel"]
+
+logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
@@ -33,11 +34,11 @@ def in_parallel(function: Callable[[_Item], _Value], items: Sequence[_Item], lab
 
 
 def _progress(values: Iterable[_Value], total: int, label: str) -> Iterator[_Value]:
-    """A bar in a terminal, a line every tenth elsewhere (a log file)."""
-    if sys.stderr.isatty():
+    """A bar in a terminal, a line every tenth elsewhere (a log file), if progress is shown at all."""
+    if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
         yield from tqdm(values, desc=label, total=total, unit="volume")
         return
     for count, value in enumerate(values, start=1):
         yield value
         if count * 10 // total > (count - 1) * 10 // total:
-            say(f"{label}: {count} of {total}")
+            logger.info(f"{label}: {count} of {total}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ from sepclr_neuro.config import splits as settings_of
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError, nearest
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
 
 __all__ = ["Fold", "make_splits", "publishable", "read_fold", "read_list", "write_splits"]
+
+logger = logging.getLogger(__name__)
 
 _QUANTILES = 4
 _COLUMNS = ["fold", "scan_id", "participant_id", "unit", "side"]
@@ -216,7 +218,7 @@ def _site_folds(people: pd.DataFrame, settings: settings_of.Splits) -> list[np.n
         raise InputError(unknown)
     always = [name for name in known if name not in settings.sites]
     if always:
-        say(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
+        logger.warning(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
     if settings.scheme == "external-sites":
         return [site.isin(settings.sites).to_numpy()]
     return [(site == name).to_numpy() for name in settings.sites]
@@ -248,7 +250,7 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, table: pd.
         raise InputError(problems)
     strangers = sorted(set(table["participant_id"]) - set(ids))
     if strangers:
-        say(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
+        logger.warning(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
     held_out = table[table["side"] == "test"].groupby("fold")["participant_id"].apply(set).to_dict()
     return [ids.isin(held_out.get(fold, set())).to_numpy() for fold in range(count)]
 

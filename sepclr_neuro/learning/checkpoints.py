@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 import zipfile
@@ -15,10 +16,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
 
 __all__ = ["AtomicCheckpoints", "EveryEpoch", "read_checkpoint", "resume_point"]
+
+logger = logging.getLogger(__name__)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -62,7 +64,7 @@ class EveryEpoch(Checkpoint):
 
     def _say(self, message: str) -> None:
         self._said = time.monotonic()
-        say(f"{self.title}: {message}")
+        logger.info(f"{self.title}: {message}")
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -74,17 +76,17 @@ def resume_point(folder: Path, name: str, title: str) -> Path | None:
     """The newest checkpoint that can be read, of the same settings and data; any other is cleared away, and said."""
     identity = folder / "fingerprint.json"
     if _checkpoints(folder) and not (identity.is_file() and identity.read_text(encoding="utf-8").strip('"\n') == name):
-        say(f"{title}: settings, data or code changed since the last checkpoint; training starts afresh")
+        logger.warning(f"{title}: settings, data or code changed since the last checkpoint; training starts afresh")
         shutil.rmtree(folder)
     write_json(identity, name)
     for path in _checkpoints(folder):
         try:
             epoch = read_checkpoint(path)["epoch"] + 1
         except InputError as error:
-            say(f"{title}: {error}; trying the one before")
+            logger.warning(f"{title}: {error}; trying the one before")
             path.unlink()
             continue
-        say(f"{title}: resumes after epoch {epoch}")
+        logger.info(f"{title}: resumes after epoch {epoch}")
         return path
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
@@ -22,6 +22,8 @@ from sepclr_neuro.learning.models import TrainedModel, load_model
 from sepclr_neuro.methods.base import Method
 
 __all__ = ["parts_in_memory", "represent_fold", "represent_parts", "represent_scans", "write_representations"]
+
+logger = logging.getLogger(__name__)
 
 _VOXELS_A_BATCH = 8 * 128**3
 """Bounds memory: about 8 volumes of 128³ at once."""
@@ -70,7 +72,7 @@ def represent_fold(
     scans = [scan for members in sides.values() for scan in members]
     people = cohort.set_index("scan_id", drop=False).loc[scans]
     for column, new in model.covariates.new_levels(people).items():
-        say(f"{title}: nobody trained on has {column} {', '.join(new)}; adjusted as the mean {column}")
+        logger.warning(f"{title}: nobody trained on has {column} {', '.join(new)}; adjusted as the mean {column}")
     spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(people))
     columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
     side = [name for name, members in sides.items() for _ in members]

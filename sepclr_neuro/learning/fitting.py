@@ -25,7 +25,6 @@ from sepclr_neuro.config.training import Training
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.processes import Group, in_processes
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import exclusive
 from sepclr_neuro.data.sampling import seed_of, smaller_batch
 from sepclr_neuro.learning.batches import Scans, TrainingData, Views
@@ -36,6 +35,8 @@ from sepclr_neuro.methods.base import ClosedFormMethod, GradientMethod, Method, 
 from sepclr_neuro.methods.two_encoders import TwoEncoders
 
 __all__ = ["fit"]
+
+logger = logging.getLogger(__name__)
 
 _History = list[dict[str, float]]
 
@@ -76,7 +77,7 @@ def fit(
     if isinstance(method, GradientMethod):
         data = TrainingData(scans, training, seeds)
         if data.batch_size < training.batch_size:
-            say(f"{title}: {smaller_batch(training.batch_size, data.batch_size)}")
+            logger.warning(f"{title}: {smaller_batch(training.batch_size, data.batch_size)}")
         if torch.cuda.is_available() and torch.cuda.device_count() < training.devices:
             raise InputError(
                 f"training.devices: {training.devices} GPUs are asked for, this command was given "
@@ -174,7 +175,7 @@ def _descend(
             num_sanity_val_steps=0,
             logger=False,
             enable_checkpointing=first,
-            enable_progress_bar=first and sys.stderr.isatty(),
+            enable_progress_bar=first and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO),
             enable_model_summary=False,
             default_root_dir=folder,
         )
@@ -183,7 +184,7 @@ def _descend(
                 trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:
             # Lightning's exception would exit with status 0, as if the model were there.
-            say(f"{title}: stopped by a signal; the same command goes on from the last epoch")
+            logger.warning(f"{title}: stopped by a signal; the same command goes on from the last epoch")
             raise SystemExit(128 + signal.SIGTERM) from None
     if stops_early and first:
         try:

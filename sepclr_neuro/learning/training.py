@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from collections.abc import Mapping
@@ -22,7 +23,6 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import file_name, made_by, versions
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256
 from sepclr_neuro.data.cache import VolumeCache
@@ -37,6 +37,8 @@ from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method, built_of, write_model
 
 __all__ = ["VolumeViews", "training_people", "write_fold_model"]
+
+logger = logging.getLogger(__name__)
 
 NO_TERMS = ("epoch", "loss", "validation_loss", "seconds")
 """Columns of a training's history beside the terms of its loss."""
@@ -128,7 +130,7 @@ def write_fold_model(config: Config, results: Results, method: str, fold: int) -
         },
     )
     memory = f", with {how['peak_memory']} at most" if "peak_memory" in how else ""
-    say(f"{title}: trained in {time.monotonic() - started:.0f} s{memory}")
+    logger.info(f"{title}: trained in {time.monotonic() - started:.0f} s{memory}")
 
 
 def _inputs(results: Results, fold: int) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256, write_bytes
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
@@ -35,6 +35,8 @@ from sepclr_neuro.maps.mapping import SALIENT_NORM, save_image
 from sepclr_neuro.probing.questions import asked_people
 
 __all__ = ["FoldMapper", "FoldMaps", "Pair", "mapped_people"]
+
+logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 """Target and space; the target of the salient head's distance from s' is ``SALIENT_NORM``."""
@@ -233,7 +235,7 @@ class FoldMapper:
         identity = self._identity(attribution, grid, regions)
         kept = _kept(path, identity)
         if kept is not None:
-            say(f"{title}: kept from an earlier start")
+            logger.info(f"{title}: kept from an earlier start")
             parts_of_kept = ("mean", "peaks", "people")
             return FoldMaps(
                 *({pair: kept["/".join((part, *pair))] for pair in self.decisions} for part in parts_of_kept)
@@ -265,7 +267,7 @@ class FoldMapper:
                     name = f"{participant}_{'_'.join(pair)}_fold-{self.fold}.nii.gz"
                     save_image(folder / name, values.numpy(), self.cache.affine)
             if number * 5 // len(everybody) > (number - 1) * 5 // len(everybody):
-                say(f"{title}: {number} of {len(everybody)} held-out people")
+                logger.info(f"{title}: {number} of {len(everybody)} held-out people")
         return FoldMaps(mean, peaks, people)
 
     def _identity(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import nibabel
 import numpy as np
 import pandas as pd
-from nilearn.glm.second_level import non_parametric_inference
+from nilearn.maskers import NiftiMasker
+from nilearn.mass_univariate import permuted_ols
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.stats import t as student
@@ -55,10 +56,10 @@ class CoarseGrid:
         """The mean of a map [X, Y, Z] over each block in the brain: [V]."""
         return _blocks(values, self.factor)[self.brain].astype(np.float32)
 
-    def fill(self, rows: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Maps [n, V] on the whole grid of blocks, 0 outside the brain: [n, x, y, z]."""
-        filled = np.zeros((len(rows), *self.brain.shape), dtype=np.float32)
-        filled[:, self.brain] = rows
+    def fill(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """A value a block [V] on the whole grid of blocks, 0 outside the brain: [x, y, z]."""
+        filled = np.zeros(self.brain.shape)
+        filled[self.brain] = values
         return filled
 
 
@@ -97,6 +98,9 @@ def group_map(
 ) -> GroupMap | None:
     """Tests the mean of people's maps, or the difference between two groups, in each voxel, on both sides.
 
+    By nilearn's ``permuted_ols`` on the arrays; ``non_parametric_inference``, which wants an image a person, gives the
+    same digits in twice the time.
+
     Args:
         maps: one a person, [n, V].
         grid: of the voxels.
@@ -109,42 +113,41 @@ def group_map(
         None where people are too few for the design, a group is missing, no voxel is seen by all folds, or the maps of
         a fold are all alike, as those of a linear method are.
     """
-    design = nuisance.reset_index(drop=True)
+    tested = np.ones((len(maps), 1)) if group is None else group[:, None]
+    others = nuisance.to_numpy(np.float64)
     if group is not None:
-        design.insert(0, "group", group)
-    design.insert(0, "intercept", 1.0)
+        others = np.column_stack([np.ones(len(maps)), others])
+    design = np.column_stack([tested, others])
     freedom = len(maps) - design.shape[1]
-    if not grid.brain.any() or freedom < 2 or np.linalg.matrix_rank(design.to_numpy()) < design.shape[1]:
+    if not grid.brain.any() or freedom < 2 or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    columns = design.to_numpy(np.float64)
-    residual = maps - columns @ np.linalg.lstsq(columns, maps, rcond=None)[0]
+    residual = maps - design @ np.linalg.lstsq(design, maps, rcond=None)[0]
     # What rounding leaves is no variation between people.
     varies = (residual**2).sum(axis=0) > 1e-8 * (maps.astype(np.float64) ** 2).sum(axis=0)
     if not varies.any():
         return None
     with warnings.catch_warnings():
-        # About data types and names of columns, none of which is the reader's to change.
+        # About data types, which are not the reader's to change.
         warnings.simplefilter("ignore")
-        found = non_parametric_inference(
-            [nibabel.Nifti1Image(filled, grid.affine) for filled in grid.fill(maps * varies)],
-            design_matrix=design,
-            second_level_contrast="intercept" if group is None else "group",
-            mask=nibabel.Nifti1Image(grid.brain.astype(np.uint8), grid.affine),
+        found = permuted_ols(
+            tested,
+            maps * varies,
+            others if others.shape[1] else None,
             model_intercept=False,
             n_perm=permutations,
-            two_sided_test=True,
             random_state=seed,
+            masker=NiftiMasker(nibabel.Nifti1Image(grid.brain.astype(np.uint8), grid.affine)).fit(),
             threshold=FORMING_P,
         )
-    t, peak, cluster = (found[name].get_fdata() for name in ("t", "logp_max_t", "logp_max_size"))
+    t, peak, cluster = (grid.fill(found[name][0]) for name in ("t", "logp_max_t", "logp_max_size"))
     return GroupMap(np.nan_to_num(t), 10.0**-peak, 10.0**-cluster, len(maps), freedom)
 
 
 def cluster_table(found: GroupMap, grid: CoarseGrid) -> pd.DataFrame:
     """Clusters of voxels beyond p = 0.001 (each by itself, both sides) that touch by their faces, and where they peak.
 
-    The same clusters as nilearn's ``get_clusters_table``, which looks for further peaks in each and takes minutes
-    where there are thousands.
+    The same clusters as nilearn's ``get_clusters_table``, which looks for further peaks in each: 361 clusters take it
+    11 s, these 0.1 s.
 
     Returns:
         ``sign x y z peak_t size_mm3 p_peak p_cluster clusters``, positive ones first, largest |t| first: the strongest

@@ -21,6 +21,7 @@ weights; the map beyond controls is a choice of this project.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -32,7 +33,6 @@ from scipy.stats import rankdata
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
@@ -55,6 +55,8 @@ __all__ = [
     "pattern_maps",
     "write_patterns",
 ]
+
+logger = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float64]
 
@@ -138,6 +140,8 @@ def pattern_maps(
     folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64]
 ) -> dict[str, tuple[Matrix, NDArray[np.float64]]]:
     """Both maps, the mean over folds, and the largest voxel of each where diagnoses are exchanged.
+
+    Not by nilearn's ``permuted_ols``: it knows the t of a column alone, and exchanges people of different sites.
 
     Args:
         folds: of each fold W [d, V] and the codes of its held-out people.
@@ -230,7 +234,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     auc, null = distance_auc(folds, patient, exchanged)
     distance = {"auc": auc, "p": permutation_p(auc, null) if len(null) else np.nan, **counts}
     write_tsv(results.patterns(method) / "distance.tsv", pd.DataFrame([distance]))
-    say(f"patterns of {method}: distance from controls tells the groups apart with an AUC of {auc:.2f}")
+    logger.info(f"patterns of {method}: distance from controls tells the groups apart with an AUC of {auc:.2f}")
 
 
 def _of_fold(

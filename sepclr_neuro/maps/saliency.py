@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,6 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.config.standardisation import STANDARDISATIONS
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.images import quick_images
@@ -30,6 +30,8 @@ from sepclr_neuro.maps.mapping import SALIENT_NORM, picture_heading, save_image,
 from sepclr_neuro.maps.sanity import SANITY, sanity_checks
 
 __all__ = ["write_saliency"]
+
+logger = logging.getLogger(__name__)
 
 KEY = ["attribution", "target", "space"]
 LOCALISED = ["relevance_share", "volume_share", "ratio", "rank_share", "peak_in_region", "pointing_game", "people"]
@@ -105,7 +107,7 @@ def _write(config: Config, results: Results, method: str) -> None:
         if values is None:
             values = np.zeros(cache.shape)
             subtitle = "NO MAP: no fold has a linear probe of this target with one decision function."
-            say(f"saliency of {method}, {target}, {space} space: {subtitle}")
+            logger.warning(f"saliency of {method}, {target}, {space} space: {subtitle}")
         title = picture_heading(config, config.for_method(method).title, target, f"{space} space")
         write_map(path, values, cache.affine, title, subtitle, _unit(attribution, target, scaled))
 
@@ -185,7 +187,8 @@ def _group(
         permutations = config.saliency.permutations
         tested = group_map(stack, grid, columns, group, permutations, config.seed)
         if tested is None:
-            say(f"saliency, {pair[0]}, {pair[1]} space: no group map of the {contrast}: too few people, or all alike")
+            which = f"saliency, {pair[0]}, {pair[1]} space"
+            logger.warning(f"{which}: no group map of the {contrast}: too few people, or all alike")
             continue
         name = path.name.removesuffix(".nii.gz")
         save_image(path.with_name(f"{name}_{contrast}-t.nii.gz"), tested.t, grid.affine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
@@ -12,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.maps.atlases import Atlas
@@ -24,6 +24,8 @@ from sepclr_neuro.probing.questions import questions
 from sepclr_neuro.probing.representations import read_representations
 
 __all__ = ["SANITY", "layers_by_depth", "sanity_checks", "shuffled_layers"]
+
+logger = logging.getLogger(__name__)
 
 SANITY = ["target", "space", "check", "layers", "last_layer", "spearman", "spearman_absolute", "people"]
 # Depths at which a map is made anew.
@@ -101,7 +103,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
         return pd.DataFrame(columns=SANITY)
     chosen = mapped_people(mapper.everybody, limit, seed_of(mapper.config.seed, mapper.fold))
     people = list(dict.fromkeys(chosen["participant_id"]))
-    say(f"saliency of {mapper.method}, fold {mapper.fold}: sanity checks in {len(people)} people")
+    logger.info(f"saliency of {mapper.method}, fold {mapper.fold}: sanity checks in {len(people)} people")
 
     def maps(pairs: list[Pair], weights: dict[Pair, list[float]] | None = None) -> dict[Pair, Any]:
         found: dict[Pair, list[Tensor]] = {}

@@ -162,7 +162,12 @@ def _models_of(question: Question) -> ProbeModels:
 
 
 class _Chosen:
-    """Scaling and model, the strength of whose penalty inner folds chose: all of it from training people."""
+    """Scaling and model, the strength of whose penalty inner folds chose: all of it from training people.
+
+    scikit-learn's ``GridSearchCV`` on these folds chooses the same 63 penalties of 63 and takes 25 times as long;
+    ``LogisticRegressionCV`` takes 8 times as long and scales by the inner held-out people too; ``GroupKFold`` deals by
+    people alone, so that an inner fold may lack a class.
+    """
 
     def __init__(self, question: Question, people: np.ndarray) -> None:
         self.people, self.metric = people, METRIC[question.metrics[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,6 @@ import pandas as pd
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.storage import write_json, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.probing.increments import find_increments
@@ -19,6 +19,8 @@ from sepclr_neuro.probing.questions import Question, all_questions, not_asked, p
 from sepclr_neuro.probing.representations import Represented, read_all_spaces
 
 __all__ = ["ProbeTables", "probe", "write_probes"]
+
+logger = logging.getLogger(__name__)
 
 SCORES = [
     *("regime", "method", "fold", "target", "metric", "space", "value", "chance", "train_value"),
@@ -51,7 +53,7 @@ def write_probes(config: Config, results: Results) -> None:
     """
     cohort = load_cohort(results)
     for line in not_asked(config, cohort):
-        say(line)
+        logger.warning(line)
     asked = all_questions(config, cohort)
     represented = read_all_spaces(config, results, people_of(cohort))
     tables = probe(config, cohort, asked, represented)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.statistics import (
     METRICS,
     dependence_test,
@@ -38,6 +38,8 @@ from sepclr_neuro.probing.verdicts import draw_labels, judge, told
 
 __all__ = ["harmonise", "site_leakage", "voxel_components", "write_site_leakage"]
 
+logger = logging.getLogger(__name__)
+
 PEOPLE = ("all", "background", "target")
 KEY = ["method", "space", "people", "harmonised", "target", "probe"]
 COLUMNS = [*KEY, "metric", "mean", "sd", "folds", "chance", "null95", "p", "q", "ci_low", "ci_high", "n"]
@@ -55,7 +57,7 @@ def write_site_leakage(config: Config, results: Results) -> None:
     """
     cohort = load_cohort(results)
     if cohort["site"].nunique() < 2:
-        say("site leakage: people do not differ in site, so that it is not read")
+        logger.warning("site leakage: people do not differ in site, so that it is not read")
         # Voxels are there for nothing else.
         not_read = config.site_leakage.model_copy(update={"voxel_components": None})
         config = config.model_copy(update={"site_leakage": not_read})
@@ -98,7 +100,7 @@ def _read_spaces(config: Config, results: Results, fold: Fold, person: Mapping[s
         for space, values in read_spaces(results, method, fold, person).items():
             found[method, space] = values
     if config.site_leakage.voxel_components is not None:
-        say(f"site leakage, fold {fold.fold}: principal components of the voxels")
+        logger.info(f"site leakage, fold {fold.fold}: principal components of the voxels")
         found["voxels", "components"] = voxel_components(
             VolumeCache(results), Standardisation.load(results, fold.fold), fold, config.site_leakage.voxel_components
         )

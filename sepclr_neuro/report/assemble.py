@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.records import Trained, read_records
 from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
-from sepclr_neuro.report.shown import Figures, cell, say, table_uri
+from sepclr_neuro.report.shown import Figures, cell, table_uri
 
 __all__ = ["write_report"]
+
+logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 _BANNERS = {
@@ -76,7 +79,7 @@ def write_report(config: Config, results: Results) -> None:
     with quick_images():
         page = _page(config, results)
     write_text(results.report, page)
-    say(f"{results.report}: {len(page.encode()) / 1e6:.1f} MB; charts as files in {results.figures}")
+    logger.info(f"report: {results.report}: {len(page.encode()) / 1e6:.1f} MB; charts as files in {results.figures}")
 
 
 def _page(config: Config, results: Results) -> str:
@@ -100,7 +103,8 @@ def _page(config: Config, results: Results) -> str:
         **_methods(config, made),
         "problems": problems,
     }
-    say(f"{kept.count} charts; filling the page" + (f"; {counted(len(problems), 'problem')}" if problems else ""))
+    trouble = f"; {counted(len(problems), 'problem')}" if problems else ""
+    logger.info(f"report: {kept.count} charts; filling the page{trouble}")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,

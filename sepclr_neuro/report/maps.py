@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +19,12 @@ from sepclr_neuro.maps.mapping import SALIENT_NORM
 from sepclr_neuro.maps.saliency import TABLES
 from sepclr_neuro.report.findings import figures_in_words, is_told, method_title, target_label
 from sepclr_neuro.report.pictures import Picture, picture_file, viewer
-from sepclr_neuro.report.shown import optional_table, say
+from sepclr_neuro.report.shown import optional_table
 from sepclr_neuro.report.summary import clearest, leading_target
 
 __all__ = ["maps_of"]
+
+logger = logging.getLogger(__name__)
 
 T_MAP = "Voxel-wise t-map"
 
@@ -87,7 +90,7 @@ def maps_of(config: Config, results: Results, table: pd.DataFrame, problems: lis
     for target, spaces in wanted:
         label = "Distance of the salient head from s'" if target == SALIENT_NORM else _label(config, target)
         maps = [one for space in spaces for one in _maps(config, results, table, target, label, space)]
-        say(f"{counted(len(maps), 'map')} of {label}")
+        logger.info(f"report: {counted(len(maps), 'map')} of {label}")
         if not maps:
             problems.append(f"{label}: no saliency map was found.")
             continue

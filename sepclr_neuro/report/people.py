@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -13,9 +14,11 @@ from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.report import figures
-from sepclr_neuro.report.shown import Figures, optional_table, say
+from sepclr_neuro.report.shown import Figures, optional_table
 
 __all__ = ["who_and_volumes"]
+
+logger = logging.getLogger(__name__)
 
 
 def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
     cache = VolumeCache(results)
     people = cohort["participant_id"].nunique()
-    say(f"{len(cohort)} scans of {people} people; mean and SD of {len(cache.scan_ids)} volumes")
+    logger.info(f"report: {len(cohort)} scans of {people} people; mean and SD of {len(cache.scan_ids)} volumes")
     demographics = optional_table(results.table("demographics", "tsv"), ("group", "site"))
     return {
         "people": people,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -16,10 +17,12 @@ from sepclr_neuro.probing.representations import read_representations
 from sepclr_neuro.probing.tables import headline, read_paper_table
 from sepclr_neuro.report import answers, embeddings, figures
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
-from sepclr_neuro.report.shown import Figures, optional_table, say
+from sepclr_neuro.report.shown import Figures, optional_table
 from sepclr_neuro.report.summary import meaning, site_warnings, uncertainties
 
 __all__ = ["what_it_means", "what_was_found", "what_was_trained"]
+
+logger = logging.getLogger(__name__)
 
 
 _FURTHER = {
@@ -35,7 +38,7 @@ def what_was_trained(config: Config, results: Results, problems: list[str], kept
     """A chart of training curves for each method that was trained in epochs; a single point would be no curve."""
     curves = []
     for number, method in enumerate(config.methods, 1):
-        say(f"training curves of {method_title(method)}, method {number} of {len(config.methods)}")
+        logger.info(f"report: training curves of {method_title(method)}, method {number} of {len(config.methods)}")
         histories = {}
         for fold in range(config.splits.count):
             history = optional_table(results.model_folder(method, fold) / "history.tsv", ())
@@ -77,7 +80,7 @@ def what_was_found(
         table: the headline rows of schizophrenia.tsv.
     """
     whole, scores = read_tsv(results.table("schizophrenia", "tsv")), headline(read_tsv(results.scores))
-    say(f"{len(table)} figures of {table['target'].nunique()} targets: table, sentences, charts")
+    logger.info(f"report: {len(table)} figures of {table['target'].nunique()} targets: table, sentences, charts")
     nulls = optional_table(results.nulls)
     targets = config.probes.targets
     for row in scores[scores["value"].isna()].itertuples():
@@ -125,7 +128,7 @@ def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict
     answered, spaces = [], []
     for number, method in enumerate(config.methods, 1):
         title = method_title(method)
-        say(f"answers of the probes and spaces of {title}, method {number} of {len(config.methods)}")
+        logger.info(f"report: answers of the probes and spaces of {title}, method {number} of {len(config.methods)}")
         if predictions is not None and (predictions["method"] == method).any():
             of_method = predictions[predictions["method"] == method]
             picture = answers.answers_figure(of_method, cohort, config.probes.targets, title)

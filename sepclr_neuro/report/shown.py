@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,7 @@ import pandas as pd
 from sepclr_neuro.core.storage import as_tsv, read_tsv
 from sepclr_neuro.report.pictures import Picture, data_uri
 
-__all__ = ["Figures", "cell", "optional_table", "say", "table_uri"]
-
-
-def say(message: str) -> None:
-    """Tells how far the report is."""
-    print(f"report: {message}", file=sys.stderr, flush=True)
+__all__ = ["Figures", "cell", "optional_table", "table_uri"]
 
 
 class Figures:

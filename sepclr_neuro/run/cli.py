@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,6 +16,7 @@ from sepclr_neuro import __version__
 from sepclr_neuro.core import runs
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import set_level, shown
 from sepclr_neuro.run.warm import hand_over
 
 # Each command imports what it needs, so that `--help` need not wait for all of it.
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sepclr_neuro.config.model import Config
 
 __all__ = ["app", "main"]
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,15 +45,15 @@ Method = Annotated[str, typer.Option(help="Name of the method, as in the configu
 
 @contextmanager
 def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Iterator[tuple[Config, Results]]:
-    """What a stage is told and where it writes; its receipt, by name and ``parts``, once it has succeeded."""
+    """What a stage is told and where it writes; its line in the log, and its receipt once it has succeeded."""
     from sepclr_neuro.config.model import load_config
-    from sepclr_neuro.core.provenance import receipt
+    from sepclr_neuro.core.provenance import noted, receipt
 
     config = load_config(path)
     if method is not None:
         _refuse_unknown("--method", method, config.methods, f"{path}: methods")
     results = Results(config.output)
-    with receipt(results, name, *parts) as record:
+    with noted(results, name, *parts), receipt(results, name, *parts) as record:
         record.read.add(path)
         yield config, results
 
@@ -360,8 +363,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which files are written, too.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and errors alone.")] = False,
 ) -> None:
     """Contrastive analysis of brain volumes, stage by stage. `snakemake` calls these commands in order."""
+    if verbose and quiet:
+        raise InputError("-v and -q: expected one of them")
+    if verbose or quiet:
+        set_level("DEBUG" if verbose else "WARNING")
 
 
 def main() -> None:
@@ -370,24 +379,24 @@ def main() -> None:
     status = hand_over()
     if status is not None:
         raise SystemExit(status)
-    try:
-        app()
-    except InputError as error:
-        print(f"sepclr-neuro: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        print(f"sepclr-neuro: {_refused(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        print(
-            f"sepclr-neuro: out of memory ({str(error).strip().partition(chr(10))[0]}); lower training.batch_size, "
-            "network.channels or volumes.shape (with a larger volumes.resample_mm), run fewer jobs at once "
-            "(`snakemake --cores`), or take a machine with more memory",
-            file=sys.stderr,
-        )
-        raise SystemExit(2) from None
+    with shown():
+        try:
+            app()
+        except InputError as error:
+            logger.error(f"sepclr-neuro: {error}")
+            raise SystemExit(2) from None
+        except OSError as error:
+            logger.error(f"sepclr-neuro: {_refused(error)}")
+            raise SystemExit(2) from None
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            logger.error(
+                f"sepclr-neuro: out of memory ({str(error).strip().partition(chr(10))[0]}); lower "
+                "training.batch_size, network.channels or volumes.shape (with a larger volumes.resample_mm), run fewer "
+                "jobs at once (`snakemake --cores`), or take a machine with more memory"
+            )
+            raise SystemExit(2) from None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def hand_over() -> int | None:
         the job's exit status, or None without a server, where this process is to do it itself.
     """
     address = os.environ.get(ADDRESS)
-    if address is None or sys.argv[1:2] == [] or sys.argv[1] not in MODULES:
+    if address is None or _command(sys.argv) not in MODULES:
         return None
     with socket.socket(socket.AF_UNIX) as connection:
         try:
@@ -116,6 +116,11 @@ def hand_over() -> int | None:
         print("sepclr-neuro: the process that jobs share was killed; run the same command again", file=sys.stderr)
         return 1
     return int(status)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The name of the command: options may go before it, none of which takes a value."""
+    return next((each for each in arguments[1:] if not each.startswith("-")), "")
 
 
 # --- the server's side -------------------------------------------------------------------------------------------
@@ -140,7 +145,7 @@ def serve(listener: socket.socket) -> None:
                     connection.close()
                     continue
                 request, output = received
-                _import(request["arguments"][1])
+                _import(_command(request["arguments"]))
                 job = os.fork()
                 if job == 0:
                     for handle in [connection.fileno(), listener.fileno(), *_handles(running)]:

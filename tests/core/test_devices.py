@@ -42,7 +42,7 @@ def test_two_commands_take_two_gpus_and_free_them(two_gpus: Path, monkeypatch: p
 
 
 def test_a_third_command_waits_for_whichever_is_free_first(
-    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
     release = threading.Event()
     code = (
@@ -63,14 +63,14 @@ def test_a_third_command_waits_for_whichever_is_free_first(
     monkeypatch.setattr(devices.time, "sleep", lambda _: release.set())
     with devices.free_gpus(locks=two_gpus) as third:
         assert third == "GPU-two"
-    assert capsys.readouterr().out == "all 2 GPUs are held by other commands; waiting for one\n"
+    assert said.messages == ["all 2 GPUs are held by other commands; waiting for one"]
     killer.join()
     others[0].communicate("\n", timeout=10)
     others[1].communicate(timeout=10)
 
 
 def test_a_command_of_two_gpus_holds_none_while_it_waits(
-    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
     with contextlib.ExitStack() as held:
         held.enter_context(devices.free_gpus(locks=two_gpus))
@@ -85,7 +85,7 @@ def test_a_command_of_two_gpus_holds_none_while_it_waits(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
         with devices.free_gpus(2, two_gpus) as both:
             assert os.environ["CUDA_VISIBLE_DEVICES"] == both == "GPU-one,GPU-two"
-    assert capsys.readouterr().out == "all but 1 of 2 GPUs are held by other commands; waiting for 2\n"
+    assert said.messages == ["all but 1 of 2 GPUs are held by other commands; waiting for 2"]
     with pytest.raises(InputError, match=r"training\.devices: 3 GPUs are asked for, this machine has 2"):
         devices.free_gpus(3, two_gpus).__enter__()
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import logging
+import os
 import stat
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -93,3 +101,60 @@ def test_fingerprint_tells_contents_apart() -> None:
     assert storage.fingerprint("a", "b") != storage.fingerprint("ab")
     # Names of caches must survive a restart of Python, whose own hashes do not.
     assert storage.fingerprint({"a": [1, 2.5, "ü", None]}) == "51cfbaa481a6c56f"
+
+
+def test_a_killed_process_frees_its_work(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sepclr_neuro.core.storage import exclusive\n"
+        "with exclusive(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    path = tmp_path / "work.lock"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=rf"work: another process \({other.pid}\)"), storage.exclusive(path):
+            pass
+        other.kill()
+    with storage.exclusive(path):
+        assert path.read_text() == str(os.getpid())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_used_without(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = tmp_path / "work.lock"
+    with storage.exclusive(path):
+        path.write_text("of a process that was killed on another node")
+    with storage.exclusive(path):
+        pass
+
+
+def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sepclr_neuro.core.storage import append_line\n"
+        "print('ready', flush=True); sys.stdin.read(1)\n"
+        "for _ in range(10000): append_line(sys.argv[1], sys.argv[2] * 30)"
+    )
+    path, pipes = tmp_path / "log", {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(path), letter], **pipes) for letter in "abc"]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("x")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert Counter(path.read_text().splitlines()) == {letter * 30: 10000 for letter in "abc"}
+
+
+def test_a_file_that_is_written_is_told_to_who_asks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "sepclr_neuro")
+    storage.write_text(tmp_path / "table", "1")
+    assert caplog.messages == [f"{tmp_path / 'table'}: written"]

@@ -227,11 +227,11 @@ def test_a_persons_views_do_not_depend_on_who_else_is_in_memory() -> None:
 
 
 def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 256, "people_in_memory": 4})
     write_fold_model(config, results, "sepclr-k-jem", 0)
-    assert "fold 0: training.batch_size: 8 instead of 256, twice the 4 people" in capsys.readouterr().err
+    assert "fold 0: training.batch_size: 8 instead of 256, twice the 4 people" in said.text
     assert read_json(results.model_folder("sepclr-k-jem", 0) / "model.json")["batch_size"] == 8
 
 
@@ -253,7 +253,7 @@ def test_gradients_of_two_processes_are_those_of_one(
 
 
 @two_processes
-def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_processes_end_where_one_does(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     """Random views, an estimator with its own optimiser, gradient caching within each process, a watched loss."""
     method = "sepclr-tc"
     # Adam makes steps of this length even of the rounding of a gradient that is 0, before a norm: kept small.
@@ -261,12 +261,12 @@ def test_two_processes_end_where_one_does(tmp_path: Path, capsys: pytest.Capture
     sections: dict[str, Any] = {"people": 40, "methods": {method: SEPCLR}}
     one, one_results = small_run(tmp_path / "one", training=training, **sections)
     write_fold_model(one, one_results, method, 0)
-    capsys.readouterr()
+    said.clear()
     two, two_results = small_run(
         tmp_path / "two", training=training | {"devices": 2, "people_in_memory": 2}, **sections
     )
     write_fold_model(two, two_results, method, 0)
-    assert capsys.readouterr().err.count("epoch 2/2") == 1
+    assert said.text.count("epoch 2/2") == 1
     models = [load_model(results.model_folder(method, 0)) for results in (one_results, two_results)]
     torch.manual_seed(seed_of(one.seed, 0))
     untrained = build_method(one, method, [1, 32, 32, 32]).eval()

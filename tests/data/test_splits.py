@@ -210,7 +210,7 @@ def test_a_family_stays_together_and_strata_are_still_spread() -> None:
     assert held_out.groupby(["fold", "group"]).size().between(4, 8).all()
 
 
-def test_each_site_is_held_out_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_site_is_held_out_in_turn(said: pytest.LogCaptureFixture) -> None:
     cohort = make_cohort(sites=4)
     settings = Splits(scheme="leave-site-out", sites=["2", "0", "3"])
     assert settings.count == 3
@@ -218,7 +218,7 @@ def test_each_site_is_held_out_in_turn(capsys: pytest.CaptureFixture[str]) -> No
     held_out = splits[splits["side"] == "test"].groupby("fold")["site"].unique()
     assert [list(sites) for sites in held_out] == [["2"], ["0"], ["3"]]
     assert splits.groupby("fold").size().tolist() == [40] * 3
-    assert "never held out, since `splits.sites` does not list them: 1" in capsys.readouterr().err
+    assert "never held out, since `splits.sites` does not list them: 1" in said.text
 
 
 def test_external_sites_are_held_out_together() -> None:
@@ -273,7 +273,7 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, change, message: st
         make_splits(cohort, settings, 0, read_list(settings))
 
 
-def test_strangers_of_a_list_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_strangers_of_a_list_are_said(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     cohort = make_cohort()
     table = publishable(make_splits(cohort, Splits(folds=2), seed=0), None)
     # What else is wrong with them is nobody's concern.
@@ -281,7 +281,7 @@ def test_strangers_of_a_list_are_said(tmp_path: Path, capsys: pytest.CaptureFixt
     write_tsv(tmp_path / "list.tsv", pd.concat([table, stranger]))
     settings = Splits(scheme="file", file=tmp_path / "list.tsv", file_folds=2)
     make_splits(cohort[cohort["participant_id"] != "007"], settings, 0, read_list(settings))
-    assert "1 of its people are not in the cohort (007 first)" in capsys.readouterr().err
+    assert "1 of its people are not in the cohort (007 first)" in said.text
     with pytest.raises(InputError, match=r"nothing\.tsv: cannot be read"):
         read_list(settings.model_copy(update={"file": tmp_path / "nothing.tsv"}))
 

@@ -166,9 +166,9 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "results" / "volumes" / "volumes.npy").exists()
 
 
-def test_progress_is_plain_lines_in_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_plain_lines_in_a_log(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     run(tmp_path, make_cohort(tmp_path))
-    assert "volumes: 4 of 4\n" in capsys.readouterr().err
+    assert "volumes: 4 of 4" in said.messages
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])

@@ -148,12 +148,12 @@ def test_estimators_are_trained_apart_from_encoders(tmp_path: Path, monkeypatch:
     assert not torch.equal(after_estimator[1], after_encoders[1])
 
 
-def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, capsys) -> None:
+def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     config, results = small_run(tmp_path)
     write_fold_model(config, results, METHOD, 0)
     changed, _ = small_run(tmp_path, training={"epochs": 3, "batch_size": 4, "learning_rate": 1e-3})
     write_fold_model(changed, results, METHOD, 0)
-    assert "training starts afresh" in capsys.readouterr().err
+    assert "training starts afresh" in said.text
     assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == 3
 
 

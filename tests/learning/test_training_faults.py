@@ -42,7 +42,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_swapped_labels_are_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_swapped_labels_are_trained_anew(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     """The same people in the same folds, but a corrected code has turned patients into controls."""
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     write_fold_model(config, results, METHOD, 0)
@@ -51,17 +51,17 @@ def test_swapped_labels_are_trained_anew(tmp_path: Path, capsys: pytest.CaptureF
     cohort["group"] = cohort["group"].map({"target": "background", "background": "target"})
     write_tsv(results.cohort, cohort)
     write_fold_model(config, results, METHOD, 0)
-    assert "training starts afresh" in capsys.readouterr().err
+    assert "training starts afresh" in said.text
     assert not equal(before, weights(results))
 
 
-def test_volumes_that_only_moved_are_not_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_volumes_that_only_moved_are_not_trained_anew(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     write_fold_model(config, results, METHOD, 0)
     index = read_tsv(results.index, text=("scan_id", "sha256", "source"))
     write_tsv(results.index, index.assign(source="elsewhere"))
     write_fold_model(config, results, METHOD, 0)
-    assert "resumes after epoch 1" in capsys.readouterr().err
+    assert "resumes after epoch 1" in said.text
 
 
 def test_sigterm_exits_with_an_error_and_the_same_call_goes_on(tmp_path: Path) -> None:
@@ -166,16 +166,15 @@ def _damage(path: Path, damage: str, marker: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "a flipped bit", "a pickle", "torch's pickle"])
 def test_a_damaged_or_hostile_checkpoint_falls_back_to_the_one_before(
-    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    damage: str, tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
     config, results = small_run(tmp_path / "run", training={"epochs": 2, "batch_size": 4})
     write_fold_model(config, results, METHOD, 0)
     before = weights(results)
     _damage(results.checkpoints(METHOD, 0) / "epoch-00002.ckpt", damage, tmp_path / "marker")
     write_fold_model(config, results, METHOD, 0)
-    said = capsys.readouterr().err
-    assert "epoch-00002.ckpt cannot be read" in said
-    assert "resumes after epoch 1" in said
+    assert "epoch-00002.ckpt cannot be read" in said.text
+    assert "resumes after epoch 1" in said.text
     assert equal(before, weights(results))
     assert not (tmp_path / "marker").exists()
 

@@ -38,7 +38,7 @@ def test_blocks_are_means_in_their_place() -> None:
     grid = a_grid(7.0)
     assert (grid.factor, grid.brain.shape) == (2, (8, 8, 8))
     values = np.random.default_rng(0).normal(size=SHAPE)
-    back = grid.fill(grid.reduce(values)[None])[0]
+    back = grid.fill(grid.reduce(values))
     np.testing.assert_allclose(back[3, 4, 5], values[6:8, 8:10, 10:12].mean(), rtol=1e-5)
     assert back[0, 0, 0] == 0
     # The middle of a block of two voxels is between them.

@@ -96,11 +96,11 @@ def test_group_maps_regions_and_likeness_are_written(tmp_path: Path, monkeypatch
 
 
 def test_too_few_people_for_a_group_map_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
     run = Run(tmp_path, monkeypatch, targets=["sans"], permutations=5, participants=2)
     run.write()
-    assert "sans, salient space: no group map of the mean: too few people" in capsys.readouterr().err
+    assert "sans, salient space: no group map of the mean: too few people" in said.text
     assert run.table("clusters").empty
     assert not list((run.results.saliency(METHOD) / "smoothgrad").glob("*-t.nii.gz"))
 
@@ -247,16 +247,14 @@ def test_a_fold_without_a_probe_is_left_out_of_the_average(run: Run) -> None:
     assert "2 of 2 folds" in subtitles["sans · common space"]
 
 
-def test_a_target_without_any_probe_has_a_map_of_zeros_that_says_so(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_target_without_any_probe_has_a_map_of_zeros_that_says_so(run: Run, said: pytest.LogCaptureFixture) -> None:
     for fold in range(FOLDS):
         del run.weights[fold, "sans", "salient"]
     run.write_coefficients()
     run.write_truth("disease_negative", np.ones(SHAPE))
     run.write()
     assert not run.map("sans", "salient").any()
-    assert "sans, salient space: NO MAP" in capsys.readouterr().err
+    assert "sans, salient space: NO MAP" in said.text
     assert [title for title, subtitle, _ in run.pictures if "NO MAP" in subtitle] == [
         "SIMULATED · SepCLR, k-JEM · sans · salient space"
     ]

@@ -19,13 +19,14 @@ from tests.probing.probed_run import make_cohort, only, write_run
 
 
 def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
     cohort = make_cohort(24).assign(site="oslo", sans=np.nan)
     config, results = write_run(tmp_path, cohort)
     write_probes(config, results)
-    said = "not probed and no confound, since people do not differ in it: sans (nobody has one), site (all have oslo)\n"
-    assert capsys.readouterr().err == said
+    assert said.messages == [
+        "not probed and no confound, since people do not differ in it: sans (nobody has one), site (all have oslo)"
+    ]
     write_verdicts(config, results)
     write_tables(config, results)
     asked = {"age", "sex", "saps", "diagnosis"}

@@ -274,10 +274,8 @@ def test_combat_with_held_out_sites_is_refused_at_once() -> None:
         Config(splits={"scheme": "leave-site-out", "sites": ["a"]}, site_leakage={"combat": True})
 
 
-def test_one_site_is_not_read_and_the_spaces_are_still_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_site_is_not_read_and_the_spaces_are_still_compared(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     config, results = write_run(tmp_path, make_cohort().assign(site="oslo"), voxel_components=10)
     write_site_leakage(config, results)
-    assert capsys.readouterr().err == "site leakage: people do not differ in site, so that it is not read\n"
+    assert said.messages == ["site leakage: people do not differ in site, so that it is not read"]
     assert set(read_tsv(results.table("site_leakage", "tsv"))["target"]) == {"independence"}

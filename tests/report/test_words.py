@@ -293,12 +293,11 @@ def test_where_all_is_at_chance_no_map_is_the_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_report_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_says_how_far_it_is(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     config = a_config(tmp_path, report={"viewers": 0})
     results = write_run(config)
     page_of(config, results)
-    said = capsys.readouterr().err.splitlines()
-    assert said[:-1] == [
+    assert said.messages[:-1] == [
         "report: 12 scans of 12 people; mean and SD of 12 volumes",
         "report: training curves of SepCLR, k-JEM, method 1 of 1",
         "report: 4 figures of 2 targets: table, sentences, charts",
@@ -306,4 +305,4 @@ def test_the_report_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFix
         "report: 2 maps of Diagnosis",
         "report: 5 charts; filling the page",
     ]
-    assert said[-1].startswith(f"report: {results.report}: ")
+    assert said.messages[-1].startswith(f"report: {results.report}: ")

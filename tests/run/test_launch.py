@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def test_a_checkout_is_its_own_workflow_folder() -> None:
         ([], LOCAL),
         (["--cores", "4", "-n"], LOCAL),
         (["digits"], LOCAL),
+        (["-q"], LOCAL),
+        (["--quiet", "rules"], LOCAL),
         (["--workflow-profile", "my_profile"], []),
         (["--profile=cluster"], []),
         (["--executor", "slurm"], []),
@@ -50,6 +53,21 @@ def test_options_are_handed_on_and_the_profile_of_one_machine_holds_unless_anoth
     # Targets must not follow --configfile, which would take them for configurations.
     start = [sys.executable, "-m", "snakemake", "--configfile", str(config), "--snakefile"]
     assert became == [[*start, str(REPOSITORY / "Snakefile"), *profile, *options]]
+
+
+@pytest.mark.parametrize(("option", "level"), [("-q", "WARNING"), ("-v", "DEBUG")])
+def test_what_goes_before_run_holds_for_its_jobs(
+    option: str, level: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEPCLR_NEURO_LEVEL", "INFO")
+    handed: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        launch.os, "execv", lambda _, command: handed.append((os.environ["SEPCLR_NEURO_LEVEL"], option in command))
+    )
+    monkeypatch.setattr(sys, "argv", ["sepclr-neuro", option, "run", str(config)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert handed == [(level, False)]
 
 
 SLURM = str(REPOSITORY / "workflow" / "profiles" / "slurm")

@@ -127,6 +127,15 @@ def test_a_mistake_is_told_with_its_status(server: psutil.Process, tmp_path: Pat
     assert "Traceback" not in answer.stderr
 
 
+def test_options_before_the_stage_go_with_it(server: psutil.Process, tmp_path: Path) -> None:
+    command, model = training(tmp_path / "run", epochs=1)
+    called = subprocess.Popen([command[0], "-q", *command[1:]], stderr=subprocess.PIPE, text=True)
+    job_of(server)
+    assert called.communicate()[1] == ""
+    assert called.returncode == 0
+    assert model.is_file()
+
+
 def test_a_command_whose_server_is_gone_does_it_itself(tmp_path: Path) -> None:
     command, model = training(tmp_path / "run", epochs=1)
     answer = run(command, **{warm.ADDRESS: str(tmp_path / "nobody")})

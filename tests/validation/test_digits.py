@@ -269,11 +269,11 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_batches_are_no_larger_than_there_are_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_batches_are_no_larger_than_there_are_images(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     training = {"epochs": 1, "batch_size": 64, "people_in_memory": 6}
     config, results = tiny(tmp_path, {"simclr": {}}, training=training)
     write_digits_run(config, results, "simclr", 0)
-    assert "training.batch_size: 40 instead of 64" in capsys.readouterr().err
+    assert "training.batch_size: 40 instead of 64" in said.text
     assert read_json(results.digits_run("simclr", 0))["batch_size"] == 40
 
 

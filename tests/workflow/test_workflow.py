@@ -181,6 +181,15 @@ def test_a_run_keeps_what_was_said_and_what_it_took(finished: Path) -> None:
     assert measured["s"][0] > 0
 
 
+def test_each_job_of_a_run_has_a_line_in_the_log(finished: Path) -> None:
+    results = Results(finished / "results")
+    lines = [line.split("\t") for line in results.stages_log.read_text().splitlines()]
+    folder = results.receipt("x").parent
+    receipts = [" ".join(path.relative_to(folder).with_suffix("").parts) for path in folder.rglob("*.json")]
+    assert sorted(line[1] for line in lines) == sorted(receipts)
+    assert {line[3] for line in lines} == {"ok"}
+
+
 def test_a_second_call_does_nothing(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, *RUN)
 

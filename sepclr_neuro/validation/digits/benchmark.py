@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,6 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.storage import fingerprint, read_json, write_json, write_text, write_tsv
 from sepclr_neuro.data.sampling import seed_of
@@ -34,6 +34,8 @@ from sepclr_neuro.validation.digits.images import ImageSet, load_images
 from sepclr_neuro.validation.digits.views import AsTheyAre, RandomViews
 
 __all__ = ["delta_tot", "digits_table", "probe_spaces", "write_digits_run", "write_digits_table"]
+
+logger = logging.getLogger(__name__)
 
 FACTORS = ("digits", "objects")
 SPACES = ("salient", "common")
@@ -92,7 +94,7 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
     }
     write_tsv(results.digits_history(method, repetition), pd.DataFrame(history))
     write_json(results.digits_run(method, repetition), found)
-    say(f"{title}: trained and probed in {time.monotonic() - started:.0f} s")
+    logger.info(f"{title}: trained and probed in {time.monotonic() - started:.0f} s")
 
 
 def _checksum(train: ImageSet) -> str:

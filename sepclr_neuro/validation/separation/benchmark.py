@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import platform
 import time
 from collections.abc import Mapping
@@ -20,7 +21,6 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config.methods.controls import VoxelLinearSettings
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.progress import say
 from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.statistics import distance_correlation
 from sepclr_neuro.core.storage import fingerprint, read_tsv, sha256, write_json, write_tsv
@@ -52,6 +52,8 @@ from sepclr_neuro.validation.separation.measure import (
 )
 
 __all__ = ["best_achievable", "prepare_cohort", "read_truth", "run_recipe", "truth_features"]
+
+logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
 MAPPED_PEOPLE, SMOOTHGRAD_SAMPLES, SMOOTHGRAD_SD = 8, 8, 0.3
@@ -200,7 +202,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
             }
         ),
     )
-    say(f"{title}: trained and measured in {time.monotonic() - started:.0f} s")
+    logger.info(f"{title}: trained and measured in {time.monotonic() - started:.0f} s")
 
 
 def _instruments(
