@@ -46,11 +46,12 @@ def run(config: Path, folder: Path, seed: int, cores: int) -> pd.DataFrame:
     """Runs a configuration in a folder with permuted diagnoses.
 
     Returns:
-        The diagnosis rows of tables/schizophrenia.tsv.
+        The diagnosis rows of the table of probes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Relative, as in the run files.
-    results, here = Results(load_config(config).output), Results(folder / load_config(config).output)
+    given = load_config(config)
+    results, here = Results(given.output), Results(folder / given.output)
     command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(config.resolve()), "--cores", str(cores), "--quiet"]
     subprocess.run([*command, "--", str(results.cohort)], check=True)
@@ -60,10 +61,10 @@ def run(config: Path, folder: Path, seed: int, cores: int) -> pd.DataFrame:
     if (permuted["group"] == cohort["group"]).all():
         raise SystemExit("every site has people of one group only: nothing can be exchanged within sites")
     write_tsv(here.cohort, permuted)
-    subprocess.run([*command, "--", str(results.table("schizophrenia", "tsv"))], check=True)
+    subprocess.run([*command, "--", str(results.table(given.cohort.table_name, "tsv"))], check=True)
     if not read_tsv(here.cohort, text=names).equals(permuted):
         raise SystemExit("the workflow made the cohort anew: its diagnoses are not the permuted ones")
-    table = read_tsv(here.table("schizophrenia", "tsv"))
+    table = read_tsv(here.table(given.cohort.table_name, "tsv"))
     return table[table["target"] == "diagnosis"].assign(seed=seed)
 
 

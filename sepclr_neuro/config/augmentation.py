@@ -26,7 +26,7 @@ class Augmentation(Section):
     )
     rotation_degrees: float = Field(5.0, ge=0, le=45, description="Largest rotation about each axis.")
     translation_share: float = Field(0.03, ge=0, le=0.5, description="Largest shift, as a share of the side.")
-    flip_probability: Fraction = Field(0.0, description="Left-right. Off: schizophrenia is not symmetric.")
+    flip_probability: Fraction = Field(0.0, description="Left-right. Off: what a disease does need not be symmetric.")
     blur_probability: Fraction = Field(0.5, description="How often a view is blurred.")
     blur_sigma_voxels: Annotated[tuple[NotNegative, NotNegative], AfterValidator(ordered)] = Field(
         (0.1, 1.0), description="SD of the Gaussian blur, in voxels."

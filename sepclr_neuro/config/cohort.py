@@ -12,6 +12,7 @@ from sepclr_neuro.config.columns import TableColumn
 from sepclr_neuro.config.section import Name, PlainPath, Range, Section
 from sepclr_neuro.config.simulation import SYMPTOMS, Implant, Simulation
 from sepclr_neuro.core.errors import nearest
+from sepclr_neuro.core.words import listed
 
 __all__ = ["Cohort", "Columns", "Inclusion", "QualityRule", "Score", "Study"]
 
@@ -168,6 +169,26 @@ class Cohort(Section):
         description="What a wrong cell or a bad volume of single people does: stop the run, or exclude them, with the "
         "reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
     )
+
+    @property
+    def disorder(self) -> str:
+        """The target group's diagnoses in a sentence."""
+        return listed(self.target, "or")
+
+    @property
+    def table_name(self) -> str:
+        """What files of the table of probes are called: the target group's diagnoses, in letters that any disk takes.
+
+        >>> Cohort(target=["Major depression", "MDD (F32)"]).table_name
+        'major-depression-mdd-f32'
+        """
+        words = re.findall(r"[^\W_]+", " ".join(self.target).lower())
+        return "-".join(words)[:50].strip("-") or "target"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the paper has a table of the same disorder."""
+        return self.table_name == "schizophrenia"
 
     @property
     def known(self) -> list[str]:

@@ -71,7 +71,7 @@ def _write_simulated(config: Config, results: Results) -> None:
     in_parallel(write, _records(people), "simulated volumes")
     _write_truth(results, simulator.maps, simulator.affine)
     factors = ["participant_id", "age", "sex", "site", "tiv", *TRUTH]
-    _write_tables(results, people, factors, "Simulated", SIMULATED)
+    _write_tables(results, people, factors, "Simulated", SIMULATED.format(disorder=config.cohort.disorder))
 
 
 def _write_implanted(config: Config, results: Results) -> None:
@@ -103,7 +103,13 @@ def _write_implanted(config: Config, results: Results) -> None:
     in_parallel(write, _records(scans), "implanted volumes")
     _write_truth(results, disease.maps, affine)
     sessions = [] if config.cohort.columns.session_id is None else ["session_id"]
-    _write_tables(results, scans, ["participant_id", *sessions, *TRUTH], "Implanted", IMPLANTED)
+    _write_tables(
+        results,
+        scans,
+        ["participant_id", *sessions, *TRUTH],
+        "Implanted",
+        IMPLANTED.format(disorder=config.cohort.disorder),
+    )
 
 
 def _start_folder(dataset: Path) -> None:
@@ -139,7 +145,7 @@ def _write_truth(results: Results, maps: dict[str, Array], affine: NDArray[np.fl
 
 SIMULATED = """\
 None of these people exists. Volumes are the MNI152 grey-matter template, changed by known factors, by random individual
-anatomy and by noise. Results on them are *simulated* and say nothing about schizophrenia.
+anatomy and by noise. Results on them are *simulated* and say nothing about {disorder}.
 
 `ground_truth/` holds one map a factor: the change of log grey matter by a year of age (`age`), by being a man rather
 than a woman (`sex`, beyond head size, which scales all grey matter by TIV), by a site (`site-<k>`), and by a severity
@@ -150,7 +156,7 @@ somebody has the bias that no table records (`unrecorded`).
 
 IMPLANTED = """\
 Volumes, ages, sexes and sites are of real people. Nobody in it has the disease: the target group was drawn at random,
-and a known pattern was put into its grey matter. Results on them are *implanted* and say nothing about schizophrenia.
+and a known pattern was put into its grey matter. Results on them are *implanted* and say nothing about {disorder}.
 
 `ground_truth/` holds the change of log grey matter by a severity of 1, patients' mean, of each kind of symptom
 (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the disease acts. `factors.tsv` has each

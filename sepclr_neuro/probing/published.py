@@ -30,7 +30,7 @@ def beside_published(summary: pd.DataFrame, methods: Mapping[str, str]) -> pd.Da
     """Figures of a run with the published ones of the same method, target and space, NaN where there are none.
 
     Args:
-        summary: the table schizophrenia.tsv.
+        summary: the headline rows of the table of probes.
         methods: the published name of each method of the run, by its name in the table.
 
     Returns:

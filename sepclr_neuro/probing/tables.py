@@ -264,24 +264,27 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
 
 
 def write_tables(config: Config, results: Results) -> None:
-    """Writes tables/schizophrenia.tsv, .md and .tex (both regimes in the latter two), schizophrenia_paper.tsv of the
-    paper's regime, comparisons.tsv, confounds.tsv and demographics.tsv."""
+    """Writes the table of probes, called as the disorder: .tsv, .md and .tex (both regimes in the latter two), and
+    _paper.tsv of the paper's regime; comparisons.tsv, confounds.tsv, demographics.tsv; and where the paper has a table
+    of the same disorder, beside_published.tsv and .md."""
     scores, verdicts, cohort = read_tsv(results.scores), read_tsv(results.verdicts), load_cohort(results)
     config = as_asked(config, cohort)
-    write_tsv(results.table("schizophrenia", "tsv"), summarise(scores, verdicts))
+    name, summary = config.cohort.table_name, summarise(scores, verdicts)
+    write_tsv(results.table(name, "tsv"), summary)
     # Empty without that regime, so that the files of a run do not depend on its settings.
-    write_tsv(results.table("schizophrenia_paper", "tsv"), summarise(scores, verdicts, "paper"))
+    write_tsv(results.table(f"{name}_paper", "tsv"), summarise(scores, verdicts, "paper"))
     regimes: list[Regime] = ["standard", "paper"] if config.probes.paper_regime else ["standard"]
     papers = [paper_table(config, cohort, scores, verdicts, regime) for regime in regimes]
-    write_text(results.table("schizophrenia", "md"), _markdown(papers))
-    write_text(results.table("schizophrenia", "tex"), "\n".join(_latex(config, paper) for paper in papers))
+    write_text(results.table(name, "md"), _markdown(papers))
+    write_text(results.table(name, "tex"), "\n".join(_latex(config, paper) for paper in papers))
     write_tsv(results.table("comparisons", "tsv"), compare(scores))
     write_tsv(results.table("confounds", "tsv"), summarise_increments(read_tsv(results.increments)))
-    registered = {name: config.for_method(name).method for name in config.methods}
-    beside = beside_published(headline(read_tsv(results.table("schizophrenia", "tsv"))), registered)
-    write_tsv(results.table("beside_published", "tsv"), beside)
-    write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
     write_tsv(results.table("demographics", "tsv"), demographics(config, cohort))
+    if config.cohort.is_published:
+        registered = {method: config.for_method(method).method for method in config.methods}
+        beside = beside_published(headline(summary), registered)
+        write_tsv(results.table("beside_published", "tsv"), beside)
+        write_text(results.table("beside_published", "md"), _beside_markdown(config, beside))
 
 
 def _markdown(papers: list[PaperTable]) -> str:

@@ -41,12 +41,12 @@ _BANNERS = {
     "simulated": (
         "SIMULATED cohort",
         "Nobody in it exists. Volumes and labels were made from a template with known effects: "
-        "nothing on this page says anything about schizophrenia.",
+        "nothing on this page says anything about {disorder}.",
     ),
     "implanted": (
         "IMPLANTED effect",
         "The volumes are real, the patients are not: a known pattern was put into people drawn at random. "
-        "Nothing on this page says anything about schizophrenia.",
+        "Nothing on this page says anything about {disorder}.",
     ),
     "files": ("Real cohort", "People and volumes come from the tables named in the configuration."),
 }
@@ -68,7 +68,7 @@ def write_report(config: Config, results: Results) -> None:
         results.flow: "cohort",
         results.index: "volumes",
         results.scores: "probe",
-        results.table("schizophrenia", "tsv"): "tables",
+        results.table(config.cohort.table_name, "tsv"): "tables",
     }
     missing = [
         f"{path}: not there; run `sepclr-neuro {stage}` first" for path, stage in needed.items() if not path.is_file()
@@ -87,10 +87,11 @@ def _page(config: Config, results: Results) -> str:
     problems: list[str] = []
     kept = Figures(results.figures)
     made = read_records(config, results, problems)
-    table = headline(read_tsv(results.table("schizophrenia", "tsv")))
+    table = headline(read_tsv(results.table(config.cohort.table_name, "tsv")))
+    banner = [text.format(disorder=config.cohort.disorder) for text in _BANNERS[config.cohort.source]]
     content = {
         "config": config,
-        "banner": _BANNERS[config.cohort.source],
+        "banner": banner,
         "version": __version__,
         "alpha": ALPHA,
         **what_ran(config, results, made),
@@ -118,7 +119,7 @@ def _page(config: Config, results: Results) -> str:
         environment.get_template("page.html"),
         Markup(body),  # noqa: S704 (rendered above with escaping on)
         {
-            "title": f"{config.title}: {_BANNERS[config.cohort.source][0]}",
+            "title": f"{config.title}: {banner[0]}",
             "style": Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (the project's own)
         },
     )

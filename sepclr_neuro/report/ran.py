@@ -15,6 +15,7 @@ import yaml
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS, Saliency
+from sepclr_neuro.config.stages import STAGES
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, sha256
 from sepclr_neuro.core.words import counted, listed
@@ -53,7 +54,8 @@ def _shown_settings(config: Config) -> dict[str, Any]:
         path = Path(os.path.abspath(value))
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else f"…/{path.name}"
 
-    shown: dict[str, Any] = shorten(config.model_dump(mode="json"))
+    # Of the other benchmarks the report tells nothing.
+    shown: dict[str, Any] = shorten(config.model_dump(mode="json", include=set(STAGES["report"])))
     return shown
 
 
@@ -62,7 +64,8 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
     given, default = (dict(_flat(_shown_settings(item))) for item in (config, Config()))
     changed = []
     for key, value in given.items():
-        if key.startswith("methods."):
+        # The page's head says what the groups are.
+        if key.startswith("methods.") or key in ("cohort.background", "cohort.target"):
             continue
         if key not in default:
             changed.append((key, _yaml(value), "not set"))

@@ -25,12 +25,6 @@ __all__ = ["what_it_means", "what_was_found", "what_was_trained"]
 logger = logging.getLogger(__name__)
 
 
-_FURTHER = {
-    "comparisons": "Method against method: differences over folds that share training people, by a corrected test",
-    "confounds": "What each space adds to age, sex, site and the other confounds alone",
-    "schizophrenia_paper": "The same probes as the paper's released scripts fit them",
-    "beside_published": "This run beside the published figures: another cohort, other splits",
-}
 _TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
 
 
@@ -58,7 +52,7 @@ def what_it_means(config: Config, results: Results, table: pd.DataFrame) -> dict
     """The answer in words: two sentences, warnings about the site, and what is uncertain.
 
     Args:
-        table: the headline rows of schizophrenia.tsv.
+        table: the headline rows of the table of probes.
     """
     targets = config.probes.targets
     comparisons, confounds, leakage = (
@@ -74,12 +68,13 @@ def what_it_means(config: Config, results: Results, table: pd.DataFrame) -> dict
 def what_was_found(
     config: Config, results: Results, table: pd.DataFrame, problems: list[str], kept: Figures
 ) -> dict[str, Any]:
-    """The table of the paper's layout and the published one, in words and as charts; tests, leakage, comparisons.
+    """The table of the paper's layout and, where there is one, the published one, in words and as charts; tests,
+    leakage, comparisons.
 
     Args:
-        table: the headline rows of schizophrenia.tsv.
+        table: the headline rows of the table of probes.
     """
-    whole, scores = read_tsv(results.table("schizophrenia", "tsv")), headline(read_tsv(results.scores))
+    whole, scores = read_tsv(results.table(config.cohort.table_name, "tsv")), headline(read_tsv(results.scores))
     logger.info(f"report: {len(table)} figures of {table['target'].nunique()} targets: table, sentences, charts")
     nulls = optional_table(results.nulls)
     targets = config.probes.targets
@@ -91,6 +86,7 @@ def what_was_found(
     tested = scores.drop_duplicates(["fold", "target"]).groupby("target")["n_test"].sum() / config.splits.repeats
     counts = {str(target): round(count) for target, count in tested.items()}
     said = sentences(table, scores, targets)
+    published = published_schizophrenia() if config.cohort.is_published else None
     return {
         "results": results_table(table, targets, counts),
         "results_data": whole,
@@ -101,16 +97,28 @@ def what_was_found(
         "notes": read_paper_table(config, results).notes,
         "sentences": {method_title(method): lines for method, lines in said.items()},
         "scores_picture": kept.keep("scores", figures.scores_figure(table, scores, targets)),
-        "published": results_table(published_schizophrenia(), Probes().targets),
-        "published_data": published_schizophrenia(),
+        "published": None if published is None else results_table(published, Probes().targets),
+        "published_data": published,
         "further": [
             (name, caption, found)
-            for name, caption in _FURTHER.items()
+            for name, caption in _further_tables(config).items()
             if (found := optional_table(results.table(name, "tsv"))) is not None
         ],
         **_leakage(results, kept),
         **_answers_and_spaces(config, results, kept),
     }
+
+
+def _further_tables(config: Config) -> dict[str, str]:
+    """What the tables beside that of probes hold, by their names."""
+    captions = {
+        "comparisons": "Method against method: differences over folds that share training people, by a corrected test",
+        "confounds": "What each space adds to age, sex, site and the other confounds alone",
+        f"{config.cohort.table_name}_paper": "The same probes as the paper's released scripts fit them",
+    }
+    if config.cohort.is_published:
+        captions["beside_published"] = "This run beside the published figures: another cohort, other splits"
+    return captions
 
 
 def _leakage(results: Results, kept: Figures) -> dict[str, Any]:

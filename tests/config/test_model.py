@@ -241,6 +241,22 @@ def test_examples_are_valid_to_the_last_setting(path: Path) -> None:
         run.for_method(*run.methods)
 
 
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (["schizophrenia"], "schizophrenia"),
+        (["Major depression", "MDD_F32"], "major-depression-mdd-f32"),
+        (["../Ängste {x}"], "ängste-x"),
+        (["++"], "target"),
+        (["schizophrenia", "a" * 99], "schizophrenia-" + "a" * 36),
+    ],
+)
+def test_tables_are_called_as_the_disorder_in_any_words(target: list[str], name: str) -> None:
+    cohort = parse_config({"cohort": {"target": target}}).cohort
+    assert cohort.table_name == name
+    assert cohort.is_published == (name == "schizophrenia")
+
+
 # --- defaults that follow the tables -------------------------------------------------------------------------------
 
 

@@ -317,7 +317,8 @@ def test_a_data_set_reads_back_as_what_was_simulated(tmp_path: Path) -> None:
         else:
             inside = (simulator.maps["disease_negative"] != 0) | (simulator.maps["disease_positive"] != 0)
             np.testing.assert_array_equal(image.get_fdata() == 1, inside)
-    assert "simulated" in (results.dataset / "README.md").read_text()
+    said = (results.dataset / "README.md").read_text()
+    assert "*simulated* and say nothing about schizophrenia." in said
     assert read_json(results.dataset / "dataset_description.json")["Name"].startswith("Simulated")
 
 
@@ -426,7 +427,8 @@ def test_implanting_changes_patients_alone_and_in_the_mask_alone(tmp_path: Path)
         patient = row.diagnosis == "schizophrenia"
         assert (np.abs(after - before)[mask].max() > 1e-3) == patient
         assert nibabel.load(path).dataobj.slope == pytest.approx(2 / 32767)
-    assert "implanted" in (results.dataset / "README.md").read_text()
+    said = (results.dataset / "README.md").read_text()
+    assert "*implanted* and say nothing about schizophrenia." in said
 
 
 def test_the_target_group_is_drawn_alike_at_each_site_unless_confounded() -> None:

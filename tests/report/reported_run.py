@@ -84,7 +84,7 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
             "scan_id": ids,
             "participant_id": ids,
             "session_id": pd.Series([None] * PEOPLE, dtype="str"),
-            "diagnosis": np.where(target, "schizophrenia", "control"),
+            "diagnosis": np.where(target, config.cohort.target[0], "control"),
             "group": np.where(target, "target", "background"),
             "age": rng.uniform(20, 60, PEOPLE).round(1),
             "sex": ["female", "male", "male"] * (PEOPLE // 3),

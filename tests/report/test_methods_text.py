@@ -131,8 +131,8 @@ FACTS = [
         lambda record: [column["column"] for column in record["covariates"]["columns"]] == ["age", "sex", "site"],
     ),
     Fact(
-        r"The authors published no 3D code of their schizophrenia experiment: encoders, augmentation and settings for "
-        r"volumes are choices of this implementation\.",
+        r"The authors published no 3D code of their experiment on brain volumes: encoders, augmentation and settings "
+        r"for volumes are choices of this implementation\.",
         lambda record: record["registered_method"].startswith("sepclr"),
     ),
     Fact(

@@ -21,7 +21,7 @@ from sepclr_neuro.report import write_report
 from sepclr_neuro.report.findings import method_title
 from sepclr_neuro.report.ran import left_out
 from sepclr_neuro.report.records import read_records
-from tests.report.reported_run import FOLDS, METHOD, PLACES, Page, a_config, page_of, write_run
+from tests.report.reported_run import FILES_COHORT, FOLDS, METHOD, PLACES, Page, a_config, page_of, write_run
 
 
 def test_one_file_that_fetches_nothing(plain: tuple[Config, Results, str]) -> None:
@@ -87,6 +87,26 @@ def test_charts_are_files_too(plain: tuple[Config, Results, str]) -> None:
     assert written == {f"{name}.{suffix}" for name in names for suffix in ("svg", "png")} | {"volumes.png"}
     light = base64.b64encode((results.figures / "scores.svg").read_bytes()).decode()
     assert f'<img src="data:image/svg+xml;base64,{light}"' in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_tables_and_page_are_of_the_disorder_that_the_configuration_names(tmp_path: Path) -> None:
+    cohort = FILES_COHORT["cohort"] | {"target": ["Depression"]}
+    config = a_config(tmp_path, report={"viewers": 0}, cohort=cohort)
+    results = write_run(config)
+    page = Page(page_of(config, results))
+    files = downloads(page)
+    assert files["depression.tsv"] == results.table("depression", "tsv").read_text()
+    tables = {path.name: path.read_text() for path in results.table("depression", "tsv").parent.iterdir()}
+    assert tables.keys() == {
+        *("depression.tsv", "depression.md", "depression.tex", "depression_paper.tsv", "demographics.tsv"),
+        *("comparisons.tsv", "confounds.tsv"),
+    }
+    for text in (page.text, *files, *files.values(), *tables.values()):
+        assert "schizophrenia" not in text.lower()
+    assert "Published, another cohort" not in page.text
+    simulated = a_config(tmp_path, report={"viewers": 0}, cohort={"target": ["depression", "anxiety"]})
+    assert "says anything about depression or anxiety." in page_of(simulated, write_run(simulated))
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -238,6 +238,15 @@ def test_an_edit_that_is_taken_back_runs_nothing(copy: Path) -> None:
     assert jobs(copy) == {}
 
 
+def test_tables_are_called_as_the_disorder(tmp_path: Path) -> None:
+    small_config(tmp_path, cohort={"target": ["depression"]})
+    planned = snakemake(tmp_path, "--dry-run")
+    for name in ("depression.tsv", "depression.md", "depression.tex", "depression_paper.tsv"):
+        assert f"results/tables/{name}" in planned
+    assert "schizophrenia" not in planned
+    assert "beside_published" not in planned
+
+
 def test_snakemakes_own_report_holds_table_maps_and_page(finished: Path, tmp_path: Path) -> None:
     snakemake(finished, "--report", str(tmp_path / "report.zip"))
     with zipfile.ZipFile(tmp_path / "report.zip") as archive:

@@ -47,15 +47,16 @@ rule tables:
         comparisons=results.table("comparisons", "tsv"),
         confounds=results.table("confounds", "tsv"),
         demographics=results.table("demographics", "tsv"),
-        data=results.table("schizophrenia", "tsv"),
-        paper=results.table("schizophrenia_paper", "tsv"),
+        data=results.table(settings.cohort.table_name, "tsv"),
+        paper=results.table(f"{settings.cohort.table_name}_paper", "tsv"),
         table=report(
-            results.table("schizophrenia", "md"),
+            results.table(settings.cohort.table_name, "md"),
             caption="../report/table.rst",
             category="Probes",
         ),
-        latex=results.table("schizophrenia", "tex"),
-        beside=[results.table("beside_published", suffix) for suffix in ("tsv", "md")],
+        latex=results.table(settings.cohort.table_name, "tex"),
+        # The paper's table is of one disorder.
+        beside=[results.table("beside_published", suffix) for suffix in ("tsv", "md") if settings.cohort.is_published],
     log:
         results.log("tables"),
     benchmark:

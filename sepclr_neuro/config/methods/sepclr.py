@@ -66,8 +66,8 @@ class SepCLRTerms(TwoSpaceSettings):
 
     references: ClassVar[tuple[Reference, ...]] = (SEPCLR,)
     own_choices: ClassVar[str] = (
-        "The authors published no 3D code of their schizophrenia experiment: encoders, augmentation and settings for "
-        "volumes are choices of this implementation."
+        "The authors published no 3D code of their experiment on brain volumes: encoders, augmentation and settings "
+        "for volumes are choices of this implementation."
     )
 
     @model_validator(mode="after")

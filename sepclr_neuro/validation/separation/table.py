@@ -183,7 +183,7 @@ def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) ->
     lines = [
         "What each space holds of each factor, in % of the best achievable: common / salient, or of the only space. "
         "Score: 1 is a perfect separation, 0 none; with the 95 % interval over seeds. Every cohort is simulated, or "
-        "real volumes with an implanted effect; none tells anything about schizophrenia.",
+        "real volumes with an implanted effect; none tells anything about real patients.",
     ]
     for cohort, rows in table.groupby("cohort", sort=False):
         people = config.separation.cohorts[str(cohort)]
