@@ -60,7 +60,7 @@ def _dataset(folder: Path, side: int, people: int) -> Config:
     config = parse_config({"output": str(folder), "cohort": cohort, "volumes": {"shape": [side] * 3}})
     write_dataset(config, Results(config.output))
     write_cohort(config, Results(config.output))
-    for path in load_cohort(Results(config.output))["volume"]:
+    for path in load_cohort(Results(config.output).cohort)["volume"]:
         image = nibabel.load(path)
         # As CAT12 writes them; the simulation's own have fewer digits.
         nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine), path)
@@ -77,7 +77,7 @@ def _drop_page_cache(paths: list[Path]) -> None:
 
 def _building(rows: Rows, config: Config, people: int) -> None:
     results = Results(config.output)
-    everybody = load_cohort(results)
+    everybody = load_cohort(results.cohort)
     paths = [Path(path) for path in everybody["volume"][:people]]
     write_tsv(results.cohort, everybody[:people])
 
@@ -185,7 +185,7 @@ def _read_many(folder: Path, batches: int) -> float:
 
 def _beside_monai(rows: Rows, config: Config, folder: Path) -> None:
     results = Results(config.output)
-    paths = load_cohort(results)["volume"].tolist()
+    paths = load_cohort(results.cohort)["volume"].tolist()
     shape = list(config.volumes.shape)
     kinds: dict[str, Callable[..., dict[str, float]]] = {
         "ours": partial(_epochs_of_ours, config),

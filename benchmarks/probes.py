@@ -40,7 +40,7 @@ def random_representations(config: Config) -> None:
     write_splits(config, results)
     rng = np.random.default_rng(0)
     for fold in range(config.splits.count):
-        split = read_fold(results, fold)
+        split = read_fold(results.splits, results.index, fold)
         sides = {"train": split.train, "probe": split.probe, "test": split.test}
         scans = [scan for members in sides.values() for scan in members]
         table = pd.DataFrame({"scan_id": scans, "side": [side for side, them in sides.items() for _ in them]})

@@ -92,7 +92,7 @@ def measure(points: Points, side: int, people: int, epochs: int, lengths: Sequen
         results = Results(config.output)
         for prepare in (write_dataset, write_cohort, write_volumes, write_splits):
             prepare(config, results)
-        fold = read_fold(results, 0)
+        fold = read_fold(results.splits, results.index, 0)
         write_standardisation(config, results, 0)
         if "recipe" in missing:
             points.add("recipe", epochs, seed, in_new_process(_recipe, config, fold, epochs))
@@ -163,7 +163,7 @@ def _accuracy(config: Config, fold: Fold, method: GradientMethod) -> float:
         ]
     method.to(device).train()
     salient = pd.DataFrame(torch.cat(parts).double().numpy(), index=scans)
-    cohort = load_cohort(results).set_index("scan_id")
+    cohort = load_cohort(results.cohort).set_index("scan_id")
     question = Question("diagnosis", "classification", cohort["group"], ("background", "target"))
     answer = fit_probe(question, salient.loc[list(fold.train)], salient.loc[list(fold.test)], cohort["participant_id"])
     assert answer is not None
@@ -173,7 +173,7 @@ def _accuracy(config: Config, fold: Fold, method: GradientMethod) -> float:
 def _recipe(config: Config, fold: Fold, epochs: int) -> list[tuple[int, float, float]]:
     """Epochs, seconds from the start (reading included), accuracy (0 to 1), on the way to the whole training."""
     results, side = Results(config.output), config.volumes.shape[0]
-    cohort = load_cohort(results).set_index("scan_id")
+    cohort = load_cohort(results.cohort).set_index("scan_id")
     data: list[dict[str, Any]] = [
         {"volume": cohort.loc[scan, "volume"], "target": int(cohort.loc[scan, "group"] == "target")}
         for scan in fold.train
@@ -219,7 +219,7 @@ def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int,
     started = time.perf_counter()
     write_volumes(config, results)
     write_standardisation(config, results, 0)
-    scans = training_people(load_cohort(results), VolumeCache(results), fold, {})
+    scans = training_people(load_cohort(results.cohort), VolumeCache(results), fold, {})
     views = VolumeViews(Standardisation.load(results, 0), config.augmentation)
     torch.manual_seed(config.seed)
     method = build_method(config, METHOD, [1, *config.volumes.shape])

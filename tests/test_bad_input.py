@@ -197,7 +197,7 @@ def test_a_harmless_table_is_read_as_it_is_written(
 ) -> None:
     status, said = command("cohort", str(configured(tmp_path, content, {})))
     assert status == 0, said
-    assert load_cohort(Results(tmp_path / "results"))[column].tolist() == expected
+    assert load_cohort(Results(tmp_path / "results").cohort)[column].tolist() == expected
 
 
 @pytest.mark.parametrize("name", [*HEADER_FAULTS, *VOXEL_FAULTS])

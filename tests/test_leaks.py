@@ -80,7 +80,7 @@ def test_mean_sd_and_mask_of_everybody(run: tuple[Config, Results], stage: str) 
 def test_an_encoder_that_was_trained_on_a_held_out_person(run: tuple[Config, Results], stage: str) -> None:
     path = run[1].model_folder(METHOD, 0) / "model.json"
     metadata = read_json(path)
-    held_out = read_fold(run[1], 0).test[3]
+    held_out = read_fold(run[1].splits, run[1].index, 0).test[3]
     write_json(path, metadata | {"train_scan_ids": [*metadata["train_scan_ids"], held_out]})
     refused(stage, run)
 
@@ -116,7 +116,7 @@ def test_people_who_were_kept_for_probes(tmp_path: Path) -> None:
     )
     for fold in range(2):
         write_fold_model(config, results, METHOD, fold)
-    fold = read_fold(results, 0)
+    fold = read_fold(results.splits, results.index, 0)
     model = read_json(results.model_folder(METHOD, 0) / "model.json")
     standardisation = read_json(results.standardisation(0).with_suffix(".json"))
     assert sorted(model["train_scan_ids"]) == sorted(standardisation["train_scan_ids"]) == sorted(fold.train)
@@ -149,7 +149,7 @@ def test_scalers_and_penalties_do_not_move_with_held_out_people(run: tuple[Confi
 
     only_first = [entry for entry in read_json(results.coefficients) if entry["fold"] == 0]
     cohort = read_tsv(results.cohort, text=("scan_id", "participant_id", "sex", "site", "group", "diagnosis"))
-    test = cohort["scan_id"].isin(read_fold(results, 0).test)
+    test = cohort["scan_id"].isin(read_fold(results.splits, results.index, 0).test)
     cohort.loc[test, "age"] = rng.uniform(20, 60, test.sum())
     cohort.loc[test, "sex"] = cohort.loc[test, "sex"].map({"female": "male", "male": "female"})
     cohort.loc[test & (cohort["group"] == "target"), "sans"] += 7

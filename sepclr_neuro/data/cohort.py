@@ -94,16 +94,16 @@ def write_cohort(config: Config, results: Results, look: Look | None = None) -> 
     write_tsv(results.cohort, tables.cohort.assign(**digits))
 
 
-def load_cohort(results: Results) -> pd.DataFrame:
+def load_cohort(path: Path) -> pd.DataFrame:
     """Reads ``cohort.tsv`` as :func:`build_cohort` gave it: labels ``str``, numbers ``float``, missing NaN.
 
     Raises:
         InputError: if the cohort stage has not run.
     """
-    if not results.cohort.is_file():
-        raise InputError(f"{results.cohort}: not found; run the cohort stage first")
-    names = tuple(read_tsv(results.cohort).columns)
-    return _typed(read_tsv(results.cohort, text=names))
+    if not path.is_file():
+        raise InputError(f"{path}: not found; run the cohort stage first")
+    names = tuple(read_tsv(path).columns)
+    return _typed(read_tsv(path, text=names))
 
 
 def dataset_volume(dataset: Path, participant_id: str, scan_id: str) -> Path:

@@ -6,6 +6,7 @@ import hmac
 import logging
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -277,7 +278,7 @@ def write_splits(config: Config, results: Results) -> None:
         InputError: as :func:`make_splits`; if the volumes are those of another cohort; or if two people have the same
             volume.
     """
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     index = read_tsv(results.index, text=("scan_id", "sha256"))
     if index["scan_id"].tolist() != cohort["scan_id"].tolist():
         raise InputError(f"{results.index}: lists other scans than {results.cohort}; run the stage `volumes` again")
@@ -338,33 +339,32 @@ def publishable(splits: pd.DataFrame, key: str | None) -> pd.DataFrame:
     return table.sort_values(["fold", "participant_id"], ignore_index=True)
 
 
-def read_fold(results: Results, fold: int) -> Fold:
-    """Reads one split and checks it against leaks and against the volumes.
+def read_fold(splits: Path, index: Path, fold: int) -> Fold:
+    """Reads one split of ``splits.tsv`` and checks it against leaks and against ``index.tsv``, the volumes.
 
     Raises:
         InputError: if the fold is absent or has an empty side; if a person, people who belong together, or one volume
-            under two names are on two sides; or if the scans are not, once each, those of ``index.tsv``.
+            under two names are on two sides; or if the scans are not, once each, those of the index.
     """
-    table = read_tsv(results.splits, text=_TEXT)
+    table = read_tsv(splits, text=_TEXT)
     table = table[table["fold"] == fold]
     advice = "run the stage `splits` again"
     if not {"train", "test"} <= set(table["side"]) <= {"train", "probe", "test"}:
-        raise InputError(f"{results.splits}: fold {fold} does not have the sides train and test; {advice}")
-    index = read_tsv(results.index, text=("scan_id", "sha256"))
-    indexed = index["scan_id"].tolist()
+        raise InputError(f"{splits}: fold {fold} does not have the sides train and test; {advice}")
+    volumes = read_tsv(index, text=("scan_id", "sha256"))
+    indexed = volumes["scan_id"].tolist()
     if sorted(table["scan_id"]) != sorted(indexed):
         odd = (
             sorted(set(table["scan_id"]) ^ set(indexed)) or table.loc[table["scan_id"].duplicated(), "scan_id"].tolist()
         )
         raise InputError(
-            f"{results.splits}: the scans of fold {fold} are not those of {results.index.name}, once each "
-            f"({odd[0]!r} first); {advice}"
+            f"{splits}: the scans of fold {fold} are not those of {index.name}, once each ({odd[0]!r} first); {advice}"
         )
-    table = table.merge(index[["scan_id", "sha256"]], on="scan_id")
+    table = table.merge(volumes[["scan_id", "sha256"]], on="scan_id")
     for column, what in (("participant_id", "participant"), ("unit", "unit"), ("sha256", "the volume with checksum")):
         sides = table.groupby(column)["side"].agg(lambda side: " and in ".join(sorted(set(side), reverse=True)))
         both = sides[sides.str.contains(" and in ")]
         if len(both):
-            raise InputError(f"{results.splits}: fold {fold} has {what} {both.index[0]!r} in {both.iloc[0]}; {advice}")
+            raise InputError(f"{splits}: fold {fold} has {what} {both.index[0]!r} in {both.iloc[0]}; {advice}")
     train, test, probe = (tuple(table.loc[table["side"] == side, "scan_id"]) for side in ("train", "test", "probe"))
     return Fold(fold, train, test, probe)

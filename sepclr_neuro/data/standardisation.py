@@ -178,7 +178,7 @@ def write_standardisation(config: Config, results: Results, fold: int) -> None:
     Raises:
         InputError: if the mask would be empty.
     """
-    scan_ids = read_fold(results, fold).train
+    scan_ids = read_fold(results.splits, results.index, fold).train
     learned = learn_standardisation(VolumeCache(results).one_by_one(scan_ids), scan_ids, config.standardisation)
     path = results.standardisation(fold)
     write_bytes(path, save({"mean": learned.mean, "sd": learned.sd, "mask": learned.mask}))

@@ -47,7 +47,7 @@ def write_volumes(config: Config, results: Results) -> None:
 
 
 def _write_volumes(config: Config, results: Results) -> None:
-    cohort, settings = load_cohort(results), config.volumes
+    cohort, settings = load_cohort(results.cohort), config.volumes
     problems = check_volumes(cohort, settings)
     if problems:
         raise InputError(problems)

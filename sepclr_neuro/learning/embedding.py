@@ -35,13 +35,12 @@ def write_representations(config: Config, results: Results, method: str) -> None
     Raises:
         InputError: if the encoder or the standardisation learned from a scan that is not a training scan.
     """
-    cache, cohort = VolumeCache(results), load_cohort(results)
+    cache, cohort = VolumeCache(results), load_cohort(results.cohort)
     for fold in range(config.splits.count):
         model = load_model(results.model_folder(method, fold))
         standardisation = Standardisation.load(results, fold)
-        table = represent_fold(
-            model, cache, standardisation, cohort, read_fold(results, fold), f"{method}, fold {fold}"
-        )
+        split = read_fold(results.splits, results.index, fold)
+        table = represent_fold(model, cache, standardisation, cohort, split, f"{method}, fold {fold}")
         write_tsv(results.representations(method, fold), table)
 
 

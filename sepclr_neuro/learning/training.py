@@ -82,8 +82,8 @@ def write_fold_model(config: Config, results: Results, method: str, fold: int) -
     started, title = time.monotonic(), f"{method}, fold {fold}"
     configured = config.for_method(method)
     cache = VolumeCache(results)
-    split = read_fold(results, fold)
-    cohort = load_cohort(results)
+    split = read_fold(results.splits, results.index, fold)
+    cohort = load_cohort(results.cohort)
     coding = training_covariates(config, configured, cohort, split)
     people = training_people(cohort, cache, split, configured.settings.columns(), coding)
     settings = stage_config(config, "training", method)

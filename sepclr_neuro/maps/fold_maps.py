@@ -97,9 +97,9 @@ class FoldMapper:
     def __init__(self, config: Config, results: Results, method: str, fold: int) -> None:
         self.config, self.results, self.method, self.fold = config, results, method, fold
         settings = config.saliency
-        self.cohort = load_cohort(results)
+        self.cohort = load_cohort(results.cohort)
         cohort = self.cohort.set_index("scan_id")
-        split = read_fold(results, fold)
+        split = read_fold(results.splits, results.index, fold)
         held_out = cohort.loc[list(split.test)]
         # All scans of these people, since one scan tells of the others.
         scans_of_held_out = cohort.index[cohort["participant_id"].isin(held_out["participant_id"])].tolist()

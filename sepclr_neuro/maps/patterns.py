@@ -203,7 +203,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     Raises:
         InputError: if a model or a standardisation was learned from a person whom its fold holds out.
     """
-    cache, cohort = VolumeCache(results), load_cohort(results)
+    cache, cohort = VolumeCache(results), load_cohort(results.cohort)
     people = cohort.drop_duplicates("participant_id").set_index("scan_id", drop=False)
     numbers = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
     standardisations = [Standardisation.load(results, fold) for fold in numbers]
@@ -248,7 +248,8 @@ def _of_fold(
 ) -> FoldCodes:
     """W of a fold's training people, 0 outside its mask, and the codes of its held-out people."""
     model = load_model(results.model_folder(method, fold))
-    represented = read_representations(results, method, fold)  # refuses a training scan that is called held out
+    # Refuses a training scan that is called held out.
+    represented = read_representations(results.representations(method, fold), results.model_folder(method, fold))
     codes = pd.DataFrame(represented.spaces["salient"], index=represented.scan_ids)
     sides = pd.Series(represented.side, index=represented.scan_ids)
     train = [scan for scan in sides.index[sides == "train"] if scan in people.index]

@@ -144,8 +144,9 @@ def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
     """Probes of those whom the fold's probes are fitted on, their labels somebody else's."""
     cohort = mapper.cohort
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    fold = read_fold(mapper.results, mapper.fold)
-    representations = read_representations(mapper.results, mapper.method, mapper.fold)
+    results, of_fold = mapper.results, (mapper.method, mapper.fold)
+    fold = read_fold(results.splits, results.index, mapper.fold)
+    representations = read_representations(results.representations(*of_fold), results.model_folder(*of_fold))
     random = np.random.default_rng(seed_of(mapper.config.seed, mapper.fold))
     found: dict[Pair, list[float]] = {}
     for question in questions(mapper.config, cohort):

@@ -85,10 +85,10 @@ def write_vbm(config: Config, results: Results) -> None:
     Writes ``vbm/<target>.nii.gz``, ``.png`` and ``.svg``, and ``vbm/localisation.tsv``, whose rows are of targets with
     ground truth; of a cohort whose truth is known, that too, as ``vbm/truth.nii.gz``, ``.png`` and ``.svg``.
     """
-    cohort = load_cohort(results).set_index("scan_id")
+    cohort = load_cohort(results.cohort).set_index("scan_id")
     cache = VolumeCache(results)
     folds = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
-    asked = [q for q in questions(config, load_cohort(results)) if q.target in config.saliency.targets]
+    asked = [q for q in questions(config, load_cohort(results.cohort)) if q.target in config.saliency.targets]
     localised = []
     for question in asked:
         tested = _tested(question)
@@ -99,7 +99,8 @@ def write_vbm(config: Config, results: Results) -> None:
         for fold in folds:
             mask = Standardisation.load(results, fold).mask.numpy() > 0
             brain |= mask
-            found = _fold_t(config, cohort.loc[list(read_fold(results, fold).train)], tested, cache, mask)
+            train = list(read_fold(results.splits, results.index, fold).train)
+            found = _fold_t(config, cohort.loc[train], tested, cache, mask)
             if found is not None:
                 values, people = found
                 total[mask] += values

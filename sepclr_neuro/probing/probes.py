@@ -51,7 +51,7 @@ def write_probes(config: Config, results: Results) -> None:
         InputError: if a target does not suit its column, a confound has missing values, a held-out person was trained
             on, or a representation is not finite.
     """
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     for line in not_asked(config, cohort):
         logger.warning(line)
     asked = all_questions(config, cohort)

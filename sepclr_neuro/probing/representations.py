@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv
 from sepclr_neuro.data.splits import Fold, read_fold
 
-__all__ = ["Representations", "Represented", "read_all_spaces", "read_representations", "read_spaces", "refuse_leaks"]
+__all__ = ["Representations", "Represented", "read_all_spaces", "read_representations", "refuse_leaks"]
 
 Represented = list[tuple[str, Fold, dict[str, pd.DataFrame]]]
 """Each method and fold with its representations [N, d] of each space, by scan id."""
@@ -38,18 +40,18 @@ class Representations:
     spaces: dict[str, np.ndarray]
 
 
-def read_representations(results: Results, method: str, fold: int) -> Representations:
-    """Reads one fold's table.
+def read_representations(path: Path, model: Path) -> Representations:
+    """Reads the table of one fold, whose encoder's folder is ``model``.
 
     Raises:
         InputError: if a scan that is not a training scan was trained on by the encoder.
     """
-    table = read_tsv(results.representations(method, fold), text=("scan_id", "side"))
-    trained_on = set(read_json(results.model_folder(method, fold) / "model.json")["train_scan_ids"])
+    table = read_tsv(path, text=("scan_id", "side"))
+    trained_on = set(read_json(model / "model.json")["train_scan_ids"])
     leaked = table.loc[(table["side"] != "train") & table["scan_id"].isin(trained_on), "scan_id"]
     if len(leaked):
         raise InputError(
-            f"leak: {results.representations(method, fold)} calls {leaked.iloc[0]} held-out, but the encoder was "
+            f"leak: {path} calls {leaked.iloc[0]} held-out, but the encoder was "
             f"trained on that scan ({len(leaked)} such scans)"
         )
     spaces = list(dict.fromkeys(column.rsplit("_", 1)[0] for column in table.columns[2:]))
@@ -100,27 +102,24 @@ def refuse_leaks(
         raise InputError(problems)
 
 
-def read_spaces(results: Results, method: str, fold: Fold, person: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """The representations [N, d] of a fold by space, indexed by scan id, refused where they leak or are not finite.
+def read_all_spaces(config: Config, results: Results, person: Mapping[str, str]) -> Represented:
+    """Reads every method and fold, refused where they leak or are not finite: that of the last one is told in seconds.
 
     Raises:
         InputError: if a held-out person was trained on, or a representation is not finite.
     """
-    representations = read_representations(results, method, fold.fold)
-    metadata = read_json(results.model_folder(method, fold.fold) / "model.json")
-    refuse_leaks(method, fold, representations, metadata["train_scan_ids"], person)
-    for space, values in representations.spaces.items():
-        if not np.isfinite(values).all():
-            raise InputError(
-                f"{method}, fold {fold.fold}: the {space} representation has values that are not finite, so the "
-                "training diverged; lower `learning_rate` and train again."
-            )
-    return {
-        space: pd.DataFrame(values, index=representations.scan_ids) for space, values in representations.spaces.items()
-    }
-
-
-def read_all_spaces(config: Config, results: Results, person: Mapping[str, str]) -> Represented:
-    """:func:`read_spaces` of every method and fold. What is wrong in the last one is told within seconds."""
-    folds = [read_fold(results, number) for number in range(config.splits.count)]
-    return [(method, fold, read_spaces(results, method, fold, person)) for method in config.methods for fold in folds]
+    folds = [read_fold(results.splits, results.index, number) for number in range(config.splits.count)]
+    found: Represented = []
+    for method, fold in product(config.methods, folds):
+        model = results.model_folder(method, fold.fold)
+        representations = read_representations(results.representations(method, fold.fold), model)
+        refuse_leaks(method, fold, representations, read_json(model / "model.json")["train_scan_ids"], person)
+        for space, values in representations.spaces.items():
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"{method}, fold {fold.fold}: the {space} representation has values that are not finite, so the "
+                    "training diverged; lower `learning_rate` and train again."
+                )
+        scans = representations.scan_ids
+        found.append((method, fold, {name: pd.DataFrame(x, index=scans) for name, x in representations.spaces.items()}))
+    return found

@@ -27,13 +27,13 @@ from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.data.splits import Fold, read_fold
+from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.embedding import represent_scans
 from sepclr_neuro.methods.controls import PCA
 from sepclr_neuro.probing.probe_fits import Fit, fit_in_parallel
 from sepclr_neuro.probing.questions import Question, confound_features, people_of
-from sepclr_neuro.probing.representations import read_spaces
+from sepclr_neuro.probing.representations import read_all_spaces
 from sepclr_neuro.probing.verdicts import draw_labels, judge, told
 
 __all__ = ["harmonise", "site_leakage", "voxel_components", "write_site_leakage"]
@@ -55,15 +55,25 @@ def write_site_leakage(config: Config, results: Results) -> None:
     Raises:
         InputError: if a held-out person was trained on, or ComBat is asked for and cannot be.
     """
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     if cohort["site"].nunique() < 2:
         logger.warning("site leakage: people do not differ in site, so that it is not read")
         # Voxels are there for nothing else.
         not_read = config.site_leakage.model_copy(update={"voxel_components": None})
         config = config.model_copy(update={"site_leakage": not_read})
-    folds = [read_fold(results, number) for number in range(config.splits.count)]
-    spaces = {fold.fold: _read_spaces(config, results, fold, people_of(cohort)) for fold in folds}
-    write_tsv(results.table("site_leakage", "tsv"), site_leakage(config, cohort, folds, spaces))
+    represented = read_all_spaces(config, results, people_of(cohort))
+    folds = {fold.fold: fold for _, fold, _ in represented}
+    spaces: dict[int, Spaces] = {number: {} for number in folds}
+    for method, fold, of_fold in represented:
+        spaces[fold.fold] |= {(method, space): values for space, values in of_fold.items()}
+    count = config.site_leakage.voxel_components
+    for number, fold in folds.items():
+        if count is None:
+            break
+        logger.info(f"site leakage, fold {number}: principal components of the voxels")
+        voxels = voxel_components(VolumeCache(results), Standardisation.load(results, number), fold, count)
+        spaces[number]["voxels", "components"] = voxels
+    write_tsv(results.table("site_leakage", "tsv"), site_leakage(config, cohort, list(folds.values()), spaces))
 
 
 def site_leakage(
@@ -92,19 +102,6 @@ def site_leakage(
 
 
 # --- what the site is read from ----------------------------------------------------------------------------------
-
-
-def _read_spaces(config: Config, results: Results, fold: Fold, person: Mapping[str, str]) -> Spaces:
-    found: Spaces = {}
-    for method in config.methods:
-        for space, values in read_spaces(results, method, fold, person).items():
-            found[method, space] = values
-    if config.site_leakage.voxel_components is not None:
-        logger.info(f"site leakage, fold {fold.fold}: principal components of the voxels")
-        found["voxels", "components"] = voxel_components(
-            VolumeCache(results), Standardisation.load(results, fold.fold), fold, config.site_leakage.voxel_components
-        )
-    return found
 
 
 def voxel_components(cache: VolumeCache, standardisation: Standardisation, fold: Fold, count: int) -> pd.DataFrame:

@@ -193,7 +193,7 @@ def _columns(config: Config) -> list[Column]:
 
 def read_paper_table(config: Config, results: Results) -> PaperTable:
     """The paper's table of what a run wrote."""
-    return paper_table(config, load_cohort(results), read_tsv(results.scores), read_tsv(results.verdicts))
+    return paper_table(config, load_cohort(results.cohort), read_tsv(results.scores), read_tsv(results.verdicts))
 
 
 def paper_table(
@@ -267,7 +267,7 @@ def write_tables(config: Config, results: Results) -> None:
     """Writes the table of probes, called as the disorder: .tsv, .md and .tex (both regimes in the latter two), and
     _paper.tsv of the paper's regime; comparisons.tsv, confounds.tsv, demographics.tsv; and where the paper has a table
     of the same disorder, beside_published.tsv and .md."""
-    scores, verdicts, cohort = read_tsv(results.scores), read_tsv(results.verdicts), load_cohort(results)
+    scores, verdicts, cohort = read_tsv(results.scores), read_tsv(results.verdicts), load_cohort(results.cohort)
     config = as_asked(config, cohort)
     name, summary = config.cohort.table_name, summarise(scores, verdicts)
     write_tsv(results.table(name, "tsv"), summary)

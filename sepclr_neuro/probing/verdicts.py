@@ -34,7 +34,7 @@ def write_verdicts(config: Config, results: Results) -> None:
     Raises:
         InputError: as :func:`~sepclr_neuro.probing.probes.write_probes` does.
     """
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     asked = all_questions(config, cohort)
     represented = read_all_spaces(config, results, people_of(cohort))
     predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))

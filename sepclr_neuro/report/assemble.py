@@ -83,7 +83,7 @@ def write_report(config: Config, results: Results) -> None:
 
 
 def _page(config: Config, results: Results) -> str:
-    config = as_asked(config, load_cohort(results))
+    config = as_asked(config, load_cohort(results.cohort))
     problems: list[str] = []
     kept = Figures(results.figures)
     made = read_records(config, results, problems)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
     """The flow of people into the cohort, demographics, and the mean and SD of all volumes."""
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     exclusions = read_tsv(results.exclusions, text=("participant_id", "study", "rule"))
     flow = read_tsv(results.flow, text=("step", "rule"))
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()

@@ -129,7 +129,7 @@ def _leakage(results: Results, kept: Figures) -> dict[str, Any]:
 
 def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
     """What probes answered, and both spaces in two dimensions: of the first fold."""
-    cohort = load_cohort(results).set_index("scan_id")
+    cohort = load_cohort(results.cohort).set_index("scan_id")
     predictions = whole = optional_table(results.predictions, ("scan_id", "truth", "prediction"))
     if predictions is not None and "regime" in predictions:
         predictions = predictions[predictions["regime"] == "standard"]
@@ -142,9 +142,9 @@ def _answers_and_spaces(config: Config, results: Results, kept: Figures) -> dict
             picture = answers.answers_figure(of_method, cohort, config.probes.targets, title)
             answered.append({"method": title, "picture": kept.keep(f"answers_{method}", picture)})
         for fold in range(config.splits.count):
-            needed = (results.representations(method, fold), results.model_folder(method, fold) / "model.json")
-            if all(path.is_file() for path in needed):
-                representations = read_representations(results, method, fold)
+            path, model = results.representations(method, fold), results.model_folder(method, fold)
+            if path.is_file() and (model / "model.json").is_file():
+                representations = read_representations(path, model)
                 described = f"{title}, fold {fold}"
                 picture = embeddings.embedding_figure(representations, cohort, config.probes.targets, described)
                 spaces.append({"method": title, "fold": fold, "picture": kept.keep(f"spaces_{method}", picture)})

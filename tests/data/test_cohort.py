@@ -41,7 +41,7 @@ def test_written_cohort_reads_back_equal(folder: Path) -> None:
     )
     results = Results(config.output)
     write_cohort(config, results)
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     pd.testing.assert_frame_equal(cohort, build_cohort(config.cohort, None).cohort)
     names = "scan_id participant_id session_id diagnosis group age sex site sans tiv code volume"
     assert list(cohort.columns) == names.split()
@@ -63,7 +63,7 @@ def test_nothing_is_written_when_something_is_wrong(folder: Path) -> None:
         write_cohort(config, Results(config.output))
     assert not config.output.exists()
     with pytest.raises(InputError, match="run the cohort stage first"):
-        load_cohort(Results(config.output))
+        load_cohort(Results(config.output).cohort)
 
 
 def test_labels_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_labels_stay_as_they_are_written(tmp_path: Path) -> None:
     table(tmp_path / "participants.tsv", HEADER, *(row.replace("brno", "NA") for row in rows))
     config = configured(tmp_path)
     write_cohort(config, Results(config.output))
-    cohort = load_cohort(Results(config.output))
+    cohort = load_cohort(Results(config.output).cohort)
     assert cohort["participant_id"].tolist() == ["000", "001", "002", "003"]
     assert cohort["site"].tolist() == ["prague", "prague", "NA", "NA"]
 
@@ -89,7 +89,7 @@ def test_simulated(tmp_path: Path) -> None:
     for number in range(1, 5):
         table(dataset_volume(results.dataset, f"sub-0{number}", f"sub-0{number}"), "volume")
     write_cohort(config, results)
-    cohort = load_cohort(results)
+    cohort = load_cohort(results.cohort)
     assert cohort["sans"].tolist()[2:] == [20, 30]
     assert cohort["tiv"].tolist() == [1500] * 4
     assert cohort["volume"].iloc[0] == str(results.dataset / "sub-01" / "anat" / "sub-01_mwp1.nii.gz")
@@ -113,7 +113,7 @@ def test_implanted(tmp_path: Path, sessions: bool) -> None:
     marks = "\tsession_id" if sessions else ""
     table(dataset / "participants.tsv", f"participant_id\tdiagnosis\tsans\tsaps{marks}", *(d + session for d in drawn))
     write_cohort(config, Results(config.output))
-    cohort = load_cohort(Results(config.output))
+    cohort = load_cohort(Results(config.output).cohort)
     assert cohort["group"].tolist() == ["target", "target", "background", "background"]
     assert cohort["sans"].fillna(-1).tolist() == [5, 7, -1, -1]
     scan = "sub-01_ses-1" if sessions else "sub-01"

@@ -144,7 +144,7 @@ def test_written_splits_are_read_back(tmp_path: Path) -> None:
     results = make_results(tmp_path, cohort)
     config = Config(splits=Splits(folds=4))
     write_splits(config, results)
-    folds = [read_fold(results, number) for number in range(config.splits.count)]
+    folds = [read_fold(results.splits, results.index, number) for number in range(config.splits.count)]
     assert sorted(sum((fold.test for fold in folds), ())) == cohort["scan_id"].tolist()
     assert all(set(fold.train) | set(fold.test) == set(cohort["scan_id"]) for fold in folds)
     assert all(not set(fold.train) & set(fold.test) for fold in folds)
@@ -163,34 +163,34 @@ def test_read_fold_refuses_leaks_and_stale_files(tmp_path: Path) -> None:
     splits = read_tsv(results.splits, text=("scan_id", "participant_id"))
 
     with pytest.raises(InputError, match="fold 2 does not have the sides"):
-        read_fold(results, 2)
+        read_fold(results.splits, results.index, 2)
 
     leaking = splits.copy()
     leaking.loc[0, "side"] = "test" if leaking.loc[0, "side"] == "train" else "train"
     write_tsv(results.splits, leaking)
     with pytest.raises(InputError, match="participant '000' in train and in test"):
-        read_fold(results, 0)
+        read_fold(results.splits, results.index, 0)
 
     write_tsv(results.splits, splits[splits["scan_id"] != "004_1"])
     with pytest.raises(InputError, match="'004_1'"):
-        read_fold(results, 0)
+        read_fold(results.splits, results.index, 0)
 
     write_tsv(results.splits, pd.concat([splits, splits[splits["scan_id"] == "005_0"]]))
     with pytest.raises(InputError, match="'005_0'"):
-        read_fold(results, 0)
+        read_fold(results.splits, results.index, 0)
 
     family = splits["participant_id"].isin(["006", "007", "008"])
     assert splits[family & (splits["fold"] == 0)]["side"].nunique() == 2
     write_tsv(results.splits, splits.assign(unit=splits["unit"].where(~family, "family 6")))
     with pytest.raises(InputError, match="has unit 'family 6' in train and in test"):
-        read_fold(results, 0)
+        read_fold(results.splits, results.index, 0)
 
     write_tsv(results.splits, splits)
     index = read_tsv(results.index, text=("scan_id", "sha256"))
     same = index["scan_id"].isin(["006_0", "007_0", "008_0"])
     write_tsv(results.index, index.assign(sha256=index["sha256"].where(~same, "abc")))
     with pytest.raises(InputError, match="has the volume with checksum 'abc' in train and in test"):
-        read_fold(results, 0)
+        read_fold(results.splits, results.index, 0)
     with pytest.raises(InputError, match="006_0 and 007_0 and 008_0 have the same volume, by its checksum"):
         write_splits(Config(splits=Splits(folds=2)), results)
 
@@ -320,12 +320,12 @@ def test_some_training_people_are_kept_for_probes(tmp_path: Path) -> None:
     config = Config(splits=Splits(folds=4, probe_fraction=0.2))
     write_splits(config, results)
     for number in range(4):
-        fold = read_fold(results, number)
+        fold = read_fold(results.splits, results.index, number)
         groups = cohort.set_index("scan_id").loc[list(fold.probe), "group"]
         assert groups.value_counts().to_dict() == {"background": 6, "target": 6}
         assert fold.probed == fold.probe
         assert not {*fold.probe} & {*fold.train, *fold.test}
-    assert read_fold(results, 0).probe != read_fold(results, 1).probe
+    assert read_fold(results.splits, results.index, 0).probe != read_fold(results.splits, results.index, 1).probe
     splits = make_splits(cohort, Splits(folds=4, probe_fraction=0.2, group_by="family"), seed=0)
     assert (splits.groupby(["fold", "unit"])["side"].nunique() == 1).all()
     assert set(splits["side"]) == {"train", "probe", "test"}

@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory):
 def test_a_model_says_what_it_is(trained) -> None:
     _, results = trained
     metadata = read_json(results.model_folder(METHOD, 0) / "model.json")
-    assert metadata["train_scan_ids"] == list(read_fold(results, 0).train)
+    assert metadata["train_scan_ids"] == list(read_fold(results.splits, results.index, 0).train)
     assert metadata["epochs"] == 3
     assert metadata["settings"]["training"]["batch_size"] == 4
     assert metadata["versions"]["torch"] in torch.__version__
@@ -96,7 +96,7 @@ def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(VolumeCache, "read", spy)
     write_fold_model(config, results, METHOD, 0)
     assert read
-    assert read <= set(read_fold(results, 0).train)
+    assert read <= set(read_fold(results.splits, results.index, 0).train)
 
 
 def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_bfloat16_is_not_chosen_where_a_gpu_only_emulates_it(monkeypatch: pytest
 def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 16})
     cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
-    patients = [scan for scan in read_fold(results, 0).train if int(scan[4:]) % 2]
+    patients = [scan for scan in read_fold(results.splits, results.index, 0).train if int(scan[4:]) % 2]
     cohort.loc[cohort["scan_id"].isin(patients[1:]), "group"] = "background"
     write_tsv(results.cohort, cohort)
     with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people of each group"):
@@ -204,17 +204,18 @@ def test_representations_mark_who_was_held_out(trained) -> None:
     config, results = trained
     write_representations(config, results, METHOD)
     for fold in range(2):
-        table = read_representations(results, METHOD, fold)
+        table = read_representations(results.representations(METHOD, fold), results.model_folder(METHOD, fold))
         held_out = {s for s, side in zip(table.scan_ids, table.side, strict=True) if side == "test"}
-        assert held_out == set(read_fold(results, fold).test)
+        assert held_out == set(read_fold(results.splits, results.index, fold).test)
         assert {space: array.shape for space, array in table.spaces.items()} == {"common": (16, 4), "salient": (16, 4)}
 
 
 def test_a_model_refuses_people_it_was_trained_on(trained) -> None:
     _, results = trained
     model = load_model(results.model_folder(METHOD, 0))
+    fold = read_fold(results.splits, results.index, 0)
     with pytest.raises(InputError, match="leak: 1 scans that are to be held out were trained on"):
-        model.refuse_trained_on([read_fold(results, 0).train[0], *read_fold(results, 0).test])
+        model.refuse_trained_on([fold.train[0], *fold.test])
 
 
 def test_a_table_that_calls_a_trained_scan_held_out_is_refused(trained, tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_a_table_that_calls_a_trained_scan_held_out_is_refused(trained, tmp_path
     table.loc[table["side"] == "train", "side"] = "test"
     write_tsv(path, table)
     with pytest.raises(InputError, match=r"leak: .*held-out"):
-        read_representations(results, METHOD, 1)
+        read_representations(results.representations(METHOD, 1), results.model_folder(METHOD, 1))
     path.write_text(before)
 
 
@@ -251,7 +252,9 @@ def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, mon
     settings = {METHOD: {"common_dim": 4, "salient_dim": 4, "attributes": attributes}}
     config, results = small_run(tmp_path, methods=settings, training={"epochs": 1, "batch_size": 4})
     cohort = read_tsv(results.cohort, text=("scan_id",)).set_index("scan_id")
-    lacking = next(scan for scan in read_fold(results, 0).train if cohort.loc[scan, "group"] == "target")
+    lacking = next(
+        scan for scan in read_fold(results.splits, results.index, 0).train if cohort.loc[scan, "group"] == "target"
+    )
     cohort.loc[lacking, "sans"] = float("nan")
     write_tsv(results.cohort, cohort.reset_index())
     seen: list[torch.Tensor] = []
@@ -299,10 +302,11 @@ def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> 
     assert history["epoch"].tolist() == [1]
     assert -1e-6 <= history["loss"].item() < 1
     model = load_model(results.model_folder(method, 0))
-    assert model.metadata["train_scan_ids"] == list(read_fold(results, 0).train)
+    assert model.metadata["train_scan_ids"] == list(read_fold(results.splits, results.index, 0).train)
     assert "training" not in model.metadata["settings"]
     write_representations(config, results, method)
-    assert set(read_representations(results, method, 0).spaces) == set(model.spaces)
+    represented = read_representations(results.representations(method, 0), results.model_folder(method, 0))
+    assert set(represented.spaces) == set(model.spaces)
 
 
 # --- GPUs ------------------------------------------------------------------------------------------------------------
@@ -367,10 +371,10 @@ def test_a_view_of_an_adjusted_volume_is_what_is_left_of_two_views() -> None:
 def test_covariates_are_learned_and_codes_erased_by_training_people(trained) -> None:
     config, results = trained
     model = load_model(results.model_folder(METHOD, 0))
-    method, cohort = model.method, load_cohort(results).set_index("scan_id", drop=False)
+    method, cohort = model.method, load_cohort(results.cohort).set_index("scan_id", drop=False)
     assert isinstance(method, TwoEncoders)
     assert model.covariates.names
-    train = list(read_fold(results, 0).train)
+    train = list(read_fold(results.splits, results.index, 0).train)
     codes = torch.from_numpy(model.covariates.code(cohort.loc[train]))
     cache = VolumeCache(results)
     volumes = Standardisation.load(results, 0).apply(cache.read(cache.rows(train)))
@@ -408,9 +412,9 @@ def test_salient_encoders_are_shown_each_volume_without_its_persons_effects(
     training = {"epochs": 1, "batch_size": 4, "precision": "float32"}
     config, results = small_run(tmp_path, augmentation=as_they_are, training=training)
     write_fold_model(config, results, METHOD, 0)
-    model, train = load_model(results.model_folder(METHOD, 0)), list(read_fold(results, 0).train)
+    model, train = load_model(results.model_folder(METHOD, 0)), list(read_fold(results.splits, results.index, 0).train)
     assert isinstance(model.method, TwoEncoders)
-    cache, people = VolumeCache(results), load_cohort(results).set_index("scan_id", drop=False).loc[train]
+    cache, people = VolumeCache(results), load_cohort(results.cohort).set_index("scan_id", drop=False).loc[train]
     volumes = Standardisation.load(results, 0).apply(cache.read(cache.rows(train)))
     adjusted = model.method.adjust(volumes, torch.from_numpy(model.covariates.code(people)))
     assert shown

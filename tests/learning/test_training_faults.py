@@ -102,7 +102,7 @@ def test_a_loss_without_a_value_stops_and_keeps_who_was_in_the_batch(tmp_path: P
     batch = read_tsv(path, text=("participant_id",))
     assert str(caught.value).endswith(f"which {path} describes: {', '.join(batch['participant_id'])}")
     assert len(batch) == 4
-    assert set(batch["participant_id"]) <= set(read_fold(results, 0).train)
+    assert set(batch["participant_id"]) <= set(read_fold(results.splits, results.index, 0).train)
     assert batch["target"].tolist() == [False, False, True, True]
     assert batch[["view_1_min", "view_2_max"]].notna().all(axis=None)
 
@@ -267,10 +267,10 @@ def test_a_standardisation_of_held_out_people_is_refused(tmp_path: Path) -> None
         write_fold_model(config, results, METHOD, fold)
     path = results.standardisation(0).with_suffix(".json")
     metadata = read_json(path)
-    leaked = read_fold(results, 0).test[0]
+    leaked = read_fold(results.splits, results.index, 0).test[0]
     write_json(path, metadata | {"train_scan_ids": [*metadata["train_scan_ids"], leaked]})
     with pytest.raises(InputError, match=f"leak: the standardisation was learned from 1 scans.*{leaked}"):
         write_representations(config, results, METHOD)
     with pytest.raises(InputError, match="leak: the standardisation"):
         write_fold_model(config, results, METHOD, 0)
-    Standardisation.load(results, 1).refuse_learned_from(read_fold(results, 1).test)
+    Standardisation.load(results, 1).refuse_learned_from(read_fold(results.splits, results.index, 1).test)

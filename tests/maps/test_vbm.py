@@ -44,11 +44,11 @@ def t_map(results, target: str) -> np.ndarray:
 def test_it_is_the_mean_over_folds_of_the_training_peoples_t(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, people=24)
     write_vbm(config, results)
-    cohort = load_cohort(results).set_index("scan_id")
+    cohort = load_cohort(results.cohort).set_index("scan_id")
     cache = VolumeCache(results)
     expected = np.zeros(SHAPE)
     for fold in range(2):
-        train = cohort.loc[list(read_fold(results, fold).train)]
+        train = cohort.loc[list(read_fold(results.splits, results.index, fold).train)]
         design = np.column_stack([train["group"] == "target", np.ones(len(train)), nuisance(config, train)])
         mask = Standardisation.load(results, fold).mask.numpy()
         values = cache.read(cache.rows(train.index))[:, 0].numpy()[:, mask].astype(np.float64)
@@ -68,7 +68,7 @@ def test_held_out_people_do_not_matter(tmp_path: Path) -> None:
     write_vbm(config, results)
     before = t_map(results, "diagnosis")
     volumes = np.load(results.volumes)
-    volumes[VolumeCache(results).rows(read_fold(results, 0).test)] = 0.5
+    volumes[VolumeCache(results).rows(read_fold(results.splits, results.index, 0).test)] = 0.5
     np.save(results.volumes, volumes)
     write_vbm(config, results)
     assert np.array_equal(before, t_map(results, "diagnosis"))

@@ -64,7 +64,7 @@ def write_run(folder: Path, cohort: pd.DataFrame, **site_leakage: object) -> tup
     shared = rng.normal(size=len(cohort))
     for fold in range(config.splits.count):
         write_standardisation(config, results, fold)
-        split = read_fold(results, fold)
+        split = read_fold(results.splits, results.index, fold)
         side = np.where(cohort["scan_id"].isin(split.test), "test", "train")
         for method in METHODS:
             noise = 0.2 * rng.normal(size=(len(cohort), 8))
@@ -165,7 +165,7 @@ def test_voxel_components_are_scikit_learns_of_training_people(
     """All planes of the volumes at once, and one at a time."""
     monkeypatch.setattr(base, "VOXELS_AT_ONCE", voxels_at_once)
     results = run[1]
-    fold = read_fold(results, 1)
+    fold = read_fold(results.splits, results.index, 1)
     found = voxel_components(VolumeCache(results), Standardisation.load(results, 1), fold, 4)
     array = np.load(results.volumes).astype(np.float64)
     rows = {scan: row for row, scan in enumerate(make_cohort()["scan_id"])}
@@ -179,8 +179,8 @@ def test_voxel_components_are_scikit_learns_of_training_people(
 
 
 def test_a_standardisation_of_everybody_is_refused(run: tuple[Config, Results]) -> None:
-    fold = read_fold(run[1], 0)
-    other = read_fold(run[1], 1)
+    fold = read_fold(run[1].splits, run[1].index, 0)
+    other = read_fold(run[1].splits, run[1].index, 1)
     with pytest.raises(InputError, match="leak: the standardisation was learned from"):
         voxel_components(VolumeCache(run[1]), Standardisation.load(run[1], 0), Fold(0, fold.train, other.test), 4)
 
@@ -188,7 +188,7 @@ def test_a_standardisation_of_everybody_is_refused(run: tuple[Config, Results]) 
 def test_representations_of_a_leaking_model_are_refused(tmp_path: Path) -> None:
     config, results = write_run(tmp_path, make_cohort(), voxel_components=None)
     path = results.model_folder(METHODS[0], 2) / "model.json"
-    held_out = read_fold(results, 2).test[0]
+    held_out = read_fold(results.splits, results.index, 2).test[0]
     write_json(path, {"train_scan_ids": [*read_json(path)["train_scan_ids"], held_out]})
     with pytest.raises(InputError, match=r"leak: .*held-out"):
         write_site_leakage(config, results)

@@ -62,7 +62,7 @@ def test_a_null_is_that_of_the_mean_over_folds_with_labels_permuted_within_site(
             shuffled[members.index] = rng.permutation(members["diagnosis"])
         folds = []
         for number in range(2):
-            found = read_representations(run[1], METHOD, number)
+            found = read_representations(run[1].representations(METHOD, number), run[1].model_folder(METHOD, number))
             values, side = found.spaces["common"], np.array(found.side)
             given = shuffled[list(found.scan_ids)].to_numpy()
             penalty = scores.loc[("standard", number, "diagnosis", "common", "bacc"), "penalty"]

@@ -115,7 +115,7 @@ def test_a_single_space_has_no_score() -> None:
 def test_held_out_people_whom_an_encoder_saw_are_refused(made: tuple[Config, Results]) -> None:
     config, _ = made
     data = Results(config.separation_run("small", 3).output)
-    cohort, fold = load_cohort(data), read_fold(data, 0)
+    cohort, fold = load_cohort(data.cohort), read_fold(data.splits, data.index, 0)
     with pytest.raises(ValueError, match="leak"):
         factor_values({}, cohort, fold, [*fold.train, fold.test[0]])
 
@@ -192,7 +192,7 @@ def _run(recipe: str, seed: int, score: float, cohort: str = "small") -> dict[st
 def test_half_of_the_people_are_held_out_and_seeds_are_other_cohorts(made: tuple[Config, Results]) -> None:
     config, _ = made
     first, second = (Results(config.separation_run("small", seed).output) for seed in (3, 4))
-    fold = read_fold(first, 0)
+    fold = read_fold(first.splits, first.index, 0)
     assert (len(fold.train), len(fold.test)) == (40, 40)
     assert VolumeCache(first).checksums != VolumeCache(second).checksums
 
@@ -200,7 +200,7 @@ def test_half_of_the_people_are_held_out_and_seeds_are_other_cohorts(made: tuple
 def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> None:
     config, results = made
     data = Results(config.separation_run("small", 3).output)
-    cache, fold = VolumeCache(data), read_fold(data, 0)
+    cache, fold = VolumeCache(data), read_fold(data.splits, data.index, 0)
     standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, config.standardisation)
     features = truth_features(read_truth(data.truth), cache, standardisation)
     volume = standardisation.apply(cache.read([7]))[0, 0].numpy().astype(np.float64)

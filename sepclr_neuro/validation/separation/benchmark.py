@@ -75,7 +75,11 @@ def prepare_cohort(config: Config, cohort: str, seed: int) -> None:
     write_volumes(told, results)
     write_splits(told, results)
     best = best_achievable(
-        told, load_cohort(results), VolumeCache(results), read_fold(results, 0), read_truth(results.truth)
+        told,
+        load_cohort(results.cohort),
+        VolumeCache(results),
+        read_fold(results.splits, results.index, 0),
+        read_truth(results.truth),
     )
     write_tsv(Results(config.output).separation_best(cohort, seed), best)
 
@@ -151,7 +155,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     data, results = Results(told.output), Results(config.output)
     (name,) = told.methods
     configured = told.for_method(name)
-    cache, people_of, fold = VolumeCache(data), load_cohort(data), read_fold(data, 0)
+    cache, people_of, fold = VolumeCache(data), load_cohort(data.cohort), read_fold(data.splits, data.index, 0)
     standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
     torch.manual_seed(seed_of(seed, 0))
     method: Method = build_method(told, name, [1, *cache.shape])
