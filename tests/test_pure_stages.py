@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from sepclr_neuro.config.cohort import Cohort, Columns, Study
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.splits import Splits
 from sepclr_neuro.config.volumes import Volumes
+from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import cohort_tables, join_people
 from sepclr_neuro.data.grid import bring_to_grid, grid_affine
+from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.inclusion import people_of_study
 from sepclr_neuro.data.participants import join_study
 from sepclr_neuro.data.problems import Problems
 from sepclr_neuro.data.splits import Fold, make_splits, publishable
+from sepclr_neuro.maps.patterns import PATTERNS
 from sepclr_neuro.probing.probes import ProbeTables, probe
-from sepclr_neuro.probing.questions import all_questions
-from sepclr_neuro.probing.representations import Represented
+from sepclr_neuro.probing.questions import all_questions, as_asked
+from sepclr_neuro.probing.representations import Representations, Represented
 from sepclr_neuro.probing.site_leakage import site_leakage
+from sepclr_neuro.probing.tables import compare, summarise
 from sepclr_neuro.probing.verdicts import judge_probes
+from sepclr_neuro.report.assemble import page_of
+from sepclr_neuro.report.maps import maps_of
+from sepclr_neuro.report.patterns import patterns_of
+from sepclr_neuro.report.people import who_and_volumes
+from sepclr_neuro.report.pictures import Picture
+from sepclr_neuro.report.ran import what_ran
+from sepclr_neuro.report.reading import Run
+from sepclr_neuro.report.records import trained_methods
+from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
 from tests.probing.probed_run import METHOD, make_cohort
 
 CONFIG = Config(
@@ -118,3 +136,108 @@ def test_representations_to_leakage() -> None:
     site = table[(table["target"] == "site") & (table["people"] == "all") & (table["probe"] == "linear")]
     mean = site.set_index("space")["mean"]
     assert mean["common"] > 90 > mean["salient"]
+
+
+# --- the report ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(probed: ProbeTables) -> Run:
+    """No model left a record, and of maps only that of the diagnosis in the salient space was made."""
+    cohort = make_cohort()
+    asked, spaces = all_questions(CONFIG, cohort), represented(cohort)
+    verdicts, nulls = judge_probes(CONFIG, cohort, asked, spaces, probed.scores, probed.predictions)
+    _, fold, of_fold = spaces[0]
+    scans, arrays = cohort["scan_id"].tolist(), {space: table.to_numpy() for space, table in of_fold.items()}
+    values = np.random.default_rng(0).random((8, 8, 8))
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 2)).save(buffer, format="PNG")
+    png, affine = buffer.getvalue(), grid_affine((8, 8, 8), 24.0)
+    volumes = SimpleNamespace(
+        scan_ids=scans,
+        shape=(8, 8, 8),
+        affine=affine,
+        read=lambda rows: torch.from_numpy(np.stack([values] * len(rows)))[:, None],
+    )
+    people = {"people": 60, "permutations": 99}
+    patterns = [{"map": name, "largest": 1.0, "p": 0.01, "voxels_beyond_chance": 9, **people} for name in PATTERNS]
+    return Run(
+        config=as_asked(CONFIG, cohort),
+        cohort=cohort,
+        exclusions=pd.DataFrame(columns=["participant_id", "session_id", "study", "rule", "value"]),
+        flow=pd.DataFrame([("start", "listed in the tables", 0, 60)], columns=["step", "rule", "removed", "remaining"]),
+        volumes=cast(VolumeCache, volumes),
+        probes=summarise(probed.scores, verdicts),
+        scores=probed.scores,
+        verdicts=verdicts,
+        tables={"nulls": nulls, "predictions": probed.predictions, "comparisons": compare(probed.scores)},
+        histories={(METHOD, 0): pd.DataFrame({"epoch": [1, 2], "loss": [1.0, np.nan], "seconds": 1.0})},
+        representations={
+            METHOD: (0, Representations(scans, np.where(np.isin(scans, fold.test), "test", "train"), arrays))
+        },
+        seconds=[("train", 60.0), ("train", 30.0)],
+        maps={(METHOD, "smoothgrad", "diagnosis", "salient"): (as_image(values, affine), png)},
+        t_maps={"diagnosis": png},
+        patterns={METHOD: dict.fromkeys(PATTERNS, png)},
+        method_tables={
+            (METHOD, "patterns"): pd.DataFrame(patterns),
+            (METHOD, "distance"): pd.DataFrame([{"auc": 0.9, "p": 0.01, **people}]),
+            (METHOD, "peaks"): pd.DataFrame([{"target": "diagnosis", "space": "salient", "x": 1.0}]),
+        },
+    )
+
+
+def test_a_run_to_people_and_volumes(run: Run) -> None:
+    charts: dict[str, Picture] = {}
+    found = who_and_volumes(run, charts)
+    assert (found["people"], found["sites"], found["groups"]) == (60, 3, {"background": 30, "target": 30})
+    assert found["volumes"]["voxel"] == "24 × 24 × 24"
+    assert found["volumes"]["picture"] is charts["volumes"]
+
+
+def test_a_run_to_an_answer_in_words(run: Run) -> None:
+    found = what_it_means(run)
+    assert "SepCLR, k-JEM" in found["meaning"][0]
+    assert any("the salient space reads Diagnosis" in line for line in found["uncertain"])
+
+
+def test_a_run_to_figures(run: Run) -> None:
+    problems: list[str] = []
+    charts: dict[str, Picture] = {}
+    curves = what_was_trained(run, problems, charts)
+    assert [curve["method"] for curve in curves] == ["SepCLR, k-JEM"]
+    assert problems == ["SepCLR, k-JEM, fold 0: the loss is not a number in some epochs."]
+    found = what_was_found(run, problems, charts)
+    assert found["results_data"] is run.probes
+    assert [name for name, _, _ in found["further"]] == ["comparisons"]
+    assert [space["fold"] for space in found["spaces"]] == [0]
+    assert charts.keys() == {"nulls", "scores", *(f"{name}_{METHOD}" for name in ("training", "answers", "spaces"))}
+
+
+def test_a_run_to_maps_and_patterns(run: Run) -> None:
+    problems: list[str] = []
+    found = maps_of(run, problems)
+    assert [map.title for map in found["targets"]["Diagnosis"].shown] == ["SepCLR, k-JEM, salient space, SmoothGrad"]
+    assert found["answer"]["label"] == "Diagnosis"
+    assert found["tables"]["peaks"]["method"].tolist() == ["SepCLR, k-JEM"]
+    assert problems == ["SANS: no saliency map was found.", "SAPS: no saliency map was found."]
+    patterns = patterns_of(run)
+    assert patterns is not None
+    assert [shown["caption"].split(":")[0] for shown in patterns["shown"]] == [
+        *("What a group comparison shows", "What the salient space shows", "What of it patients have in common"),
+    ]
+
+
+def test_records_to_what_ran(run: Run) -> None:
+    problems: list[str] = []
+    made = trained_methods(run.config, run.records, problems)
+    assert problems == [f"SepCLR, k-JEM, fold {fold}: there is no model." for fold in (0, 1)]
+    assert what_ran(run.config, made, run.seconds)["durations"].values.tolist() == [["train", 2, 1.5]]
+
+
+def test_a_run_to_a_page(run: Run) -> None:
+    charts: dict[str, Picture] = {}
+    page = page_of(run, charts)
+    for section in ("answer", "cohort", "training", "results", "spaces", "patterns", "maps", "ran", "problems"):
+        assert f'<section id="{section}">' in page
+    assert "volumes" in charts

@@ -27,7 +27,6 @@ __all__ = [
     "compare",
     "headline",
     "paper_table",
-    "read_paper_table",
     "summarise",
     "summarise_increments",
     "write_tables",
@@ -189,11 +188,6 @@ def _columns(config: Config) -> list[Column]:
         heading = f"{target.label or name} ({METRIC_LABELS[metric]})"
         columns += [Column(name, heading, space, arrow(metric, target.expected_in, space)) for space in SPACES]
     return columns
-
-
-def read_paper_table(config: Config, results: Results) -> PaperTable:
-    """The paper's table of what a run wrote."""
-    return paper_table(config, load_cohort(results.cohort), read_tsv(results.scores), read_tsv(results.verdicts))
 
 
 def paper_table(

@@ -1,4 +1,4 @@
-"""Gathers what a run wrote and fills the report's template with it: one page, no network, no participant's id."""
+"""Fills the report's template with what a run wrote: one page, no network, no participant's id."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from nilearn.reporting import HTMLReport
 from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
-from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_tsv, write_text
+from sepclr_neuro.core.storage import write_text
 from sepclr_neuro.core.words import counted
-from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import quick_images
-from sepclr_neuro.probing.questions import as_asked
-from sepclr_neuro.probing.tables import headline
 from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.methods_text import cited, method_paragraphs, software
 from sepclr_neuro.report.patterns import patterns_of
 from sepclr_neuro.report.people import who_and_volumes
+from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.ran import what_ran
-from sepclr_neuro.report.records import Trained, read_records
+from sepclr_neuro.report.reading import Run, read_run
+from sepclr_neuro.report.records import Trained, trained_methods
 from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
-from sepclr_neuro.report.shown import Figures, cell, table_uri
+from sepclr_neuro.report.shown import cell, table_uri
 
 __all__ = ["write_report"]
 
@@ -62,50 +60,40 @@ def write_report(config: Config, results: Results) -> None:
     Raises:
         InputError: if a stage that the report needs has not run; all missing files are named.
     """
-    needed = {
-        results.cohort: "cohort",
-        results.exclusions: "cohort",
-        results.flow: "cohort",
-        results.index: "volumes",
-        results.scores: "probe",
-        results.table(config.cohort.table_name, "tsv"): "tables",
-    }
-    missing = [
-        f"{path}: not there; run `sepclr-neuro {stage}` first" for path, stage in needed.items() if not path.is_file()
-    ]
-    if missing:
-        raise InputError(missing)
-
+    run = read_run(config, results)
+    charts: dict[str, Picture] = {}
     with quick_images():
-        page = _page(config, results)
+        page = page_of(run, charts)
+    for name, picture in charts.items():
+        picture.save(results.figures, name)
     write_text(results.report, page)
     logger.info(f"report: {results.report}: {len(page.encode()) / 1e6:.1f} MB; charts as files in {results.figures}")
 
 
-def _page(config: Config, results: Results) -> str:
-    config = as_asked(config, load_cohort(results.cohort))
+def page_of(run: Run, charts: dict[str, Picture]) -> str:
+    """The page of a run; to the charts are added those that are to be files too."""
+    config = run.config
     problems: list[str] = []
-    kept = Figures(results.figures)
-    made = read_records(config, results, problems)
-    table = headline(read_tsv(results.table(config.cohort.table_name, "tsv")))
     banner = [text.format(disorder=config.cohort.disorder) for text in _BANNERS[config.cohort.source]]
+    made = trained_methods(config, run.records, problems)
     content = {
         "config": config,
         "banner": banner,
         "version": __version__,
         "alpha": ALPHA,
-        **what_ran(config, results, made),
-        **who_and_volumes(config, results, kept),
-        "training": what_was_trained(config, results, problems, kept),
-        "answer": what_it_means(config, results, table),
-        **what_was_found(config, results, table, problems, kept),
-        "maps": maps_of(config, results, table, problems),
-        "patterns": patterns_of(config, results),
+        "checksums": run.checksums,
+        **what_ran(config, made, run.seconds),
+        **who_and_volumes(run, charts),
+        "training": what_was_trained(run, problems, charts),
+        "answer": what_it_means(run),
+        **what_was_found(run, problems, charts),
+        "maps": maps_of(run, problems),
+        "patterns": patterns_of(run),
         **_methods(config, made),
         "problems": problems,
     }
     trouble = f"; {counted(len(problems), 'problem')}" if problems else ""
-    logger.info(f"report: {kept.count} charts; filling the page{trouble}")
+    logger.info(f"report: {len(charts)} charts; filling the page{trouble}")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
+from nibabel.nifti1 import Nifti1Image
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
-from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.maps.mapping import SALIENT_NORM
 from sepclr_neuro.maps.saliency import TABLES
 from sepclr_neuro.report.findings import figures_in_words, is_told, method_title, target_label
-from sepclr_neuro.report.pictures import Picture, picture_file, viewer
-from sepclr_neuro.report.shown import optional_table
+from sepclr_neuro.report.pictures import Picture, smaller, viewer
+from sepclr_neuro.report.reading import Run
 from sepclr_neuro.report.summary import clearest, leading_target
 
 __all__ = ["maps_of"]
@@ -42,7 +41,7 @@ class ShownMap:
     target: str
     space: str
     title: str
-    path: Path
+    image: Nifti1Image
     picture: Picture | None
     first: bool
     probe: pd.Series | None
@@ -68,19 +67,17 @@ class MapsOfTarget:
     t_map: Picture | None
 
 
-def maps_of(config: Config, results: Results, table: pd.DataFrame, problems: list[str]) -> dict[str, Any]:
+def maps_of(run: Run, problems: list[str]) -> dict[str, Any]:
     """Pictures of all maps by target, viewers of the first few, and the tables of all methods together.
 
     The space that should hold a target comes first. Maps of probes that are not better than chance by q are apart, to
     be folded away, and have no viewer; nor have those of further attribution methods than the first.
 
-    Args:
-        table: ``method target metric space mean chance p q`` of the probes.
-
     Returns:
         ``targets`` with the maps of each; ``answer``, the one that shows the run's answer, None if no map does;
         ``tables``; how many maps have a viewer and how many are pictures alone.
     """
+    config = run.config
     wanted = [(target, _spaces(config, target)) for target in config.saliency.targets]
     wanted = wanted if "probe" in config.saliency.of else []
     if "salient-norm" in config.saliency.of:
@@ -89,38 +86,38 @@ def maps_of(config: Config, results: Results, table: pd.DataFrame, problems: lis
     with_viewer, static = 0, 0
     for target, spaces in wanted:
         label = "Distance of the salient head from s'" if target == SALIENT_NORM else _label(config, target)
-        maps = [one for space in spaces for one in _maps(config, results, table, target, label, space)]
+        maps = [one for space in spaces for one in _maps(run, target, label, space)]
         logger.info(f"report: {counted(len(maps), 'map')} of {label}")
         if not maps:
             problems.append(f"{label}: no saliency map was found.")
             continue
         for one in maps:
             if one.first and not one.at_chance and with_viewer < config.report.viewers:
-                one.viewer = Markup(viewer(one.path, f"{label}: {one.title}, interactive"))  # noqa: S704 (escaped)
+                one.viewer = Markup(viewer(one.image, f"{label}: {one.title}, interactive"))  # noqa: S704 (escaped)
             with_viewer, static = with_viewer + bool(one.viewer), static + (not one.viewer)
         found[label] = MapsOfTarget(
             shown=[one for one in maps if not one.at_chance],
             at_chance=[one for one in maps if one.at_chance],
-            t_map=_picture(results.vbm / f"{target}.nii.gz", f"{label}: {T_MAP}, slices"),
+            t_map=_picture(run.t_maps.get(target), f"{label}: {T_MAP}, slices"),
         )
-    tables = {name: _of_all_methods(config, results, name) for name in TABLES}
-    tables["localisation"] = _beside_the_t_map(config, results, tables["localisation"])
-    answer = _answer(config, table, found)
+    tables = {name: _of_all_methods(run, name) for name in TABLES}
+    tables["localisation"] = _beside_the_t_map(run.tables.get("t_localisation"), tables["localisation"])
+    answer = _answer(config, run.figures, found)
     return {"targets": found, "answer": answer, "tables": tables, "with_viewer": with_viewer, "static": static}
 
 
-def _maps(config: Config, results: Results, table: pd.DataFrame, target: str, label: str, space: str) -> list[ShownMap]:
+def _maps(run: Run, target: str, label: str, space: str) -> list[ShownMap]:
     """The maps of one target in one space, by method and attribution."""
-    maps = []
-    for method in config.methods:
+    maps, table = [], run.figures
+    for method in run.config.methods:
         probes = table[(table["method"] == method) & (table["target"] == target) & (table["space"] == space)]
         probe = None if probes.empty else probes.iloc[0]
-        for number, attribution in enumerate(config.saliency.attributions):
-            path = results.saliency(method) / attribution / f"{target}_{space}.nii.gz"
-            if path.is_file():
+        for number, attribution in enumerate(run.config.saliency.attributions):
+            if (method, attribution, target, space) in run.maps:
+                image, png = run.maps[method, attribution, target, space]
                 title = f"{method_title(method)}, {space} space, {ATTRIBUTIONS[attribution].title}"
-                picture = _picture(path, f"{label}: {title}, slices")
-                maps.append(ShownMap(method, target, space, title, path, picture, number == 0, probe))
+                picture = _picture(png, f"{label}: {title}, slices")
+                maps.append(ShownMap(method, target, space, title, image, picture, number == 0, probe))
     return maps
 
 
@@ -150,25 +147,23 @@ def _spaces(config: Config, target: str) -> tuple[str, ...]:
     return (expected, "common" if expected == "salient" else "salient", "single")
 
 
-def _picture(path: Path, alt: str) -> Picture | None:
-    picture = path.with_name(path.name.removesuffix(".nii.gz") + ".png")
-    return picture_file(picture, alt) if picture.is_file() else None
+def _picture(png: bytes | None, alt: str) -> Picture | None:
+    return None if png is None else smaller(png, alt)
 
 
-def _of_all_methods(config: Config, results: Results, name: str) -> pd.DataFrame | None:
+def _of_all_methods(run: Run, name: str) -> pd.DataFrame | None:
     """A table of all methods, which the first column names; None where no method has rows."""
     tables = []
-    for method in config.methods:
-        table = optional_table(results.saliency(method) / f"{name}.tsv", ("target", "space"))
+    for method in run.config.methods:
+        table = run.method_tables.get((method, name))
         if table is not None:
-            table.insert(0, "method", method_title(method))
-            tables.append(table)
+            titles = pd.DataFrame({"method": method_title(method)}, index=table.index)
+            tables.append(titles.join(table))
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def _beside_the_t_map(config: Config, results: Results, table: pd.DataFrame | None) -> pd.DataFrame | None:
+def _beside_the_t_map(t_maps: pd.DataFrame | None, table: pd.DataFrame | None) -> pd.DataFrame | None:
     """The table of localisation by target, with the t-map's row after those of the methods."""
-    t_maps = optional_table(results.vbm / "localisation.tsv", ("target",))
     if t_maps is None or table is None:
         return table
     t_maps = t_maps.rename(columns={"n": "people"}).assign(method=T_MAP)

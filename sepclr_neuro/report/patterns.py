@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sepclr_neuro.config.model import Config
-from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import false_discovery_rate
 from sepclr_neuro.maps.patterns import PATTERNS
 from sepclr_neuro.report.findings import ALPHA, method_title, p_and_q
-from sepclr_neuro.report.pictures import picture_file
-from sepclr_neuro.report.shown import optional_table
+from sepclr_neuro.report.pictures import smaller
+from sepclr_neuro.report.reading import Run
 
 __all__ = ["patterns_of", "said_of_patterns"]
 
@@ -26,39 +24,35 @@ _CAPTIONS = {
 }
 
 
-def patterns_of(config: Config, results: Results) -> dict[str, Any] | None:
+def patterns_of(run: Run) -> dict[str, Any] | None:
     """Of the method whose salient codes tell most, its maps beside the truth, where it is known, and the t-map.
 
     Returns:
         ``table``, a row a method and map, with q over all of them; ``said``, sentences; ``shown``, pictures with
         captions; ``method``, the title of the one that is shown. None where no method has a salient space.
     """
-    table = _table(config, results)
+    table = _table(run)
     if table is None:
         return None
     best = _clearest(table)
-    files = {
-        "truth": results.vbm / "truth.png",
-        "t-map": results.vbm / "diagnosis.png",
-        **{name: results.patterns(best) / f"{name}.png" for name in PATTERNS},
-    }
+    pictures = {"truth": run.t_maps.get("truth"), "t-map": run.t_maps.get("diagnosis")}
+    pictures |= {name: run.patterns.get(best, {}).get(name) for name in PATTERNS}
     title = method_title(best)
     shown = [
-        {"caption": _CAPTIONS[name], "picture": picture_file(path, f"{_CAPTIONS[name]}, {title}, slices")}
-        for name, path in files.items()
-        if path.is_file()
+        {"caption": _CAPTIONS[name], "picture": smaller(png, f"{_CAPTIONS[name]}, {title}, slices")}
+        for name, png in pictures.items()
+        if png is not None
     ]
     said = said_of_patterns(table[table["method"] == best], title)
     readable = table.assign(method=[method_title(name) for name in table["method"]])
     return {"table": readable.dropna(axis="columns", how="all"), "said": said, "shown": shown, "method": title}
 
 
-def _table(config: Config, results: Results) -> pd.DataFrame | None:
+def _table(run: Run) -> pd.DataFrame | None:
     """All methods' maps and distances, with q over all of them."""
     rows = []
-    for method in config.methods:
-        maps = optional_table(results.patterns(method) / "patterns.tsv", ("map", "peak_in_region"))
-        distance = optional_table(results.patterns(method) / "distance.tsv")
+    for method in run.config.methods:
+        maps, distance = (run.method_tables.get((method, name)) for name in ("patterns", "distance"))
         if maps is None or distance is None:
             continue
         rows.append(distance.assign(map=DISTANCE).assign(method=method))

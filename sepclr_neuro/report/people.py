@@ -8,29 +8,22 @@ from typing import Any
 
 import pandas as pd
 
-from sepclr_neuro.config.model import Config
-from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_tsv
-from sepclr_neuro.data.cache import VolumeCache
-from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.report import figures
-from sepclr_neuro.report.shown import Figures, optional_table
+from sepclr_neuro.report.pictures import Picture
+from sepclr_neuro.report.reading import Run
 
 __all__ = ["who_and_volumes"]
 
 logger = logging.getLogger(__name__)
 
 
-def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str, Any]:
+def who_and_volumes(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
     """The flow of people into the cohort, demographics, and the mean and SD of all volumes."""
-    cohort = load_cohort(results.cohort)
-    exclusions = read_tsv(results.exclusions, text=("participant_id", "study", "rule"))
-    flow = read_tsv(results.flow, text=("step", "rule"))
+    cohort, exclusions, flow, cache = run.cohort, run.exclusions, run.flow, run.volumes
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
-    cache = VolumeCache(results)
     people = cohort["participant_id"].nunique()
     logger.info(f"report: {len(cohort)} scans of {people} people; mean and SD of {len(cache.scan_ids)} volumes")
-    demographics = optional_table(results.table("demographics", "tsv"), ("group", "site"))
+    demographics = run.tables.get("demographics")
     return {
         "people": people,
         "scans": len(cohort),
@@ -39,11 +32,11 @@ def who_and_volumes(config: Config, results: Results, kept: Figures) -> dict[str
         "flow": flow.loc[flow["step"] != "count", ["rule", "removed", "remaining"]],
         "counted": flow.loc[flow["step"] == "count", ["rule", "remaining"]].set_axis(["among them", "scans"], axis=1),
         # Whoever asks for the ids gets the whole list.
-        "exclusions": exclusions if config.report.participant_ids else by_rule,
+        "exclusions": exclusions if run.config.report.participant_ids else by_rule,
         "demographics": demographics,
         "demographics_shown": None if demographics is None else _paired(demographics),
         "volumes": {
-            "picture": kept.keep("volumes", figures.volume_figure(cache)),
+            "picture": charts.setdefault("volumes", figures.volume_figure(cache)),
             "count": len(cache.scan_ids),
             "shape": " × ".join(str(size) for size in cache.shape),
             "voxel": " × ".join(f"{size:.3g}" for size in (cache.affine[:3, :3] ** 2).sum(axis=0) ** 0.5),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,6 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import ScaledTranslation
+from nibabel.nifti1 import Nifti1Image
 from nilearn import plotting
 from PIL import Image
 
@@ -38,7 +38,7 @@ __all__ = [
     "drawn",
     "lines_of",
     "name_entries",
-    "picture_file",
+    "smaller",
     "viewer",
     "wrapped",
 ]
@@ -155,9 +155,9 @@ def name_entries(legend: Legend, names: Sequence[str], width: int) -> None:
         text.set(text=wrapped(name, width), parse_math=False)
 
 
-def picture_file(path: Path, alt: str) -> Picture:
-    """A PNG file, made smaller for a page that holds many: a fifth of its size, and hardly another picture."""
-    return Picture(_webp(path.read_bytes(), quality=85), alt)
+def smaller(png: bytes, alt: str) -> Picture:
+    """A PNG file made smaller for a page that holds many: a fifth of its size, and hardly another picture."""
+    return Picture(_webp(png, quality=85), alt)
 
 
 def _webp(png: bytes, **settings: Any) -> str:
@@ -168,17 +168,16 @@ def _webp(png: bytes, **settings: Any) -> str:
     return data_uri(buffer.getvalue(), "image/webp")
 
 
-def viewer(path: Path, description: str) -> str:
+def viewer(image: Nifti1Image, description: str) -> str:
     """An interactive viewer of a map's strongest tenth on the MNI template, as a frame that needs no network.
 
     Args:
-        path: a NIfTI map.
+        image: a map.
         description: what a screen reader says; the viewer itself is given no text, since nilearn does not escape it.
 
     Returns:
         HTML, or an empty string for a map without any value to show.
     """
-    image = nib.nifti1.load(path)
     values = image.get_fdata(dtype=np.float32)
     strength = np.abs(values[values != 0])
     if not strength.size:

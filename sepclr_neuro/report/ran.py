@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,6 @@ import yaml
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS, Saliency
 from sepclr_neuro.config.stages import STAGES
-from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_tsv, sha256
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
 
@@ -85,8 +83,12 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
     return changed
 
 
-def what_ran(config: Config, results: Results, made: Mapping[str, Trained]) -> dict[str, Any]:
-    """Models, versions, settings, durations and checksums."""
+def what_ran(config: Config, made: Mapping[str, Trained], seconds: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """Models, versions, settings and durations.
+
+    Args:
+        seconds: of each job, with its stage.
+    """
     models = []
     versions: dict[str, set[str]] = {}
     for method in made.values():
@@ -119,21 +121,17 @@ def what_ran(config: Config, results: Results, made: Mapping[str, Trained]) -> d
         "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
         "changed": pd.DataFrame(_changed_settings(config), columns=["setting", "this run", "default"]),
         "whole_config": yaml.safe_dump(_shown_settings(config), sort_keys=False, allow_unicode=True),
-        "durations": _durations(results),
-        "checksums": [("cohort/cohort.tsv", sha256(results.cohort)), ("volumes/index.tsv", sha256(results.index))],
+        "durations": _durations(seconds),
         "left_out": left_out(config, made),
     }
 
 
-def _durations(results: Results) -> pd.DataFrame:
-    """Jobs and minutes of each stage, as far as the workflow has measured them; empty without it."""
-    folder = results.benchmark("report").parent
+def _durations(seconds: Sequence[tuple[str, float]]) -> pd.DataFrame:
+    """Jobs and minutes of each stage."""
     stages: dict[str, list[float]] = {}
-    for path in sorted(folder.rglob("*.tsv"), key=lambda path: path.stat().st_mtime):
-        stage = path.relative_to(folder).with_suffix("").parts[0]
-        if stage != "report":
-            stages.setdefault(stage, []).append(float(read_tsv(path)["s"].iloc[-1]))
-    rows = [(stage, len(seconds), round(sum(seconds) / 60, 1)) for stage, seconds in stages.items()]
+    for stage, measured in seconds:
+        stages.setdefault(stage, []).append(measured)
+    rows = [(stage, len(jobs), round(sum(jobs) / 60, 1)) for stage, jobs in stages.items()]
     return pd.DataFrame(rows, columns=["stage", "jobs", "minutes"])
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from sepclr_neuro.config.configured import ConfiguredMethod
 from sepclr_neuro.config.model import Config, parse_config
-from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_json
 from sepclr_neuro.report.shown import cell
 
-__all__ = ["Trained", "read_records", "span"]
+__all__ = ["Trained", "span", "trained_methods"]
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,19 @@ class Trained:
         return self.records[0].get("networks", {})
 
 
-def read_records(config: Config, results: Results, problems: list[str]) -> dict[str, Trained]:
-    """The models of each method that has any; to the problems is added what is missing, and folds that differ."""
+def trained_methods(
+    config: Config, recorded: Mapping[tuple[str, int], dict[str, Any]], problems: list[str]
+) -> dict[str, Trained]:
+    """The models of each method that has any; to the problems is added what is missing, and folds that differ.
+
+    Args:
+        recorded: model.json, by method and fold.
+    """
     found: dict[str, Trained] = {}
     for method in config.methods:
-        title, records = config.for_method(method).title, []
-        for fold in range(config.splits.count):
-            path = results.model_folder(method, fold) / "model.json"
-            if path.is_file():
-                records.append(read_json(path))
-            else:
-                problems.append(f"{title}, fold {fold}: there is no model.")
+        title, folds = config.for_method(method).title, range(config.splits.count)
+        records = [recorded[method, fold] for fold in folds if (method, fold) in recorded]
+        problems += [f"{title}, fold {fold}: there is no model." for fold in folds if (method, fold) not in recorded]
         if records:
             found[method] = Trained(title, records)
         if any(record["settings"] != records[0]["settings"] for record in records):

@@ -1,31 +1,16 @@
-"""How the report shows what it has: values, tables that can be downloaded, figures that are files too."""
+"""How the report shows what it has: values, and tables that can be downloaded."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sepclr_neuro.core.storage import as_tsv, read_tsv
-from sepclr_neuro.report.pictures import Picture, data_uri
+from sepclr_neuro.core.storage import as_tsv
+from sepclr_neuro.report.pictures import data_uri
 
-__all__ = ["Figures", "cell", "optional_table", "table_uri"]
-
-
-class Figures:
-    """Takes each chart of the report and writes it as files, so that a paper has what the page shows."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.count = 0
-
-    def keep(self, name: str, picture: Picture) -> Picture:
-        """Writes ``<name>.svg`` and ``<name>.png`` and gives the picture back."""
-        picture.save(self.folder, name)
-        self.count += 1
-        return picture
+__all__ = ["cell", "table_uri"]
 
 
 def cell(value: Any) -> str:
@@ -44,11 +29,3 @@ def cell(value: Any) -> str:
 def table_uri(table: pd.DataFrame) -> str:
     """A table as a file inside a link: TSV as all tables of the project are."""
     return data_uri(as_tsv(table).encode(), "text/tab-separated-values;charset=utf-8")
-
-
-def optional_table(path: Path, text: tuple[str, ...] = ()) -> pd.DataFrame | None:
-    """A table that a run may lack, None where it is absent or has no rows."""
-    if not path.is_file():
-        return None
-    table = read_tsv(path, text=text)
-    return None if table.empty else table

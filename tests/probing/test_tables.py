@@ -21,7 +21,6 @@ from sepclr_neuro.probing.tables import (
     compare,
     headline,
     paper_table,
-    read_paper_table,
     summarise,
     write_tables,
 )
@@ -245,7 +244,7 @@ def test_every_form_says_who_the_people_are(run: tuple[Config, Results], source:
     config = config.model_copy(update={"cohort": config.cohort.model_copy(update={"source": source})})
     write_tables(config, results)
     for text in (
-        read_paper_table(config, results).caption,
+        paper_table(config, make_cohort(), make_scores(), make_verdicts(make_scores())).caption,
         results.table("schizophrenia", "md").read_text(),
         results.table("schizophrenia", "tex").read_text(),
     ):

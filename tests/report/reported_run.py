@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from matplotlib.figure import Figure
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.core.storage import atomic_path, read_json, write_json, write_tsv
 from sepclr_neuro.data.cache import voxels_sha256
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.probing.increments import INCREMENTS
 from sepclr_neuro.probing.tables import write_tables
 from sepclr_neuro.report import write_report
+from sepclr_neuro.report.records import Trained, trained_methods
 
 HOSTILE_IMAGE = "<img src=https://example.org/x onerror=alert(2)>"
 METHOD = "sepclr-k-jem"
@@ -199,6 +201,14 @@ def predictions_of(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
                 table |= {"truth": truth, "prediction": rng.permutation(truth)}
                 tables.append(pd.DataFrame(table | {"score": np.nan if number else rng.normal(size=len(test))}))
     return pd.concat(tables)
+
+
+def trained_in(config: Config, results: Results, problems: list[str] | None = None) -> dict[str, Trained]:
+    """The models of a run that need not have come as far as a report."""
+    folders = {key: results.model_folder(*key) for key in product(config.methods, range(config.splits.count))}
+    paths = {key: folder / "model.json" for key, folder in folders.items()}
+    records = {key: read_json(path) for key, path in paths.items() if path.is_file()}
+    return trained_methods(config, records, [] if problems is None else problems)
 
 
 def page_of(config: Config, results: Results) -> str:

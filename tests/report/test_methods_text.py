@@ -18,7 +18,7 @@ from sepclr_neuro.learning import training
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.report.methods_text import SENTENCE_END, Paragraph, cited, method_paragraphs, software
 from sepclr_neuro.report.ran import left_out
-from sepclr_neuro.report.records import read_records
+from tests.report.reported_run import trained_in
 from tests.small_run import small_run
 
 Record = dict[str, Any]
@@ -241,7 +241,7 @@ def recorded(folder: Path, methods: dict[str, Any], folds: int = 1, **sections: 
 
 
 def text_of(config: Config, results: Results) -> list[Paragraph]:
-    return method_paragraphs(read_records(config, results, []))
+    return method_paragraphs(trained_in(config, results))
 
 
 def titles_in(text: str) -> set[str]:
@@ -316,7 +316,7 @@ def test_the_network_named_is_the_one_that_was_built(tmp_path: Path, network: st
     config, results = recorded(
         tmp_path, {name: METHODS[name] for name in names}, network=NETWORKS[network], training=asked
     )
-    made, paragraphs = read_records(config, results, []), text_of(config, results)
+    made, paragraphs = trained_in(config, results), text_of(config, results)
     for name in names:
         record, said = read_json(results.model_folder(name, 0) / "model.json"), said_of(TITLES[name], paragraphs)
         for sentence in said.get("Networks", []):
@@ -398,7 +398,7 @@ def test_folds_that_differ_are_a_span(tmp_path: Path) -> None:
     assert "batches of 42 to 44 people (44 were asked for, and a batch has at most twice the smaller training" in said
     assert "7 to 9 epochs" in said
     assert "Trained for 7 to 9 epochs instead of 100 (training.epochs): SepCLR, k-JEM." in left_out(
-        config, read_records(config, results, [])
+        config, trained_in(config, results)
     )
 
 
@@ -406,13 +406,13 @@ def test_folds_that_differ_are_a_span(tmp_path: Path) -> None:
 def test_folds_of_different_settings_are_a_problem(tmp_path: Path) -> None:
     config, results = recorded(tmp_path, {"pca": {"dim": 3}}, folds=2)
     problems: list[str] = []
-    read_records(config, results, problems)
+    trained_in(config, results, problems)
     assert problems == []
     path = results.model_folder("pca", 1) / "model.json"
     record = read_json(path)
     record["settings"]["methods"]["pca"]["dim"] = 2
     write_json(path, record)
-    read_records(config, results, problems)
+    trained_in(config, results, problems)
     assert problems == ["PCA: its folds were not all trained with the same settings; run the workflow again."]
 
 
@@ -435,20 +435,20 @@ def test_early_stopping_clipping_and_parts_are_told(tmp_path: Path) -> None:
     ):
         assert words in said
     assert "asked for" not in said
-    assert any("RepL4NLP" in reference.text for reference in cited(read_records(config, results, [])))
+    assert any("RepL4NLP" in reference.text for reference in cited(trained_in(config, results)))
 
 
 def test_a_method_without_a_model_is_not_described(run: tuple[Config, Results], tmp_path: Path) -> None:
     config, _ = run
     problems: list[str] = []
-    assert method_paragraphs(read_records(config, Results(tmp_path), problems)) == []
+    assert method_paragraphs(trained_in(config, Results(tmp_path), problems)) == []
     assert "PCA, fold 0: there is no model." in problems
     assert "few, fold 1: there is no model." in problems
 
 
 def test_software_is_what_models_were_made_with(run: tuple[Config, Results]) -> None:
     config, results = run
-    made = read_records(config, results, [])
+    made = trained_in(config, results)
     versions = read_json(results.model_folder("pca", 0) / "model.json")["versions"]
     assert software(made) == {name: number for name, number in versions.items() if name != "monai"}
     closed = {name: made[name] for name in ("pca", "voxel-linear")}

@@ -20,8 +20,17 @@ from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.report import write_report
 from sepclr_neuro.report.findings import method_title
 from sepclr_neuro.report.ran import left_out
-from sepclr_neuro.report.records import read_records
-from tests.report.reported_run import FILES_COHORT, FOLDS, METHOD, PLACES, Page, a_config, page_of, write_run
+from tests.report.reported_run import (
+    FILES_COHORT,
+    FOLDS,
+    METHOD,
+    PLACES,
+    Page,
+    a_config,
+    page_of,
+    trained_in,
+    write_run,
+)
 
 
 def test_one_file_that_fetches_nothing(plain: tuple[Config, Results, str]) -> None:
@@ -136,7 +145,7 @@ def test_a_closed_form_has_no_curve(columns: list[str], tmp_path: Path, undrawn:
 
 def test_what_a_short_run_left_out_is_named(tmp_path: Path) -> None:
     config = a_config(tmp_path, training={"epochs": 3}, volumes={"shape": [64] * 3})
-    said = left_out(config, read_records(config, write_run(config), []))
+    said = left_out(config, trained_in(config, write_run(config)))
     assert "Maps not made: Integrated gradients, Occlusion by region (saliency.attributions)." in said
     assert "Group maps have 100 permutations; a paper wants 1000 (saliency.permutations)." in said
     assert said[:3] == [

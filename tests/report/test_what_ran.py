@@ -8,10 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import recorded, write_tsv
+from sepclr_neuro.report.reading import read_run
 from tests.report.reported_run import FILES_COHORT, IMPLANTED_COHORT, METHOD, Page, a_config, page_of, write_run
 
 
@@ -63,6 +66,16 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
     assert (
         "Software. torch 2.13.0, numpy 2.4.1; seed 5." in method_text or "numpy 2.4.1, torch 2.13.0; seed 5." in words
     )
+
+
+def test_what_the_report_itself_took_is_not_read(tmp_path: Path) -> None:
+    config = a_config(tmp_path)
+    results = write_run(config)
+    write_tsv(results.benchmark("report"), pd.DataFrame({"s": [7.0]}))
+    with recorded() as record:
+        seconds = read_run(config, results).seconds
+    assert seconds == [("train", 45.0)] * 2
+    assert results.benchmark("report") not in record.read, "verify would call the report stale"
 
 
 @pytest.mark.usefixtures("undrawn")
