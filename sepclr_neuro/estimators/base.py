@@ -1,24 +1,10 @@
-"""Contrastive analysis as scikit-learn does things: volumes in, representations and maps out, no configuration.
-
-The workflow's own methods learn here, from whatever holds volumes; nothing is written but temporary files.
-
->>> import numpy as np
->>> rng = np.random.default_rng(0)
->>> y = np.arange(60) % 2
->>> X = rng.normal(size=(60, 200)) + np.outer(y, np.r_[np.ones(20), np.zeros(180)])
->>> model = GeneralizedContrastivePCA(salient_dim=2).fit(X, y)
->>> model.transform(X).shape, model.transform(X, space="common").shape
-((60, 2), (60, 57))
-"""
+"""What the estimators share: fit, transform and patterns of a method of the workflow, in scikit-learn's form."""
 
 from __future__ import annotations
 
 import math
-import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -32,29 +18,20 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor
 
-from sepclr_neuro.config.augmentation import Augmentation
-from sepclr_neuro.config.messages import validate
-from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
-from sepclr_neuro.config.methods.sepclr import SepCLRSettings
-from sepclr_neuro.config.network import Network
-from sepclr_neuro.config.training import Training
-from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.given_volumes import Volumes, are_volumes
 from sepclr_neuro.data.grid import same_grid
-from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.embedding import parts_in_memory, represent_parts
-from sepclr_neuro.maps.patterns import FoldCodes, distance_auc, forward_model, pattern_maps
-from sepclr_neuro.methods import linear, sepclr
+from sepclr_neuro.maps.patterns import forward_model
 from sepclr_neuro.methods.base import ClosedFormMethod, Method, Read, planes_at_once
 
-__all__ = ["ContrastiveMaps", "GeneralizedContrastivePCA", "RidgeDiscriminant", "SepCLR", "contrastive_maps"]
+__all__ = ["Contrastive", "Space"]
 
 FLOATS = [np.float64, np.float32]
 Space = Literal["salient", "common"]
 
 
-class _Contrastive(TransformerMixin, BaseEstimator):
+class Contrastive(TransformerMixin, BaseEstimator):
     """Common and salient space of two groups: a method of the workflow that is told volumes and groups by Python."""
 
     space: Space
@@ -105,7 +82,7 @@ class _Contrastive(TransformerMixin, BaseEstimator):
         codes = self._represented(volumes, a)
         self.control_centre_ = codes["salient"][~target.numpy()].mean(axis=0)
         none = a.numpy()[:, :0]
-        self._weights = {
+        self.weights_ = {
             space: forward_model(self._present_voxels(volumes), codes[space], a.numpy() if space == "salient" else none)
             for space in codes
         }
@@ -146,12 +123,12 @@ class _Contrastive(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         present = np.isfinite(self.scale_)
-        return self._map(self._weights[space or self.space] * self.scale_[present])
+        return self.to_map(self.weights_[space or self.space] * self.scale_[present])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """``salient0``, ``salient1``, ...: the dimensions of the constructor's space."""
         check_is_fitted(self)
-        return np.array([f"{self.space}{k}" for k in range(len(self._weights[self.space]))], dtype=object)
+        return np.array([f"{self.space}{k}" for k in range(len(self.weights_[self.space]))], dtype=object)
 
     def _validated(self, X: Any, y: ArrayLike) -> tuple[Volumes, NDArray[Any]]:
         if are_volumes(X):
@@ -203,7 +180,7 @@ class _Contrastive(TransformerMixin, BaseEstimator):
         self.method_.double().eval()  # so that a code does not depend on who else is represented, to the last digit
         return figures
 
-    def _map(self, values: NDArray[np.float64]) -> Any:
+    def to_map(self, values: NDArray[np.float64]) -> Any:
         """Values of the present voxels, [V] or [d, V], as an image where the affine is known, otherwise on the grid."""
         whole = np.zeros((*values.shape[:-1], *self.grid_))
         whole[..., np.isfinite(self.scale_)] = values
@@ -253,214 +230,3 @@ def _mean_and_scale(volumes: Volumes) -> tuple[NDArray[np.float64], NDArray[np.f
 
 def _on_one_grid(volumes: Volumes, affine: NDArray[np.float64] | None) -> bool:
     return volumes.affine is None or affine is None or same_grid(volumes.affine, affine, volumes.grid)
-
-
-class SepCLR(_Contrastive):
-    """SepCLR: what patients share with controls, and what is theirs alone, by contrastive learning.
-
-    Args:
-        salient_dim: dimensions of the salient space.
-        common_dim: of the common space of a network. With linear encoders, of the common head that training has; the
-            common space itself is then all that the salient codes do not predict.
-        independence: the term between the spaces.
-        encoder: ``"linear"``, trained in the span of the training people in seconds; or a network of the workflow,
-            trained on volumes by its loop, on a GPU where there is one: ``"light"`` for CPUs, ``"strided"``,
-            ``"resnet18"`` and ``"densenet121"``.
-        noise: of linear encoders: SD of the noise that makes a view, over the root mean square of the coordinates.
-        steps: of linear encoders: of Adam, everybody in each.
-        epochs: of networks.
-        batch_size: of networks.
-        erase: whether the common space is left without what the salient codes predict of it.
-        space: what :meth:`transform` returns where it is told nothing.
-        random_state: of the encoders' first weights and of the views.
-
-    Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928.
-    """
-
-    def __init__(
-        self,
-        salient_dim: int = 8,
-        common_dim: int = 32,
-        independence: Literal["none", "k-jem", "k-mi", "mmd", "dcor"] = "k-jem",
-        encoder: Literal["linear", "light", "strided", "resnet18", "densenet121"] = "linear",
-        noise: float = 1.25,
-        steps: int = 300,
-        epochs: int = 100,
-        batch_size: int = 16,
-        erase: bool = True,
-        space: Space = "salient",
-        random_state: Any = None,
-    ) -> None:
-        self.salient_dim = salient_dim
-        self.common_dim = common_dim
-        self.independence = independence
-        self.encoder = encoder
-        self.noise = noise
-        self.steps = steps
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.erase = erase
-        self.space = space
-        self.random_state = random_state
-
-    def _method(self, shape: tuple[int, ...]) -> Method:
-        given: dict[str, Any] = {"salient_dim": self.salient_dim, "common_dim": self.common_dim, "erase": self.erase}
-        if self.encoder == "linear":
-            given |= {"independence": self.independence, "noise": self.noise, "steps": self.steps}
-            return linear.LinearSepCLR(validate(LinearSepCLRSettings, given, "SepCLR"), Network(), shape)
-        network = validate(Network, {"name": self.encoder}, "encoder")
-        if len(shape) != 4:
-            raise ValueError(f"encoder: {self.encoder!r} needs volumes [N, X, Y, Z], not a matrix; use 'linear'")
-        return sepclr.SepCLR(validate(SepCLRSettings, given, "SepCLR"), network, shape, self.independence)
-
-    def _learn(self, volumes: Volumes, target: Tensor, covariates: Tensor, seed: int) -> dict[str, float]:
-        if self.encoder == "linear":
-            return super()._learn(volumes, target, covariates, seed)
-        # Lightning takes seconds to import, which linear encoders need not wait for.
-        from sepclr_neuro.learning.batches import Scans
-        from sepclr_neuro.learning.fitting import fit
-        from sepclr_neuro.learning.training import VolumeViews
-
-        present = torch.from_numpy(np.isfinite(self.scale_))
-        mean, sd = torch.from_numpy(self.mean_), torch.from_numpy(self.scale_)
-        standardisation = Standardisation(mean.where(present, 0).float(), sd.where(present, 1).float(), present, ())
-        people = [str(row) for row in range(len(volumes))]
-
-        def read(rows: Sequence[int], planes: slice = slice(None)) -> Tensor:
-            return torch.from_numpy(volumes.read(rows, planes).astype(np.float32))[:, None]
-
-        with tempfile.TemporaryDirectory() as folder:
-            history, _ = fit(
-                self.method_,
-                Scans(read, list(range(len(people))), people, target.tolist(), {}, covariates.float()),
-                VolumeViews(standardisation, Augmentation()),
-                validate(Training, {"epochs": self.epochs, "batch_size": self.batch_size}, "SepCLR"),
-                seeds=(seed, 0),
-                folder=Path(folder) / "checkpoints",
-                identity="",
-                title=type(self).__name__,
-            )
-        self.method_.float().eval()
-        return history[-1]
-
-
-class RidgeDiscriminant(_Contrastive):
-    """One salient direction, Fisher's discriminant with a ridge.
-
-    Args:
-        ridge: in mean variances within groups of an axis.
-        erase: whether the common space is left without what the salient code predicts of it.
-        space: what :meth:`transform` returns where it is told nothing.
-    """
-
-    def __init__(self, ridge: float = 2.0, erase: bool = True, space: Space = "salient") -> None:
-        self.ridge = ridge
-        self.erase = erase
-        self.space = space
-
-    def _method(self, shape: tuple[int, ...]) -> Method:
-        settings = validate(RidgeDiscriminantSettings, {"ridge": self.ridge, "erase": self.erase}, "RidgeDiscriminant")
-        return linear.RidgeDiscriminant(settings, Network(), shape)
-
-
-class GeneralizedContrastivePCA(_Contrastive):
-    """Directions in which the target group varies most for how much the background group does.
-
-    Args:
-        salient_dim: how many.
-        ridge: of the background's covariance, in mean variances of an axis.
-        about: ``"controls"`` takes the target's moment about the background's mean, ``"own"`` about its own.
-        erase: whether the common space is left without what the salient codes predict of it.
-        space: what :meth:`transform` returns where it is told nothing.
-
-    Source: de Oliveira et al., PLoS Computational Biology 2025, https://doi.org/10.1371/journal.pcbi.1012747.
-    """
-
-    def __init__(
-        self,
-        salient_dim: int = 8,
-        ridge: float = 4.0,
-        about: Literal["controls", "own"] = "controls",
-        erase: bool = True,
-        space: Space = "salient",
-    ) -> None:
-        self.salient_dim = salient_dim
-        self.ridge = ridge
-        self.about = about
-        self.erase = erase
-        self.space = space
-
-    def _method(self, shape: tuple[int, ...]) -> Method:
-        given = {"salient_dim": self.salient_dim, "ridge": self.ridge, "about": self.about, "erase": self.erase}
-        settings = validate(GCPCASettings, given, "GeneralizedContrastivePCA")
-        return linear.GeneralisedContrastivePCA(settings, Network(), shape)
-
-
-@dataclass(frozen=True)
-class ContrastiveMaps:
-    """What held-out people's salient codes mean in the brain, patients beside controls, in SDs of each voxel.
-
-    Maps are images where the affine is known; see :mod:`sepclr_neuro.maps.patterns` for their equations.
-
-    Attributes:
-        mean_patient: what tells patients from controls on average, signed.
-        beyond_controls: what patients' codes explain more than controls' do, 0 or more: subtypes count too.
-        p: of ``"mean-patient"`` and ``"beyond-controls"``: how often the largest voxel is as large by chance.
-        auc: how well the distance of a salient code from the training controls' mean tells the groups apart.
-        auc_p: how often it is as high by chance.
-    """
-
-    mean_patient: Any
-    beyond_controls: Any
-    p: dict[str, float]
-    auc: float
-    auc_p: float
-
-
-def contrastive_maps(
-    model: _Contrastive,
-    X: Any,
-    y: ArrayLike,
-    covariates: pd.DataFrame | ArrayLike | None = None,
-    *,
-    within: ArrayLike | None = None,
-    permutations: int = 1000,
-    random_state: Any = None,
-) -> ContrastiveMaps:
-    """Both maps of a fitted estimator's salient space, and how well its codes tell groups apart without a probe.
-
-    Args:
-        model: fitted on other people.
-        X: volumes of held-out people, as in ``fit``.
-        y: their groups, the labels of ``fit``.
-        covariates: as in ``fit``.
-        within: of each person what groups are exchanged within, such as the site; None: among all.
-        permutations: exchanges of groups for each p.
-        random_state: of the exchanges.
-
-    Raises:
-        ValueError: if a label is unknown, or there are not two held-out people of each group.
-    """
-    codes = model.transform(X, covariates, space="salient")
-    groups = column_or_1d(y)
-    check_consistent_length(codes, groups)
-    unknown = sorted(set(groups) - set(model.classes_))
-    if unknown:
-        raise ValueError(f"y: {unknown[0]} is no group of those fitted on, {' and '.join(map(str, model.classes_))}")
-    patient = groups == model.classes_[1]
-    fold = FoldCodes(model._weights["salient"], codes, np.arange(len(codes)), model.control_centre_)
-    if not fold.has_both(patient):
-        raise ValueError("y: two held-out people of each group are needed")
-    strata = np.zeros(len(codes)) if within is None else column_or_1d(within)
-    check_consistent_length(codes, strata)
-    rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
-    exchanged = permuted_rows(np.arange(len(codes)), strata, permutations, rng)
-    maps = pattern_maps([fold], patient, exchanged)
-    auc, null = distance_auc([fold], patient, exchanged)
-    return ContrastiveMaps(
-        mean_patient=model._map(maps["mean-patient"][0]),
-        beyond_controls=model._map(maps["beyond-controls"][0]),
-        p={name: permutation_p(float(np.abs(values).max()), null) for name, (values, null) in maps.items()},
-        auc=auc,
-        auc_p=permutation_p(auc, null),
-    )
