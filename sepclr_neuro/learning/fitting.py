@@ -31,6 +31,7 @@ from sepclr_neuro.learning.batches import Scans, TrainingData, Views
 from sepclr_neuro.learning.checkpoints import AtomicCheckpoints, EveryEpoch, read_checkpoint, resume_point
 from sepclr_neuro.learning.embedding import parts_in_memory, represent_parts
 from sepclr_neuro.learning.loop import Loop
+from sepclr_neuro.learning.precision import precision_of, small_convolutions_in_float32
 from sepclr_neuro.methods.base import ClosedFormMethod, GradientMethod, Method, Read
 from sepclr_neuro.methods.two_encoders import TwoEncoders
 
@@ -155,7 +156,7 @@ def _descend(
                 folder, "best", monitor="validation_loss", save_weights_only=True, enable_version_counter=False
             )
         )
-    precision = _precision(training)
+    precision = precision_of(training)
     if torch.cuda.is_available():
         # TensorFloat-32 keeps 10 bits of a factor; bfloat16, in which the networks compute then, 7.
         torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
@@ -168,7 +169,7 @@ def _descend(
             max_epochs=training.epochs,
             accelerator="cuda" if torch.cuda.is_available() else "cpu",  # other kinds lack float64, which losses need
             devices=[group.process] if torch.cuda.is_available() else 1,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
             callbacks=callbacks,
             plugins=[AtomicCheckpoints()],
             reload_dataloaders_every_n_epochs=1,
@@ -181,7 +182,8 @@ def _descend(
         )
         try:
             if not stops_early or not _stopped_early(loop, checkpoint):
-                trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
+                with small_convolutions_in_float32(method):
+                    trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:
             # Lightning's exception would exit with status 0, as if the model were there.
             logger.warning(f"{title}: stopped by a signal; the same command goes on from the last epoch")
@@ -206,15 +208,3 @@ def _stopped_early(loop: Loop, checkpoint: Path | None) -> bool:
     state = read_checkpoint(checkpoint)
     loop.on_load_checkpoint(state)
     return any(name.startswith("EarlyStopping") and each["stopped_epoch"] for name, each in state["callbacks"].items())
-
-
-def _precision(training: Training) -> str:
-    cuda = torch.cuda.is_available()
-    native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_computes_bfloat16()
-    if training.precision == "bfloat16" or (training.precision == "auto" and native):
-        return "bf16-mixed"
-    return "32-true"
-
-
-def _cpu_computes_bfloat16() -> bool:
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

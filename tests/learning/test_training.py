@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from sepclr_neuro.config.augmentation import Augmentation
-from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
@@ -19,7 +18,7 @@ from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import Members
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
-from sepclr_neuro.learning import batches, fitting
+from sepclr_neuro.learning import batches
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.loop import Loop
 from sepclr_neuro.learning.models import load_model
@@ -164,18 +163,6 @@ def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Pat
     history = read_tsv(results.model_folder(METHOD, 0) / "history.tsv")
     assert len(history) < 30
     assert history["validation_loss"].iloc[-1] > history["validation_loss"].min()
-
-
-def test_bfloat16_is_not_chosen_where_a_gpu_only_emulates_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for emulated in (True, False):
-        monkeypatch.setattr(
-            torch.cuda,
-            "is_bf16_supported",
-            lambda including_emulation=True, emulated=emulated: including_emulation or not emulated,
-        )
-        assert fitting._precision(Training()) == ("32-true" if emulated else "bf16-mixed")
-        assert fitting._precision(Training(precision="bfloat16")) == "bf16-mixed"
 
 
 def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
