@@ -45,11 +45,11 @@ CHUNK = 8  # volumes read at a time
 
 
 def mapped_people(people: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
-    """The held-out scans that are mapped: all, or those of at most ``limit // 2`` people of each group.
+    """The held-out scans that are mapped: all, or those of at most ``limit`` people, half of each group.
 
     Args:
         people: one row a held-out scan, with the columns ``participant_id`` and ``group``.
-        limit: most people, or None for all.
+        limit: most people, or None for all; of an odd number the target group has one more.
         seed: decides who is taken.
 
     Returns:
@@ -59,8 +59,9 @@ def mapped_people(people: pd.DataFrame, limit: int | None, seed: int) -> pd.Data
         return people
     random = np.random.default_rng(seed)
     chosen: list[str] = []
-    for _, group in people.groupby("group"):
-        chosen += list(random.permutation(sorted(group["participant_id"].unique()))[: limit // 2])
+    for name, group in people.groupby("group"):
+        most = (limit + (name == "target")) // 2
+        chosen += list(random.permutation(sorted(group["participant_id"].unique()))[:most])
     return people[people["participant_id"].isin(chosen)]
 
 

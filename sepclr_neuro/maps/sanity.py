@@ -99,9 +99,9 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
     """
     settings = mapper.config.saliency
     limit = settings.sanity_participants
-    if not limit or mapper.everybody.empty:
-        return pd.DataFrame(columns=SANITY)
     chosen = mapped_people(mapper.everybody, limit, seed_of(mapper.config.seed, mapper.fold))
+    if chosen.empty:
+        return pd.DataFrame(columns=SANITY)
     people = list(dict.fromkeys(chosen["participant_id"]))
     logger.info(f"saliency of {mapper.method}, fold {mapper.fold}: sanity checks in {len(people)} people")
 
