@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +46,12 @@ def small_convolutions_in_float32(module: nn.Module) -> Iterator[None]:
             del part.forward
 
 
-def _forward(part: nn.Conv3d | nn.ConvTranspose3d, forward: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+def _forward(
+    part: nn.Conv3d | nn.ConvTranspose3d, forward: Callable[..., Tensor], volume: Tensor, **options: Any
+) -> Tensor:
     # What a transposed convolution writes is what the gradient of its weights reads.
     thickness = volume.shape[2] * (part.stride[0] if isinstance(part, nn.ConvTranspose3d) else 1)
     if volume.device.type != "cpu" or thickness >= part.kernel_size[0]:
-        return forward(volume)
+        return forward(volume, **options)
     with torch.autocast("cpu", enabled=False):
-        return forward(volume.float())
+        return forward(volume.float(), **options)

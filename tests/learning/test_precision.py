@@ -51,3 +51,8 @@ def test_other_convolutions_stay_in_bfloat16() -> None:
     with small_convolutions_in_float32(convolution), torch.autocast("cpu", dtype=torch.bfloat16):
         assert convolution(torch.randn(1, 1, 2, 4, 4)).dtype == torch.float32
         assert convolution(torch.randn(1, 1, 3, 4, 4)).dtype == torch.bfloat16
+    transposed = nn.ConvTranspose3d(1, 2, 3, stride=2)
+    with small_convolutions_in_float32(transposed), torch.autocast("cpu", dtype=torch.bfloat16):
+        for side, kind in ((1, torch.float32), (3, torch.bfloat16)):
+            found = transposed(torch.randn(1, 1, side, 4, 4), output_size=(2 * side + 2, 10, 10))
+            assert (found.shape[2], found.dtype) == (2 * side + 2, kind)
