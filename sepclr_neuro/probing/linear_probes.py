@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 __all__ = ["logistic_path", "logistic_scores", "ridge_path", "ridge_predictions", "scaling"]
 
@@ -131,19 +131,27 @@ def logistic_scores(
     size = max(1, _AT_ONCE // (len(x) * own))
     for start in range(0, len(answers), size):
         chunk = answers[start : start + size]
-        shape = (len(x), len(chunk), own)
-        target = (chunk.T[..., None] == (np.arange(classes) if own > 1 else 1)).astype(np.float32)
-        weight = (penalty * share[start : start + size].T[..., None]).astype(np.float32)
-        at = before = np.zeros((rows.shape[1], len(chunk) * own), np.float32)
+        shape = (len(x), own, len(chunk))  # sums over classes are those of long rows
+        labels = np.arange(classes) if own > 1 else np.ones(1, int)
+        target = (chunk.T[:, None] == labels[:, None]).astype(np.float32)
+        weight = (penalty * share[start : start + size].T[:, None]).astype(np.float32)
+        at = before = np.zeros((rows.shape[1], own * len(chunk)), np.float32)
         for number in range(1, _REFIT_STEPS + 1):
             ahead = at + (number - 1) / (number + 2) * (at - before)
-            scores: Any = (rows @ ahead).reshape(shape)
-            told = expit(scores) if own == 1 else softmax(scores, axis=-1)
-            wrong = (weight * (told - target)).reshape(len(x), -1)
+            predicted = _probabilities((rows @ ahead).reshape(shape))
+            wrong = (weight * (predicted - target)).reshape(len(x), -1)
             before, at = at, ahead - step @ (rows.T @ wrong + cost * ahead)
-        scores = (others @ at).reshape(len(x_test), len(chunk), own).swapaxes(0, 1)
+        scores = np.moveaxis((others @ at).reshape(len(x_test), own, len(chunk)), -1, 0)
         found[start : start + size] = scores if own > 1 else np.concatenate([np.zeros_like(scores), scores], axis=-1)
     return found
+
+
+def _probabilities(scores: Any) -> Any:
+    """Of the classes along the second axis [N, K, P], in place of their scores; of the second of two where K is 1."""
+    if scores.shape[1] == 1:
+        return expit(scores)
+    np.exp(np.subtract(scores, scores.max(1, keepdims=True), out=scores), out=scores)
+    return np.divide(scores, scores.sum(1, keepdims=True), out=scores)
 
 
 def _newton(rows: _Floats, share: _Floats, at: _Floats) -> _Floats:
