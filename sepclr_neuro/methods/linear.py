@@ -7,7 +7,7 @@ components of the volumes as they are, less what the salient codes predict of th
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
 from sepclr_neuro.config.network import Network
+from sepclr_neuro.core.statistics import area_under_curve
 from sepclr_neuro.methods.base import Batch, by_person
 from sepclr_neuro.methods.sepclr import SepCLR
 from sepclr_neuro.methods.span import (
@@ -27,6 +28,7 @@ from sepclr_neuro.methods.span import (
     VoxelMaps,
     centring,
     equal_variance_rotation,
+    inner_folds,
     oriented,
     principal_axes,
 )
@@ -44,18 +46,42 @@ class TwoLinearSpaces(LinearMaps):
         return self.represent(volumes, covariates)["salient"].square().sum(dim=1)
 
     @abstractmethod
-    def directions(self, axes: Axes, people: TrainingPeople) -> tuple[Matrix, dict[str, float]]:
+    def directions(self, axes: Axes, people: TrainingPeople, settings: Any) -> tuple[Matrix, dict[str, float]]:
         """The salient directions [d, r] on the axes of the adjusted volumes, and figures of the fit."""
 
     def origin(self, space: str, people: TrainingPeople) -> NDArray[np.bool_]:
         return ~people.target if space == "salient" else super().origin(space, people)
 
     def solve(self, people: TrainingPeople) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
+        settings, chosen = self.settings, {}
+        if several := sorted(set(getattr(settings, "salient_dims", []))):
+            auc = {dim: self._inner_auc(people, settings.model_copy(update={"salient_dim": dim})) for dim in several}
+            dim = max(several, key=auc.__getitem__)  # of equals the smallest
+            settings, chosen = settings.model_copy(update={"salient_dim": dim}), {"salient_dim": dim, "auc": auc[dim]}
+        salient, figures = self._salient(people, settings)
+        return {"common": _without(salient, people, settings.erase), "salient": salient}, figures | chosen
+
+    def _salient(self, people: TrainingPeople, settings: Any) -> tuple[VoxelMaps, dict[str, float]]:
         everybody = centring(np.ones(len(people.gram), dtype=bool))
         axes = principal_axes(people.gram, everybody @ people.residual_maker)
-        w, figures = self.directions(axes, people)
-        salient = people.adjusted(w @ axes.people)
-        return {"common": _without(salient, people, self.settings.erase), "salient": salient}, figures
+        w, figures = self.directions(axes, people, settings)
+        return people.adjusted(w @ axes.people), figures
+
+    def _inner_auc(self, people: TrainingPeople, settings: Any) -> float:
+        """How well the distance from the controls' mean predicts the group of training people who are left out.
+
+        Salient dimensions are learned from the others alone; voxels were standardised with all training people.
+        """
+        found = []
+        for rest, held_out in inner_folds(people):
+            learned = people.part(rest)
+            maps, _ = self._salient(learned, settings)
+            codes = people.gram[:, rest] @ maps.people.T - (
+                people.covariates - people.covariates[rest].mean(axis=0)
+            ) @ (maps.covariates.T)
+            distance = np.linalg.norm(codes - codes[rest][~learned.target].mean(axis=0), axis=1)[held_out]
+            found.append(float(area_under_curve(people.target[held_out].astype(int), distance)))
+        return float(np.mean(found))
 
 
 def _without(salient: VoxelMaps, people: TrainingPeople, erase: bool) -> VoxelMaps:
@@ -81,11 +107,11 @@ class RidgeDiscriminant(TwoLinearSpaces):
 
     settings: RidgeDiscriminantSettings
 
-    def directions(self, axes: Axes, people: TrainingPeople) -> tuple[Matrix, dict[str, float]]:
+    def directions(self, axes: Axes, people: TrainingPeople, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[people.target], axes.scores[~people.target]
         within = (len(patients) * _moment(patients) + len(controls) * _moment(controls)) / len(axes.scores)
         difference = patients.mean(axis=0) - controls.mean(axis=0)
-        w = np.linalg.solve(within + _ridge(within, self.settings.ridge), difference)
+        w = np.linalg.solve(within + _ridge(within, settings.ridge), difference)
         return w[None] / np.linalg.norm(w), {}
 
 
@@ -103,12 +129,12 @@ class GeneralisedContrastivePCA(TwoLinearSpaces):
 
     settings: GCPCASettings
 
-    def directions(self, axes: Axes, people: TrainingPeople) -> tuple[Matrix, dict[str, float]]:
+    def directions(self, axes: Axes, people: TrainingPeople, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[people.target], axes.scores[~people.target]
-        about = controls.mean(axis=0) if self.settings.about == "controls" else patients.mean(axis=0)
+        about = controls.mean(axis=0) if settings.about == "controls" else patients.mean(axis=0)
         background = _moment(controls)
-        values, vectors = eigh(_moment(patients, about), background + _ridge(background, self.settings.ridge))
-        first = vectors[:, np.argsort(-values, kind="stable")[: self.settings.salient_dim]].T
+        values, vectors = eigh(_moment(patients, about), background + _ridge(background, settings.ridge))
+        first = vectors[:, np.argsort(-values, kind="stable")[: settings.salient_dim]].T
         return oriented(first / np.linalg.norm(first, axis=1, keepdims=True)), {}
 
 
@@ -134,15 +160,15 @@ class LinearSepCLR(TwoLinearSpaces):
 
     settings: LinearSepCLRSettings
 
-    def directions(self, axes: Axes, people: TrainingPeople) -> tuple[Matrix, dict[str, float]]:
+    def directions(self, axes: Axes, people: TrainingPeople, settings: Any) -> tuple[Matrix, dict[str, float]]:
         everybody = centring(np.ones(len(people.gram), dtype=bool))
         plain, adjusted = _scaled(principal_axes(people.gram, everybody).scores), _scaled(axes.scores)
         torch.manual_seed(people.seed)
         encoders = (
-            nn.Linear(plain.shape[1], self.settings.common_dim),
-            nn.Linear(adjusted.shape[1], self.settings.salient_dim),
+            nn.Linear(plain.shape[1], settings.common_dim),
+            nn.Linear(adjusted.shape[1], settings.salient_dim),
         )
-        model = SepCLR(self.settings, Network(), (), self.settings.independence, encoders)
+        model = SepCLR(settings, Network(), (), settings.independence, encoders)
         figures = self._descend(model, plain, adjusted, Batch(torch.empty(0), torch.from_numpy(people.target)))
         return encoders[1].weight.detach().double().numpy(), figures
 

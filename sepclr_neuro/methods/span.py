@@ -32,6 +32,7 @@ __all__ = [
     "VoxelMaps",
     "centring",
     "equal_variance_rotation",
+    "inner_folds",
     "left_out",
     "oriented",
     "principal_axes",
@@ -85,6 +86,11 @@ class TrainingPeople:
     def residual_maker(self) -> Matrix:
         """M [N, N]: adjusted volumes are M X."""
         return np.eye(len(self.gram)) - self.covariates @ self.covariate_weights
+
+    def part(self, rows: NDArray[np.intp]) -> TrainingPeople:
+        """Some of these people, as if there were no others."""
+        covariates = self.covariates[rows] - self.covariates[rows].mean(axis=0)
+        return TrainingPeople(self.gram[np.ix_(rows, rows)], self.target[rows], covariates, self.seed)
 
     def adjusted(self, people: Matrix) -> VoxelMaps:
         """The representation K X e of adjusted volumes e = x - B'a, for people's weights K [d, N]."""
@@ -175,6 +181,16 @@ class LinearMaps(ClosedFormMethod):
             x = read(rows, planes).flatten(start_dim=1)
             present = (x != 0).any(dim=0)
             yield places[:, planes].flatten()[present], x[:, present].double()
+
+
+def inner_folds(people: TrainingPeople) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Rows (others, left out) of five folds of the training people, each with its share of both groups."""
+    random, fold = np.random.default_rng([people.seed, 1]), np.empty(len(people.target), dtype=int)
+    for group in (False, True):
+        members = random.permutation(np.flatnonzero(people.target == group))
+        fold[members] = np.arange(len(members)) % 5
+    for number in range(5):
+        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
 
 
 def left_out(people: TrainingPeople, spaces: dict[str, VoxelMaps]) -> dict[str, float]:

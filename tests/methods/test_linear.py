@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods.adjustment import covariate_weights
 from sepclr_neuro.methods.erasure import erasing_weights
 from sepclr_neuro.methods.linear import TwoLinearSpaces
+from sepclr_neuro.methods.span import TrainingPeople, inner_folds
 from tests.oracles import linear as oracle
 
 SHAPE = (1, 4, 5, 6)
@@ -46,17 +48,21 @@ def people() -> People:
 
 
 def fitted(people: People, name: str, **settings: object) -> TwoLinearSpaces:
+    return fitted_with_figures(people, name, **settings)[0]
+
+
+def fitted_with_figures(people: People, name: str, **settings: object) -> tuple[TwoLinearSpaces, dict[str, float]]:
     method = METHODS[name].load()(METHODS[name].settings.model_validate(settings), Network(), SHAPE)
     x = torch.from_numpy(people.x).float().unflatten(1, SHAPE)
     rows = list(range(people.train.stop))
     covariates = torch.from_numpy(people.covariates[people.train])
-    method.fit(
+    figures = method.fit(
         lambda some, planes: x[list(some)][:, :, planes],
         rows,
         torch.from_numpy(people.target[people.train]),
         covariates,
     )
-    return method
+    return method, figures
 
 
 def represented(method: TwoLinearSpaces, people: People, some: slice) -> dict[str, NDArray[np.float64]]:
@@ -171,3 +177,41 @@ def test_linear_sepclr_finds_the_disease_and_not_the_covariates() -> None:
 def test_the_same_seed_gives_the_same_encoders(people: People) -> None:
     first, again = (represented(fitted(people, "sepclr-linear", steps=5), people, people.train) for _ in range(2))
     np.testing.assert_array_equal(first["salient"], again["salient"])
+
+
+@pytest.mark.parametrize("name", ["gcpca", "sepclr-linear"])
+def test_the_number_of_dimensions_is_the_best_of_inner_folds(name: str) -> None:
+    """Each inner fold written once more, as a fit of its own and voxel by voxel."""
+    several: dict[str, object] = {} if name == "gcpca" else {"steps": 30}
+    people, of = People(60), {}
+    method, figures = fitted_with_figures(people, name, salient_dims=[4, 1], **several)
+    training = TrainingPeople(np.eye(60), people.target[:60], people.covariates[:60], 0)
+    for dim in (1, 4):
+        auc = []
+        for rest, held_out in inner_folds(training):
+            inner = People(60)
+            order = np.concatenate([rest, held_out])
+            inner.x, inner.target = people.x[order], people.target[order]
+            inner.covariates = people.covariates[order] - people.covariates[rest].mean(axis=0)
+            inner.train, inner.held_out = slice(0, len(rest)), slice(len(rest), 60)
+            learned = fitted(inner, name, salient_dim=dim, **several)
+            controls = represented(learned, inner, inner.train)["salient"][~inner.target[inner.train]]
+            codes = represented(learned, inner, inner.held_out)["salient"]
+            distance = np.linalg.norm(codes - controls.mean(axis=0), axis=1)
+            auc.append(roc_auc_score(inner.target[inner.held_out], distance))
+        of[dim] = np.mean(auc)
+    best = max(of, key=of.__getitem__)
+    assert figures["salient_dim"] == best
+    assert figures["auc"] == pytest.approx(of[best], abs=0.02)
+    assert represented(method, people, people.held_out)["salient"].shape[1] == best
+    assert method.settings.salient_dim == 8, "what was set stays"
+
+
+def test_inner_folds_leave_everybody_out_once_with_a_share_of_both_groups() -> None:
+    target = np.arange(50) % 5 == 0
+    left_out = []
+    for rest, held_out in inner_folds(TrainingPeople(np.eye(50), target, np.zeros((50, 0)), 3)):
+        assert not set(rest) & set(held_out)
+        assert target[held_out].sum() == 2
+        left_out += held_out.tolist()
+    assert sorted(left_out) == list(range(50))
