@@ -103,6 +103,24 @@ def test_what_is_erased_cannot_be_predicted_linearly() -> None:
     assert not erasing_weights(common, np.ones((50, 1))).any()
 
 
+@pytest.mark.parametrize("count", [8, 24, 40, 64])
+def test_many_codes_of_few_people_do_not_erase_what_others_have_in_common(count: int) -> None:
+    rng = np.random.default_rng(3)
+    scale = np.geomspace(3, 0.1, 32)
+    salient, common = rng.normal(size=(count, 32)) * scale, rng.normal(size=(count, 6))
+    common[:, 0] += salient[:, 0]
+    new_salient, new_common = rng.normal(size=(500, 32)) * scale, rng.normal(size=(500, 6))
+    e = erasing_weights(common, salient)
+    assert (new_common[:, 1:] - new_salient @ e[1:].T).std() < 1.5, "noise is put into the common space"
+    assert (common[:, 1:] - salient @ e[1:].T).std() > 0.7, "what people have in common is gone"
+    left = new_common[:, 0] + new_salient[:, 0] - new_salient @ e[0]
+    assert (
+        abs(np.corrcoef(left, new_salient[:, 0])[0, 1])
+        < 0.6
+        < np.corrcoef(new_common[:, 0] + new_salient[:, 0], new_salient[:, 0])[0, 1]
+    )
+
+
 @pytest.mark.parametrize("name", TWO_SPACES)
 def test_held_out_salient_codes_are_linear_in_the_adjusted_volume(people: People, name: str) -> None:
     """Nothing of the covariates is left in it, although training people's volumes are full of them."""
