@@ -1,5 +1,6 @@
 # What one needs to run, test and change the project: make, a Python from 3.11 to 3.14, and nothing else installed before.
-#   make PYTHON=/path/to/python3.12   where another one is to be taken than the newest python3.x that is found
+#   make PYTHON=/path/to/python3.12   where another one is to be taken than the newest python3.x that is found; 3.14 is
+#   the last choice, since one package (immutables) has no wheel for it yet and needs a C compiler
 
 CORES ?= all
 ARGS ?=
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 # The environment that is there stays with its Python, unless another one is named. What is found must also run: tools
 # that manage Pythons leave commands that only say that theirs is not installed.
 ifndef PYTHON
-PYTHON := $(shell for python in $(BIN)/python python3.14 python3.13 python3.12 python3.11; do \
+PYTHON := $(shell for python in $(BIN)/python python3.13 python3.12 python3.11 python3.14; do \
   $$python -c '' 2> /dev/null && echo $$python && break; done)
 endif
 READY := $(VENV)/.ready-$(if $(PYTHON),$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null))

@@ -187,6 +187,11 @@ def test_make_takes_the_newest_python_that_runs(tmp_path: Path) -> None:
     assert "python3.13 envs/install.py .venv" in make_with(tmp_path, ["3.11", "3.13"]).stdout
 
 
+def test_make_takes_the_python_that_needs_a_compiler_only_if_it_is_alone(tmp_path: Path) -> None:
+    assert "python3.13 envs/install.py .venv" in make_with(tmp_path, ["3.13", "3.14"]).stdout
+    assert "python3.14 envs/install.py .venv" in make_with(tmp_path / "alone", ["3.14"]).stdout
+
+
 def test_make_takes_the_python_that_is_named(tmp_path: Path) -> None:
     assert "python3.11 envs/install.py .venv" in make_with(tmp_path, ["3.11", "3.13"], "PYTHON=python3.11").stdout
 

@@ -19,6 +19,8 @@ rule train:
         results.log("train", "{method}", "fold-{fold}"),
     benchmark:
         results.benchmark("train", "{method}", "fold-{fold}")
+    # What was killed, for want of memory say, goes on from its last epoch; other stages fail alike each time.
+    retries: max(1, getattr(workflow.execution_settings, "retries", 0))  # None while nothing is run
     conda:
         environment
     threads: half_of_cores
