@@ -167,7 +167,7 @@ def test_a_file_that_the_lock_does_not_know_is_refused(tmp_path: Path) -> None:
 def make_with(tmp_path: Path, running: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """What make would do where some of the supported Pythons run and the others only say that they are missing."""
     programs = tmp_path / "bin"
-    programs.mkdir()
+    programs.mkdir(parents=True)
     for version in ("3.11", "3.12", "3.13", "3.14"):
         program = programs / f"python{version}"
         program.write_text(f"#!/bin/sh\n{f'echo {version}' if version in running else 'exit 127'}\n")
