@@ -33,14 +33,14 @@ from sepclr_neuro.probing.site_leakage import site_leakage
 from sepclr_neuro.probing.tables import compare, summarise
 from sepclr_neuro.probing.verdicts import judge_probes
 from sepclr_neuro.report.assemble import page_of
+from sepclr_neuro.report.cohort import cohort_and_volumes
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.patterns import patterns_of
-from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.pictures import Picture
-from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.reading import Run
 from sepclr_neuro.report.records import trained_methods
-from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
+from sepclr_neuro.report.results import interpretation, results_of, training_curves
+from sepclr_neuro.report.run_details import run_details
 from tests.probing.probed_run import METHOD, make_cohort
 
 CONFIG = Config(
@@ -189,29 +189,29 @@ def run(probed: ProbeTables) -> Run:
 
 def test_a_run_to_people_and_volumes(run: Run) -> None:
     charts: dict[str, Picture] = {}
-    found = who_and_volumes(run, charts)
+    found = cohort_and_volumes(run, charts)
     assert (found["people"], found["sites"], found["groups"]) == (60, 3, {"background": 30, "target": 30})
     assert found["volumes"]["voxel"] == "24 × 24 × 24"
     assert found["volumes"]["picture"] is charts["volumes"]
 
 
 def test_a_run_to_an_answer_in_words(run: Run) -> None:
-    found = what_it_means(run)
+    found = interpretation(run)
     assert "SepCLR, k-JEM" in found["meaning"][0]
-    assert any("the salient space reads Diagnosis" in line for line in found["uncertain"])
+    assert any("the salient space predicts Diagnosis" in line for line in found["uncertain"])
 
 
 def test_a_run_to_figures(run: Run) -> None:
     problems: list[str] = []
     charts: dict[str, Picture] = {}
-    curves = what_was_trained(run, problems, charts)
+    curves = training_curves(run, problems, charts)
     assert [curve["method"] for curve in curves] == ["SepCLR, k-JEM"]
     assert problems == ["SepCLR, k-JEM, fold 0: the loss is not a number in some epochs."]
-    found = what_was_found(run, problems, charts)
+    found = results_of(run, problems, charts)
     assert found["results_data"] is run.probes
     assert [name for name, _, _ in found["further"]] == ["comparisons"]
     assert [space["fold"] for space in found["spaces"]] == [0]
-    assert charts.keys() == {"nulls", "scores", *(f"{name}_{METHOD}" for name in ("training", "answers", "spaces"))}
+    assert charts.keys() == {"nulls", "scores", *(f"{name}_{METHOD}" for name in ("training", "predictions", "spaces"))}
 
 
 def test_a_run_to_maps_and_patterns(run: Run) -> None:
@@ -224,15 +224,15 @@ def test_a_run_to_maps_and_patterns(run: Run) -> None:
     patterns = patterns_of(run)
     assert patterns is not None
     assert [shown["caption"].split(":")[0] for shown in patterns["shown"]] == [
-        *("What a group comparison shows", "What the salient space shows", "What of it patients have in common"),
+        *("Group comparison", "Salient space", "Salient space"),
     ]
 
 
-def test_records_to_what_ran(run: Run) -> None:
+def test_records_to_run_details(run: Run) -> None:
     problems: list[str] = []
     made = trained_methods(run.config, run.records, problems)
     assert problems == [f"SepCLR, k-JEM, fold {fold}: there is no model." for fold in (0, 1)]
-    assert what_ran(run.config, made, run.seconds)["durations"].values.tolist() == [["train", 2, 1.5]]
+    assert run_details(run.config, made, run.seconds)["durations"].values.tolist() == [["train", 2, 1.5]]
 
 
 def test_a_run_to_a_page(run: Run) -> None:

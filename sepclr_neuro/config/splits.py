@@ -62,7 +62,7 @@ class Splits(Section):
         return self.folds * self.repeats if self.scheme == "k-fold" else self.file_folds or 0
 
     def describe(self) -> str:
-        """How people were split, in sentences for a methods section."""
+        """How participants were split, in sentences for a methods section."""
         if self.scheme == "k-fold":
             repeated = f", repeated {self.repeats} times" if self.repeats > 1 else ""
             how = f"by {self.folds}-fold cross-validation{repeated}, stratified by {' and '.join(self.stratify_by)}"
@@ -72,14 +72,14 @@ class Splits(Section):
             how = f"by site: {', '.join(self.sites)} served as external test data"
         else:
             how = f"as a fixed list says ({self.count} {'split' if self.count == 1 else 'splits'})"
-        together = "" if self.group_by is None else f" and all people with the same {self.group_by}"
+        together = "" if self.group_by is None else f" and all participants with the same {self.group_by}"
         apart = (
-            f" Of the training people, {100 * self.probe_fraction:g} % were kept from the encoders; probes were fitted "
-            "on them alone."
+            f" Of the training participants, {100 * self.probe_fraction:g} % were kept from the encoders; probes were "
+            "fitted on them alone."
             if self.probe_fraction
             else ""
         )
-        return f"People were split {how}, all scans of a person{together} on one side.{apart}"
+        return f"Participants were split {how}, all scans of one{together} on one side.{apart}"
 
     @model_validator(mode="after")
     def _scheme_has_what_it_needs(self) -> Self:

@@ -34,12 +34,12 @@ STANDARDISATIONS: Registry[StandardisationEntry] = Registry(
         "voxelwise": StandardisationEntry(
             "Each voxel by its own mean and SD",
             "sepclr_neuro.data.standardisation:voxelwise",
-            "Each voxel was centred and scaled by the mean and SD of the training people of a split",
+            "Each voxel was centred and scaled by the mean and SD of the training participants of a split",
         ),
         "global": StandardisationEntry(
             "All voxels by one mean and SD",
             "sepclr_neuro.data.standardisation:one_for_all",
-            "Volumes were centred and scaled by one mean and SD of the training people of a split",
+            "Volumes were centred and scaled by one mean and SD of the training participants of a split",
         ),
         "none": StandardisationEntry(
             "Not at all",

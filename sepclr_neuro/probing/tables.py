@@ -34,7 +34,7 @@ __all__ = [
 
 SPACES = ("common", "salient")
 METRIC_LABELS = {"bacc": "balanced accuracy, %", "mae": "MAE"}
-# What a reader must know before a figure: who the people are.
+# What a reader must know before a figure: whether the participants are real.
 SOURCES = {
     "simulated": "SIMULATED cohort: made from a template with known factors, no result about people.",
     "implanted": "IMPLANTED effect: real volumes, but group and symptoms were drawn at random and put into them.",
@@ -48,9 +48,9 @@ TESTED = ["sd", "folds", "t", "p", "q", "ci_low", "ci_high"]
 COMPARISONS = ["target", "metric", "method", "space", "other_method", "other_space", "difference", *TESTED]
 CONFOUNDS = ["method", "target", "metric", "space", "confounds", "combined", "increment", *TESTED]
 REGIMES: dict[Regime, str] = {
-    "standard": "Linear probes of held-out people",
-    "paper": "Linear probes of held-out people as the paper's released scripts fit them (scikit-learn's defaults on "
-    "unscaled representations, of the target group alone except for the diagnosis)",
+    "standard": "Linear probes of held-out participants",
+    "paper": "Linear probes of held-out participants, fitted as in the paper's released scripts (scikit-learn's "
+    "defaults on unscaled representations, of the target group alone except for the diagnosis)",
 }
 
 
@@ -233,10 +233,10 @@ def _figure(mean: float, sd: float = float("nan")) -> str:
 def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: bool) -> list[str]:
     notes = [
         "Chance is 100 / (number of classes) for balanced accuracy; for MAE it is the error of always predicting the "
-        "median of the training people.",
+        "median of the training participants.",
         "An MAE worse than predicting the median is overfitting of the probe, not separation.",
-        "The SD is over folds, which share training people: it is no confidence interval. Intervals, with p and q, "
-        "are in the tables' .tsv files.",
+        "The SD is over folds, which share training participants: it is no confidence interval. Intervals, with p and "
+        "q, are in the tables' .tsv files.",
     ]
     for name, target in config.probes.targets.items():
         people = asked_people(cohort, target)
@@ -251,7 +251,7 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
         notes.append("A method with a single space has one representation, whose figure is that of both columns.")
     if (summary["folds"] < config.splits.count).any():
         notes.append(
-            "Some folds have too few people with a value to probe; n/a: no fold has enough. The numbers are in "
+            "Some folds have too few participants with a value to probe; n/a: no fold has enough. The numbers are in "
             "probes/scores.tsv."
         )
     return notes
@@ -285,7 +285,7 @@ def _markdown(papers: list[PaperTable]) -> str:
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(_markdown_text(cell) for cell in cells) + " |"
 
-    lines = ["# What the common and the salient space hold", ""]
+    lines = ["# Predictions from the common and the salient space", ""]
     for paper in papers:
         head = list(paper.table.columns)
         lines += [_markdown_text(paper.caption), "", line(head), "|" + "---|" * len(head)]
@@ -301,7 +301,8 @@ def _beside_markdown(config: Config, beside: pd.DataFrame) -> str:
         "# Beside the published figures",
         "",
         f"{SOURCES[config.cohort.source]} In the columns *published* stands what Louiset et al. (ICLR 2024) report for "
-        "**another cohort**, which is no target to be reached: people, sites and scores differ. Mean ± SD over folds.",
+        "**another cohort**, which is no target to be reached: participants, sites and scores differ. Mean ± SD over "
+        "folds.",
         "",
         "| Method | Target | common | published | salient | published |",
         "|---|---|---|---|---|---|",

@@ -18,17 +18,17 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_text
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.images import quick_images
+from sepclr_neuro.report.cohort import cohort_and_volumes
 from sepclr_neuro.report.findings import ALPHA, target_label
+from sepclr_neuro.report.formatting import cell, table_uri
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.methods_text import cited, method_paragraphs, software
 from sepclr_neuro.report.patterns import patterns_of
-from sepclr_neuro.report.people import who_and_volumes
 from sepclr_neuro.report.pictures import Picture
-from sepclr_neuro.report.ran import what_ran
 from sepclr_neuro.report.reading import Run, read_run
 from sepclr_neuro.report.records import Trained, trained_methods
-from sepclr_neuro.report.results import what_it_means, what_was_found, what_was_trained
-from sepclr_neuro.report.shown import cell, table_uri
+from sepclr_neuro.report.results import interpretation, results_of, training_curves
+from sepclr_neuro.report.run_details import run_details
 
 __all__ = ["write_report"]
 
@@ -38,15 +38,15 @@ _FOLDER = Path(__file__).parent
 _BANNERS = {
     "simulated": (
         "SIMULATED cohort",
-        "Nobody in it exists. Volumes and labels were made from a template with known effects: "
+        "None of its participants exists. Volumes and labels were made from a template with known effects: "
         "nothing on this page says anything about {disorder}.",
     ),
     "implanted": (
         "IMPLANTED effect",
-        "The volumes are real, the patients are not: a known pattern was put into people drawn at random. "
+        "The volumes are real, the patients are not: a known pattern was put into participants drawn at random. "
         "Nothing on this page says anything about {disorder}.",
     ),
-    "files": ("Real cohort", "People and volumes come from the tables named in the configuration."),
+    "files": ("Real cohort", "Participants and volumes come from the tables named in the configuration."),
 }
 
 
@@ -82,11 +82,11 @@ def page_of(run: Run, charts: dict[str, Picture]) -> str:
         "version": __version__,
         "alpha": ALPHA,
         "checksums": run.checksums,
-        **what_ran(config, made, run.seconds),
-        **who_and_volumes(run, charts),
-        "training": what_was_trained(run, problems, charts),
-        "answer": what_it_means(run),
-        **what_was_found(run, problems, charts),
+        **run_details(config, made, run.seconds),
+        **cohort_and_volumes(run, charts),
+        "training": training_curves(run, problems, charts),
+        "answer": interpretation(run),
+        **results_of(run, problems, charts),
         "maps": maps_of(run, problems),
         "patterns": patterns_of(run),
         **_methods(config, made),

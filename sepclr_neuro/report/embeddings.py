@@ -1,4 +1,4 @@
-"""Charts of both spaces in two dimensions: held-out people of one fold, coloured by what is known about them."""
+"""Charts of both spaces in two dimensions: held-out participants of one fold, coloured by each target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sepclr_neuro.report.pictures import INK, Picture, below, dots, drawn, lines
 
 __all__ = ["CLASS_STYLES", "embedding_figure", "plane"]
 
-# Paul Tol's bright colours, which colour-blind readers tell apart, each with a marker of its own.
+# Paul Tol's bright colours, which colour-blind readers can distinguish, each with a marker of its own.
 CLASS_STYLES = list(
     zip(("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"), "o^sDvPX", strict=True)
 )
@@ -29,11 +29,11 @@ _LINE = 18  # characters in a line of a legend or a title
 
 
 def plane(representations: Representations, space: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The plane of most variance of the *training* people, which held-out people are then put into.
+    """The plane of most variance of the *training* participants, with held-out participants projected into it.
 
     Returns:
-        coordinates of the held-out scans, [N test, 2], and the share of the training people's variance that each of
-        the two axes has, [2]; an axis that a space lacks is 0.
+        coordinates of the held-out scans, [N test, 2], and the share of the training participants' variance that each
+        of the two axes has, [2]; an axis that a space lacks is 0.
     """
     values = representations.spaces[space]
     train, test = (values[representations.side == side] for side in ("train", "test"))
@@ -42,7 +42,7 @@ def plane(representations: Representations, space: str) -> tuple[NDArray[np.floa
     axes, variance = axes[:2], spread**2
     coordinates, shares = np.zeros((len(test), 2)), np.zeros(2)
     coordinates[:, : len(axes)] = (test - centre) @ axes.T
-    # A space in which all people are at one point has no variance to share.
+    # A space in which all participants are at one point has no variance to share.
     shares[: len(axes)] = variance[: len(axes)] / (variance.sum() or 1)
     return coordinates, shares
 
@@ -94,7 +94,7 @@ def embedding_figure(
 
 
 def _classes_of(people: pd.DataFrame, target: str) -> pd.Series:
-    """Each person's class; of the diagnosis the sides, as its probe has them."""
+    """Each participant's class; of the diagnosis the sides, as its probe has them."""
     return people["group" if target == "diagnosis" else target]
 
 

@@ -107,7 +107,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame], method: str) -> Pictu
 def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> Picture:
     """Common beside salient, a panel a target: bars are means, dots are folds, a dashed line is chance.
 
-    Where the table tells them, a line is the interval of all held-out people together, and a tick ends the null.
+    Where the table has them, a line is the interval of all held-out participants together, and a tick ends the null.
 
     Args:
         results: ``method target metric space mean chance`` and, if known, ``null95 ci_low ci_high``; ``bacc`` in
@@ -173,7 +173,7 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
 
 
 def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> Picture:
-    """What chance gives beside what was found, a panel a target: the shape is the null, the dot the figure itself.
+    """Null distributions beside the observed figures, a panel a target: the shape is the null, the dot the figure.
 
     Args:
         nulls: ``method target metric space percentile_0 ... percentile_100``; ``bacc`` as a share.
@@ -186,8 +186,8 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
     both = both.dropna(subset=["mean", *percentiles]).copy()
     shown = [target for target in targets if (both["target"] == target).any()]
     longest = max([1, *both.groupby("target").size()])
-    who = zip(both["method"], both["space"], strict=True)
-    both["name"] = [wrapped(f"{method_title(method)}, {space}", _LONG_LINE) for method, space in who]
+    named = zip(both["method"], both["space"], strict=True)
+    both["name"] = [wrapped(f"{method_title(method)}, {space}", _LONG_LINE) for method, space in named]
 
     def draw() -> Figure:
         columns = max(1, min(_COLUMNS, len(shown)))
@@ -221,9 +221,9 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
 
 
 def leakage_figure(leakage: pd.DataFrame) -> Picture:
-    """How well the site is read from each space, and the diagnosis from the site: dots, intervals, end of the null.
+    """Balanced accuracy of the site from each space, and of the diagnosis from the site, with intervals and nulls.
 
-    A panel a group of people, and a last one for the diagnosis.
+    A panel a group of participants, and a last one for the diagnosis.
 
     Args:
         leakage: ``method space people harmonised target probe mean null95 ci_low ci_high chance``, in percent; rows of
@@ -231,7 +231,7 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     """
     plain = leakage[leakage["harmonised"] == "no"]
     site = plain[plain["target"] == "site"]
-    titles = {"all": "site, all people", "background": "site, within controls", "target": "site, within patients"}
+    titles = {"all": "site, all participants", "background": "site, within controls", "target": "site, within patients"}
     panels = [(titles.get(str(group), f"site, {group}"), rows) for group, rows in site.groupby("people", sort=False)]
     alone = plain[(plain["target"] == "diagnosis") & (plain["space"] == "site alone")]
     if len(alone):
@@ -262,17 +262,17 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
             ax.grid(visible=False, axis="y")
         return figure
 
-    alt = "How well probes read the site from each space, and the site the diagnosis, beside chance and the null."
+    alt = "How well probes predict the site from each space, and the diagnosis from the site, with chance and the null."
     return drawn(draw, alt)
 
 
 def _named(row: Any) -> str:
-    """What a row of the site's leakage is of."""
+    """The name of a row of site leakage."""
     return wrapped(f"{method_title(row.method)}, {row.space}, {row.probe}", _LONG_LINE)
 
 
 def volume_figure(cache: VolumeCache) -> Picture:
-    """Mean and SD of all volumes, a few axial slices of each; nobody's own picture.
+    """Mean and SD of all volumes, a few axial slices of each; no participant's own picture.
 
     Reads a few volumes at a time and sums in float64.
     """

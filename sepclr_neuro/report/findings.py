@@ -1,4 +1,4 @@
-"""What the numbers say: results in the paper's layout, and sentences made from them by a plain rule."""
+"""Results in the paper's layout, and sentences made from them by fixed rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "ResultsTable",
     "figure_in_words",
     "figures_in_words",
-    "is_told",
+    "is_better_than_chance",
     "method_title",
     "p_and_q",
     "results_table",
@@ -39,8 +39,8 @@ class Cell:
     Args:
         text: mean and SD.
         test: p and q in words, empty where there is no test.
-        mark: ``as-meant`` where, by q, a factor is read better than chance from the space that should hold it,
-            ``not-meant`` where from the other one; otherwise empty.
+        mark: ``as-meant`` where, by q, the space that should predict a variable does so better than chance,
+            ``not-meant`` where the other one does; otherwise empty.
     """
 
     text: str
@@ -73,7 +73,7 @@ def target_label(target: str, targets: Mapping[str, ProbeTarget]) -> str:
     return (targets[target].label if target in targets else None) or target
 
 
-def is_told(row: Any) -> bool:
+def is_better_than_chance(row: Any) -> bool:
     """Whether a probe's figure is better than chance by q; one without a test is not."""
     return bool(row["q"] < ALPHA)
 
@@ -107,7 +107,7 @@ def _baseline(metric: str) -> str:
 
 
 def figures_in_words(row: Any) -> str:
-    """A figure with what it is held against.
+    """A figure with its baseline.
 
     >>> figures_in_words(pd.Series({"mean": 64.0, "metric": "bacc", "chance": 50.0, "p": 0.001, "q": 0.02}))
     '64.0 % (chance 50.0 %, p 0.001, q 0.020)'
@@ -132,7 +132,7 @@ def _cell(row: pd.Series, expected_in: str = "") -> Cell:
     short = (re.sub(r"\b0\.", ".", _probability(row[name])) for name in ("p", "q"))
     test = tuple(f"{name}\N{NO-BREAK SPACE}{number}" for name, number in zip("pq", short, strict=True))
     meant = row["space"] in (expected_in, "single")
-    return Cell(text, test, ("as-meant" if meant else "not-meant") if is_told(row) else "")
+    return Cell(text, test, ("as-meant" if meant else "not-meant") if is_better_than_chance(row) else "")
 
 
 def results_table(
@@ -178,11 +178,11 @@ def results_table(
 
 
 def sentences(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> dict[str, list[str]]:
-    """Says each result in words. The rule, the same whatever comes out:
+    """Each result in words. The rule, the same for any outcome:
 
-    the mean over folds in both spaces with p and q, and chance; in how many folds the space that should hold the target
-    does better than the other; and, by q alone, which space reads the target better than chance. A mean above chance
-    tells nothing by itself.
+    the mean over folds in both spaces with p and q, and chance; in how many folds the space that should predict the
+    target does better than the other; and, by q alone, which space predicts it better than chance. A mean above chance
+    shows nothing by itself.
 
     Args:
         results: ``method target metric space mean chance p q``; ``bacc`` in percent.
@@ -239,16 +239,16 @@ def _sentence(label: str, question: ProbeTarget, rows: pd.DataFrame, folds: pd.D
 
 
 def _by_q(by_space: Mapping[str, pd.Series], known: Sequence[str], metric: str, chance: float) -> str:
-    """Which spaces read the target better than chance, which are not shown to, and which have no test."""
-    told = [space for space in known if is_told(by_space[space])]
+    """Which spaces predict the target better than chance, which are not shown to, and which have no test."""
+    better = [space for space in known if is_better_than_chance(by_space[space])]
     untested = [space for space in known if math.isnan(by_space[space]["q"])]
     groups = {
-        "Better than chance": told,
-        "Not shown to be better than chance": [space for space in known if space not in (*told, *untested)],
+        "Better than chance": better,
+        "Not shown to be better than chance": [space for space in known if space not in (*better, *untested)],
         "Not tested": untested,
         # Information that the null does not give may still be too little for a useful guess.
         "Yet with no lower error than predicting the median": [
-            space for space in told if metric == "mae" and by_space[space]["mean"] >= chance
+            space for space in better if metric == "mae" and by_space[space]["mean"] >= chance
         ],
     }
     return " ".join(f"{title}: {listed(spaces)}." for title, spaces in groups.items() if spaces)

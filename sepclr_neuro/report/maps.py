@@ -1,4 +1,4 @@
-"""Maps of what probes listen to: pictures, viewers, and the tables that say how far they can be believed."""
+"""Maps of the probes' decisions: pictures, viewers, and tables of checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.maps.mapping import SALIENT_NORM
 from sepclr_neuro.maps.saliency import TABLES
-from sepclr_neuro.report.findings import figures_in_words, is_told, method_title, target_label
+from sepclr_neuro.report.findings import figures_in_words, is_better_than_chance, method_title, target_label
 from sepclr_neuro.report.pictures import Picture, smaller, viewer
 from sepclr_neuro.report.reading import Run
 from sepclr_neuro.report.summary import clearest, leading_target
@@ -49,8 +49,8 @@ class ShownMap:
 
     @property
     def at_chance(self) -> bool:
-        """Whether the probe is not better than chance by q, so that the map may as well show noise."""
-        return self.probe is not None and not is_told(self.probe)
+        """Whether the probe is not better than chance by q, so that the map may show noise."""
+        return self.probe is not None and not is_better_than_chance(self.probe)
 
     @property
     def said(self) -> str:
@@ -70,11 +70,11 @@ class MapsOfTarget:
 def maps_of(run: Run, problems: list[str]) -> dict[str, Any]:
     """Pictures of all maps by target, viewers of the first few, and the tables of all methods together.
 
-    The space that should hold a target comes first. Maps of probes that are not better than chance by q are apart, to
-    be folded away, and have no viewer; nor have those of further attribution methods than the first.
+    The space that should predict a target comes first. Maps of probes that are not better than chance by q are apart,
+    to be folded away, and have no viewer; nor have those of further attribution methods than the first.
 
     Returns:
-        ``targets`` with the maps of each; ``answer``, the one that shows the run's answer, None if no map does;
+        ``targets`` with the maps of each; ``answer``, the map of the main result, None if there is none;
         ``tables``; how many maps have a viewer and how many are pictures alone.
     """
     config = run.config
@@ -122,18 +122,18 @@ def _maps(run: Run, target: str, label: str, space: str) -> list[ShownMap]:
 
 
 def _answer(config: Config, table: pd.DataFrame, found: Mapping[str, MapsOfTarget]) -> dict[str, Any] | None:
-    """The map beside the answer: of the space that should hold a target, of the probe with the lowest q."""
+    """The map of the main result: of the space that should predict a target, of the probe with the lowest q."""
     targets = config.probes.targets
     lead = leading_target(table, targets)
     held = [name for name in config.saliency.targets if name in targets and targets[name].expected_in == "salient"]
     for target in sorted(held, key=lambda name: name != lead):
         row = clearest(table, target)
-        if row is None or not is_told(row):
+        if row is None or not is_better_than_chance(row):
             continue
         label = _label(config, target)
         for one in found[label].shown if label in found else ():
             if one.first and one.picture and (one.method, one.space) == (row["method"], row["space"]):
-                alt = f"{label}: {one.title}: the map of the answer"
+                alt = f"{label}: {one.title}: map of the main result"
                 return {"label": label, "map": one, "picture": replace(one.picture, alt=alt)}
     return None
 

@@ -1,4 +1,4 @@
-"""How each method was made, in sentences for a methods section, from what its models' records hold."""
+"""How each method was trained, in sentences for a methods section, from its models' records."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Paragraph(NamedTuple):
 
 
 def method_paragraphs(made: Mapping[str, Trained], raw_units: bool = False) -> list[Paragraph]:
-    """What each method is, then how networks were built, trained and shown volumes.
+    """Each method, then how networks were built and trained, and their views of volumes.
 
-    A sentence that is true of several methods is said once, after their names. Methods of which only networks, batches,
-    epochs and views could be told, such as closed forms, are in no paragraph about these.
+    A sentence that is true of several methods is said once, after their names. Methods without networks, batches,
+    epochs and views, such as closed forms, are in no paragraph about these.
 
     Args:
         made: the models of each method.
@@ -119,11 +119,11 @@ def _spaces(method: Trained) -> list[str]:
     adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
     if adjusted:
         names = listed([COLUMNS_IN_WORDS.get(column, column) for column in adjusted])
-        said.append(f"The salient space read volumes that were adjusted within groups for {names}.")
+        said.append(f"The salient space was computed from volumes adjusted within groups for {names}.")
     if getattr(method.configured.settings, "erase", False):
         said.append(
-            "The common space was left without what the salient codes predict of it (least squares in the training "
-            "people)."
+            "What the salient codes predict of the common space (least squares in the training participants) was "
+            "removed from it."
         )
     return said
 
@@ -163,21 +163,21 @@ def training_sentence(method: Trained) -> str:
     ]
     batches = method.all_of("batch_size")
     if batches:
-        asked = ""
+        limited = ""
         if min(batches) < training.batch_size:
-            asked = f" ({training.batch_size} were asked for, and a batch has at most twice the smaller training group)"
-        said.append(f"batches of {span(batches)} people{asked}, half from each group")
+            limited = f" ({training.batch_size} were requested; a batch has at most twice the smaller training group)"
+        said.append(f"batches of {span(batches)} participants{limited}, half from each group")
         said += _in_parts(training, min(batches))
     epochs = method.all_of("epochs")
     said.append(f"{span(epochs)} {'epoch' if set(epochs) == {1} else 'epochs'}")
-    share = f"{100 * training.validation_fraction:.0f} % of the training people"
+    share = f"{100 * training.validation_fraction:.0f} % of the training participants"
     if training.patience:
         said[-1] += (
             f" of at most {training.epochs}, stopped after {counted(training.patience, 'epoch')} without a lower loss "
             f"of the {share} set apart for it, and the weights of the lowest kept"
         )
     elif training.validation_fraction:
-        said.append(f"{share} set apart to watch their loss")
+        said.append(f"{share} set apart to monitor their loss")
     if training.gradient_clip is not None:
         said.append(f"gradient norm clipped at {training.gradient_clip:g}")
     said.append(" or ".join(sorted({PRECISIONS.get(name, name) for name in method.all_of("precision")})))

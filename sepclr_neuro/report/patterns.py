@@ -1,4 +1,4 @@
-"""What salient codes mean in grey matter: the clearest method's maps beside the t-map, and the table of all methods."""
+"""Salient codes expressed in grey matter: the clearest method's maps beside the t-map, and the table of all methods."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["patterns_of", "said_of_patterns"]
 
 DISTANCE = "distance from controls"
 _CAPTIONS = {
-    "truth": "The truth: where the disease was put, and how strongly",
-    "t-map": "What a group comparison shows: the voxel-wise t-map of the diagnosis",
-    "beyond-controls": "What the salient space shows: patients beyond controls, whatever the direction",
-    "mean-patient": "What of it patients have in common: the mean patient",
+    "truth": "Truth: place and strength of the effect that was put in",
+    "t-map": "Group comparison: voxel-wise t-map of the diagnosis",
+    "beyond-controls": "Salient space: patients beyond controls, whatever the direction",
+    "mean-patient": "Salient space: the mean patient, what patients have in common",
 }
 
 
 def patterns_of(run: Run) -> dict[str, Any] | None:
-    """Of the method whose salient codes tell most, its maps beside the truth, where it is known, and the t-map.
+    """Maps of the method with the clearest salient codes, beside the truth, where it is known, and the t-map.
 
     Returns:
         ``table``, a row a method and map, with q over all of them; ``said``, sentences; ``shown``, pictures with
@@ -68,7 +68,7 @@ def _table(run: Run) -> pd.DataFrame | None:
 
 
 def _clearest(table: pd.DataFrame) -> str:
-    """The method with the lowest q of its map beyond controls; of equals, the one whose distance tells most."""
+    """The method with the lowest q of its map beyond controls; of equals, the one with the largest distance AUC."""
     beyond = table[table["map"] == "beyond-controls"].set_index("method")
     auc = table[table["map"] == DISTANCE].set_index("method")["auc"]
     order = beyond.assign(q=beyond["q"].fillna(1), auc=-auc).sort_values(["q", "auc"], kind="stable")
@@ -89,24 +89,24 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
     farther = "are farther" if distance["q"] < ALPHA else "are not shown to be farther"
     said = [
         f"In the salient space of {title}, held-out patients {farther} from the controls than held-out controls are: "
-        f"area under the curve {distance['auc']:.2f} ({p_and_q(distance)}), {distance['people']:.0f} people."
+        f"area under the curve {distance['auc']:.2f} ({p_and_q(distance)}), {distance['people']:.0f} participants."
     ]
     if beyond["q"] >= ALPHA:
         return [
             *said,
-            f"Nowhere in the brain do their codes explain more than chance ({p_and_q(beyond)}), so that the maps below "
-            "may as well show noise.",
+            f"Nowhere in the brain do their codes explain more than chance ({p_and_q(beyond)}), so the maps below "
+            "may show noise.",
         ]
     line = (
         f"Their codes explain more of the grey matter than controls' do in {beyond['voxels_beyond_chance']:.0f} voxels "
         f"({p_and_q(beyond)}, corrected over the brain)"
     )
-    common = "so do they on average" if mean["q"] < ALPHA else "on average they are not shown to differ"
+    common = "on average patients differ too" if mean["q"] < ALPHA else "on average patients are not shown to differ"
     said.append(f"{line}; {common} ({p_and_q(mean)}).")
     if "r_with_truth" in table and not np.isnan(beyond["r_with_truth"]):
         said.append(
-            f"Of this cohort the truth is known: with it the map beyond controls correlates by r = "
-            f"{beyond['r_with_truth']:.2f}, and the affected regions hold {beyond['ratio']:.1f} times as much of it as "
-            "of an even map."
+            f"The true effect is known: the map beyond controls correlates with it by r = "
+            f"{beyond['r_with_truth']:.2f}, and the affected regions hold {beyond['ratio']:.1f} times as much of the "
+            "map as of an even one."
         )
     return said

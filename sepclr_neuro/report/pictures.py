@@ -43,7 +43,7 @@ __all__ = [
     "wrapped",
 ]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 SPACE_COLOURS = {"common": "#0072b2", "salient": "#d55e00", "single": "#6e7781"}
 INK = "#1f2328"
 FAINT = "#d0d7de"

@@ -39,16 +39,16 @@ class Run:
     """What a run wrote: whatever it may lack as far as it is there, tables as far as they have rows.
 
     Attributes:
-        config: the run's, which asks what the cohort has answers for.
+        config: the run's, with the targets that the cohort has values of.
         probes: the table of probes.
         tables: those beside it by name, ``paper``, ``nulls``, ``predictions``, and ``t_localisation`` of the t-maps.
         records: model.json, by method and fold, as ``histories`` are.
         representations: of the first fold that has any, with its number, by method.
         seconds: of each job, with its stage.
         checksums: of files, with their names.
-        maps: by method, attribution, target and space: voxels that are read when asked for, and the picture as PNG.
+        maps: by method, attribution, target and space: voxels that are read when needed, and the picture as PNG.
         t_maps: pictures of the t-maps by target, and of the ``truth``.
-        patterns: pictures of what salient codes mean, by method and name.
+        patterns: pictures of the patterns, by method and name.
         method_tables: of maps, patterns and distances, by method and name.
     """
 

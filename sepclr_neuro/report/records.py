@@ -1,4 +1,4 @@
-"""What each model says of itself: model.json, from which the report tells how it was made."""
+"""The record of each model, model.json, from which the report describes how it was made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sepclr_neuro.config.configured import ConfiguredMethod
 from sepclr_neuro.config.model import Config, parse_config
-from sepclr_neuro.report.shown import cell
+from sepclr_neuro.report.formatting import cell
 
 __all__ = ["Trained", "span", "trained_methods"]
 

@@ -1,4 +1,4 @@
-"""What was found: the answer in words, tables, training curves, the probes' answers, both spaces, site leakage."""
+"""Results: interpretation, tables, training curves, predictions, both spaces, site leakage."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import pandas as pd
 from sepclr_neuro.config.probes import Probes
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.tables import headline, paper_table
-from sepclr_neuro.report import answers, embeddings, figures
+from sepclr_neuro.report import embeddings, figures, predictions
 from sepclr_neuro.report.findings import method_title, results_table, sentences, target_label
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.reading import Run
 from sepclr_neuro.report.summary import meaning, site_warnings, uncertainties
 
-__all__ = ["what_it_means", "what_was_found", "what_was_trained"]
+__all__ = ["interpretation", "results_of", "training_curves"]
 
 logger = logging.getLogger(__name__)
 
 _FURTHER = {
-    "comparisons": "Method against method: differences over folds that share training people, by a corrected test",
+    "comparisons": "Method against method: differences over folds that share training data, by a corrected test",
     "confounds": "What each space adds to age, sex, site and the other confounds alone",
-    "paper": "The same probes as the paper's released scripts fit them",
-    "beside_published": "This run beside the published figures: another cohort, other splits",
+    "paper": "The same probes, fitted as in the paper's released scripts",
+    "beside_published": "This run and the published figures: another cohort, other splits",
 }
 _TESTS = ["null95", "p", "q", "ci_low", "ci_high", "n"]
 
 
-def what_was_trained(run: Run, problems: list[str], charts: dict[str, Picture]) -> list[dict[str, Any]]:
+def training_curves(run: Run, problems: list[str], charts: dict[str, Picture]) -> list[dict[str, Any]]:
     """A chart of training curves for each method that was trained in epochs; a single point would be no curve."""
     curves, methods = [], run.config.methods
     for number, method in enumerate(methods, 1):
@@ -45,8 +45,8 @@ def what_was_trained(run: Run, problems: list[str], charts: dict[str, Picture]) 
     return curves
 
 
-def what_it_means(run: Run) -> dict[str, Any]:
-    """The answer in words: two sentences, warnings about the site, and what is uncertain."""
+def interpretation(run: Run) -> dict[str, Any]:
+    """The main result in words: two sentences, warnings about the site, and uncertainty."""
     targets, tables = run.config.probes.targets, run.tables
     return {
         "meaning": meaning(run.figures, targets),
@@ -55,7 +55,7 @@ def what_it_means(run: Run) -> dict[str, Any]:
     }
 
 
-def what_was_found(run: Run, problems: list[str], charts: dict[str, Picture]) -> dict[str, Any]:
+def results_of(run: Run, problems: list[str], charts: dict[str, Picture]) -> dict[str, Any]:
     """The table of the paper's layout and, where there is one, the published one, in words and as charts; tests,
     leakage, comparisons."""
     config, table, whole, scores = run.config, run.figures, run.probes, headline(run.scores)
@@ -89,7 +89,7 @@ def what_was_found(run: Run, problems: list[str], charts: dict[str, Picture]) ->
             if name in run.tables
         ],
         **_leakage(run.tables.get("site_leakage"), charts),
-        **_answers_and_spaces(run, charts),
+        **_predictions_and_spaces(run, charts),
     }
 
 
@@ -98,20 +98,22 @@ def _leakage(table: pd.DataFrame | None, charts: dict[str, Picture]) -> dict[str
     return {"site_leakage": table, "leakage_picture": picture}
 
 
-def _answers_and_spaces(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
-    """What probes answered, and both spaces in two dimensions: of the first fold."""
+def _predictions_and_spaces(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
+    """The probes' predictions, and both spaces in two dimensions, of the first fold."""
     config, cohort = run.config, run.cohort.set_index("scan_id")
-    predictions = whole = run.tables.get("predictions")
-    if predictions is not None and "regime" in predictions:
-        predictions = predictions[predictions["regime"] == "standard"]
-    answered, spaces = [], []
+    table = whole = run.tables.get("predictions")
+    if table is not None and "regime" in table:
+        table = table[table["regime"] == "standard"]
+    predicted, spaces = [], []
     for number, method in enumerate(config.methods, 1):
         title = method_title(method)
-        logger.info(f"report: answers of the probes and spaces of {title}, method {number} of {len(config.methods)}")
-        if predictions is not None and (predictions["method"] == method).any():
-            of_method = predictions[predictions["method"] == method]
-            picture = answers.answers_figure(of_method, cohort, config.probes.targets, title)
-            answered.append({"method": title, "picture": charts.setdefault(f"answers_{method}", picture)})
+        logger.info(
+            f"report: predictions of the probes and spaces of {title}, method {number} of {len(config.methods)}"
+        )
+        if table is not None and (table["method"] == method).any():
+            of_method = table[table["method"] == method]
+            picture = predictions.predictions_figure(of_method, cohort, config.probes.targets, title)
+            predicted.append({"method": title, "picture": charts.setdefault(f"predictions_{method}", picture)})
         if method in run.representations:
             fold, representations = run.representations[method]
             described = f"{title}, fold {fold}"
@@ -119,7 +121,7 @@ def _answers_and_spaces(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
             picture = charts.setdefault(f"spaces_{method}", picture)
             spaces.append({"method": title, "fold": fold, "picture": picture})
     return {
-        "answers": answered,
+        "predicted": predicted,
         "spaces": spaces,
         "predictions": whole if config.report.participant_ids else None,
     }

@@ -1,4 +1,4 @@
-"""The answer of a run in a few sentences, made by plain rules from p and q: what was found, and what is uncertain."""
+"""The main result of a run in a few sentences, made by fixed rules from p and q, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sepclr_neuro.report.findings import (
     ALPHA,
     figure_in_words,
     figures_in_words,
-    is_told,
+    is_better_than_chance,
     method_title,
     p_and_q,
     target_label,
@@ -23,11 +23,11 @@ from sepclr_neuro.report.findings import (
 __all__ = ["clearest", "leading_target", "meaning", "site_warnings", "uncertainties"]
 
 _SHOWN = 3  # methods that a warning names
-_WHO = {"all": "all people", "background": "controls alone", "target": "patients alone"}
+_PARTICIPANTS = {"all": "all participants", "background": "controls alone", "target": "patients alone"}
 
 
 def leading_target(table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> str | None:
-    """What the run asks first of a salient space: of the targets that it should hold, the first of classes, or any."""
+    """The first target that a salient space should predict: the first of classes, if there is any."""
     held = _meant_for("salient", table, targets)
     return next((name for name in held if targets[name].of_classes), held[0] if held else None)
 
@@ -68,11 +68,11 @@ def _in_salient(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["space"] == ("salient" if _has_two_spaces(table) else "single")]
 
 
-# --- what it means -----------------------------------------------------------------------------------------------
+# --- interpretation --------------------------------------------------------------------------------------------------
 
 
 def meaning(table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> list[str]:
-    """Two sentences: what salient spaces tell of what they should hold, and whether the spaces are separate.
+    """Two sentences: what salient spaces predict of their targets, and whether the spaces are separate.
 
     Args:
         table: ``method target metric space mean chance p q``; ``bacc`` in percent.
@@ -81,8 +81,8 @@ def meaning(table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> list[str
     lead = leading_target(table, targets)
     found = None if lead is None else clearest(table, lead)
     if lead is None or found is None:
-        return ["Nothing that a salient space should hold was probed, so that this run says nothing about separation."]
-    if not is_told(found):
+        return ["No target of a salient space was probed, so this run says nothing about separation."]
+    if not is_better_than_chance(found):
         return [_not_found(table, targets, lead, found), _instead(table, targets, lead)]
     return [_found(table, targets, lead, found), _separation(table, targets, lead, str(found["method"]))]
 
@@ -94,14 +94,14 @@ def _space(table: pd.DataFrame) -> str:
 def _found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, found: pd.Series) -> str:
     rows = _in_salient(table)
     rows = rows[rows["target"] == lead]
-    told = int(sum(is_told(row) for _, row in rows.iterrows()))
+    better = int(sum(is_better_than_chance(row) for _, row in rows.iterrows()))
     title, label = method_title(str(found["method"])), target_label(lead, targets)
     if len(rows) == 1:
-        start = f"{label} is read better than chance from the {_space(table)} of {title}: {figures_in_words(found)}"
+        start = f"The {_space(table)} of {title} predicts {label} better than chance: {figures_in_words(found)}"
     else:
         start = (
-            f"{label} is read better than chance from the {_space(table)} of {told} of {len(rows)} methods, "
-            f"most clearly of {title}: {figures_in_words(found)}"
+            f"The {_space(table)} predicts {label} better than chance in {better} of {len(rows)} methods, "
+            f"most clearly in {title}: {figures_in_words(found)}"
         )
     return start + _others(table, targets, lead) + "."
 
@@ -110,128 +110,132 @@ def _not_found(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: st
     count = int((_in_salient(table)["target"] == lead).sum())
     title, label = method_title(str(found["method"])), target_label(lead, targets)
     if count == 1:
-        start = f"The {_space(table)} of {title} is not shown to read {label} better than chance"
+        start = f"The {_space(table)} of {title} is not shown to predict {label} better than chance"
     else:
-        start = f"No {_space(table)} of {count} methods is shown to read {label} better than chance; nearest is {title}"
-    return f"{start}: {figures_in_words(found)}{_others(table, targets, lead, 'read instead')}."
+        start = (
+            f"No {_space(table)} of {count} methods is shown to predict {label} better than chance; closest is {title}"
+        )
+    return f"{start}: {figures_in_words(found)}{_others(table, targets, lead, 'predicted instead')}."
 
 
-def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, beside: str = "also read") -> str:
-    """The other targets that a salient space should hold."""
-    told, lost = [], []
+def _others(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, beside: str = "also predicted") -> str:
+    """The other targets that a salient space should predict."""
+    better, not_shown = [], []
     for name in _meant_for("salient", table, targets):
         row = clearest(table, name)
         if name == lead or row is None:
             continue
-        if is_told(row):
-            told.append(f"{target_label(name, targets)} (lowest {p_and_q(row).partition(', ')[2]})")
+        if is_better_than_chance(row):
+            better.append(f"{target_label(name, targets)} (lowest {p_and_q(row).partition(', ')[2]})")
         else:
-            lost.append(target_label(name, targets))
-    said = [f"{beside}: {listed(told)}"] if told else []
-    said += [f"not shown in any: {listed(lost)}"] if lost else []
+            not_shown.append(target_label(name, targets))
+    said = [f"{beside}: {listed(better)}"] if better else []
+    said += [f"not shown for any method: {listed(not_shown)}"] if not_shown else []
     return "".join(f"; {part}" for part in said)
 
 
 def _separation(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str, method: str) -> str:
-    """Of one method: whether its common space tells the target too, and its salient space what it should not hold."""
+    """Of one method: whether its common space predicts the target too, and its salient space a common one."""
     if not _has_two_spaces(table):
-        return "No method of this run has two spaces, so that it says nothing about separation."
+        return "No method of this run has two spaces, so it says nothing about separation."
     of_method = table[table["method"] == method]
     common = of_method[(of_method["space"] == "common") & (of_method["target"] == lead)]
-    both = not common.empty and is_told(common.iloc[0])
-    extra = _told_in("salient", of_method, targets, "common")
+    both = not common.empty and is_better_than_chance(common.iloc[0])
+    extra = _better_than_chance_in("salient", of_method, targets, "common")
     label, title = target_label(lead, targets), method_title(method)
     if common.empty or math.isnan(common["q"].iloc[0]):
-        in_common = f"its common space has no test of {label}"
+        in_common = f"the common space of {title} has no test of {label}"
     elif both:
-        in_common = f"its common space reads {label} too, {figures_in_words(common.iloc[0])}"
+        in_common = f"the common space of {title} predicts {label} too, {figures_in_words(common.iloc[0])}"
     else:
-        in_common = f"its common space is not shown to read {label}, {figures_in_words(common.iloc[0])}"
+        figures = figures_in_words(common.iloc[0])
+        in_common = f"the common space of {title} is not shown to predict {label}, {figures}"
     shared = [target_label(name, targets) for name in _meant_for("common", table, targets)]
-    in_salient = f", and its salient space reads {listed(extra)} too" if extra else ""
+    in_salient = f", and its salient space predicts {listed(extra)} too" if extra else ""
     if shared and not extra:
-        in_salient = f", and its salient space is not shown to read {listed(shared, 'or')}"
-    verdict = "Separation is incomplete" if both or extra else "The spaces are separate as far as these probes can tell"
-    return f"{verdict}: of {title}, {in_common}{in_salient}."
+        in_salient = f", and its salient space is not shown to predict {listed(shared, 'or')}"
+    verdict = "Separation is incomplete" if both or extra else "The spaces are separate as far as these probes show"
+    return f"{verdict}: {in_common}{in_salient}."
 
 
-def _told_in(space: str, table: pd.DataFrame, targets: Mapping[str, ProbeTarget], meant_for: str) -> list[str]:
-    """Labels, with p and q, of the targets meant for one space that any method reads from another, or from that one."""
-    told = []
+def _better_than_chance_in(
+    space: str, table: pd.DataFrame, targets: Mapping[str, ProbeTarget], meant_for: str
+) -> list[str]:
+    """Labels, with p and q, of the targets meant for one space that any method's given space predicts."""
+    better = []
     for name in _meant_for(meant_for, table, targets):
         row = _lowest_q(table[(table["target"] == name) & (table["space"] == space)])
-        if row is not None and is_told(row):
-            told.append(f"{target_label(name, targets)} ({p_and_q(row)})")
-    return told
+        if row is not None and is_better_than_chance(row):
+            better.append(f"{target_label(name, targets)} ({p_and_q(row)})")
+    return better
 
 
 def _instead(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) -> str:
-    """Where no salient space tells the target: whether another space does, and whether anything was read at all."""
+    """Where no salient space predicts the target: whether another space does, and what common spaces predict."""
     two, label = _has_two_spaces(table), target_label(lead, targets)
-    said = f"So of {label} this run found nothing that is specific to the target group"
+    said = f"So this run found nothing specific to the target group for {label}"
     of_lead = table[table["target"] == lead]
     single, common = (_lowest_q(of_lead[of_lead["space"] == space]) for space in ("single", "common"))
-    if two and single is not None and is_told(single):
+    if two and single is not None and is_better_than_chance(single):
         title = method_title(str(single["method"]))
-        said += f", though the images hold it: {title}, in its one space, has {figures_in_words(single)}"
-    elif common is not None and is_told(common):
-        said += (
-            f", though a common space reads {label}: {method_title(str(common['method']))}, {figures_in_words(common)}"
-        )
-    read = _told_in("common" if two else "single", table, targets, "common")
-    reading = f"read {listed(read)} better than chance" if read else "are not shown to read what they should either"
-    return f"{said}; {'common spaces' if two else 'representations'} {reading}."
+        said += f", though the volumes contain it: the single space of {title} has {figures_in_words(single)}"
+    elif common is not None and is_better_than_chance(common):
+        title = method_title(str(common["method"]))
+        said += f", though a common space predicts {label}: {title}, {figures_in_words(common)}"
+    found = _better_than_chance_in("common" if two else "single", table, targets, "common")
+    shared = f"predict {listed(found)} better than chance" if found else "are not shown to predict their targets either"
+    return f"{said}; {'common spaces' if two else 'representations'} {shared}."
 
 
-# --- what speaks against it --------------------------------------------------------------------------------------
+# --- uncertainty -----------------------------------------------------------------------------------------------------
 
 
 def site_warnings(leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[str]:
-    """Where q says that a salient space tells the site, with its figures; and where the site tells the diagnosis.
+    """Where, by q, a salient space predicts the site, with its figures; and where the site predicts the diagnosis.
 
     Args:
         leakage: site_leakage.tsv, None where it was not made.
         table: the table of probes, which speaks where ``leakage`` does not.
 
     Returns:
-        A sentence a method, those that tell most first, and one about site and diagnosis.
+        A sentence a method, the best predictions first, and one about site and diagnosis.
     """
     found = []
     for method in dict.fromkeys(table["method"]):
-        rows = _told_of_site(method, leakage, table)
+        rows = _site_predictions(method, leakage, table)
         if rows:
-            words = listed([figures_in_words(row) + _who(row) for row in rows])
+            words = listed([figures_in_words(row) + _probed(row) for row in rows])
             found.append((max(row["mean"] for row in rows), method_title(str(method)), words))
     found.sort(key=lambda item: -item[0])
-    said = [f"{title}: its salient space tells the site, {words}." for _, title, words in found[:_SHOWN]]
+    said = [f"{title}: its salient space predicts the site, {words}." for _, title, words in found[:_SHOWN]]
     more = len(found) - _SHOWN
     if more > 0:
         said.append(
             f"So {'does the salient space of one more method' if more == 1 else f'do those of {more} more methods'}."
         )
     alone = None if leakage is None else leakage[(leakage["method"] == "site") & (leakage["target"] == "diagnosis")]
-    if alone is not None and len(alone) and is_told(alone.iloc[0]):
+    if alone is not None and len(alone) and is_better_than_chance(alone.iloc[0]):
         said.append(
-            f"The site alone, without any image, tells the diagnosis: {figures_in_words(alone.iloc[0])}. Patients and "
-            "controls are spread unevenly over sites."
+            f"The site alone, without any image, predicts the diagnosis: {figures_in_words(alone.iloc[0])}. Patients "
+            "and controls are spread unevenly over sites."
         )
     return said
 
 
-def _told_of_site(method: str, leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[pd.Series]:
-    """The best probe of the site of all people, of controls and of patients, as far as each is better than chance."""
+def _site_predictions(method: str, leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[pd.Series]:
+    """The best site probe of all participants, of controls and of patients, as far as each is better than chance."""
     if leakage is not None:
         rows = leakage[(leakage["method"] == method) & (leakage["space"] == "salient") & (leakage["target"] == "site")]
         rows = rows[(rows["harmonised"] == "no") & (rows["q"] < ALPHA)].sort_values("mean", ascending=False)
         best = {str(row["people"]): row for _, row in rows[::-1].iterrows()}
         if best:
-            return [best[people] for people in _WHO if people in best]
-    asked = table[(table["method"] == method) & (table["space"] == "salient") & (table["target"] == "site")]
-    return [row for _, row in asked.iterrows() if is_told(row)]
+            return [best[people] for people in _PARTICIPANTS if people in best]
+    rows = table[(table["method"] == method) & (table["space"] == "salient") & (table["target"] == "site")]
+    return [row for _, row in rows.iterrows() if is_better_than_chance(row)]
 
 
-def _who(row: pd.Series) -> str:
-    return f" of {_WHO[row['people']]}, {row['probe']} probe" if "people" in row else ""
+def _probed(row: pd.Series) -> str:
+    return f" of {_PARTICIPANTS[row['people']]}, {row['probe']} probe" if "people" in row else ""
 
 
 def uncertainties(
@@ -240,7 +244,7 @@ def uncertainties(
     comparisons: pd.DataFrame | None,
     confounds: pd.DataFrame | None,
 ) -> list[str]:
-    """What a reader should weigh before believing the answer, each with its figures.
+    """What limits the main result, each with its figures.
 
     Args:
         table: ``method target metric space mean sd chance null95 p q ci_low ci_high n``; ``bacc`` in percent.
@@ -261,15 +265,15 @@ def uncertainties(
 def _of_the_figure(found: pd.Series, label: str) -> list[str]:
     metric = found["metric"]
     low, high, null95 = (figure_in_words(found[name], metric) for name in ("ci_low", "ci_high", "null95"))
-    who = f"{method_title(str(found['method']))}, {found['space']}, {label}"
+    named = f"{method_title(str(found['method']))}, {found['space']}, {label}"
     said = []
     if not math.isnan(found["ci_low"]):
-        said.append(f"{who}: the 95 % interval over {found['n']:.0f} held-out people goes from {low} to {high}.")
+        said.append(f"{named}: the 95 % interval over {found['n']:.0f} held-out participants is {low} to {high}.")
     if not math.isnan(found["null95"]):
         above = "below" if metric == "bacc" else "above"
         said.append(
-            f"Chance alone reaches {null95} there once in twenty times: a true effect whose figure is {above} that "
-            "would be missed, so that what was not found is not shown to be absent."
+            f"Chance alone reaches {null95} there in one of twenty cases: a true effect with a figure {above} that "
+            "would be missed, so a negative result does not show that an effect is absent."
         )
     return said
 
@@ -291,11 +295,11 @@ def _common_beside_salient(comparisons: pd.DataFrame | None, found: pd.Series, l
     row = rows.iloc[0]
     ahead = row["difference"] * (1 if row["space"] == "salient" else -1)
     unit = " points" if found["metric"] == "bacc" else ""
-    verdict = "are told apart" if is_told(row) else "are not told apart"
+    verdict = "is" if is_better_than_chance(row) else "is not"
     return [
-        f"Of {method_title(str(found['method']))}, the salient space reads {label} "
+        f"In {method_title(str(found['method']))}, the salient space predicts {label} "
         f"{abs(ahead):.1f}{unit} {'better' if ahead > 0 else 'worse'} than the common one; over {row['folds']:.0f} "
-        f"folds the two {verdict} ({p_and_q(row)}; corrected resampled t-test)."
+        f"folds the difference {verdict} significant ({p_and_q(row)}; corrected resampled t-test)."
     ]
 
 
@@ -305,9 +309,9 @@ def _beside_confounds(confounds: pd.DataFrame | None, found: pd.Series, label: s
     if rows is None or rows.empty or math.isnan(rows["p"].iloc[0]):
         return []
     row, metric = rows.iloc[0], found["metric"]
-    more = "adds to that" if is_told(row) and row["increment"] > 0 else "is not shown to add to that"
+    more = "adds to that" if is_better_than_chance(row) and row["increment"] > 0 else "is not shown to add to that"
     return [
-        f"The confounds alone, without an image, read {label} with {figure_in_words(row['confounds'], metric)}; the "
+        f"The confounds alone, without an image, predict {label} with {figure_in_words(row['confounds'], metric)}; the "
         f"space {more} (together {figure_in_words(row['combined'], metric)}, {p_and_q(row)})."
     ]
 
@@ -319,8 +323,8 @@ def _of_the_table(table: pd.DataFrame) -> list[str]:
         return []
     by_chance = max(1, round(ALPHA * len(tested)))
     return [
-        f"The table has {len(tested)} tests, of which chance alone gives about {by_chance} a p below {ALPHA}. Words "
-        f"and shading go by q, which allows for that; {_counted(len(lucky))} a p below {ALPHA} but not q."
+        f"The table has {len(tested)} tests, of which about {by_chance} have p below {ALPHA} by chance alone. "
+        f"Sentences and shading use q, which corrects for that; {_counted(len(lucky))} p below {ALPHA} but not q."
     ]
 
 

@@ -19,7 +19,7 @@ from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.probing.site_leakage import write_site_leakage
 from sepclr_neuro.probing.tables import write_tables
 from sepclr_neuro.probing.verdicts import write_verdicts
-from sepclr_neuro.report.ran import what_ran
+from sepclr_neuro.report.run_details import run_details
 from sepclr_neuro.run.check import check
 from tests.report.reported_run import trained_in
 from tests.small_run import small_run
@@ -96,7 +96,7 @@ def test_each_stands_beside_what_was_published_of_the_method(run: tuple[Config, 
 def test_what_ran_says_which_settings_differ(run: tuple[Config, Results], tmp_path: Path) -> None:
     config, results = run
     problems: list[str] = []
-    ran = what_ran(config, trained_in(config, results, problems), [])
+    ran = run_details(config, trained_in(config, results, problems), [])
     assert problems == []
     assert ran["models"]["method"].tolist() == ["SepCLR, k-JEM", "same", "small"]
     changed = {row.setting: (row[2], row[3]) for row in ran["changed"].itertuples()}
@@ -110,7 +110,7 @@ def test_what_ran_says_numbers_as_they_were_understood(run: tuple[Config, Result
     path = tmp_path / "my.yaml"
     own = "{temperature: 1e-1, kernel_diagonal: yes, salient_dim: 010}"
     path.write_text(f"output: {config.output}\nmethods:\n  {METHOD}: {own}\n")
-    changed = what_ran(load_config(path), {}, [])["changed"]
+    changed = run_details(load_config(path), {}, [])["changed"]
     rows = [tuple(row)[1:] for row in changed.itertuples() if row.setting.startswith("methods.")]
     assert rows == [(f"methods.{METHOD}.temperature", "0.1", "0.5"), (f"methods.{METHOD}.salient_dim", "10", "32")]
 

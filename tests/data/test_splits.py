@@ -350,7 +350,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict, message
 def test_splits_describe_themselves() -> None:
     text = Splits(folds=3, repeats=2, group_by="family", probe_fraction=0.25).describe()
     assert "3-fold cross-validation, repeated 2 times, stratified by diagnosis and site" in text
-    assert "all people with the same family on one side. Of the training people, 25 % were kept" in text
+    assert "all participants with the same family on one side. Of the training participants, 25 % were kept" in text
     assert "each of a, b was held out" in Splits(scheme="leave-site-out", sites=["a", "b"]).describe()
     assert "external test data" in Splits(scheme="external-sites", sites=["a"]).describe()
     assert "fixed list says (1 split)" in Splits(scheme="file", file="a.tsv", file_folds=1).describe()

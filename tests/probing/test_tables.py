@@ -223,7 +223,7 @@ def test_notes_say_what_a_reader_must_know() -> None:
     assert "An MAE worse than predicting the median is overfitting of the probe, not separation." in notes
     assert "SANS: 2 of 4 scans of the target group have a value; the other 2 are left out, never counted as 0." in notes
     assert "Age:" not in notes
-    assert "Some folds have too few people" in notes
+    assert "Some folds have too few participants" in notes
     assert "single space" not in notes
 
 

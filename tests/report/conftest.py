@@ -10,7 +10,7 @@ import pytest
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
-from sepclr_neuro.report import answers, embeddings, figures, write_report
+from sepclr_neuro.report import embeddings, figures, predictions, write_report
 from sepclr_neuro.report.pictures import Picture
 from tests.report.reported_run import HOSTILE_IMAGE, METHOD, PLACES, a_config, hostile, page_of, write_run
 
@@ -22,7 +22,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         (figures, "training_figure"),
         (figures, "scores_figure"),
         (figures, "volume_figure"),
-        (answers, "answers_figure"),
+        (predictions, "predictions_figure"),
         (embeddings, "embedding_figure"),
     ):
         monkeypatch.setattr(module, name, lambda *_: Picture("data:,", "none"))

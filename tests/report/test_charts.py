@@ -9,7 +9,7 @@ import pandas as pd
 
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
-from sepclr_neuro.report import answers, embeddings
+from sepclr_neuro.report import embeddings, predictions
 
 
 def test_the_plane_is_that_of_the_training_people() -> None:
@@ -39,7 +39,7 @@ def test_the_interval_of_a_line_is_a_bootstrap_over_people() -> None:
     prediction = 0.5 * truth + rng.normal(size=60)
     people = np.repeat(np.arange(30), 2)
     at = np.array([-1.0, 2.0])
-    line, low, high = answers.line_with_interval(truth, prediction, people, at)
+    line, low, high = predictions.line_with_interval(truth, prediction, people, at)
     np.testing.assert_allclose(line, np.polyval(np.polyfit(truth, prediction, 1), at))
     drawn = []
     for _ in range(2000):
@@ -53,10 +53,10 @@ def test_more_than_two_classes_are_a_table_of_shares() -> None:
     truth, prediction = list("aaaacc"), list("aaaccc")
     scans = [f"sub-{number}" for number in range(6)]
     given = {"fold": 0, "target": "site", "space": "common", "scan_id": scans, "score": np.nan}
-    predictions = pd.DataFrame(given | {"truth": truth, "prediction": prediction})
+    table = pd.DataFrame(given | {"truth": truth, "prediction": prediction})
     cohort = pd.DataFrame({"participant_id": scans}, index=scans)
     site = {"site": ProbeTarget(kind="classification", expected_in="common")}
-    drawn = answers.answers_figure(predictions, cohort, site, "a method").files["svg"].decode()
+    drawn = predictions.predictions_figure(table, cohort, site, "a method").files["svg"].decode()
     texts = re.findall(r">([^<>]+)</text>", drawn)
     assert [text for text in texts if text in ("75", "25", "100", "0")] == ["75", "25", "0", "100"]
     assert [text for text in texts if text in "abc"] == ["a", "c", "a", "c"]

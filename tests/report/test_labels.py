@@ -20,7 +20,7 @@ from matplotlib.transforms import Bbox
 
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
-from sepclr_neuro.report import answers, embeddings, figures, pictures
+from sepclr_neuro.report import embeddings, figures, pictures, predictions
 from sepclr_neuro.report.pictures import Picture, drawn
 
 CLASSES = ("schizophrenia spectrum or schizoaffective disorder", "_healthy $x^2$ volunteer, first-degree_relative")
@@ -47,7 +47,7 @@ def charts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 
         return drawn(keep, alt)
 
-    modules: list[ModuleType] = [answers, embeddings, figures]
+    modules: list[ModuleType] = [embeddings, figures, predictions]
     for module in modules:
         monkeypatch.setattr(module, "drawn", kept)
     yield made
@@ -103,7 +103,7 @@ def test_of_both_spaces(charts: list[Figure]) -> None:
     are_whole([*CLASSES, *SITES, *(target.label for target in TARGETS.values())], charts[0])
 
 
-def test_of_answers(charts: list[Figure]) -> None:
+def test_of_predictions(charts: list[Figure]) -> None:
     people, rng = cohort(), np.random.default_rng(0)
     tables = []
     for target, column in (("diagnosis", "group"), ("site", "site"), ("age", "age")):
@@ -112,7 +112,7 @@ def test_of_answers(charts: list[Figure]) -> None:
             table = {"fold": np.arange(PEOPLE) // 12, "target": target, "space": space, "scan_id": people.index}
             score = rng.normal(size=PEOPLE) if target == "diagnosis" else np.nan
             tables.append(pd.DataFrame(table | {"truth": truth, "prediction": rng.permutation(truth), "score": score}))
-    answers.answers_figure(pd.concat(tables), people, TARGETS, "a method")
+    predictions.predictions_figure(pd.concat(tables), people, TARGETS, "a method")
     are_whole([*CLASSES, *SITES, *(target.label for target in TARGETS.values())], charts[0])
 
 
@@ -141,11 +141,11 @@ def test_of_scores_and_their_nulls(charts: list[Figure], count: int) -> None:
 
 @pytest.mark.parametrize("groups", [("all",), ("all", "background", "target", "siblings of patients")])
 def test_of_site_leakage(charts: list[Figure], groups: tuple[str, ...]) -> None:
-    told = {"harmonised": "no", "target": "site", "probe": "nonlinear"}
-    table = pd.concat(results({"site": TARGETS["site"]}).assign(**told, people=group) for group in groups)
+    other = {"harmonised": "no", "target": "site", "probe": "nonlinear"}
+    table = pd.concat(results({"site": TARGETS["site"]}).assign(**other, people=group) for group in groups)
     alone = table.head(1).assign(target="diagnosis", space="site alone")
     figures.leakage_figure(pd.concat([table, alone]) if len(groups) > 1 else table)
-    are_whole([f"{METHODS[0]}, salient, nonlinear", "site, all people"], charts[0])
+    are_whole([f"{METHODS[0]}, salient, nonlinear", "site, all participants"], charts[0])
 
 
 def test_of_names_as_long_as_a_sentence(charts: list[Figure], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_of_names_as_long_as_a_sentence(charts: list[Figure], monkeypatch: pytes
         warnings.simplefilter("error")
         test_of_both_spaces(charts)
         charts.clear()
-        test_of_answers(charts)
+        test_of_predictions(charts)
         charts.clear()
         test_of_scores_and_their_nulls(charts, 3)
 

@@ -17,7 +17,7 @@ from sepclr_neuro.core.storage import read_json, read_tsv, write_json
 from sepclr_neuro.learning import training
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.report.methods_text import SENTENCE_END, Paragraph, cited, method_paragraphs, software
-from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.report.run_details import left_out
 from tests.report.reported_run import trained_in
 from tests.small_run import small_run
 
@@ -107,7 +107,7 @@ FACTS = [
     ),
     Fact(
         r"The term between the spaces was kernel joint entropy \(k-JEM\), its weight "
-        rf"{told('independence_weight')}, by kernels as wide as the temperature, people counted as their own "
+        rf"{told('independence_weight')}, by kernels as wide as the temperature, participants counted as their own "
         r"neighbours\.",
         lambda record: record["registered_method"] == "sepclr-k-jem" and "independence" in record["losses"],
     ),
@@ -122,12 +122,12 @@ FACTS = [
     ),
     Fact(r"There was no term between the spaces\.", lambda record: "independence" not in record["losses"]),
     Fact(
-        r"The common space was left without what the salient codes predict of it \(least squares in the training "
-        r"people\)\.",
+        r"What the salient codes predict of the common space \(least squares in the training participants\) was "
+        r"removed from it\.",
         lambda record: own(record)["erase"],
     ),
     Fact(
-        r"The salient space read volumes that were adjusted within groups for age, sex and site\.",
+        r"The salient space was computed from volumes adjusted within groups for age, sex and site\.",
         lambda record: [column["column"] for column in record["covariates"]["columns"]] == ["age", "sex", "site"],
     ),
     Fact(
@@ -141,9 +141,9 @@ FACTS = [
         has("common_encoder", "salient_encoder", "decoder", "discriminator"),
     ),
     Fact(
-        rf"The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, by weight: both "
-        rf"divergences {told('beta')}, total correlation {told('kappa')}, estimated by a discriminator with "
-        rf"{told('estimator_width')} hidden units that took (?P<estimator_steps>1) step a batch, learning rate "
+        rf"The loss sums, over voxels, dimensions and participants, the squared error of reconstruction and, by "
+        rf"weight: both divergences {told('beta')}, total correlation {told('kappa')}, estimated by a discriminator "
+        rf"with {told('estimator_width')} hidden units that took (?P<estimator_steps>1) step a batch, learning rate "
         rf"{told('estimator_learning_rate')}\.",
         lambda record: "total_correlation" in record["losses"],
     ),
@@ -156,7 +156,7 @@ FACTS = [
         r"trained by the cross-entropy of patients against controls\.",
         has("encoder", "classifier"),
     ),
-    Fact(rf"The first {told('dim')} principal components of the training people's voxels\.", has()),
+    Fact(rf"The first {told('dim')} principal components of the training participants' voxels\.", has()),
     Fact(
         r"The voxel-wise linear model: all principal component scores .* is the probe on the voxels themselves\.", has()
     ),
@@ -191,7 +191,7 @@ FACTS = [
     ),
     Fact(
         rf"Adam, learning rate {told('training__learning_rate')} \(constant\), weight decay 0.01, batches of "
-        rf"{told('record__batch_size')} people \({told('training__batch_size')} were asked for, and a batch has at "
+        rf"{told('record__batch_size')} participants \({told('training__batch_size')} were requested; a batch has at "
         rf"most twice the smaller training group\), half from each group, {told('record__epochs')} epochs?, in "
         r"float32\.",
         lambda record: trained_as(record) and record["batch_size"] < section(record, "training")["batch_size"],
@@ -395,7 +395,7 @@ def test_folds_that_differ_are_a_span(tmp_path: Path) -> None:
         path = results.model_folder("sepclr-k-jem", fold) / "model.json"
         write_json(path, read_json(path) | {"batch_size": batch, "epochs": epochs})
     (said,) = text_of(config, results)[-2].sentences
-    assert "batches of 42 to 44 people (44 were asked for, and a batch has at most twice the smaller training" in said
+    assert "batches of 42 to 44 participants (44 were requested; a batch has at most twice the smaller training" in said
     assert "7 to 9 epochs" in said
     assert "Trained for 7 to 9 epochs instead of 100 (training.epochs): SepCLR, k-JEM." in left_out(
         config, trained_in(config, results)
@@ -430,11 +430,12 @@ def test_early_stopping_clipping_and_parts_are_told(tmp_path: Path) -> None:
     (said,) = text_of(config, results)[-2].sentences
     for words in (
         "of whom networks held 2 at a time (gradient caching; Gao et al., 2021)",
-        "1 epoch of at most 9, stopped after 1 epoch without a lower loss of the 25 % of the training people set apart",
+        "1 epoch of at most 9, stopped after 1 epoch without a lower loss of the 25 % of the training participants set "
+        "apart",
         "gradient norm clipped at 0.5",
     ):
         assert words in said
-    assert "asked for" not in said
+    assert "requested" not in said
     assert any("RepL4NLP" in reference.text for reference in cited(trained_in(config, results)))
 
 

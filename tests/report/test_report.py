@@ -19,7 +19,7 @@ from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.probing.published import published_schizophrenia
 from sepclr_neuro.report import write_report
 from sepclr_neuro.report.findings import method_title
-from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.report.run_details import left_out
 from tests.report.reported_run import (
     FILES_COHORT,
     FOLDS,
@@ -91,7 +91,7 @@ def test_every_table_can_be_downloaded_as_it_is_on_disk(plain: tuple[Config, Res
 
 def test_charts_are_files_too(plain: tuple[Config, Results, str]) -> None:
     _, results, text = plain
-    names = {"scores", f"training_{METHOD}", f"answers_{METHOD}", f"spaces_{METHOD}"}
+    names = {"scores", f"training_{METHOD}", f"predictions_{METHOD}", f"spaces_{METHOD}"}
     written = {path.name for path in results.figures.iterdir()}
     assert written == {f"{name}.{suffix}" for name in names for suffix in ("svg", "png")} | {"volumes.png"}
     light = base64.b64encode((results.figures / "scores.svg").read_bytes()).decode()

@@ -20,7 +20,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.report import pictures
-from sepclr_neuro.report.ran import left_out
+from sepclr_neuro.report.run_details import left_out
 from tests.report.reported_run import GRID, METHOD, Page, a_config, page_of, write_run
 
 
@@ -90,7 +90,7 @@ def test_maps_stand_beside_the_t_map_and_what_speaks_against_them(tmp_path: Path
     config = a_config(tmp_path, report={"viewers": 1})
     page = Page(page_of(config, write_run(config)))
     words = " ".join(page.text.split())
-    truth = words.split("Where the truth is known")[1]
+    truth = words.split("Localisation of the known effect")[1]
     assert "SepCLR, k-JEM smoothgrad diagnosis salient 0.31 0.1 3.1 6" in truth
     assert "Voxel-wise t-map n/a diagnosis n/a 0.31 0.1 4.4 6" in truth
     assert "group negative -5.55 Insula" in words.split("Clusters")[1]

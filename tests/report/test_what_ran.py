@@ -32,7 +32,7 @@ def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any
     captions = re.findall(r"<(?:fig)?caption>(.*?)<", text)
     for said in (": demographics", ": mean and", ": loss terms", ": mean ±", ": common and", ": relevance share"):
         assert any(caption.startswith(banner + said) for caption in captions), said
-    assert captions.count(f"{banner}: ") == 6, "the map of the answer, answers, spaces, two maps and the t-map"
+    assert captions.count(f"{banner}: ") == 6, "the map of the main result, predictions, spaces, two maps and the t-map"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
 
@@ -61,7 +61,7 @@ def test_what_ran_is_told(tmp_path: Path) -> None:
         assert said in made_with
     assert "train 2 1.5 " in words
     method_text = words.split("Methods text")[-1]
-    assert "batches of 4 people (16 were asked for, and a batch has at most twice the smaller training" in method_text
+    assert "batches of 4 participants (16 were requested; a batch has at most twice the smaller training" in method_text
     assert "half from each group, 3 epochs, in float32." in method_text
     assert (
         "Software. torch 2.13.0, numpy 2.4.1; seed 5." in method_text or "numpy 2.4.1, torch 2.13.0; seed 5." in words

@@ -96,46 +96,49 @@ def test_an_error_above_that_of_the_median_is_said_though_q_is_low() -> None:
 def test_a_chance_figure_is_not_called_a_finding() -> None:
     said = meaning(at_chance(), TARGETS)
     assert said == [
-        "The salient space of SepCLR, k-JEM is not shown to read Diagnosis better than chance: "
+        "The salient space of SepCLR, k-JEM is not shown to predict Diagnosis better than chance: "
         "52.9 % (chance 50.0 %, p 0.20, q 0.40).",
-        "So of Diagnosis this run found nothing that is specific to the target group; "
-        "common spaces are not shown to read what they should either.",
+        "So this run found nothing specific to the target group for Diagnosis; "
+        "common spaces are not shown to predict their targets either.",
     ]
 
 
 def test_the_images_may_hold_what_no_salient_space_does() -> None:
     table = pd.concat([at_chance(), a_table(("voxel-linear", "diagnosis", "single", 88.0, 0.002))])
-    assert "though the images hold it: Voxel-wise linear, in its one space, has 88.0 % (" in meaning(table, TARGETS)[1]
+    assert (
+        "though the volumes contain it: the single space of Voxel-wise linear has 88.0 % ("
+        in meaning(table, TARGETS)[1]
+    )
     table = at_chance().assign(q=[0.01, 0.7, 0.02, 0.4])
     said = meaning(table, TARGETS)[1]
-    assert "though a common space reads Diagnosis: SepCLR, k-JEM, 49.0 % (" in said
-    assert said.endswith("common spaces read Age (p 0.30, q 0.010) better than chance.")
+    assert "though a common space predicts Diagnosis: SepCLR, k-JEM, 49.0 % (" in said
+    assert said.endswith("common spaces predict Age (p 0.30, q 0.010) better than chance.")
 
 
 def test_a_score_that_is_read_does_not_gainsay_what_is_not_found() -> None:
     table = pd.concat([at_chance(), a_table(("sepvae", "sans", "salient", 11.0, 0.01))])
     first, second = meaning(table, TARGETS)
-    assert first.endswith("52.9 % (chance 50.0 %, p 0.20, q 0.40); read instead: SANS (lowest q 0.010).")
-    assert second.startswith("So of Diagnosis this run found nothing that is specific to the target group")
+    assert first.endswith("52.9 % (chance 50.0 %, p 0.20, q 0.40); predicted instead: SANS (lowest q 0.010).")
+    assert second.startswith("So this run found nothing specific to the target group for Diagnosis")
 
 
 def test_two_sentences_tell_what_was_found_and_whether_spaces_are_separate() -> None:
     first, second = meaning(found(), TARGETS)
     assert first == (
-        "Diagnosis is read better than chance from the salient space of 2 of 2 methods, most clearly of SepCLR, k-JEM: "
-        "70.0 % (chance 50.0 %, p 0.002, q 0.004); not shown in any: SANS."
+        "The salient space predicts Diagnosis better than chance in 2 of 2 methods, most clearly in SepCLR, k-JEM: "
+        "70.0 % (chance 50.0 %, p 0.002, q 0.004); not shown for any method: SANS."
     )
     assert second == (
-        "The spaces are separate as far as these probes can tell: of SepCLR, k-JEM, its common space is not shown to "
-        "read Diagnosis, 57.0 % (chance 50.0 %, p 0.25, q 0.50), and its salient space is not shown to read Site."
+        "The spaces are separate as far as these probes show: the common space of SepCLR, k-JEM is not shown to "
+        "predict Diagnosis, 57.0 % (chance 50.0 %, p 0.25, q 0.50), and its salient space is not shown to predict Site."
     )
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"common_q": 0.02}, "its common space reads Diagnosis too"),
-        ({"site_q": 0.02}, "its salient space reads Site ("),
+        ({"common_q": 0.02}, "the common space of SepCLR, k-JEM predicts Diagnosis too"),
+        ({"site_q": 0.02}, "its salient space predicts Site ("),
     ],
 )
 def test_what_is_in_the_wrong_space_is_no_separation(changes: dict[str, float], words: str) -> None:
@@ -148,7 +151,7 @@ def test_single_spaces_say_nothing_about_separation() -> None:
     table = a_table(("voxel-linear", "diagnosis", "single", 88.0, 0.002))
     assert leading_target(table, TARGETS) == "diagnosis"
     first, second = meaning(table, TARGETS)
-    assert first.startswith("Diagnosis is read better than chance from the representation of Voxel-wise linear: 88.0 %")
+    assert first.startswith("The representation of Voxel-wise linear predicts Diagnosis better than chance: 88.0 %")
     assert "nothing about separation" in second
 
 
@@ -174,8 +177,8 @@ def of_site(**changes: Any) -> dict[str, Any]:
 def test_a_salient_space_that_tells_the_site_is_warned_of_with_its_figures() -> None:
     rows = [of_site(), of_site(people="background", mean=97.0, probe="nonlinear"), of_site(people="target", q=0.2)]
     assert site_warnings(pd.DataFrame(rows), at_chance()) == [
-        "SepCLR, k-JEM: its salient space tells the site, 100.0 % (chance 25.0 %, p 0.001, q 0.002) of all people, "
-        "linear probe; 97.0 % (chance 25.0 %, p 0.001, q 0.002) of controls alone, nonlinear probe."
+        "SepCLR, k-JEM: its salient space predicts the site, 100.0 % (chance 25.0 %, p 0.001, q 0.002) of all "
+        "participants, linear probe; 97.0 % (chance 25.0 %, p 0.001, q 0.002) of controls alone, nonlinear probe."
     ]
 
 
@@ -187,13 +190,13 @@ def test_nothing_is_warned_of_without_a_reason(changes: dict[str, Any]) -> None:
 def test_site_is_warned_of_from_the_table_alone_too() -> None:
     assert site_warnings(None, found()) == []
     said = site_warnings(None, found(site_q=0.02))
-    assert said == ["SepCLR, k-JEM: its salient space tells the site, 40.0 % (chance 25.0 %, p 0.010, q 0.020)."]
+    assert said == ["SepCLR, k-JEM: its salient space predicts the site, 40.0 % (chance 25.0 %, p 0.010, q 0.020)."]
 
 
 def test_a_site_that_tells_the_diagnosis_is_warned_of() -> None:
     alone = of_site(method="site", space="site alone", target="diagnosis", mean=58.7, chance=50.0)
     assert (
-        "The site alone, without any image, tells the diagnosis: 58.7 % ("
+        "The site alone, without any image, predicts the diagnosis: 58.7 % ("
         in site_warnings(pd.DataFrame([alone]), at_chance())[0]
     )
     assert site_warnings(pd.DataFrame([alone | {"q": 0.3}]), at_chance()) == []
@@ -214,16 +217,16 @@ def test_doubt_has_its_figures() -> None:
     said = " ".join(
         uncertainties(found(), TARGETS, pd.DataFrame([row | pair]), pd.DataFrame([row | added | {"q": 0.01}]))
     )
-    assert "the 95 % interval over 90 held-out people goes from 41.0 % to 63.0 %" in said
-    assert "Chance alone reaches 60.0 % there once in twenty times" in said
+    assert "the 95 % interval over 90 held-out participants is 41.0 % to 63.0 %" in said
+    assert "Chance alone reaches 60.0 % there in one of twenty cases" in said
     assert (
-        "reads Diagnosis 13.0 points better than the common one; over 3 folds the two are not told apart (p 0.30"
-        in said
+        "predicts Diagnosis 13.0 points better than the common one; over 3 folds the difference is not significant (p "
+        "0.30" in said
     )
-    assert "read Diagnosis with 62.0 %; the space adds to that (together 71.0 %, p 0.30, q 0.010)" in said
+    assert "predict Diagnosis with 62.0 %; the space adds to that (together 71.0 %, p 0.30, q 0.010)" in said
     assert "The table has 8 tests" in said
     lucky = uncertainties(found().assign(p=0.01, q=0.2), TARGETS, None, None)[-1]
-    assert lucky.endswith("8 have a p below 0.05 but not q.")
+    assert lucky.endswith("8 have p below 0.05 but not q.")
 
 
 # --- the page ----------------------------------------------------------------------------------------------------
@@ -252,7 +255,7 @@ def test_the_page_opens_with_the_answer_and_ends_with_what_was_left_out(tmp_path
         *("methods", "licence", "ran", "problems"),
     ]
     words = " ".join(Page(section(text, "answer")).text.split())
-    parts = ("Site leakage.", "100.0 %", "Method Age", "What it means", "Where in the brain", "What is uncertain")
+    parts = ("Site leakage.", "100.0 %", "Method Age", "Interpretation", "Where in the brain", "Uncertainty")
     places = [words.index(part) for part in parts]
     assert places == sorted(places)
     assert "p .010 q .010" in words
@@ -274,7 +277,7 @@ def test_maps_of_probes_at_chance_say_so_and_fold_away(tmp_path: Path) -> None:
     assert "<iframe" not in folded.split("</details>")[0]
     answer = Page(section(text, "answer"))
     assert [given["alt"] for tag, given in answer.tags if tag == "img"] == [
-        "Diagnosis: SepCLR, k-JEM, salient space, SmoothGrad: the map of the answer"
+        "Diagnosis: SepCLR, k-JEM, salient space, SmoothGrad: map of the main result"
     ]
 
 
@@ -298,10 +301,10 @@ def test_the_report_says_how_far_it_is(tmp_path: Path, said: pytest.LogCaptureFi
     results = write_run(config)
     page_of(config, results)
     assert said.messages[:-1] == [
-        "report: 12 scans of 12 people; mean and SD of 12 volumes",
+        "report: 12 scans of 12 participants; mean and SD of 12 volumes",
         "report: training curves of SepCLR, k-JEM, method 1 of 1",
         "report: 4 figures of 2 targets: table, sentences, charts",
-        "report: answers of the probes and spaces of SepCLR, k-JEM, method 1 of 1",
+        "report: predictions of the probes and spaces of SepCLR, k-JEM, method 1 of 1",
         "report: 2 maps of Diagnosis",
         "report: 5 charts; filling the page",
     ]

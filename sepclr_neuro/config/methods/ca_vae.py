@@ -60,8 +60,8 @@ class CVAESettings(TrainedSettings, TwoSpaceSettings):
         return (
             f"{self.source} was trained with two encoders, giving a common representation of {self.common_dim} and a "
             f"salient one of {self.salient_dim} dimensions, and one decoder, which is given zeros for controls' "
-            "salient part. The loss sums, over voxels, dimensions and people, the squared error of reconstruction and, "
-            f"by weight: {self.weights()}."
+            "salient part. The loss sums, over voxels, dimensions and participants, the squared error of "
+            f"reconstruction and, by weight: {self.weights()}."
         )
 
 

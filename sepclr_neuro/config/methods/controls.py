@@ -51,7 +51,7 @@ class PCASettings(MethodSettings):
     dim: int = Field(32, ge=1, description="Components. Our choice: as many as each of SepCLR's spaces has.")
 
     def describe(self, **options: Any) -> str:
-        return f"The first {self.dim} principal components of the training people's voxels."
+        return f"The first {self.dim} principal components of the training participants' voxels."
 
 
 class CPCASettings(TwoSpaceSettings):
@@ -84,6 +84,7 @@ class VoxelLinearSettings(MethodSettings):
 
     def describe(self, **options: Any) -> str:
         return (
-            "The voxel-wise linear model: all principal component scores of the training people, turned so that each "
-            "has the same variance; a linear probe with an L2 penalty on them is the probe on the voxels themselves."
+            "The voxel-wise linear model: all principal component scores of the training participants, turned so that "
+            "each has the same variance; a linear probe with an L2 penalty on them is the probe on the voxels "
+            "themselves."
         )

@@ -50,8 +50,8 @@ class LinearSepCLRSettings(SepCLRTerms):
         if term.in_words:
             between = f", {term.in_words} {self.independence_weight:g}"
         return (
-            "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training people "
-            f"on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "
+            "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training "
+            f"participants on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "
             f"{self.learning_rate:g}), with {_dimensions(self)}; a common head of "
             f"{self.common_dim} dimensions serves the loss alone; a view is the coordinates with noise of "
             f"{self.noise:g} times their root mean square; temperature {self.temperature:g}; "

@@ -116,7 +116,7 @@ class SepCLRSettings(SepCLRTerms, TrainedSettings):
             median = "half the median squared distance in a batch"
             width = median if self.kernel_width == "median" else "the temperature"
             neighbours = "counted" if self.kernel_diagonal else "not counted"
-            kernels = f", by kernels as wide as {width}, people {neighbours} as their own neighbours"
+            kernels = f", by kernels as wide as {width}, participants {neighbours} as their own neighbours"
         return f"The term between the spaces was {entry.in_words}, its weight {self.independence_weight:g}{kernels}."
 
 

@@ -1,4 +1,4 @@
-"""How the report shows what it has: values, and tables that can be downloaded."""
+"""Values as text, and tables as downloads."""
 
 from __future__ import annotations
 

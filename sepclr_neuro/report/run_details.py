@@ -1,4 +1,4 @@
-"""What ran: models, settings, versions, durations, and what a shortened run left out."""
+"""Run details: models, settings, versions, durations, and what a shortened run left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sepclr_neuro.config.stages import STAGES
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
 
-__all__ = ["left_out", "what_ran"]
+__all__ = ["left_out", "run_details"]
 
 PERMUTATIONS = 1000
 
@@ -52,7 +52,7 @@ def _shown_settings(config: Config) -> dict[str, Any]:
         path = Path(os.path.abspath(value))
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else f"…/{path.name}"
 
-    # Of the other benchmarks the report tells nothing.
+    # The other benchmarks are not part of the report.
     shown: dict[str, Any] = shorten(config.model_dump(mode="json", include=set(STAGES["report"])))
     return shown
 
@@ -83,7 +83,7 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
     return changed
 
 
-def what_ran(config: Config, made: Mapping[str, Trained], seconds: Sequence[tuple[str, float]]) -> dict[str, Any]:
+def run_details(config: Config, made: Mapping[str, Trained], seconds: Sequence[tuple[str, float]]) -> dict[str, Any]:
     """Models, versions, settings and durations.
 
     Args:
@@ -136,7 +136,7 @@ def _durations(seconds: Sequence[tuple[str, float]]) -> pd.DataFrame:
 
 
 def left_out(config: Config, made: Mapping[str, Trained]) -> list[str]:
-    """What a run is short of, beside the defaults and the paper's volumes: a sentence each.
+    """What a run lacks, compared with the defaults and the paper's volumes: a sentence each.
 
     Args:
         config: of the run.
@@ -164,8 +164,8 @@ def left_out(config: Config, made: Mapping[str, Trained]) -> list[str]:
 def _left_out_of_maps(settings: Saliency) -> list[str]:
     said = []
     if settings.participants is not None:
-        people = counted(settings.participants, "held-out person", "held-out people")
-        said.append(f"Maps are of at most {people} a fold (saliency.participants).")
+        participants = counted(settings.participants, "held-out participant")
+        said.append(f"Maps are of at most {participants} a fold (saliency.participants).")
     if "smoothgrad" in settings.attributions and settings.samples < Saliency().samples:
         samples = counted(settings.samples, "sample")
         said.append(f"SmoothGrad took {samples} instead of {Saliency().samples} (saliency.samples).")

@@ -1,4 +1,4 @@
-"""Who is in the cohort, who is not and why, and what the volumes look like."""
+"""The cohort: participant flow, exclusions, demographics, and the mean and SD of the volumes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sepclr_neuro.report import figures
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.reading import Run
 
-__all__ = ["who_and_volumes"]
+__all__ = ["cohort_and_volumes"]
 
 logger = logging.getLogger(__name__)
 
 
-def who_and_volumes(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
-    """The flow of people into the cohort, demographics, and the mean and SD of all volumes."""
+def cohort_and_volumes(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
+    """The flow of participants into the cohort, demographics, and the mean and SD of all volumes."""
     cohort, exclusions, flow, cache = run.cohort, run.exclusions, run.flow, run.volumes
     by_rule = exclusions.groupby(["study", "rule"], sort=False, dropna=False).size().rename("excluded").reset_index()
     people = cohort["participant_id"].nunique()
-    logger.info(f"report: {len(cohort)} scans of {people} people; mean and SD of {len(cache.scan_ids)} volumes")
+    logger.info(f"report: {len(cohort)} scans of {people} participants; mean and SD of {len(cache.scan_ids)} volumes")
     demographics = run.tables.get("demographics")
     return {
         "people": people,
@@ -31,7 +31,7 @@ def who_and_volumes(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
         "groups": cohort.drop_duplicates("participant_id")["group"].value_counts().to_dict(),
         "flow": flow.loc[flow["step"] != "count", ["rule", "removed", "remaining"]],
         "counted": flow.loc[flow["step"] == "count", ["rule", "remaining"]].set_axis(["among them", "scans"], axis=1),
-        # Whoever asks for the ids gets the whole list.
+        # With ids, the whole list.
         "exclusions": exclusions if run.config.report.participant_ids else by_rule,
         "demographics": demographics,
         "demographics_shown": None if demographics is None else _paired(demographics),
@@ -63,5 +63,5 @@ def _paired(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(form: str, first: float, *others: float) -> str:
-    """Numbers in a form; a missing SD of one person reads n/a."""
+    """Numbers in a form; a missing SD of one participant is n/a."""
     return "n/a" if math.isnan(first) else form.format(first, *others).replace("nan", "n/a")

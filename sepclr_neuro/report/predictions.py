@@ -1,4 +1,4 @@
-"""Charts of what probes answered about held-out people: numbers against the truth, two classes, many classes."""
+"""Charts of the probes' predictions for held-out participants: numbers, two classes, many classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sepclr_neuro.report.pictures import (
     wrapped,
 )
 
-__all__ = ["answers_figure", "line_with_interval"]
+__all__ = ["line_with_interval", "predictions_figure"]
 
 DRAWS = 500  # of the bootstrap
 _CLASSES = 8  # most classes of a table that is drawn with its figures
@@ -37,14 +37,14 @@ _TITLE_LINE = 0.15  # inches
 _SHORT = 6  # characters of a class for which a panel has room
 
 
-def answers_figure(
+def predictions_figure(
     predictions: pd.DataFrame, cohort: pd.DataFrame, targets: Mapping[str, ProbeTarget], title: str
 ) -> Picture:
-    """A row a space, a column a target: what a method's probes said of held-out people, all folds together.
+    """A row a space, a column a target: what a method's probes predicted for held-out participants, all folds together.
 
-    Numbers: truth against prediction, with the line of perfect answers and a fitted line with its interval. Two
+    Numbers: truth against prediction, with the line of perfect predictions and a fitted line with its interval. Two
     classes: the probes' scores by true class, folds apart, since encoders of different folds share no scale. More
-    classes: the share of each true class that was taken for each.
+    classes: the share of each true class that was predicted as each.
 
     Args:
         predictions: ``fold target space scan_id truth prediction score`` of one method.
@@ -54,8 +54,8 @@ def answers_figure(
     """
     shown = {name: target for name, target in targets.items() if (predictions["target"] == name).any()}
     spaces = list(dict.fromkeys(predictions["space"]))
-    asked = [name for name, target in shown.items() if target.of_classes]
-    names = predictions.loc[predictions["target"].isin(asked), "truth"].astype(str).unique()
+    of_classes = [name for name, target in shown.items() if target.of_classes]
+    names = predictions.loc[predictions["target"].isin(of_classes), "truth"].astype(str).unique()
     line = max((len(part) for name in names for part in wrapped(name, _LONG_LINE).split("\n")), default=0)
     room = 0.05 * max(0, line - _SHORT)
     head = _TITLE_LINE * lines_of((target_label(name, targets) for name in shown), _LINE)
@@ -83,13 +83,13 @@ def answers_figure(
         return figure
 
     labels = ", ".join(target_label(name, targets) for name in shown) or "no target"
-    return drawn(draw, f"{title}: answers of the probes about held-out people, by space: {labels}.")
+    return drawn(draw, f"{title}: predictions of the probes for held-out participants, by space: {labels}.")
 
 
 def line_with_interval(
     truth: NDArray[Any], prediction: NDArray[Any], people: NDArray[Any], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Least squares of prediction on truth, with a 95 % interval: a bootstrap over people, all scans of one together.
+    """Least squares of prediction on truth, with a 95 % interval: a bootstrap over participants, scans of one together.
 
     Args:
         truth: [N].
@@ -107,7 +107,7 @@ def line_with_interval(
     total = weights.sum(axis=1)
     x, y = weights @ truth / total, weights @ prediction / total
     spread = weights @ truth**2 / total - x**2
-    # A draw of people who are all alike has no slope.
+    # A draw of participants who are all alike has no slope.
     slope = np.divide(weights @ (truth * prediction) / total - x * y, spread, where=spread > 1e-12, out=0 * spread)
     lines = y[:, None] + slope[:, None] * (at - x[:, None])
     low, high = np.quantile(lines[1:], [0.025, 0.975], axis=0)
@@ -147,7 +147,7 @@ def _two_classes(ax: Axes, chosen: pd.DataFrame) -> None:
     ax.set_ylabel("log-odds", fontsize=8)
     ax.locator_params("y", nbins=4)
     ax.grid(visible=False, axis="x")
-    # Below: a long name would hide people.
+    # Below: a long name would hide points.
     legend = ax.legend(fontsize=6.5, frameon=False, handletextpad=0, borderpad=0.1, **below(ax, 0.38))
     name_entries(legend, classes, _LONG_LINE)
 
