@@ -65,9 +65,9 @@ TABLES: dict[str, Fault] = {
     "sex 1 and 2": (
         lines(("female", "2"), ("male", "1")),
         {},
-        "'1' (participants sub-02, sub-04) must be said to mean",
+        "'1' (participants sub-02, sub-04) needs a meaning,",
     ),
-    "sex in words": (lines(("female", "woman")), {}, "'woman' (participants sub-01, sub-03) must be said to mean"),
+    "sex in words": (lines(("female", "woman")), {}, "'woman' (participants sub-01, sub-03) needs a meaning,"),
     "unlisted code": (
         lines(),
         {"values": {"site": {"brno": "brno"}}},

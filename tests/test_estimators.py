@@ -223,7 +223,7 @@ def test_covariates_go_with_volumes_where_routing_does_not_reach() -> None:
     apart, model = RidgeDiscriminant().fit(X, y, covariates=table), RidgeDiscriminant().fit(together, y)
     np.testing.assert_array_equal(model.transform(together[5:9]), apart.transform(X[5:9], covariates=table[5:9]))
     assert Volumes(X, covariates=np.arange(40))[[3, 1]].covariates.tolist() == [3, 1]
-    with pytest.raises(ValueError, match="covariates: 39 rows for 40 people"):
+    with pytest.raises(ValueError, match="covariates: 39 rows for 40 participants"):
         Volumes(X, covariates=table[:39])
 
 

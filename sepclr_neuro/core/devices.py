@@ -123,7 +123,7 @@ def free_gpus(count: int = 1, locks: Path | None = None) -> Iterator[str | None]
         yield None
         return
     if count > len(gpus):
-        raise InputError(f"training.devices: {count} GPUs are asked for, this machine has {len(gpus)}; set it to that")
+        raise InputError(f"training.devices: {count} GPUs are requested, this machine has {len(gpus)}; set it to that")
     folder = Path(tempfile.gettempdir()) if locks is None else locks
     handles = {gpu: _open_lock(folder / f"sepclr-neuro-{gpu}.lock") for gpu in gpus}
     try:

@@ -118,7 +118,7 @@ def _hear(pipe: Connection) -> None:
         said = pipe.recv()
     except EOFError:
         raise RuntimeError(
-            "a process of this training was killed; the same command goes on from its last epoch"
+            "a process of this training was killed; the same command resumes from its last epoch"
         ) from None
     if said is not None:
         raise said

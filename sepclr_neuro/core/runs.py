@@ -96,7 +96,7 @@ def hold(results: Results) -> None:
         file.close()
     if left is not None:
         print(
-            f"{results.root}: the run of {left.started} was ended before it was done; this one goes on from there",
+            f"{results.root}: the run of {left.started} was ended before it was done; this one resumes it",
             file=sys.stderr,
         )
     run = _Run(platform.node(), os.getpid(), datetime.now().astimezone().isoformat(" ", "seconds"))
@@ -155,8 +155,8 @@ def _refusal(results: Results, run: _Run) -> str:
             "wait for it, or stop it, or set another `output`"
         )
     return (
-        f"{results.root}: a run was started there on {run.host} (process {run.process}, {run.started}), and from here "
-        f"nobody can see whether it still goes on; look on {run.host} (`ps {run.process}`). If it has ended, delete "
+        f"{results.root}: a run was started there on {run.host} (process {run.process}, {run.started}), and this "
+        f"machine cannot see whether it still runs; look on {run.host} (`ps {run.process}`). If it has ended, delete "
         f"{results.under_way} and give the same command again"
     )
 
@@ -187,7 +187,7 @@ def _watch(run: int) -> None:
     while run in {process.pid for process in me.parents()}:
         time.sleep(LOOK_SECONDS)
     with suppress(OSError):
-        print("the run that this belongs to has ended, so this ends; the same command goes on", file=sys.stderr)
+        print("the run of this job has ended, so the job ends; the same command resumes it", file=sys.stderr)
         sys.stderr.flush()
     for process in me.children(recursive=True):
         with suppress(psutil.Error):

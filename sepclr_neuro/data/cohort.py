@@ -236,7 +236,7 @@ def _flow(parts: Sequence[People], facts: pd.DataFrame, cohort: pd.DataFrame, se
         flow.append(("exclude", rule, number, remaining))
     others = int((cohort["sex"] == OTHER_SEX).sum())
     if others:
-        flow.append(("count", "without female or male as sex, whom the sex probe does not ask", 0, others))
+        flow.append(("count", "without female or male as sex, left out by the probe of sex", 0, others))
     if settings.columns.session_id is not None:
         flow.append(("count", "different participants", 0, cohort["participant_id"].nunique()))
     if "group" in cohort.columns:
@@ -261,8 +261,8 @@ def _check_groups(cohort: pd.DataFrame, flow: pd.DataFrame) -> None:
         steps = flow[(flow["step"] == "exclude") & (flow["removed"] > 0)]
         lost = "; ".join(f"{row.removed} left out: {row.rule}" for row in steps.itertuples())
         raise InputError(
-            f"fewer than 2 people are in the {' and the '.join(small)} group, of {flow['remaining'].iloc[0]} listed "
-            f"({lost or 'nobody was left out'}); check `cohort.background`, `cohort.target`, `cohort.values` and "
+            f"fewer than 2 participants are in the {' and the '.join(small)} group, of {flow['remaining'].iloc[0]} "
+            f"listed ({lost or 'none was left out'}); check `cohort.background`, `cohort.target`, `cohort.values` and "
             "`cohort.include`"
         )
 
@@ -304,7 +304,7 @@ def _with_implant(people: pd.DataFrame, settings: Cohort, tables: StudyTables) -
     keys = id_keys(people, "participant_id", columns.session_id)
     if set(drawn.index) != set(keys) or drawn["group"].isna().any():
         raise InputError(
-            f"{path}: was made for other people or diagnoses than the configuration now has; "
+            f"{path}: was made for other participants or diagnoses than the configuration now has; "
             f"delete {path.parent} and run again"
         )
     people = pd.concat([people, drawn.loc[keys].set_axis(people.index)], axis=1)

@@ -137,6 +137,6 @@ def _missing(people: pd.DataFrame, name: str) -> str:
     first = ", ".join(map(str, missing.head(3)))
     return (
         f"adjust_for: {len(missing)} scans have no {name} ({first}{', …' if len(missing) > 3 else ''}); leave these "
-        f"people out with `cohort.include.require: [{name}]`, take {name} out of `adjust_for`, or let a missing value "
-        "count as the training people's mean with `impute_covariates: true`"
+        f"participants out with `cohort.include.require: [{name}]`, take {name} out of `adjust_for`, or let a missing "
+        "value count as the training participants' mean with `impute_covariates: true`"
     )

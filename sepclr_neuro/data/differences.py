@@ -19,7 +19,7 @@ _MEANINGS = (
     (r"(m0?)?w?[pc]3", "cerebrospinal fluid"),
     (r"m0w[pc]1", "grey matter, modulated for the non-linear part alone"),
     (r"w[pc]1", "grey matter that is not modulated"),
-    (r"r?[pc]1", "grey matter in the person's own space"),
+    (r"r?[pc]1", "grey matter in the participant's own space"),
     (r"wm", "the whole T1 image"),
 )
 

@@ -108,7 +108,7 @@ def _sexes(tables: StudyTables, settings: Cohort, problems: Problems) -> pd.Seri
 
         def sentence(rows: pd.Series, label: str = label) -> Alike:
             return Alike(
-                f"{tables.where(column)}: {label!r} ({tables.who(rows)}) must be said to mean `female`, `male`, "
+                f"{tables.where(column)}: {label!r} ({tables.who(rows)}) needs a meaning, `female`, `male`, "
                 "`other` or `n/a` in `cohort.values.sex`; nothing is guessed",
                 repr(label),
                 f"{tables.where(column)}: sex",

@@ -64,7 +64,7 @@ class Volumes:
         self._mask = None if mask is None else _voxels(mask) != 0
         self.covariates = covariates if isinstance(covariates, pd.DataFrame | None) else np.asarray(covariates)
         if self.covariates is not None and len(self.covariates) != count:
-            raise InputError(f"covariates: {len(self.covariates)} rows for {count} people")
+            raise InputError(f"covariates: {len(self.covariates)} rows for {count} participants")
         if self._mask is not None and self._mask.shape != self.grid:
             raise InputError(f"mask: has {_sides(self._mask.shape)} voxels, the volumes have {_sides(self.grid)}")
 

@@ -19,7 +19,7 @@ from sepclr_neuro.data.problems import ERROR, Problems
 __all__ = ["NO_VOLUME", "People", "check_across_studies", "check_items", "leave_out", "people_of_study"]
 
 NO_VOLUME = "no volume"
-_WITHOUT = ". People who have none are left out by `volume` in `cohort.include.require`"
+_WITHOUT = ". Participants who have none are left out by `volume` in `cohort.include.require`"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _rules(
         if fact.casefold() in ("volume", "volumes") and tables.column(columns.names.get(fact, fact)) is None:
             problems.append(
                 f"cohort.include.require: {name!r} is no column of {tables.study.name}. Did you mean 'volume', which "
-                "leaves out people whose volume is not found?"
+                "leaves out participants whose volume is not found?"
             )
             continue
         without = cells_of(tables, facts, fact, "cohort.include.require", settings, problems).isna()
@@ -154,7 +154,7 @@ def _volumes(
     else:
         if "volume" in settings.include.require:
             problems.append(
-                f"{study.name}: `cohort.include.require` asks for volumes, but neither the study's `volumes` nor "
+                f"{study.name}: `cohort.include.require` requires volumes, but neither the study's `volumes` nor "
                 "`cohort.columns.volume` says where they are"
             )
         return found, None

@@ -116,7 +116,7 @@ class FolderLook:
             example = f"{len(self.files)} volumes there{looked}, such as {min(self.files)}"
             return f"None of the {example}, has the id of {self._names(wanting)} in its name"
         meaning = meaning_of(kind_of(own))
-        return f"There is {own}{f' ({meaning})' if meaning else ''}, but no one pattern finds more people's volumes"
+        return f"There is {own}{f' ({meaning})' if meaning else ''}, but no single pattern finds more volumes"
 
     def _names(self, rows: Sequence[Row]) -> str:
         more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""

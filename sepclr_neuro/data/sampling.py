@@ -49,8 +49,8 @@ def possible_batch(participants: Sequence[str], target: Sequence[bool], batch_si
     smaller = min(sizes.values())
     if smaller < 2:
         raise InputError(
-            f"training.batch_size: a batch needs 2 people of each group, each once, but there are "
-            f"{sizes['background']} background and {sizes['target']} target people to train on"
+            f"training.batch_size: a batch needs 2 participants of each group, each once, but there are "
+            f"{sizes['background']} background and {sizes['target']} target participants to train on"
         )
     return min(batch_size, 2 * smaller)
 
@@ -58,8 +58,8 @@ def possible_batch(participants: Sequence[str], target: Sequence[bool], batch_si
 def smaller_batch(asked: int, possible: int) -> str:
     """What is said where batches are smaller than asked for."""
     return (
-        f"training.batch_size: {possible} instead of {asked}, twice the {possible // 2} people of the smaller group, "
-        "since nobody is in a batch twice"
+        f"training.batch_size: {possible} instead of {asked}, twice the {possible // 2} participants of the smaller "
+        "group, since no participant is in a batch twice"
     )
 
 
@@ -87,8 +87,8 @@ def set_apart(
         chosen = [people[i] for i in rng.permutation(len(people))[: round(fraction * len(people))]]
         if len(chosen) < 2:
             raise InputError(
-                f"training.validation_fraction: {fraction} leaves {len(chosen)} {name} people to watch, 2 are needed; "
-                "raise it, or set it to 0"
+                f"training.validation_fraction: {fraction} leaves {len(chosen)} {name} participants for validation, 2 "
+                "are needed; raise it, or set it to 0"
             )
         watched |= set(chosen)
     positions = range(len(participants))

@@ -144,19 +144,20 @@ def _write_truth(results: Results, maps: dict[str, Array], affine: NDArray[np.fl
 
 
 SIMULATED = """\
-None of these people exists. Volumes are the MNI152 grey-matter template, changed by known factors, by random individual
-anatomy and by noise. Results on them are *simulated* and say nothing about {disorder}.
+None of these participants is real. Volumes are the MNI152 grey-matter template, changed by known factors, by random
+individual anatomy and by noise. Results on them are *simulated* and say nothing about {disorder}.
 
 `ground_truth/` holds one map a factor: the change of log grey matter by a year of age (`age`), by being a man rather
 than a woman (`sex`, beyond head size, which scales all grey matter by TIV), by a site (`site-<k>`), and by a severity
 of 1, patients' mean, of each kind of symptom (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the
 disease acts. `factors.tsv` has each participant's true values: `subtype` of patients who differ in kind, and whether
-somebody has the bias that no table records (`unrecorded`).
+a participant has the bias that no table records (`unrecorded`).
 """
 
 IMPLANTED = """\
-Volumes, ages, sexes and sites are of real people. Nobody in it has the disease: the target group was drawn at random,
-and a known pattern was put into its grey matter. Results on them are *implanted* and say nothing about {disorder}.
+Volumes, ages, sexes and sites are of real participants. No participant has the disease: the target group was drawn at
+random, and a known pattern was put into its grey matter. Results on them are *implanted* and say nothing about
+{disorder}.
 
 `ground_truth/` holds the change of log grey matter by a severity of 1, patients' mean, of each kind of symptom
 (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the disease acts. `factors.tsv` has each

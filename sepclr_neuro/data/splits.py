@@ -129,7 +129,7 @@ def _twofold(cohort: pd.DataFrame) -> list[str]:
 def _too_few(people: pd.DataFrame, folds: int) -> list[str]:
     counts = people["group"].value_counts()
     return [
-        f"splits.folds: {folds} folds need {folds} people of each group, {group} has {counts.get(group, 0)}; "
+        f"splits.folds: {folds} folds need {folds} participants of each group, {group} has {counts.get(group, 0)}; "
         "use fewer folds"
         for group in ("background", "target")
         if counts.get(group, 0) < folds
@@ -156,9 +156,11 @@ def _one_sided(splits: pd.DataFrame, cohort: pd.DataFrame) -> list[str]:
     problems = []
     for fold, part in merged.groupby("fold"):
         for group in sorted({"background", "target"} - set(part.loc[part["side"] == "train", "group"])):
-            problems.append(f"splits: fold {fold} has nobody of the {group} group to train on; hold out fewer people")
+            problems.append(
+                f"splits: fold {fold} has no participant of the {group} group to train on; hold out fewer participants"
+            )
         if "test" not in set(part["side"]):
-            problems.append(f"splits: fold {fold} holds nobody out; see `splits.sites` or `splits.file`")
+            problems.append(f"splits: fold {fold} holds out no participant; see `splits.sites` or `splits.file`")
     return problems
 
 
@@ -243,15 +245,15 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, table: pd.
         absent = people.loc[~ids.isin(rows["participant_id"]), "participant_id"].tolist()
         if absent:
             sentence = (
-                f"{path}: fold {fold} lacks {len(absent)} people of the cohort, {absent[0]} first; add them, or leave "
-                "them out by `cohort.include`"
+                f"{path}: fold {fold} lacks {len(absent)} participants of the cohort, {absent[0]} first; add them, or "
+                "leave them out by `cohort.include`"
             )
-            problems.append(Alike(sentence, f"fold {fold}", "people that a fold lacks"))
+            problems.append(Alike(sentence, f"fold {fold}", "participants that a fold lacks"))
     if problems:
         raise InputError(problems)
     strangers = sorted(set(table["participant_id"]) - set(ids))
     if strangers:
-        logger.warning(f"{path}: {len(strangers)} of its people are not in the cohort ({strangers[0]} first)")
+        logger.warning(f"{path}: {len(strangers)} of its participants are not in the cohort ({strangers[0]} first)")
     held_out = table[table["side"] == "test"].groupby("fold")["participant_id"].apply(set).to_dict()
     return [ids.isin(held_out.get(fold, set())).to_numpy() for fold in range(count)]
 

@@ -90,7 +90,7 @@ def _header_faults(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple
                 for problem in too_small(stored, affine, settings)
             ]
     cause = (
-        "With so many grids, are these volumes in each person's own space? Normalise them to MNI space then"
+        "With so many grids, are these volumes in each participant's own space? Normalise them to MNI space then"
         if len(grids) > _MOST_GRIDS
         else ""
     )

@@ -141,10 +141,10 @@ def _check_start(path: Path, start: bytes) -> None:
     zipped = start.startswith(b"\x1f\x8b")
     if b"/annex/objects/" in start:
         raise InputError(
-            f"{path}: this is DataLad's note of a volume that is not on this machine; `datalad get {path}`"
+            f"{path}: this is DataLad's pointer to a volume that is not on this machine; `datalad get {path}`"
         )
     if start.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path}: this is Git LFS's note of a volume that is not on this machine; `git lfs pull`")
+        raise InputError(f"{path}: this is Git LFS's pointer to a volume that is not on this machine; `git lfs pull`")
     if start.lstrip().startswith(b"<"):
         raise InputError(f"{path}: this is a web page, not a volume; the download failed, repeat it")
     if path.name.endswith(".nii") and zipped:
@@ -179,7 +179,7 @@ def _header_affine(path: Path, header: Any) -> Affine:
         raise InputError(f"{path}: the qform is not valid ({error}); write the affine again") from error
     if not sform_code and not qform_code:
         raise InputError(
-            f"{path}: neither sform nor qform is set, so nobody knows left from right; write the affine with the "
+            f"{path}: neither sform nor qform is set, so left and right are unknown; write the affine with the "
             "tool that made the volume"
         )
     affine = np.asarray(sform if sform_code else qform, dtype=np.float64)

@@ -68,7 +68,7 @@ class Contrastive(TransformerMixin, BaseEstimator):
             raise ValueError(f"Only binary classification is supported: y has {kind}; two groups are needed.")
         smaller = min(int((groups == label).sum()) for label in self.classes_)
         if smaller < 2:
-            raise ValueError(f"y: each group needs at least 2 people, one has {smaller}")
+            raise ValueError(f"y: each group needs at least 2 participants, one has {smaller}")
         target = torch.from_numpy(groups == self.classes_[1])
         self.covariates_ = self._learned(covariates, len(volumes))
         a = torch.from_numpy(self._coded(covariates, len(volumes)))
@@ -201,7 +201,7 @@ class Contrastive(TransformerMixin, BaseEstimator):
         if known is None:
             return np.zeros((count, 0))
         if covariates is None:
-            raise ValueError("covariates: the estimator was fitted with them, and needs them of everybody")
+            raise ValueError("covariates: the estimator was fitted with them, and needs them of all participants")
         if isinstance(known, CovariateCoding):
             if not isinstance(covariates, pd.DataFrame) or len(covariates) != count:
                 raise ValueError(f"covariates: a table of {count} rows with {', '.join(known.names)} is needed")

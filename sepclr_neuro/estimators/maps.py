@@ -72,7 +72,7 @@ def contrastive_maps(
     patient = groups == model.classes_[1]
     fold = FoldCodes(model.weights_["salient"], codes, np.arange(len(codes)), model.control_centre_)
     if not fold.has_both(patient):
-        raise ValueError("y: two held-out people of each group are needed")
+        raise ValueError("y: two held-out participants of each group are needed")
     strata = np.zeros(len(codes)) if within is None else column_or_1d(within)
     check_consistent_length(codes, strata)
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))

@@ -38,7 +38,7 @@ def nuisance(config: Config, people: pd.DataFrame, fold: pd.Series | None = None
     text = [name for name in numbers if not pd.api.types.is_numeric_dtype(people[name])]
     if text:
         raise InputError(
-            f"the column {text[0]!r}, by which voxel-wise maps are held, has text such as "
+            f"the column {text[0]!r}, a covariate of voxel-wise maps, has text such as "
             f"{people[text[0]].dropna().iloc[0]!r}; list what it means in `cohort.values.{text[0]}` or in `missing`"
         )
     known = people[numbers + classes].dropna()

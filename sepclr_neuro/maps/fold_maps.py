@@ -268,7 +268,7 @@ class FoldMapper:
                     name = f"{participant}_{'_'.join(pair)}_fold-{self.fold}.nii.gz"
                     save_image(folder / name, values.numpy(), self.cache.affine)
             if number * 5 // len(everybody) > (number - 1) * 5 // len(everybody):
-                logger.info(f"{title}: {number} of {len(everybody)} held-out people")
+                logger.info(f"{title}: {number} of {len(everybody)} held-out participants")
         return FoldMaps(mean, peaks, people)
 
     def _identity(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> str:

@@ -113,7 +113,7 @@ def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covari
         weights = part if weights is None else weights + part
         start += len(chunk)
     if weights is None or start != len(codes):
-        raise ValueError(f"{len(codes)} people have codes, {start} have volumes")
+        raise ValueError(f"{len(codes)} participants have codes, {start} have volumes")
     return weights
 
 
@@ -225,7 +225,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
         rows.append({"map": name, **_judged(values, null), **counts})
         rows[-1] |= _held_against(config, results, image, brain, cache)
         title = picture_heading(config, config.for_method(method).title, PATTERNS[name], "salient space")
-        subtitle = f"Held-out people, mean over {len(folds)} folds. Not for clinical use."
+        subtitle = f"Held-out participants, mean over {len(folds)} folds. Not for clinical use."
         with quick_images():
             write_map(
                 results.patterns(method) / f"{name}.nii.gz", image, cache.affine, title, subtitle, "SD of grey matter"
@@ -234,7 +234,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     auc, null = distance_auc(folds, patient, exchanged)
     distance = {"auc": auc, "p": permutation_p(auc, null) if len(null) else np.nan, **counts}
     write_tsv(results.patterns(method) / "distance.tsv", pd.DataFrame([distance]))
-    logger.info(f"patterns of {method}: distance from controls tells the groups apart with an AUC of {auc:.2f}")
+    logger.info(f"patterns of {method}: distance from controls separates the groups with an AUC of {auc:.2f}")
 
 
 def _of_fold(

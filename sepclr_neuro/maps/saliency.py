@@ -101,8 +101,8 @@ def _write(config: Config, results: Results, method: str) -> None:
         values = np.mean([maps.mean[target, space].numpy() for maps in found.values()], axis=0) if found else None
         path = results.saliency(method) / attribution / f"{target}_{space}.nii.gz"
         subtitle = (
-            f"{ATTRIBUTIONS[attribution].title} on held-out people, mean over {len(found)} of {len(folds)} folds. "
-            "Not for clinical use."
+            f"{ATTRIBUTIONS[attribution].title} on held-out participants, mean over {len(found)} of {len(folds)} "
+            "folds. Not for clinical use."
         )
         if values is None:
             values = np.zeros(cache.shape)
@@ -188,7 +188,7 @@ def _group(
         tested = group_map(stack, grid, columns, group, permutations, config.seed)
         if tested is None:
             which = f"saliency, {pair[0]}, {pair[1]} space"
-            logger.warning(f"{which}: no group map of the {contrast}: too few people, or all alike")
+            logger.warning(f"{which}: no group map of the {contrast}: too few participants, or all alike")
             continue
         name = path.name.removesuffix(".nii.gz")
         save_image(path.with_name(f"{name}_{contrast}-t.nii.gz"), tested.t, grid.affine)

@@ -103,7 +103,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
     if chosen.empty:
         return pd.DataFrame(columns=SANITY)
     people = list(dict.fromkeys(chosen["participant_id"]))
-    logger.info(f"saliency of {mapper.method}, fold {mapper.fold}: sanity checks in {len(people)} people")
+    logger.info(f"saliency of {mapper.method}, fold {mapper.fold}: sanity checks in {len(people)} participants")
 
     def maps(pairs: list[Pair], weights: dict[Pair, list[float]] | None = None) -> dict[Pair, Any]:
         found: dict[Pair, list[Tensor]] = {}

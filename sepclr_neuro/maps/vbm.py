@@ -107,9 +107,9 @@ def write_vbm(config: Config, results: Results) -> None:
                 made += 1
                 counts.append(people)
         values = total / max(1, made)
-        subtitle = f"t of training people, mean over {made} of {len(folds)} folds. Not for clinical use."
+        subtitle = f"t of training participants, mean over {made} of {len(folds)} folds. Not for clinical use."
         if not made:
-            subtitle = "NO MAP: in no fold do enough training people have a value."
+            subtitle = "NO MAP: in no fold do enough training participants have a value."
         title = picture_heading(config, "Voxel-wise linear model", question.target)
         with quick_images():
             write_map(results.vbm / f"{question.target}.nii.gz", values, cache.affine, title, subtitle, "t")

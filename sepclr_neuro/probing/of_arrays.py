@@ -110,7 +110,7 @@ def probe(
     pairs = list(zip(fits, fit_in_parallel(fits, people), strict=True))
     known = [(fit, answer) for fit, answer in pairs if answer is not None]
     if not known:
-        raise ValueError("truth: no fold has two training people of two classes and a held-out person to tell")
+        raise ValueError("truth: no fold has two training participants of two classes and a held-out one")
     position = question.truth.index.astype(int)
     labels = Labels.draw(
         question.numbers(question.truth.index),
@@ -160,7 +160,7 @@ def _folds(question: Question, person: pd.Series, cv: Any, seed: int) -> list[Fo
         train, test = person.index[train], person.index[test]
         both = set(person[train]) & set(person[test])
         if both:
-            raise ValueError(f"cv: {sorted(both)[0]} is among training and held-out people of fold {number}")
+            raise ValueError(f"cv: {sorted(both)[0]} is among training and held-out participants of fold {number}")
         found.append(Fold(number, tuple(train), tuple(test)))
     return found
 

@@ -110,8 +110,8 @@ def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
     said = []
     for name in sorted(set(names)):
         known = answers(cohort, name).dropna().unique()
-        said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (nobody has one)")
-    lines = [f"not probed and no confound, since people do not differ in it: {', '.join(said)}"] if said else []
+        said.append(f"{name} (all have {known[0]})" if len(known) else f"{name} (no value)")
+    lines = [f"neither probed nor a confound, since all participants have one value: {', '.join(said)}"] if said else []
     if unknown:
         missing = ", ".join(f"{name} ({count} scans lack it)" for name, count in sorted(unknown.items()))
         lines.append(f"no confound, since `probes.confounds` does not list it and it is missing in places: {missing}")
@@ -163,7 +163,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
         if without:
             problems.append(
                 f"probes.confounds: {name} is missing for {len(without)} scans (participant {without[0]} first); "
-                f"leave such people out by `cohort.include`, or take {name} out of the confounds."
+                f"leave such participants out by `cohort.include`, or take {name} out of the confounds."
             )
     if problems:
         raise InputError(problems)

@@ -91,7 +91,7 @@ def refuse_leaks(
     trained_people = {person.get(scan, scan) for scan in trained_on}
     problems += [
         Alike(
-            f"{where}: scan {scan!r} is held out, but the model was trained on this person; train the fold again.",
+            f"{where}: scan {scan!r} is held out, but the model was trained on this participant; train the fold again.",
             scan,
             "trained on",
         )

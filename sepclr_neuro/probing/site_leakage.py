@@ -57,7 +57,7 @@ def write_site_leakage(config: Config, results: Results) -> None:
     """
     cohort = load_cohort(results.cohort)
     if cohort["site"].nunique() < 2:
-        logger.warning("site leakage: people do not differ in site, so that it is not read")
+        logger.warning("site leakage: all participants are of one site, so it is not probed")
         # Voxels are there for nothing else.
         not_read = config.site_leakage.model_copy(update={"voxel_components": None})
         config = config.model_copy(update={"site_leakage": not_read})
@@ -157,7 +157,7 @@ def harmonise(features: pd.DataFrame, cohort: pd.DataFrame, train: Sequence[str]
     ]
     problems += [
         f"site_leakage.combat: {name} is missing for {counted(int(people[name].isna().sum()), 'scan')}; name it in "
-        "`cohort.include.require`, which leaves such people out, or set it to false"
+        "`cohort.include.require`, which leaves such participants out, or set it to false"
         for name in ("site", "age", "sex")
         if people[name].isna().any()
     ]

@@ -36,7 +36,7 @@ SPACES = ("common", "salient")
 METRIC_LABELS = {"bacc": "balanced accuracy, %", "mae": "MAE"}
 # What a reader must know before a figure: whether the participants are real.
 SOURCES = {
-    "simulated": "SIMULATED cohort: made from a template with known factors, no result about people.",
+    "simulated": "SIMULATED cohort: made from a template with known factors, no result about real participants.",
     "implanted": "IMPLANTED effect: real volumes, but group and symptoms were drawn at random and put into them.",
     "files": "Real cohort.",
 }

@@ -74,7 +74,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         people = simulate_people(config.cohort, config.seed)
         people = _with_groups(people.assign(scan_id=people["participant_id"]), config)
         found.errors.extend(_unlike_simulated(config))
-        found.lines.append(f"cohort: {len(people)} people to be simulated{_groups(people)}")
+        found.lines.append(f"cohort: {len(people)} participants to be simulated{_groups(people)}")
     else:
         tables = _look_at_tables(config, found)
         if tables is None:
@@ -83,7 +83,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         if config.cohort.source == "implanted":
             drawn = implant_people(people, config.cohort, config.cohort.implant or Implant(), config.seed)
             people = _with_groups(people.merge(drawn, on="participant_id"), config)
-            found.lines.append(f"an effect to be implanted into people drawn at random{_groups(people)}")
+            found.lines.append(f"an effect to be implanted into participants drawn at random{_groups(people)}")
         found.warnings.extend(_odd_sites(people, config.splits.folds))
     found.lines.extend(not_asked(config, people))
     for look in (questions, nuisance):
@@ -114,7 +114,9 @@ def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
         except InputError:
             return None
     people = tables.cohort
-    found.lines.append(f"cohort: {people['participant_id'].nunique()} people, {len(people)} scans{_groups(people)}")
+    found.lines.append(
+        f"cohort: {people['participant_id'].nunique()} participants, {len(people)} scans{_groups(people)}"
+    )
     for step, rule, removed, remaining in tables.flow.to_numpy().tolist():
         if removed:
             found.lines.append(f"  left out, {rule}: {removed}")
@@ -155,11 +157,11 @@ def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
         if len(members) == 1:
             odd.append(Alike(f"site {site!r}: has one participant", str(site), "one participant"))
         elif len(groups) == 1:
-            what = f"all its people are in the {groups[0]} group, which a scanner effect then marks"
+            what = f"all its participants are in the {groups[0]} group, so site and group are confounded"
             odd.append(Alike(f"site {site!r}: {what}", str(site), what))
         if 1 < len(members) < folds:
-            what = f"has {len(members)} people, fewer than there are folds ({folds})"
-            odd.append(Alike(f"site {site!r}: {what}", str(site), "fewer people than folds"))
+            what = f"has {len(members)} participants, fewer than folds ({folds})"
+            odd.append(Alike(f"site {site!r}: {what}", str(site), "fewer participants than folds"))
     return odd
 
 

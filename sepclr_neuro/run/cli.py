@@ -45,7 +45,7 @@ Method = Annotated[str, typer.Option(help="Name of the method, as in the configu
 
 @contextmanager
 def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Iterator[tuple[Config, Results]]:
-    """What a stage is told and where it writes; its line in the log, and its receipt once it has succeeded."""
+    """Configuration and results folder of a stage; its line in the log, and its receipt once it has succeeded."""
     from sepclr_neuro.config.model import load_config
     from sepclr_neuro.core.provenance import noted, receipt
 
@@ -83,7 +83,7 @@ def run(
         list[str] | None, typer.Argument(metavar="OPTIONS OF SNAKEMAKE", help="As `snakemake --help` lists them.")
     ] = None,
 ) -> None:
-    """Run all stages, on all cores unless `--cores` says otherwise; after a kill, the same command goes on."""
+    """Run all stages, on all cores unless `--cores` says otherwise; after a kill, the same command resumes."""
     from sepclr_neuro.run import launch
 
     launch.run(path, options or [])
@@ -94,10 +94,10 @@ def check(
     path: ConfigFile,
     tsv: Annotated[Path | None, typer.Option(help="Write errors and warnings to this table too.")] = None,
     headers_only: Annotated[
-        bool, typer.Option("--headers-only", help="Do not read the volumes' voxels, nor estimate what a run will cost.")
+        bool, typer.Option("--headers-only", help="Do not read the volumes' voxels, nor estimate the cost of a run.")
     ] = False,
 ) -> None:
-    """Look at a configuration and its data: errors, warnings, counts, what would run and cost. Status 2 on errors."""
+    """Check a configuration and its data: errors, warnings, counts, planned work and its cost. Status 2 on errors."""
     from sepclr_neuro.config.model import load_config
     from sepclr_neuro.core.storage import write_tsv
     from sepclr_neuro.run.check import check
@@ -121,8 +121,8 @@ def dataset(path: ConfigFile) -> None:
     """Make a simulated cohort, or implant an effect into real volumes."""
     from sepclr_neuro.data.simulation import write_dataset
 
-    with _stage("dataset", path) as told:
-        write_dataset(*told)
+    with _stage("dataset", path) as stage:
+        write_dataset(*stage)
 
 
 @app.command()
@@ -132,10 +132,10 @@ def cohort(path: ConfigFile) -> None:
 
     with _stage("cohort", path) as (config, results):
 
-        def look(people: pd.DataFrame) -> Mapping[str, str]:
+        def look(participants: pd.DataFrame) -> Mapping[str, str]:
             from sepclr_neuro.data.volume_checks import faulty_volumes
 
-            return faulty_volumes(people, config.volumes)[0]
+            return faulty_volumes(participants, config.volumes)[0]
 
         write_cohort(config, results, look)
 
@@ -145,103 +145,103 @@ def volumes(path: ConfigFile) -> None:
     """Check all volumes and bring them to one grid."""
     from sepclr_neuro.data.volumes import write_volumes
 
-    with _stage("volumes", path) as told:
-        write_volumes(*told)
+    with _stage("volumes", path) as stage:
+        write_volumes(*stage)
 
 
 @app.command()
 def splits(path: ConfigFile) -> None:
-    """Divide people into folds."""
+    """Divide participants into folds."""
     from sepclr_neuro.data.splits import write_splits
 
-    with _stage("splits", path) as told:
-        write_splits(*told)
+    with _stage("splits", path) as stage:
+        write_splits(*stage)
 
 
 @app.command()
 def standardise(path: ConfigFile, fold: Fold) -> None:
-    """Learn mean, SD and brain mask from the training people of a fold."""
+    """Compute mean, SD and brain mask of the training participants of a fold."""
     from sepclr_neuro.data.standardisation import write_standardisation
 
-    with _stage("standardise", path, f"fold-{fold}") as told:
-        write_standardisation(*told, fold)
+    with _stage("standardise", path, f"fold-{fold}") as stage:
+        write_standardisation(*stage, fold)
 
 
 @app.command()
 def train(path: ConfigFile, method: Method, fold: Fold) -> None:
-    """Train one method on one fold; a second call goes on where the first was stopped."""
+    """Train one method on one fold; a second call resumes where the first was stopped."""
     with (
-        _stage("train", path, method, f"fold-{fold}", method=method) as told,
-        _computing(told[0].for_method(method).training.devices),
+        _stage("train", path, method, f"fold-{fold}", method=method) as stage,
+        _computing(stage[0].for_method(method).training.devices),
     ):
         from sepclr_neuro.learning.training import write_fold_model
 
-        write_fold_model(*told, method, fold)
+        write_fold_model(*stage, method, fold)
 
 
 @app.command()
 def embed(path: ConfigFile, method: Method) -> None:
-    """Compute everybody's representation by every fold's model of a method."""
-    with _stage("embed", path, method, method=method) as told, _computing():
+    """Compute the representations of all participants by each fold's model of a method."""
+    with _stage("embed", path, method, method=method) as stage, _computing():
         from sepclr_neuro.learning.embedding import write_representations
 
-        write_representations(*told, method)
+        write_representations(*stage, method)
 
 
 @app.command()
 def probe(path: ConfigFile) -> None:
-    """Probe the representations of all methods on held-out people."""
+    """Probe the representations of all methods on held-out participants."""
     from sepclr_neuro.probing.probes import write_probes
 
-    with _stage("probe", path) as told:
-        write_probes(*told)
+    with _stage("probe", path) as stage:
+        write_probes(*stage)
 
 
 @app.command()
 def tables(path: ConfigFile) -> None:
-    """Judge what probes found beside chance, and make the tables."""
+    """Test the probes against chance, and make the tables."""
     from sepclr_neuro.probing.tables import write_tables
     from sepclr_neuro.probing.verdicts import write_verdicts
 
-    with _stage("tables", path) as told:
-        write_verdicts(*told)
-        write_tables(*told)
+    with _stage("tables", path) as stage:
+        write_verdicts(*stage)
+        write_tables(*stage)
 
 
 @app.command()
 def vbm(path: ConfigFile) -> None:
-    """Make the voxel-wise t-maps that saliency maps are held against."""
+    """Make the voxel-wise t-maps that saliency maps are compared with."""
     from sepclr_neuro.maps.vbm import write_vbm
 
-    with _stage("vbm", path) as told:
-        write_vbm(*told)
+    with _stage("vbm", path) as stage:
+        write_vbm(*stage)
 
 
 @app.command()
 def patterns(path: ConfigFile, method: Method) -> None:
-    """Map what the salient codes of a method mean in grey matter."""
-    with _stage("patterns", path, method, method=method) as told, _computing(gpus=0):
+    """Map how grey matter changes with the salient codes of a method."""
+    with _stage("patterns", path, method, method=method) as stage, _computing(gpus=0):
         from sepclr_neuro.maps.patterns import write_patterns
 
-        write_patterns(*told, method)
+        write_patterns(*stage, method)
 
 
 @app.command()
 def leakage(path: ConfigFile) -> None:
-    """Read the site from every space and from voxels, and test how the two spaces depend on each other."""
-    with _stage("leakage", path) as told, _computing(gpus=0):
+    """Predict the site from each space and from voxels, and test whether the two spaces depend on each other."""
+    with _stage("leakage", path) as stage, _computing(gpus=0):
         from sepclr_neuro.probing.site_leakage import write_site_leakage
 
-        write_site_leakage(*told)
+        write_site_leakage(*stage)
 
 
 @app.command()
 def saliency(path: ConfigFile, method: Method) -> None:
-    """Map which voxels the probes of a method listen to."""
-    with _stage("saliency", path, method, method=method) as told, _computing():
+    """Map which voxels the probes of a method use."""
+    with _stage("saliency", path, method, method=method) as stage, _computing():
         from sepclr_neuro.maps.saliency import write_saliency
 
-        write_saliency(*told, method)
+        write_saliency(*stage, method)
 
 
 @app.command()
@@ -249,13 +249,13 @@ def report(path: ConfigFile) -> None:
     """Write the HTML report."""
     from sepclr_neuro.report import write_report
 
-    with _stage("report", path) as told:
-        write_report(*told)
+    with _stage("report", path) as stage:
+        write_report(*stage)
 
 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder.")]) -> None:
-    """Compare all checksums of a results folder: what is damaged, what is stale. Status 2 if anything is."""
+    """Compare all checksums of a results folder; list damaged and stale files. Status 2 if there are any."""
     from sepclr_neuro.run.verify import verify
 
     found = verify(Results(folder))
@@ -270,7 +270,7 @@ def digits(
     method: Annotated[str, typer.Option(help="Name of the method, as in `digits.methods`.", show_default=False)],
     repetition: Annotated[int, typer.Option(min=0, help="Number of the repetition, from 0.", show_default=False)],
 ) -> None:
-    """Train and probe one method on digits on objects; a second call goes on where the first was stopped."""
+    """Train and probe one method on digits on objects; a second call resumes where the first was stopped."""
     with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
         _refuse_unknown("--method", method, config.digits.methods, f"{path}: digits.methods")
         with _computing(config.digits.for_method(method).training.devices):
@@ -284,8 +284,8 @@ def digits_table(path: ConfigFile) -> None:
     """Make the table of digits on objects."""
     from sepclr_neuro.validation.digits.benchmark import write_digits_table
 
-    with _stage("digits-table", path) as told:
-        write_digits_table(*told)
+    with _stage("digits-table", path) as stage:
+        write_digits_table(*stage)
 
 
 CohortName = Annotated[str, typer.Option(help="Name of the cohort, as in `separation.cohorts`.", show_default=False)]
@@ -294,7 +294,7 @@ CohortSeed = Annotated[int, typer.Option(min=0, help="Of the cohort and the trai
 
 @app.command()
 def separation_cohort(path: ConfigFile, cohort: CohortName, seed: CohortSeed) -> None:
-    """Make one cohort of the benchmark of separation, and find what can be found in it at best."""
+    """Make one cohort of the benchmark of separation, and measure the best achievable figures."""
     with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _), _computing():
         _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
         from sepclr_neuro.validation.separation.benchmark import prepare_cohort
@@ -313,8 +313,8 @@ def separation(
     with _stage("separation", path, cohort, f"seed-{seed}", recipe) as (config, _):
         _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
         _refuse_unknown("--recipe", recipe, config.separation.recipes, f"{path}: separation.recipes")
-        told = config.separation_run(cohort, seed, recipe)
-        with _computing(told.for_method(next(iter(told.methods))).training.devices):
+        run_config = config.separation_run(cohort, seed, recipe)
+        with _computing(run_config.for_method(next(iter(run_config.methods))).training.devices):
             from sepclr_neuro.validation.separation.benchmark import run_recipe
 
             run_recipe(config, cohort, seed, recipe)
@@ -325,8 +325,8 @@ def separation_table(path: ConfigFile) -> None:
     """Make the tables and the figure of the benchmark of separation."""
     from sepclr_neuro.validation.separation.table import write_separation_tables
 
-    with _stage("separation-table", path) as told:
-        write_separation_tables(*told)
+    with _stage("separation-table", path) as stage:
+        write_separation_tables(*stage)
 
 
 @app.command()
@@ -343,7 +343,7 @@ def list_names(
         str | None, typer.Argument(help="`methods` or another kind. By default all kinds.", show_default=False)
     ] = None,
 ) -> None:
-    """List what config.yaml may name: methods, terms, encoders and so on, each with the package that it comes from."""
+    """List the names that config.yaml may use: methods, terms, encoders and so on, each with its package."""
     from sepclr_neuro.config.registry import REGISTRIES
 
     if kind is not None:
@@ -363,8 +363,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which files are written, too.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show which files are written.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")] = False,
 ) -> None:
     """Contrastive analysis of brain volumes, stage by stage. `snakemake` calls these commands in order."""
     if verbose and quiet:
@@ -400,7 +400,7 @@ def main() -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch tells by words alone that a processor's memory is full."""
+    """torch reports only in its message that a processor's memory is full."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
 

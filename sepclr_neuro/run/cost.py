@@ -53,7 +53,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     """
     unknown = [name for name in config.saliency.attributions if not ATTRIBUTIONS[name].passes]
     without = f" without {', '.join(unknown)}" if unknown else ""
-    lines, total = ["estimate, from a few steps on this machine as it is now:"], 0.0
+    lines, total = ["estimate, from a few steps on this machine at its present load:"], 0.0
     disk = 2.0 * sides["scan_id"].nunique() * np.prod(config.volumes.shape)  # voxels are kept in 16 bits
     for name in config.methods:
         configured = config.for_method(name)
@@ -65,7 +65,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         for fold in range(config.splits.count):
             members = sides[(sides["fold"] == fold) & (sides["side"] == "train")]
             seed = seed_of(config.seed, fold)
-            with contextlib.suppress(InputError):  # `check` has told it as an error
+            with contextlib.suppress(InputError):  # `check` has reported it as an error
                 planned.append(planned_batches(members, training.batch_size, training.validation_fraction, seed))
         if len(planned) < config.splits.count:
             lines.append(f"  {name}: cannot be trained as things stand, not estimated")
@@ -78,7 +78,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
         total += trained + mapped
         disk += cost.disk * config.splits.count
-    lines.append(f"  together {_duration(total)}, one after the other; beside it all other stages")
+    lines.append(f"  together {_duration(total)}, one after the other; all other stages come on top")
     lines.append(f"  disk {disk / 1e9:.2g} GB for volumes, models and checkpoints under {config.output}/")
     return lines
 

@@ -55,7 +55,7 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
     folder = workflow_folder()
     if path is None or str(path).startswith("-"):
         raise InputError(
-            "which configuration? Expected its file first, then options of Snakemake: "
+            "no configuration is given; expected its file first, then options of Snakemake: "
             "sepclr-neuro run my_cohort.yaml --cores 4. To begin, copy an example: "
             f"{folder / 'docs' / 'examples' / 'own_cohort.yaml'} for a cohort of yours, {folder / 'config.yaml'} for a "
             f"simulated one. For {PROFILE} there are {listed(_shipped_profiles(folder))}; to change one, copy its "

@@ -43,7 +43,7 @@ def workflow_config(files: Sequence[str | Path], overrides: Mapping[str, Any]) -
     if len(files) != 1:
         raise InputError(
             f"--configfile: expected one file, got {len(files)} ({', '.join(map(str, files))}); files are not merged, "
-            "write one that says all"
+            "write all settings into one"
         )
     return load_config(files[0])
 

@@ -38,7 +38,7 @@ class Verification:
             if found := getattr(self, kind):
                 lines += [f"{kind}:", *(f"  - {line}" for line in found)]
         if not self.damaged and not self.stale:
-            lines.append("all is as it was written, and made from what is there")
+            lines.append("all files are unchanged and made from the present inputs")
         return "\n".join([*lines, f"{self.checked} checksums compared"])
 
 

@@ -86,7 +86,7 @@ def test_a_command_of_two_gpus_holds_none_while_it_waits(
         with devices.free_gpus(2, two_gpus) as both:
             assert os.environ["CUDA_VISIBLE_DEVICES"] == both == "GPU-one,GPU-two"
     assert said.messages == ["all but 1 of 2 GPUs are held by other commands; waiting for 2"]
-    with pytest.raises(InputError, match=r"training\.devices: 3 GPUs are asked for, this machine has 2"):
+    with pytest.raises(InputError, match=r"training\.devices: 3 GPUs are requested, this machine has 2"):
         devices.free_gpus(3, two_gpus).__enter__()
 
 

@@ -87,7 +87,7 @@ def test_a_killed_run_gives_its_folder_back_at_once(results: Results) -> None:
     said = hold_elsewhere(results)
     assert said.returncode == 0
     assert "results: the run of 20" in said.stderr
-    assert "was ended before it was done; this one goes on from there" in said.stderr
+    assert "was ended before it was done; this one resumes it" in said.stderr
     assert not results.under_way.exists()
 
 
@@ -188,7 +188,7 @@ def test_a_job_and_what_it_started_end_with_the_run(killed: str, results: Result
         assert not until(lambda: not job.is_running(), seconds=3 * runs.LOOK_SECONDS)  # nothing ends by itself
         (psutil.Process(run.pid) if killed == "run" else shell).kill()
         assert psutil.wait_procs(below, timeout=30)[1] == []
-        assert "the run that this belongs to has ended" in Path("said").read_text()
+        assert "the run of this job has ended" in Path("said").read_text()
     finally:
         run.kill()
         run.wait()

@@ -231,7 +231,7 @@ def test_a_batch_larger_than_the_smaller_group_is_made_smaller_and_said(
 ) -> None:
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 256, "people_in_memory": 4})
     write_fold_model(config, results, "sepclr-k-jem", 0)
-    assert "fold 0: training.batch_size: 8 instead of 256, twice the 4 people" in said.text
+    assert "fold 0: training.batch_size: 8 instead of 256, twice the 4 participants" in said.text
     assert read_json(results.model_folder("sepclr-k-jem", 0) / "model.json")["batch_size"] == 8
 
 

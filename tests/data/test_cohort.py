@@ -125,7 +125,7 @@ def test_implanted(tmp_path: Path, sessions: bool) -> None:
     wider = configured(tmp_path, source="implanted", columns=columns)
     renamed = configured(tmp_path, source="implanted", columns=columns, include={"age": [30, 34]}, target=["illness"])
     for stale in (wider, renamed):
-        with pytest.raises(InputError, match="made for other people or diagnoses"):
+        with pytest.raises(InputError, match="made for other participants or diagnoses"):
             write_cohort(stale, Results(stale.output))
 
 

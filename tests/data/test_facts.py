@@ -17,7 +17,7 @@ def test_codes_are_mapped_and_never_guessed(folder: Path) -> None:
     table(folder / "participants.tsv", HEADER, *people, "sub-05\tcontrol\t20\t9\tbrno")
     guess = problems(folder)
     assert len(guess) == 3
-    assert "column 'sex': '1' (participants sub-02, sub-04) must be said to mean `female`, `male`" in guess[0]
+    assert "column 'sex': '1' (participants sub-02, sub-04) needs a meaning, `female`, `male`" in guess[0]
     (unlisted,) = problems(folder, values={"sex": {"1": "male", "2": "female", "99": "n/a"}})
     assert "'9' (participant sub-05) is not listed in `cohort.values.sex`; add it. Did you mean '99'?" in unlisted
     tables = build(folder, values={"sex": {"1": "male", "2": "female", "9": "n/a"}})
@@ -36,7 +36,7 @@ def test_sex_as_bids_spells_it(folder: Path) -> None:
     expected = ["female"] * 4 + ["male"] * 5 + ["female"] + ["other"] * 4
     assert tables.cohort["sex"].tolist() == expected
     assert tables.exclusions["rule"].tolist() == ["sex missing"] * 2
-    assert flow_of(tables)["without female or male as sex, whom the sex probe does not ask"] == ("count", 0, 4)
+    assert flow_of(tables)["without female or male as sex, left out by the probe of sex"] == ("count", 0, 4)
     # What the configuration says of a code comes first, and codes that it does not mention keep their meaning.
     told = build(folder, values={"sex": {"M": "F", "O": "n/a", "other": "male"}}).cohort.set_index("scan_id")["sex"]
     assert told["sub-04"] == "female"
@@ -45,9 +45,9 @@ def test_sex_as_bids_spells_it(folder: Path) -> None:
     assert "sub-20" not in told
     table(folder / "participants.tsv", HEADER, *rows, "sub-30\tcontrol\t20\tweiblich\tx")
     (problem,) = problems(folder)
-    assert "'weiblich' (participant sub-30) must be said to mean `female`, `male`, `other` or `n/a`" in problem
+    assert "'weiblich' (participant sub-30) needs a meaning, `female`, `male`, `other` or `n/a`" in problem
     (problem,) = problems(folder, values={"sex": {"weiblich": "woman"}})
-    assert "'woman' (participant sub-30) must be said to mean" in problem
+    assert "'woman' (participant sub-30) needs a meaning," in problem
 
 
 def test_texts_that_mean_missing(folder: Path) -> None:
@@ -64,7 +64,7 @@ def test_texts_that_mean_missing(folder: Path) -> None:
     }
     assert tables.cohort["sans"].fillna(-1).tolist() == [-1, -1, -1, 2]
     found = problems(folder, study | {"missing": ["."]}, scores={"sans": ITEMS})
-    assert any("'NA' (participant sub-06) must be said" in problem for problem in found)
+    assert any("'NA' (participant sub-06) needs a meaning" in problem for problem in found)
     assert any("has the age -999" in problem and "list it in the study's `missing`" in problem for problem in found)
     assert any("has -999, but the items" in problem and "`missing`" in problem for problem in found)
 

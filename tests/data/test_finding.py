@@ -245,7 +245,7 @@ def test_two_without_a_volume_are_named_and_no_other_map_is_offered(tmp_path: Pa
     message = line(tmp_path)
     assert message.startswith("2 alike (sub-04, sub-05): ")
     assert message.endswith(
-        "There is mri/mwp2sub-04_T1w.nii (white matter), but no one pattern finds more people's volumes. People who "
+        "There is mri/mwp2sub-04_T1w.nii (white matter), but no single pattern finds more volumes. Participants who "
         "have none are left out by `volume` in `cohort.include.require`"
     )
 

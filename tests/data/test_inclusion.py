@@ -62,7 +62,7 @@ def test_a_quality_measure_must_be_a_number(folder: Path) -> None:
 
 def test_a_group_without_people(folder: Path) -> None:
     (problem,) = problems(folder, target=["psychosis"])
-    assert "fewer than 2 people are in the target group, of 4 listed" in problem
+    assert "fewer than 2 participants are in the target group, of 4 listed" in problem
     assert "2 left out: diagnosis neither background nor target" in problem
 
 
@@ -200,5 +200,5 @@ def test_any_column_may_be_required(folder: Path) -> None:
     (problem,) = problems(folder, include={"require": ["consnt"]})
     assert "has the column 'consnt' (cohort.include.require). Did you mean 'consent'? Known: " in problem
     (volume,) = problems(folder, include={"require": ["Volume"]})
-    assert "'Volume' is no column of one. Did you mean 'volume', which leaves out people" in volume
+    assert "'Volume' is no column of one. Did you mean 'volume', which leaves out participants" in volume
     assert "constants" not in volume

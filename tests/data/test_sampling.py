@@ -56,5 +56,7 @@ def test_the_seed_decides() -> None:
 def test_the_largest_batch_is_twice_the_smaller_group() -> None:
     names, flags = people(20, 3, scans=4)
     assert [possible_batch(names, flags, size) for size in (4, 6, 8, 256)] == [4, 6, 6, 6]
-    with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people .*20 background and 1 target"):
+    with pytest.raises(
+        InputError, match=r"training\.batch_size: a batch needs 2 participants .*20 background and 1 target"
+    ):
         possible_batch(*people(20, 1, scans=4), 4)

@@ -118,7 +118,7 @@ def test_a_rare_rest_joins_its_group() -> None:
 
 def test_too_few_people_of_a_group() -> None:
     cohort = make_cohort(people=12)
-    with pytest.raises(InputError, match=r"splits.folds: 7 folds need 7 people of each group, background has 6"):
+    with pytest.raises(InputError, match=r"splits.folds: 7 folds need 7 participants of each group, background has 6"):
         make_splits(cohort, Splits(folds=7), seed=0)
     with pytest.raises(InputError, match="target has 0"):
         make_splits(cohort[cohort["group"] == "background"], Splits(folds=5), seed=0)
@@ -234,7 +234,7 @@ def test_sites_that_cannot_be_held_out_are_refused() -> None:
     cohort = make_cohort(sites=2)
     with pytest.raises(InputError, match="the cohort has no site 'far'"):
         make_splits(cohort, Splits(scheme="external-sites", sites=["0", "far"]), seed=0)
-    with pytest.raises(InputError, match="fold 0 has nobody of the background group to train on"):
+    with pytest.raises(InputError, match="fold 0 has no participant of the background group to train on"):
         make_splits(cohort, Splits(scheme="external-sites", sites=["0", "1"]), seed=0)
     cohort = cohort.assign(family=[float(number // 4) for number in range(40)])
     with pytest.raises(InputError, match=r"fold 0 has family 0.0 on two sides \(000, 001, 002, 003\)"):
@@ -254,13 +254,13 @@ def test_a_fixed_list_is_what_was_published(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table[table["participant_id"] != "004"], "fold 0 lacks 1 people of the cohort, 004 first"),
+        (lambda table: table[table["participant_id"] != "004"], "fold 0 lacks 1 participants of the cohort, 004 first"),
         (lambda table: pd.concat([table, table[:1]]), "fold 0 lists participant 000 more than once"),
         (lambda table: table.replace({"side": {"test": "Test"}}), "column 'side' has 'Test'; expected train or test"),
         (lambda table: table[table["fold"] != "1"], "has the folds 0, expected 0 to 1"),
         (lambda table: table.replace({"fold": {"1": "one"}}), "line 42: fold is 'one'; expected a number from 0"),
         (lambda table: table.drop(columns="side"), "has no column 'side'"),
-        (lambda table: table.assign(side="train"), "fold 0 holds nobody out"),
+        (lambda table: table.assign(side="train"), "fold 0 holds out no participant"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, change, message: str) -> None:
@@ -281,7 +281,7 @@ def test_strangers_of_a_list_are_said(tmp_path: Path, said: pytest.LogCaptureFix
     write_tsv(tmp_path / "list.tsv", pd.concat([table, stranger]))
     settings = Splits(scheme="file", file=tmp_path / "list.tsv", file_folds=2)
     make_splits(cohort[cohort["participant_id"] != "007"], settings, 0, read_list(settings))
-    assert "1 of its people are not in the cohort (007 first)" in said.text
+    assert "1 of its participants are not in the cohort (007 first)" in said.text
     with pytest.raises(InputError, match=r"nothing\.tsv: cannot be read"):
         read_list(settings.model_copy(update={"file": tmp_path / "nothing.tsv"}))
 

@@ -171,7 +171,7 @@ def test_a_group_of_one_is_refused_before_training(tmp_path: Path) -> None:
     patients = [scan for scan in read_fold(results.splits, results.index, 0).train if int(scan[4:]) % 2]
     cohort.loc[cohort["scan_id"].isin(patients[1:]), "group"] = "background"
     write_tsv(results.cohort, cohort)
-    with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 people of each group"):
+    with pytest.raises(InputError, match=r"training\.batch_size: a batch needs 2 participants of each group"):
         write_fold_model(config, results, METHOD, 0)
     assert not results.checkpoints(METHOD, 0).exists()
 

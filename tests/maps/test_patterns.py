@@ -33,7 +33,7 @@ def test_the_forward_model_is_least_squares_beside_covariates() -> None:
     design = np.column_stack([np.ones(30), covariates, codes])
     expected = np.linalg.lstsq(design, volumes, rcond=None)[0][3:]
     np.testing.assert_allclose(forward_model(chunks, codes, covariates), expected, atol=1e-10)
-    with pytest.raises(ValueError, match="30 people have codes, 20 have volumes"):
+    with pytest.raises(ValueError, match="30 participants have codes, 20 have volumes"):
         forward_model([volumes[:20]], codes, covariates)
 
 

@@ -100,7 +100,7 @@ def test_too_few_people_for_a_group_map_are_told(
 ) -> None:
     run = Run(tmp_path, monkeypatch, targets=["sans"], permutations=5, participants=2)
     run.write()
-    assert "sans, salient space: no group map of the mean: too few people" in said.text
+    assert "sans, salient space: no group map of the mean: too few participants" in said.text
     assert run.table("clusters").empty
     assert not list((run.results.saliency(METHOD) / "smoothgrad").glob("*-t.nii.gz"))
 

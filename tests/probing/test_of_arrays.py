@@ -62,7 +62,7 @@ def test_rows_of_a_person_stay_on_one_side() -> None:
     ).all()
     with (
         pytest.warns(UserWarning, match="groups parameter is ignored"),
-        pytest.raises(ValueError, match="is among training and held-out people of fold 0"),
+        pytest.raises(ValueError, match="is among training and held-out participants of fold 0"),
     ):
         probe(codes, group, groups=person, cv=KFold(3), **FEW)
 
@@ -88,5 +88,5 @@ def test_what_cannot_be_told_is_said() -> None:
     codes, group, _ = people()
     with pytest.raises(ValueError, match="metric: 'mae' is none of bacc, auc"):
         probe(codes, group, metric="mae", **FEW)
-    with pytest.raises(ValueError, match="no fold has two training people"):
+    with pytest.raises(ValueError, match="no fold has two training participants"):
         probe(codes, np.full(80, "control"), **FEW)

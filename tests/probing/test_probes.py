@@ -175,6 +175,6 @@ def test_write_probes_refuses_models_of_other_splits(tmp_path: Path) -> None:
     table = read_tsv(results.representations(METHOD, 1))
     table.loc[table["scan_id"] == held_out, "side"] = "train"
     write_tsv(results.representations(METHOD, 1), table)
-    with pytest.raises(InputError, match=f"'{held_out}' is held out, but the model was trained on this person"):
+    with pytest.raises(InputError, match=f"'{held_out}' is held out, but the model was trained on this participant"):
         write_probes(config, results)
     assert not results.scores.exists()

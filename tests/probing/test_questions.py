@@ -25,7 +25,7 @@ def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
     config, results = write_run(tmp_path, cohort)
     write_probes(config, results)
     assert said.messages == [
-        "not probed and no confound, since people do not differ in it: sans (nobody has one), site (all have oslo)"
+        "neither probed nor a confound, since all participants have one value: sans (no value), site (all have oslo)"
     ]
     write_verdicts(config, results)
     write_tables(config, results)

@@ -277,5 +277,5 @@ def test_combat_with_held_out_sites_is_refused_at_once() -> None:
 def test_one_site_is_not_read_and_the_spaces_are_still_compared(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     config, results = write_run(tmp_path, make_cohort().assign(site="oslo"), voxel_components=10)
     write_site_leakage(config, results)
-    assert said.messages == ["site leakage: people do not differ in site, so that it is not read"]
+    assert said.messages == ["site leakage: all participants are of one site, so it is not probed"]
     assert set(read_tsv(results.table("site_leakage", "tsv"))["target"]) == {"independence"}

@@ -74,7 +74,7 @@ TARGETS = {
 
 def test_a_simulated_cohort_is_stated() -> None:
     text = check(configuration())
-    assert "12 people to be simulated (6 background, 6 target)" in text
+    assert "12 participants to be simulated (6 background, 6 target)" in text
     assert "2 trainings of 100 epochs" in text
 
 
@@ -82,14 +82,14 @@ def test_a_cohort_of_files_is_counted_and_nothing_is_written(study: dict[str, An
     before = sorted(tmp_path.rglob("*"))
     cohort = study | {"include": {"age": [21, 99]}}
     text = check(configuration(cohort=cohort, output=str(tmp_path / "results"), **TARGETS))
-    assert "11 people, 11 scans (5 background, 6 target)\n  left out, " in text
+    assert "11 participants, 11 scans (5 background, 6 target)\n  left out, " in text
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_people_to_implant_into_need_no_diagnosis(study: dict[str, Any]) -> None:
     text = check(configuration(cohort=study | {"source": "implanted", "implant": {"patient_fraction": 0.35}}))
-    assert "12 people, 12 scans\n" in text
-    assert "implanted into people drawn at random (8 background, 4 target)" in text
+    assert "12 participants, 12 scans\n" in text
+    assert "implanted into participants drawn at random (8 background, 4 target)" in text
 
 
 def test_damaged_volumes_and_impossible_batches_are_told_together(study: dict[str, Any], tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_tiv_in_words_is_refused(study: dict[str, Any], tmp_path: Path) -> None:
     header, *rows = table.read_text().splitlines()
     table.write_text("\n".join([header + "\ttiv", *(row + "\t1400 ml" for row in rows)]) + "\n")
     (problem,) = errors(configuration(cohort=study | {"columns": {"others": {"tiv": "tiv"}}}, **TARGETS))
-    assert "the column 'tiv', by which voxel-wise maps are held, has text such as '1400 ml'" in problem
+    assert "the column 'tiv', a covariate of voxel-wise maps, has text such as '1400 ml'" in problem
 
 
 def test_people_without_a_volume_are_told(study: dict[str, Any], tmp_path: Path) -> None:
@@ -161,7 +161,10 @@ def test_a_grid_or_a_column_that_simulated_volumes_lack_is_refused() -> None:
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({"batch_size": 4, "validation_fraction": 0.1}, "validation_fraction: 0.1 leaves 1 background people to watch"),
+        (
+            {"batch_size": 4, "validation_fraction": 0.1},
+            "validation_fraction: 0.1 leaves 1 background participants for",
+        ),
     ],
 )
 def test_people_whose_loss_is_watched_are_not_trained_on(training: dict[str, Any], message: str) -> None:
@@ -172,7 +175,7 @@ def test_people_whose_loss_is_watched_are_not_trained_on(training: dict[str, Any
 
 def test_simulated_people_are_those_that_will_be_made() -> None:
     rare = {"source": "simulated", "simulation": {"participants": 12, "patient_fraction": 0.05}}
-    assert "2 folds need 2 people of each group, target has 0" in errors(configuration(cohort=rare))[0]
+    assert "2 folds need 2 participants of each group, target has 0" in errors(configuration(cohort=rare))[0]
 
 
 # --- one report of everything --------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ def test_sites_that_tell_groups_apart_are_warned_of(study: dict[str, Any], tmp_p
     (warning,) = look(
         configuration(cohort=study, splits={"folds": 3 if people == "too few" else 2}, **TARGETS)
     ).warnings
-    expected = "all its people are in the target group" if people == "one group" else "2 people, fewer than there are"
+    expected = "all its participants are in the target group" if people == "one group" else "2 participants, fewer than"
     assert warning.startswith("site 'brno': ")
     assert expected in warning
 
@@ -320,8 +323,8 @@ def test_many_sites_of_one_person_are_one_line(study: dict[str, Any], tmp_path: 
 def test_what_people_do_not_differ_in_is_not_asked_by_default_and_said(study: dict[str, Any], tmp_path: Path) -> None:
     text = check(configuration(cohort=study))
     assert (
-        "not probed and no confound, since people do not differ in it: sex (all have female), site (all have prague)\n"
-        "`cohort.scores` lists no symptom score, so that none is probed or mapped\n"
+        "neither probed nor a confound, since all participants have one value: sex (all have female), site (all have "
+        "prague)\n`cohort.scores` lists no symptom score, so that none is probed or mapped\n"
     ) in text
     assert "probes: age, diagnosis\n" in text
     # Whatever is asked for is asked.
@@ -335,7 +338,7 @@ def test_ages_that_nobody_has_are_not_asked_by_default(study: dict[str, Any], tm
     rows = [row.split("\t") for row in table.read_text().splitlines()]
     table.write_text("\n".join("\t".join([*row[:2], "n/a" if n else "age", *row[3:]]) for n, row in enumerate(rows)))
     cohort = study | {"include": {"require": []}}
-    assert "age (nobody has one), sex (all have female)" in check(configuration(cohort=cohort))
+    assert "age (no value), sex (all have female)" in check(configuration(cohort=cohort))
     (problem,) = errors(configuration(cohort=cohort, probes={"confounds": ["age"]}))
     assert problem.startswith("probes.confounds: age is missing for 12 scans")
 
@@ -388,7 +391,7 @@ def test_people_with_errors_are_left_out_where_the_configuration_says_so(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("female", "x", "'x' (participant p00) must be said to mean"),
+        ("female", "x", "'x' (participant p00) needs a meaning,"),
         ("control", "controls", "is 'controls' (participant p00) meant to be 'control'?"),
         ("p00", "p01", "all about participant p01"),
     ],

@@ -113,8 +113,8 @@ def test_a_broken_configuration_is_named_before_snakemake_reads_it(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], r"Expected its file first.*own_cohort\.yaml for a cohort of yours, .*config\.yaml for a simulated one"),
-        (["--cores", "4"], "which configuration. Expected its file first, then options of Snakemake"),
+        ([], r"expected its file first.*own_cohort\.yaml for a cohort of yours, .*config\.yaml for a simulated one"),
+        (["--cores", "4"], "no configuration is given; expected its file first, then options of Snakemake"),
         (["nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["CONFIG", "--configfile", "a.yaml"], "--configfile: not with .*give the configuration first"),
         (["CONFIG", "--config", "seed=1"], "--config: not with .*change a copy of the configuration"),

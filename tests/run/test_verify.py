@@ -112,7 +112,7 @@ def test_receipts_hold_what_was_read_and_written(finished: Path) -> None:
 def test_untouched_results_are_whole(results: Results) -> None:
     found = verify(results)
     assert (found.damaged, found.stale, found.notes) == ([], [], [])
-    assert "all is as it was written, and made from what is there" in command("verify", results.root)
+    assert "all files are unchanged and made from the present inputs" in command("verify", results.root)
     # Each file once, each row of the array, and the volume that stands for all of them.
     assert found.checked > 24 + 20
 
