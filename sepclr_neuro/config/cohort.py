@@ -1,4 +1,4 @@
-"""The section `cohort` of ``config.yaml``: where people come from, what their tables mean, who is kept."""
+"""The section `cohort` of ``config.yaml``: sources of participants, meanings of their tables, inclusion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _of_text(encoding: str) -> str:
 
 
 class Study(Section):
-    """One source of people: a participants table, its phenotype tables and its volumes."""
+    """One source of participants: a participants table, its phenotype tables and its volumes."""
 
     name: Name = Field(description="A short name, used in messages.")
     participants: PlainPath = Field(description="participants.tsv (or .csv), one row a participant or a session.")
@@ -61,14 +61,16 @@ class Study(Section):
 class Columns(Section):
     """The name that each fact has in the tables. Values are the tables' column names."""
 
-    participant_id: TableColumn = Field("participant_id", description="Who was scanned; `sub-` in front is ignored.")
-    session_id: TableColumn | None = Field(None, description="Null where each person was scanned once.")
+    participant_id: TableColumn = Field(
+        "participant_id", description="The participant's id; `sub-` in front is ignored."
+    )
+    session_id: TableColumn | None = Field(None, description="Null where each participant was scanned once.")
     diagnosis: TableColumn = Field("diagnosis", description="Its meanings are listed in `background` and `target`.")
     age: TableColumn = Field("age", description="In years.")
     sex: TableColumn = Field(
         "sex", description="As BIDS spells it (M, female, O, ...); other codes are given meanings in `values.sex`."
     )
-    site: TableColumn = Field("site", description="Where a person was scanned.")
+    site: TableColumn = Field("site", description="Where a participant was scanned.")
     volume: TableColumn | None = Field(
         None, description="Column of volume paths, relative to the study's `volumes_root`."
     )
@@ -95,8 +97,8 @@ class Score(Section):
     range: Range = Field(description="Lowest and highest possible total; a value outside is an error.")
     people: Literal["target", "all"] = Field(
         "target",
-        description="Who has it. A value for anyone else is an error, but for the lowest possible one, which is taken "
-        "as none.",
+        description="Participants who have it. A value for others is an error, but for the lowest possible one, which "
+        "is taken as none.",
     )
 
     @model_validator(mode="after")
@@ -114,7 +116,7 @@ class Score(Section):
 
 
 class QualityRule(Section):
-    """Who stays in, by one column of the tables."""
+    """Inclusion by one column of the tables."""
 
     column: TableColumn = Field(description="Column of the tables, or of the cohort.")
     minimum: float | None = Field(None, description="Lowest value that stays in. Null: any.")
@@ -133,19 +135,19 @@ class QualityRule(Section):
 
 
 class Inclusion(Section):
-    """Who is kept. Everybody left out is listed in exclusions.tsv with the rule that did it."""
+    """Inclusion. All excluded participants are listed in exclusions.tsv with the rule."""
 
     age: Range | None = Field(None, description="Youngest and oldest, in years, both included.")
-    quality: list[QualityRule] = Field([], description="Rules that everybody who stays in must meet.")
+    quality: list[QualityRule] = Field([], description="Rules that each included participant must meet.")
     require: list[TableColumn] = Field(
         ["age", "sex", "site"],
         description="A missing value of these leaves a participant out: any columns of the cohort or the tables, "
-        "scores (of the people who have them), and `volume`.",
+        "scores (of the participants who have them), and `volume`.",
     )
 
 
 class Cohort(Section):
-    """Where people come from, what their tables' columns mean, and who is kept."""
+    """Sources of participants, meanings of their tables' columns, and inclusion."""
 
     source: Literal["simulated", "implanted", "files"] = Field(
         "simulated", description="`files`: your own cohort. `implanted`: your volumes, a known effect put into them."
@@ -163,11 +165,11 @@ class Cohort(Section):
     background: list[str] = Field(["control"], min_length=1, description="Diagnoses of the background group.")
     target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
     scores: dict[Name, Score] = Field({}, description="Symptom scores, `name: where it is`.")
-    include: Inclusion = Field(Inclusion(), description="Who is kept.")
+    include: Inclusion = Field(Inclusion(), description="Rules of inclusion.")
     on_error: Literal["stop", "exclude"] = Field(
         "stop",
-        description="What a wrong cell or a bad volume of single people does: stop the run, or exclude them, with the "
-        "reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
+        description="What a wrong cell or a bad volume of single participants does: stop the run, or exclude them, "
+        "with the reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
     )
 
     @property
@@ -264,7 +266,7 @@ class Cohort(Section):
         return self
 
     def _name_values_as_the_cohort_does(self) -> None:
-        """Refuses meanings of codes that nobody reads."""
+        """Refuses meanings of codes that are never used."""
         rules = [*(rule.column for rule in self.include.quality), *self.include.require]
         items = [item for score in self.scores.values() if isinstance(score.items, list) for item in score.items]
         matched = [score.items for score in self.scores.values() if isinstance(score.items, str)]

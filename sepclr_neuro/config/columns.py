@@ -40,7 +40,7 @@ def with_columns(model: _Model, path: str, rename: Rename) -> _Model:
         ValueError: if two keys of one mapping turn out to be the same column.
     """
     changed = {}
-    for key in model.model_fields_set:  # what nobody wrote is the cohort's name already, or of no cohort
+    for key in model.model_fields_set:  # a default is the cohort's name already, or of no cohort
         field, old = type(model).model_fields[key], getattr(model, key)
         new = _with_columns(old, field.annotation, ColumnOf.COHORT in field.metadata, f"{path}.{key}", rename)
         if new != old:

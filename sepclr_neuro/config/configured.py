@@ -124,6 +124,6 @@ def check_parts(settings: MethodSettings, network: Network, training: Training, 
     """Refuses a network that looks at the whole batch where it would see parts of it."""
     if settings.trained and training.in_parts and network.looks_at_the_batch:
         raise ValueError(
-            f"{path}: `network.name: {network.name}` normalises over the people in memory, who are not the whole batch "
-            "with this `training.people_in_memory` or `training.devices`; set `network.normalisation: group`"
+            f"{path}: `network.name: {network.name}` normalises over the participants in memory, who are not the whole "
+            "batch with this `training.people_in_memory` or `training.devices`; set `network.normalisation: group`"
         )

@@ -77,9 +77,10 @@ _DIGITS_METHODS: dict[str, dict[str, Any]] = {
 class Digits(Section):
     """The paper's benchmark of digits on objects; `snakemake digits` runs it."""
 
-    images: Images = Field(Images(), description="What is laid over what.")
+    images: Images = Field(Images(), description="The images that are combined.")
     views: ImageViews = Field(
-        ImageViews(), description="What makes two views of one image. Autoencoders reconstruct images as they are."
+        ImageViews(),
+        description="Random changes that make two views of one image. Autoencoders reconstruct images as they are.",
     )
     network: Network = Field(
         Network(patch=2, pooling="mean"), description="The encoder. Released: resnet18 with SimCLR's stem for images."

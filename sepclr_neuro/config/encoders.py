@@ -29,7 +29,7 @@ class Encoder(LateEntry):
         batch_normalised: whether it has BatchNorm, in whose place `network.normalisation: group` puts GroupNorm.
         last_grid: what becomes of it. Only where it is averaged, inputs may have another size.
         least_side: pixels or voxels a side that it needs.
-        package: whose version texts tell.
+        package: whose version texts state.
         references: what a text that uses it cites.
     """
 

@@ -39,7 +39,7 @@ __all__ = ["Config", "load_config", "parse_config"]
 
 
 def _set_default(config: Section, key: str, **values: Any) -> None:
-    """Replaces values of a section that nobody wrote, which it does not say of itself afterwards either."""
+    """Replaces values of a section that the user did not write; they still count as not written afterwards."""
     section = getattr(config, key)
     content = {name: getattr(section, name) for name in type(section).model_fields} | values
     object.__setattr__(config, key, type(section).model_construct(_fields_set=section.model_fields_set, **content))
@@ -51,13 +51,17 @@ class Config(Section):
     title: str = Field("sepclr_neuro", description="Heading of the report.")
     output: PlainPath = Field(Path("results"), description="Folder of everything that the run writes.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything that is drawn at random.")
-    cohort: Cohort = Field(Cohort(simulation=Simulation()), description="Where people come from and who is kept.")
+    cohort: Cohort = Field(
+        Cohort(simulation=Simulation()), description="Sources of participants and rules of inclusion."
+    )
     volumes: Volumes = Field(Volumes(), description="The grid that networks see.")
-    splits: Splits = Field(Splits(), description="Who trains and who is held out.")
-    standardisation: Standardisation = Field(Standardisation(), description="Learned from a fold's training people.")
-    augmentation: Augmentation = Field(Augmentation(), description="What makes two views of one volume.")
+    splits: Splits = Field(Splits(), description="Training and test sides of each fold.")
+    standardisation: Standardisation = Field(
+        Standardisation(), description="Centring and scaling, by a fold's training participants."
+    )
+    augmentation: Augmentation = Field(Augmentation(), description="Random changes that make two views of one volume.")
     network: Network = Field(Network(), description="The encoder.")
-    training: Training = Field(Training(), description="How long, how fast, in which batches.")
+    training: Training = Field(Training(), description="Epochs, batches and optimiser.")
     methods: dict[str, dict[str, Any]] = Field(
         {"sepclr-k-jem": {}},
         min_length=1,
@@ -67,15 +71,17 @@ class Config(Section):
     adjust_for: list[CohortColumn] | None = Field(
         None,
         description="Columns of the cohort that salient spaces are adjusted for, within groups, learned from training "
-        "people. Null: age, sex, site and tiv, as far as the cohort has them; []: nothing.",
+        "participants. Null: age, sex, site and tiv, as far as the cohort has them; []: nothing.",
     )
     impute_covariates: bool = Field(
-        False, description="Whether a missing value of `adjust_for` counts as the training people's mean."
+        False, description="Whether a missing value of `adjust_for` counts as the training participants' mean."
     )
-    probes: Probes = Field(Probes(), description="What is read out of each space, on held-out people.")
-    site_leakage: SiteLeakage = Field(SiteLeakage(), description="How much of the site each space tells.")
-    saliency: Saliency = Field(Saliency(), description="Which voxels the probes listen to.")
-    report: Report = Field(Report(), description="What the HTML report holds.")
+    probes: Probes = Field(
+        Probes(), description="Variables that linear probes predict from each space, in held-out participants."
+    )
+    site_leakage: SiteLeakage = Field(SiteLeakage(), description="How well probes predict the site from each space.")
+    saliency: Saliency = Field(Saliency(), description="Which voxels the probes use.")
+    report: Report = Field(Report(), description="Contents of the HTML report.")
     digits: Digits = Field(Digits(), description="The paper's other benchmark, which `snakemake digits` runs.")
     separation: Separation = Field(
         Separation(), description="How far recipes separate; `snakemake separation` runs it."
@@ -105,16 +111,20 @@ class Config(Section):
     @model_validator(mode="after")
     def _columns_have_the_cohorts_names(self) -> Self:
         """Refuses columns that the cohort does not have, and calls the others as it does."""
-        # A stage that is told of no cohort cannot look at its columns; it was given their names.
-        told = "cohort" in self.model_fields_set
+        # A run file without the cohort cannot name its columns; it already has their names.
+        has_cohort = "cohort" in self.model_fields_set
         for key, section in self:
-            if isinstance(section, Section) and (told or key != "volumes") and key not in ("cohort", "separation"):
+            if (
+                isinstance(section, Section)
+                and (has_cohort or key != "volumes")
+                and key not in ("cohort", "separation")
+            ):
                 object.__setattr__(self, key, with_columns(section, key, self.cohort.own_column))
-        if told and self.adjust_for is not None:
+        if has_cohort and self.adjust_for is not None:
             columns = [self.cohort.own_column("adjust_for", name) for name in self.adjust_for]
             object.__setattr__(self, "adjust_for", columns)
         methods = dict(self.methods)
-        for name in methods if told else ():
+        for name in methods if has_cohort else ():
             settings = self.for_method(name).settings
             renamed = with_columns(settings, f"methods.{name}", self.cohort.own_column)
             changed = {key: value for key, value in renamed if value != getattr(settings, key)}
@@ -124,7 +134,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _defaults_follow_the_tables(self) -> Self:
-        """Asks by default for the scores that the cohort has; what nobody wrote still counts as not written."""
+        """Probes by default the scores that the cohort has; a default still counts as not written."""
         names = self.scores
         if "targets" not in self.probes.model_fields_set:
             targets = {name: target for name, target in DEFAULT_TARGETS.items() if name not in SYMPTOMS}
@@ -173,7 +183,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _recipes_are_valid(self) -> Self:
-        # What nobody wrote is valid, and is not looked at each time that a stage reads its configuration.
+        # Defaults are valid, and are not checked each time that a stage reads its configuration.
         if "separation" in self.model_fields_set:
             for name, recipe in self.separation.recipes.items():
                 path = f"separation.recipes.{name}.settings"
@@ -197,10 +207,10 @@ class Config(Section):
             ),
         }
         if recipe is not None:
-            told = self.separation.recipes[recipe]
-            content["methods"] = {told.method: told.settings}
-            if told.standardisation is not None:
-                content["standardisation"] = told.standardisation.model_dump(mode="json")
+            chosen = self.separation.recipes[recipe]
+            content["methods"] = {chosen.method: chosen.settings}
+            if chosen.standardisation is not None:
+                content["standardisation"] = chosen.standardisation.model_dump(mode="json")
         return parse_config(content, f"separation, {recipe or cohort}")
 
     def for_method(self, name: str) -> ConfiguredMethod:

@@ -21,7 +21,7 @@ class Probe(LateEntry):
     :class:`~sepclr_neuro.probing.probe_fits.ProbeModels`.
 
     Attributes:
-        of_classes: whether it tells classes, and is scored by balanced accuracy and area under the curve; otherwise
+        of_classes: whether it predicts classes, and is scored by balanced accuracy and area under the curve; otherwise
             numbers, scored by absolute error and R2.
     """
 
@@ -40,14 +40,14 @@ PROBES: Registry[Probe] = Registry(
 
 
 class ProbeTarget(Section):
-    """One question that a probe answers from a space."""
+    """One variable that a probe predicts from a space."""
 
     kind: Annotated[str, NameOf(PROBES)] = Field(
         description="Of classes (text, or whole numbers as codes), or of numbers."
     )
-    people: Literal["all", "target", "background"] = Field("all", description="Who is asked about.")
-    expected_in: Literal["common", "salient"] = Field(description="The space that should hold it: sets the arrows.")
-    label: str | None = Field(None, description="How tables call it. Null: its column's name.")
+    people: Literal["all", "target", "background"] = Field("all", description="Participants whose values are probed.")
+    expected_in: Literal["common", "salient"] = Field(description="The space that should predict it: sets the arrows.")
+    label: str | None = Field(None, description="Its name in tables. Null: its column's name.")
 
     @property
     def of_classes(self) -> bool:
@@ -65,13 +65,13 @@ DEFAULT_TARGETS = {
 
 
 class Probes(Section):
-    """Linear probes: fitted on a fold's training people, scored on its held-out people."""
+    """Linear probes: fitted on a fold's training participants, scored on its held-out participants."""
 
     targets: dict[CohortColumn, ProbeTarget] = Field(
         DEFAULT_TARGETS,
         min_length=1,
         description="Cohort columns to probe. Default: age, sex, site, diagnosis and the cohort's symptom scores; not "
-        "what all people have alike.",
+        "variables without variation.",
     )
     paper_regime: bool = Field(
         True,
@@ -80,12 +80,16 @@ class Probes(Section):
     )
     confounds: list[CohortColumn] = Field(
         ["age", "sex", "site"],
-        description="Columns that a probe without any image reads, and beside which a space must add something. By "
-        "default not what all people have alike. Reviewers expect `tiv` too, where the cohort has it. A target is not "
+        description="Predictors of a probe without any image, beside which a space must add something. By "
+        "default no variables without variation. Reviewers expect `tiv` too, where the cohort has it. A target is not "
         "its own confound.",
     )
-    permutations: int = Field(1000, ge=99, description="Exchanges of people's answers, for the null of each figure.")
-    bootstraps: int = Field(1000, ge=99, description="Samples of people, for the interval of each figure.")
+    permutations: int = Field(
+        1000, ge=99, description="Exchanges of values between participants, for the null of each figure."
+    )
+    bootstraps: int = Field(
+        1000, ge=99, description="Bootstrap samples of participants, for the interval of each figure."
+    )
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

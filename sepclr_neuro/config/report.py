@@ -15,6 +15,6 @@ class Report(Section):
     viewers: int = Field(6, ge=0, description="Most interactive viewers to embed; further maps are static pictures.")
     participant_ids: bool = Field(
         False,
-        description="Whether the page lists the ids of people who were left out and offers each prediction with its "
+        description="Whether the page lists the ids of excluded participants and offers each prediction with its "
         "scan id. Off, so that it can be sent around.",
     )

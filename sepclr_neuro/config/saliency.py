@@ -62,7 +62,7 @@ def _different(values: list[str]) -> list[str]:
 
 
 class Saliency(Section):
-    """Maps of what probes and salient heads listen to, in held-out people, and how far they can be believed."""
+    """Maps of the voxels that probes and salient heads use, in held-out participants, and checks of the maps."""
 
     targets: list[CohortColumn] = Field(
         ["diagnosis", "sans", "saps"],
@@ -98,10 +98,10 @@ class Saliency(Section):
     )
     occlusion_mm: float = Field(24.0, ge=4, description="Occlusion without an atlas: side of the cubes.")
     participants: int | None = Field(
-        None, ge=2, description="Held-out people mapped in a fold, both groups alike, chosen by seed. Null: all."
+        None, ge=2, description="Held-out participants mapped in a fold, both groups alike, chosen by seed. Null: all."
     )
     participant_maps: bool = Field(
-        False, description="Also write each person's maps, named by participant id, into `participant_maps`."
+        False, description="Also write each participant's maps, named by participant id, into `participant_maps`."
     )
     permutations: int = Field(
         100,
@@ -113,5 +113,7 @@ class Saliency(Section):
         6.0, gt=0, description="Group maps: finer voxels are averaged to blocks of about this size, to bound time."
     )
     sanity_participants: int = Field(
-        2, ge=0, description="People of the first fold in whom maps are made anew with shuffled weights. 0: none."
+        2,
+        ge=0,
+        description="Participants of the first fold for whom maps are made again with shuffled weights. 0: none.",
     )

@@ -20,7 +20,7 @@ __all__ = ["Recipe", "Separation", "SeparationCohort"]
 
 
 class SeparationCohort(Section):
-    """A cohort with known factors, half of whose people are held out."""
+    """A cohort with known factors, half of whose participants are held out."""
 
     cohort: Cohort = Field(Cohort(simulation=Simulation(participants=240)), description="Simulated or implanted.")
     volumes: Volumes = Field(Volumes(shape=(64, 64, 64)), description="The grid that networks see.")
@@ -34,12 +34,12 @@ class SeparationCohort(Section):
 
     def describe(self) -> str:
         """Size, effect and confounding, in words."""
-        told = self.cohort.simulation or self.cohort.implant or Implant()
-        people = f"{told.participants} people, " if isinstance(told, Simulation) else ""
+        made = self.cohort.simulation or self.cohort.implant or Implant()
+        people = f"{made.participants} people, " if isinstance(made, Simulation) else ""
         return (
-            f"{people}{told.disease_kind.replace('-', ' ')}, effect {told.disease_effect:g}, {told.disease_regions} "
-            f"regions, site confounding {told.site_confounding:g}"
-            + (f", unrecorded bias {told.unrecorded:g}" if told.unrecorded else "")
+            f"{people}{made.disease_kind.replace('-', ' ')}, effect {made.disease_effect:g}, {made.disease_regions} "
+            f"regions, site confounding {made.site_confounding:g}"
+            + (f", unrecorded bias {made.unrecorded:g}" if made.unrecorded else "")
         )
 
 
@@ -66,7 +66,7 @@ class Separation(Section):
         | {name: Recipe(method=name) for name in (*_VAES, "supervised")},
         description="By name.",
     )
-    reference: str | None = Field(None, description="The recipe that others are held against. Null: the first.")
+    reference: str | None = Field(None, description="The recipe that others are compared with. Null: the first.")
 
     @property
     def reference_recipe(self) -> str:

@@ -34,7 +34,7 @@ it."""
 class KnownDisease(Section):
     """What is known of a disease that was put into volumes."""
 
-    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of people who have the disease.")
+    patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of participants who have the disease.")
     site_confounding: Fraction = Field(
         0.3, description="0: patients spread over sites as controls do; 1: strongest link of site and diagnosis."
     )
@@ -47,13 +47,13 @@ class KnownDisease(Section):
         description="`one-shift`: patients lose grey matter in all regions, each as severely as ill. `two-signs`: half "
         "of them gain it there, so that groups have one mean. `two-subtypes`: half lose it in the regions of negative, "
         "half in those of positive symptoms. `texture`: folds there vary more, at random, so that no linear model of "
-        "voxels tells the groups apart.",
+        "voxels separates the groups.",
     )
     unrecorded: float = Field(
         0.0,
         ge=0,
-        description="Size of a bias that half of the people have and no table records (scanner software, say): 1 as "
-        "large as a site's. More patients have it, as `site_confounding` says.",
+        description="Size of a bias that half of the participants have and no table records (scanner software, say): 1 "
+        "as large as a site's. More patients have it, as `site_confounding` says.",
     )
 
 

@@ -10,17 +10,17 @@ __all__ = ["SiteLeakage"]
 
 
 class SiteLeakage(Section):
-    """How much of the site each space tells, and how far the spaces depend on each other."""
+    """How well probes predict the site from each space, and how far the spaces depend on each other."""
 
     voxel_components: int | None = Field(
         32,
         ge=1,
-        description="Principal components of training people's voxels that the site is read from too, for comparison. "
+        description="Principal components of training participants' voxels, from which the site is predicted too. "
         "Null: not, which saves reading all volumes twice a fold.",
     )
     combat: bool = Field(
         False,
-        description="Also read site and diagnosis after ComBat, fitted on training people, which needs the extra "
-        "`combat` of this package. It is not told the diagnosis; where sites differ in their share of patients, it "
-        "therefore removes disease with site (Nieto et al. 2024, arXiv 2410.19643).",
+        description="Also predict site and diagnosis after ComBat, fitted on training participants, which needs the "
+        "extra `combat` of this package. It does not use the diagnosis; where sites differ in their share of patients, "
+        "it therefore removes disease with site (Nieto et al. 2024, arXiv 2410.19643).",
     )

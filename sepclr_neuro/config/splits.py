@@ -14,7 +14,7 @@ __all__ = ["Splits"]
 
 
 class Splits(Section):
-    """Who trains and who is held out; people are never divided between the two."""
+    """Training and test sides of each fold; all scans of a participant are on one side."""
 
     scheme: Literal["k-fold", "leave-site-out", "external-sites", "file"] = Field(
         "k-fold",
@@ -36,15 +36,15 @@ class Splits(Section):
     file_folds: int | None = Field(None, ge=1, description="Of `file`: how many folds it has.")
     group_by: CohortColumn | None = Field(
         None,
-        description="A column of the cohort, e.g. a family: people with the same value are on one side, as all scans "
-        "of a person are anyway. A missing value: on one's own.",
+        description="A column of the cohort, e.g. a family: participants with the same value are on one side, as all "
+        "scans of one are anyway. A missing value: on one's own.",
     )
     probe_fraction: float = Field(
         0.0,
         ge=0,
         le=0.5,
-        description="Share of the training people who are kept from the encoders, for probes to be fitted on: "
-        "representations of people whom an encoder was trained on are partly memorised. 0: probes share them.",
+        description="Share of the training participants who are kept from the encoders, for probes to be fitted on: "
+        "representations of participants whom an encoder was trained on are partly memorised. 0: none.",
     )
     hash_ids: bool = Field(
         False,
@@ -99,5 +99,5 @@ class Splits(Section):
 
     @property
     def first_repeat(self) -> range:
-        """Folds in which nobody is held out twice, unless a fixed list holds people out several times."""
+        """Folds in which no participant is held out twice, unless a fixed list does so."""
         return range(self.folds if self.scheme == "k-fold" else self.count)

@@ -1,4 +1,4 @@
-"""What each stage of a run is told: the configuration cut down to what the stage depends on."""
+"""The configuration of each stage of a run, cut down to what the stage depends on."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-# By a section that a stage reads, what stands for those that it does not read, so that they ask nothing of it.
-_ASKS_NOTHING: dict[str, dict[str, Any]] = {
+# By a section that a stage reads, what stands for those that it does not read, so that they change nothing in it.
+_NEUTRAL: dict[str, dict[str, Any]] = {
     "cohort": {
         "splits": {"stratify_by": []},
         "probes": {"targets": {"diagnosis": {"kind": "classification", "expected_in": "salient"}}},
@@ -66,13 +66,13 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
 
     Of the benchmark of separation, ``method`` is a cohort (stage ``separation-cohort``) or a recipe.
 
-    It is a valid configuration by itself: what the stage does not read is left out or asks nothing.
+    It is a valid configuration by itself: what the stage does not read is left out or empty.
     """
     sections = STAGES[stage]
     if stage == "cohort" and config.cohort.on_error == "exclude":
-        sections = (*sections, "volumes")  # which people have a bad volume depends on what is asked of volumes
+        sections = (*sections, "volumes")  # which volumes are bad depends on this section
     content = config.model_dump(mode="json", include={"output", "seed", *sections})
-    for read, others in _ASKS_NOTHING.items():
+    for read, others in _NEUTRAL.items():
         if read in sections:
             content |= {name: section for name, section in others.items() if name not in sections}
     if stage == "digits" and method is not None:
@@ -108,7 +108,7 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
 
 def _cut_questions(config: Config, stage: str, content: dict[str, Any]) -> None:
     """Leaves out of a stage's ``probes`` and ``saliency`` what it does not read: maps hold no target's name in tables,
-    and nobody but the tables draws permutations, so that changing these makes no map anew."""
+    and only the tables draw permutations, so that changing these makes no map anew."""
     probes = content["probes"]
     if "targets" not in config.probes.model_fields_set:
         del probes["targets"]  # the stage fills it in too, and may leave out what the cohort has no answers for
@@ -117,8 +117,8 @@ def _cut_questions(config: Config, stage: str, content: dict[str, Any]) -> None:
     if stage == "leakage":
         content["probes"] = {key: probes[key] for key in ("permutations", "bootstraps")}
     elif stage in ("vbm", "saliency"):
-        asked = {name: config.probes.targets[name] for name in config.saliency.targets}
-        content["probes"] = {"targets": _unnamed(asked or _ASKS_NOTHING["cohort"]["probes"]["targets"])}
+        mapped = {name: config.probes.targets[name] for name in config.saliency.targets}
+        content["probes"] = {"targets": _unnamed(mapped or _NEUTRAL["cohort"]["probes"]["targets"])}
         content["probes"]["confounds"] = []
         if stage == "vbm":
             content["saliency"] = {"targets": config.saliency.targets}
@@ -131,7 +131,8 @@ def _cut_questions(config: Config, stage: str, content: dict[str, Any]) -> None:
 
 def _unnamed(targets: Mapping[str, Any]) -> dict[str, Any]:
     """Questions without what only tables and the report show of them."""
-    asked = {name: ProbeTarget.model_validate(target) for name, target in targets.items()}
+    probed = {name: ProbeTarget.model_validate(target) for name, target in targets.items()}
     return {
-        name: {"kind": target.kind, "people": target.people, "expected_in": "salient"} for name, target in asked.items()
+        name: {"kind": target.kind, "people": target.people, "expected_in": "salient"}
+        for name, target in probed.items()
     }

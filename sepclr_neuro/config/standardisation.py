@@ -16,11 +16,11 @@ __all__ = ["STANDARDISATIONS", "Standardisation", "StandardisationEntry"]
 
 @dataclass(frozen=True)
 class StandardisationEntry(LateEntry):
-    """A way of centring and scaling. Its implementation is called with training people's mean and variance of each
+    """A way of centring and scaling. Its implementation is called with training participants' mean and variance of each
     voxel and the mask, each [X, Y, Z], and gives centre, scale and mask.
 
     Attributes:
-        in_words: what texts say of it, up to the comma.
+        in_words: its description in texts, up to the comma.
         raw_units: whether voxels stay in units of grey matter, 0 to 1.
     """
 
@@ -52,12 +52,12 @@ STANDARDISATIONS: Registry[StandardisationEntry] = Registry(
 
 
 class Standardisation(Section):
-    """What is learned from a fold's training people, and from nobody else, before the network sees a voxel."""
+    """Centre, scale and mask, from a fold's training participants alone, before the network sees a voxel."""
 
     intensity: Annotated[str, NameOf(STANDARDISATIONS)] = Field(
         "voxelwise",
-        description="Centre and scale by training people's mean and SD: each voxel's own, one for all, or not at all. "
-        "Our choice, because in a trial on 400 simulated people it moved separation most.",
+        description="Centre and scale by training participants' mean and SD: each voxel's own, one for all, or not at "
+        "all. Our choice, because in a trial on 400 simulated participants it moved separation most.",
     )
     mask_threshold: float = Field(
         0.1, ge=0, description="Voxels with a lower training mean become 0. The CAT12 manual's absolute threshold."

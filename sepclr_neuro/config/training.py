@@ -18,21 +18,22 @@ class Training(Section):
     batch_size: int = Field(
         16,
         ge=4,
-        description="People whom the losses see together, half background and half target, nobody twice; at most twice "
-        "the smaller training group, which is said where it is less than asked for.",
+        description="Participants whom the losses see together, half background and half target, none twice; at most "
+        "twice the smaller training group, with a message where that is less.",
     )
     people_in_memory: int | None = Field(
         None,
         ge=2,
         multiple_of=2,
-        description="How many of a batch's people are in the networks at once, half of each group: memory is that of "
-        "so many, gradients are those of the whole batch (gradient caching), and time about a half more. Null: all.",
+        description="How many of a batch's participants are in the networks at once, half of each group: memory is "
+        "that of so many, gradients are those of the whole batch (gradient caching), and time about a half more. Null: "
+        "all.",
     )
     devices: int = Field(
         1,
         ge=1,
         description="Processes that share each batch, one a GPU, or all on the processor. Each has `people_in_memory` "
-        "in its networks; the losses see the people of all.",
+        "in its networks; the losses see the participants of all.",
     )
     learning_rate: float = Field(3e-4, gt=0, description="Adam. Released SepCLR: 3e-4.")
     weight_decay: float = Field(0.0, ge=0, description="Released SepCLR: none.")
@@ -44,7 +45,7 @@ class Training(Section):
         "auto", description="`auto`: bfloat16 where the processor or GPU computes it natively. Losses are float32."
     )
     validation_fraction: float = Field(
-        0.0, ge=0, lt=0.5, description="Share of the *training* people whose loss is watched, not trained on."
+        0.0, ge=0, lt=0.5, description="Share of the *training* participants kept for validation of the loss."
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after so many epochs without a lower validation loss. Null: all epochs."
@@ -56,7 +57,7 @@ class Training(Section):
             raise ValueError(f"`batch_size` must be even (half background, half target), got {self.batch_size}")
         if self.devices > self.batch_size // 2:
             raise ValueError(
-                f"`devices`: {self.devices} of them share {self.batch_size // 2} pairs of people; lower it"
+                f"`devices`: {self.devices} of them share {self.batch_size // 2} pairs of participants; lower it"
             )
         if self.patience is not None and self.validation_fraction == 0:
             raise ValueError("`patience` watches the validation loss: set `validation_fraction` above 0")

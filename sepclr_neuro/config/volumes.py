@@ -11,7 +11,7 @@ __all__ = ["Volumes"]
 
 
 class Volumes(Section):
-    """How a volume is brought to the grid that networks see. Nothing here is learned from people."""
+    """How a volume is brought to the grid that networks see. Nothing here is learned from participants."""
 
     shape: tuple[int, int, int] = Field(
         (128, 128, 128), description="Voxels after crop and pad, each a multiple of 16. The paper's: 128³."

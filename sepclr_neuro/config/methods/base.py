@@ -1,4 +1,4 @@
-"""What the settings of every method can tell."""
+"""The settings that every method has."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Reference(NamedTuple):
 
 
 class MethodSettings(Section):
-    """What every method's settings can tell. Their keys are the method's own."""
+    """Settings of a method, with what texts and training need of them. Their keys are the method's own."""
 
     augmented: ClassVar[bool] = False
-    """Whether what it sees of images are random views."""
+    """Whether it sees images as random views."""
 
     trained: ClassVar[bool] = False
     """Whether the sections `network`, `augmentation` and `training` apply to the method."""
@@ -32,7 +32,7 @@ class MethodSettings(Section):
     """What a text that uses the method cites."""
 
     own_choices: ClassVar[str] = ""
-    """A sentence on what of the networks is nobody's but this project's, which a text says once for all methods."""
+    """A sentence on the networks that are this project's own choice, which a text says once for all methods."""
 
     def describe(self, **options: Any) -> str:
         """What was done, in sentences for a methods section; one that is true of several methods is the same in all.
@@ -57,7 +57,7 @@ class TwoSpaceSettings(MethodSettings):
     )
     erase: bool = Field(
         True,
-        description="Whether the common space is left without what the salient codes predict of it (least squares). "
+        description="Whether what the salient codes predict of the common space (least squares) is removed from it. "
         "Published forms erase nothing: `false`.",
     )
 

@@ -142,8 +142,8 @@ class SepVAESettings(ConVAESettings):
     gamma: float = Field(
         5e-10,
         ge=0,
-        description="Of the cross-entropy of patients against controls, read from the salient code. Released: 5e-10, "
-        "which hardly moves anything.",
+        description="Of the cross-entropy of patients against controls, predicted from the salient code. Released: "
+        "5e-10, which hardly moves anything.",
     )
 
     def weights(self) -> str:

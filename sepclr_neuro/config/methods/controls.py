@@ -12,7 +12,7 @@ __all__ = ["CPCASettings", "PCASettings", "SimCLRSettings", "SupervisedSettings"
 
 
 class SimCLRSettings(TrainedSettings):
-    """SimCLR (Chen et al., 2020): one space, no groups, to see what contrast between people alone finds."""
+    """SimCLR (Chen et al., 2020): one space, no groups, to see what contrast between participants alone finds."""
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
@@ -34,7 +34,7 @@ class SimCLRSettings(TrainedSettings):
 
 
 class SupervisedSettings(TrainedSettings):
-    """A network that is told the diagnosis: what is there to be found."""
+    """A network trained on the diagnosis: how well it can be predicted at all."""
 
     dim: int = Field(32, ge=1, description="Dimensions before the classifier. Our choice: as many as SepCLR's.")
 
@@ -46,7 +46,7 @@ class SupervisedSettings(TrainedSettings):
 
 
 class PCASettings(MethodSettings):
-    """Principal components of the voxels: what needs no network."""
+    """Principal components of the voxels, without a network."""
 
     dim: int = Field(32, ge=1, description="Components. Our choice: as many as each of SepCLR's spaces has.")
 

@@ -21,7 +21,7 @@ _COMMON = "The common space holds all principal components of the training volum
 
 
 class LinearSepCLRSettings(SepCLRTerms):
-    """SepCLR with linear encoders, trained in the span of the training people."""
+    """SepCLR with linear encoders, trained in the span of the training participants."""
 
     salient_dim: int = Field(
         8,
@@ -42,7 +42,7 @@ class LinearSepCLRSettings(SepCLRTerms):
         description="SD of the noise that makes a view, over the root mean square of the coordinates: the ridge of the "
         "encoders. 1.25: of 0.6, 1.25 and 1.9 the best on four development cohorts.",
     )
-    steps: int = Field(300, ge=1, description="Steps of Adam, all training people in each.")
+    steps: int = Field(300, ge=1, description="Steps of Adam, all training participants in each.")
     learning_rate: float = Field(3e-3, gt=0, description="Of Adam.")
 
     def describe(self, **options: Any) -> str:

@@ -37,8 +37,8 @@ class SepCLRTerms(TwoSpaceSettings):
     )
     kernel_diagonal: bool = Field(
         True,
-        description="Whether k-JEM and k-MI count a person as their own neighbour, as released; at small batches that "
-        "is a floor at which they move nobody.",
+        description="Whether k-JEM and k-MI count a participant as their own neighbour, as released; at small batches "
+        "that is a floor without gradient.",
     )
     uniformity_weight: float = Field(2.0, ge=0, description="Weight of uniformity beside alignment. Released: 2.")
     salient_weight: float = Field(

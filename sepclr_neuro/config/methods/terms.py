@@ -18,7 +18,7 @@ class Term(LateEntry):
     Attributes:
         in_words: what texts call it.
         estimated: whether networks of its own estimate it, which are trained in alternation with the encoders.
-        by_kernels: whether it has kernels, so that texts tell their width.
+        by_kernels: whether it has kernels, so that texts state their width.
     """
 
     in_words: str
