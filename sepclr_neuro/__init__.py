@@ -22,7 +22,7 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """What Python code calls, on demand: torch and scikit-learn take seconds to import, which no command waits for in
+    """The Python interface, on demand: torch and scikit-learn take seconds to import, which no command waits for in
     vain."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

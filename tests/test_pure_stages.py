@@ -27,7 +27,7 @@ from sepclr_neuro.data.problems import Problems
 from sepclr_neuro.data.splits import Fold, make_splits, publishable
 from sepclr_neuro.maps.patterns import PATTERNS
 from sepclr_neuro.probing.probes import ProbeTables, probe
-from sepclr_neuro.probing.questions import all_questions, as_asked
+from sepclr_neuro.probing.questions import all_questions, with_cohort_defaults
 from sepclr_neuro.probing.representations import Representations, Represented
 from sepclr_neuro.probing.site_leakage import site_leakage
 from sepclr_neuro.probing.tables import compare, summarise
@@ -162,7 +162,7 @@ def run(probed: ProbeTables) -> Run:
     people = {"people": 60, "permutations": 99}
     patterns = [{"map": name, "largest": 1.0, "p": 0.01, "voxels_beyond_chance": 9, **people} for name in PATTERNS]
     return Run(
-        config=as_asked(CONFIG, cohort),
+        config=with_cohort_defaults(CONFIG, cohort),
         cohort=cohort,
         exclusions=pd.DataFrame(columns=["participant_id", "session_id", "study", "rule", "value"]),
         flow=pd.DataFrame([("start", "listed in the tables", 0, 60)], columns=["step", "rule", "removed", "remaining"]),

@@ -1,1 +1,1 @@
-"""What ``config.yaml`` may say."""
+"""The contents of ``config.yaml``."""

@@ -179,7 +179,7 @@ class Cohort(Section):
 
     @property
     def table_name(self) -> str:
-        """What files of the table of probes are called: the target group's diagnoses, in letters that any disk takes.
+        """The name of the table of probes: the target group's diagnoses, in letters that any disk takes.
 
         >>> Cohort(target=["Major depression", "MDD (F32)"]).table_name
         'major-depression-mdd-f32'
@@ -202,7 +202,7 @@ class Cohort(Section):
         return [*facts, *self.scores, *self.columns.others, *implanted]
 
     def known_as(self, name: str) -> str:
-        """What the cohort calls a column that is called so there or in the tables; the name itself where it does not.
+        """The cohort's name of a column, given by that name or the tables'; the given name where it has none.
 
         >>> studies = [Study(name="ours", participants="participants.tsv")]
         >>> cohort = Cohort(source="files", studies=studies, columns=Columns(age="years", others={"tiv": "TIV"}))

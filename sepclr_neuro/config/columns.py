@@ -16,7 +16,7 @@ __all__ = ["CohortColumn", "ColumnOf", "TableColumn", "with_columns"]
 
 
 class ColumnOf(Enum):
-    """Where the column is that a key names."""
+    """The place of the column that a key names."""
 
     COHORT = "cohort"
     TABLES = "tables"

@@ -42,7 +42,7 @@ class Encoder(LateEntry):
     references: tuple[Reference, ...] = ()
 
     def describe(self, network: Network) -> str:
-        """What it is with these settings."""
+        """The encoder with these settings, in words."""
         return self.in_words(network) if self.in_words else self.title
 
     def takes_any_size(self, network: Network) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in sentences that name the key, what was found and what is expected."""
+"""Errors of a configuration, in sentences that name the key, the value found and the value expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``config.yaml`` may say: its sections in one typed model, nothing unknown allowed, and how it is read.
+"""The contents of ``config.yaml``: its sections in one typed model, without unknown keys, and its reading.
 
 Each section has a file of its own beside this one, each method's settings are in `methods/`: there each number of a run
 has its home. Free of torch on purpose: the Snakefile reads it at every parse, which must take no time.

@@ -1,4 +1,4 @@
-"""What every section is made of: the model below them, and the kinds of values that several use."""
+"""The model of every section, and the kinds of values that several use."""
 
 from __future__ import annotations
 

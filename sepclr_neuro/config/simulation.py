@@ -32,7 +32,7 @@ it."""
 
 
 class KnownDisease(Section):
-    """What is known of a disease that was put into volumes."""
+    """Known properties of a disease that was put into volumes."""
 
     patient_fraction: float = Field(0.5, gt=0, lt=1, description="Share of participants who have the disease.")
     site_confounding: Fraction = Field(

@@ -1,1 +1,1 @@
-"""What everything rests on: errors, files, devices, processes, statistics."""
+"""The basis of all others: errors, files, devices, processes, statistics."""

@@ -1,6 +1,6 @@
 """Which processor a command computes on: a free GPU of this machine, and the threads and memory of its CPUs.
 
-Schedulers such as SLURM hand out GPUs by CUDA_VISIBLE_DEVICES. Where nobody does (several jobs of one workflow on a
+Schedulers such as SLURM hand out GPUs by CUDA_VISIBLE_DEVICES. Where none does (several jobs of one workflow on a
 workstation) jobs would all take the first GPU; here each takes those that no other command of the project holds.
 """
 
@@ -48,7 +48,7 @@ def given_threads() -> int | None:
 
 
 def use_given_threads() -> None:
-    """Tells torch how many threads it may use."""
+    """Sets how many threads torch may use."""
     given = given_threads()
     if given is not None:
         import torch
@@ -137,7 +137,7 @@ def free_gpus(count: int = 1, locks: Path | None = None) -> Iterator[str | None]
 
 
 def _lock_some(handles: dict[str, int], count: int) -> list[str]:
-    told = False
+    reported = False
     while True:
         held: list[str] = []
         for gpu, handle in handles.items():
@@ -149,8 +149,8 @@ def _lock_some(handles: dict[str, int], count: int) -> list[str]:
         # All or none: two commands that each held some would wait for each other for ever.
         for gpu in held:
             fcntl.flock(handles[gpu], fcntl.LOCK_UN)
-        if not told:
-            who = f"all {len(handles)}" if not held else f"all but {len(held)} of {len(handles)}"
-            logger.info(f"{who} GPUs are held by other commands; waiting for {'one' if count == 1 else count}")
-            told = True
+        if not reported:
+            held_gpus = f"all {len(handles)}" if not held else f"all but {len(held)} of {len(handles)}"
+            logger.info(f"{held_gpus} GPUs are held by other commands; waiting for {'one' if count == 1 else count}")
+            reported = True
         time.sleep(WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read, how it tells many alike in one line, and how it suggests a name."""
+"""The one error that a user is meant to read: many alike in one line, with suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ _LISTED = 40
 
 
 class Alike(str):
-    """A sentence about one of many that may have the same wrong: :func:`by_kind` tells all of them in one line.
+    """A sentence about one of many of one kind: :func:`by_kind` joins them into one line.
 
     Attributes:
-        who: whom or what it is about: a participant, a line of a table, a code.
-        kind: equal for all that are told in one line.
-        cause: what is the likely cause, or what to do, a sentence to be told once a kind.
+        subject: what it is about: a participant, a line of a table, a code.
+        kind: equal for all that are joined into one line.
+        cause: the likely cause, or what to do, a sentence that is added once a kind.
     """
 
-    __slots__ = ("cause", "kind", "who")
+    __slots__ = ("cause", "kind", "subject")
 
     kind: str
-    who: str
+    subject: str
     cause: str
 
-    def __new__(cls, sentence: str, who: str = "", kind: str = "", cause: str = "") -> Alike:
-        told = super().__new__(cls, sentence)
-        told.who, told.kind, told.cause = who, kind or shape_of(sentence, who), cause
-        return told
+    def __new__(cls, sentence: str, subject: str = "", kind: str = "", cause: str = "") -> Alike:
+        made = super().__new__(cls, sentence)
+        made.subject, made.kind, made.cause = subject, kind or shape_of(sentence, subject), cause
+        return made
 
     def after(self, words: str) -> Alike:
         """The same of the same kind, with ``words`` in front."""
-        return Alike(f"{words}{self}", self.who, self.kind, self.cause)
+        return Alike(f"{words}{self}", self.subject, self.kind, self.cause)
 
 
 def shape_of(sentence: str, *names: str) -> str:
-    """A sentence without its numbers and these names, by which sentences of one kind are told.
+    """A sentence without its numbers and these names, which is equal for sentences of one kind.
 
     >>> shape_of("sub-01: /data/sub-01.nii: 3 voxels are NaN", "/data/sub-01.nii", "sub-01")
     '?: ?: # voxels are NaN'
@@ -64,8 +64,9 @@ def by_kind(problems: Iterable[str]) -> list[str]:
 
 def _line(members: list[str]) -> str:
     first = members[0]
-    who = list(dict.fromkeys(member.who for member in members if isinstance(member, Alike) and member.who))
-    named = ", ".join(who[:_NAMED]) + (f" and {len(who) - _NAMED} more" if len(who) > _NAMED else "")
+    subjects = list(dict.fromkeys(member.subject for member in members if isinstance(member, Alike) and member.subject))
+    more = f" and {len(subjects) - _NAMED} more" if len(subjects) > _NAMED else ""
+    named = ", ".join(subjects[:_NAMED]) + more
     line = f"{len(members)} alike{f' ({named})' if named else ''}: {first}" if len(members) > 1 else str(first)
     cause = first.cause if isinstance(first, Alike) else ""
     return f"{line}. {cause}" if cause else line
@@ -99,7 +100,7 @@ def nearest(name: str, known: Iterable[str], listed: bool = False) -> str:
     """The end of a message about an unknown name: the known one that is most like it, or the first of them.
 
     Args:
-        listed: whether the known ones are told beside the one that is most like it.
+        listed: whether the known ones are listed beside the one that is most like it.
 
     >>> nearest("sipe", ["age", "site"]), nearest("TIV", ["age", "tiv"])
     (" Did you mean 'site'?", " Did you mean 'tiv'?")

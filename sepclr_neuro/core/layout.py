@@ -1,4 +1,4 @@
-"""Where everything of a run lies: the one list of paths, read by the Snakefile and by the commands alike."""
+"""Paths of a run: the one list, read by the Snakefile and by the commands alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Results:
 
     root: Path
 
-    # What a stage was told.
+    # The run files of stages.
     def run_file(self, stage: str, method: str | None = None) -> Path:
         return self.root / "run" / (f"{stage}.json" if method is None else f"{stage}-{method}.json")
 
@@ -37,7 +37,7 @@ class Results:
         return self.root.joinpath("benchmarks", stage, *parts).with_suffix(".tsv")
 
     def receipt(self, *parts: str) -> Path:
-        """What a stage read and wrote, with checksums."""
+        """Files that a stage read and wrote, with checksums."""
         return self.root.joinpath("receipts", *parts).with_suffix(".json")
 
     # A simulated or implanted cohort.
@@ -86,7 +86,7 @@ class Results:
 
     @property
     def id_key(self) -> Path:
-        """What participants are hashed with. Not an output of any rule: it must outlive them."""
+        """The key of hashed participants. Not an output of any rule: it must outlive them."""
         return self.root / "splits" / "id_key.txt"
 
     def standardisation(self, fold: int | str) -> Path:
@@ -114,7 +114,7 @@ class Results:
 
     @property
     def verdicts(self) -> Path:
-        """What each figure is worth, beside chance."""
+        """Tests and intervals of each figure."""
         return self.root / "probes" / "verdicts.tsv"
 
     @property
@@ -124,7 +124,7 @@ class Results:
 
     @property
     def increments(self) -> Path:
-        """What a space adds to confounds, fold by fold."""
+        """Increments of a space over confounds, fold by fold."""
         return self.root / "probes" / "increments.tsv"
 
     @property
@@ -143,11 +143,11 @@ class Results:
         return self.root / "saliency" / method
 
     def patterns(self, method: str) -> Path:
-        """What a method's salient codes mean in grey matter."""
+        """Patterns: a method's salient codes expressed in grey matter."""
         return self.root / "patterns" / method
 
     def participant_maps(self, method: str) -> Path:
-        """Maps of single people. Not an output of any rule: Snakemake deletes outputs of a job that it restarts."""
+        """Maps of single participants. No output of a rule: Snakemake deletes outputs of a job that it restarts."""
         return self.root / "participant_maps" / method
 
     # Digits on objects.
@@ -170,7 +170,7 @@ class Results:
         return self.root / "separation" / "cohorts" / cohort / f"seed-{seed}"
 
     def separation_best(self, cohort: str, seed: int | str) -> Path:
-        """What can be found in a cohort at best."""
+        """The best achievable figures of a cohort."""
         return self.root / "separation" / "best" / cohort / f"seed-{seed}.tsv"
 
     def separation_run(self, cohort: str, seed: int | str, recipe: str) -> Path:

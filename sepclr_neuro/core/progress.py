@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 __all__ = ["set_level", "shown"]
 
-_LEVEL = "SEPCLR_NEURO_LEVEL"  # the environment variable that tells what a command starts how much to say
+_LEVEL = "SEPCLR_NEURO_LEVEL"  # the environment variable that sets the level of messages of child processes
 _package = logging.getLogger("sepclr_neuro")
 
 

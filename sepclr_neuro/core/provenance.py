@@ -1,8 +1,8 @@
-"""What made a file: a receipt of each stage, with the code, the versions and the machine, and checksums of all files.
+"""Provenance: a receipt of each stage, with the code, the versions and the machine, and checksums of all files.
 
 A line of the log says when a stage ended, and how.
 
-A receipt lists what its command really read and wrote, as `storage` recorded it; nobody keeps a second list of it.
+A receipt lists what its command really read and wrote, as `storage` recorded it; there is no second list of it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PACKAGES = (
 
 @cache
 def code_sha256() -> str:
-    """The checksum of the project's own code, which tells two states of one version apart."""
+    """The checksum of the project's own code, which differs between states of one version."""
     digest = hash_of()
     folder = Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
@@ -50,7 +50,7 @@ def code_sha256() -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor and system; nobody's name and no machine's."""
+    """Processor and system; no name of a user or machine."""
     processor = platform.processor() or platform.machine()
     described = Path("/proc/cpuinfo")
     if described.is_file():

@@ -1,4 +1,4 @@
-"""What can be plugged in, by the name that a configuration gives it: this package's own, and that of other packages.
+"""Registries of names for the configuration: entries of this package, and those of other packages.
 
 A package adds an entry by an entry point, in its pyproject.toml::
 
@@ -25,10 +25,10 @@ PACKAGE = "sepclr_neuro"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a registry holds.
+    """An entry of a registry.
 
     Attributes:
-        title: how people call it.
+        title: how participants call it.
     """
 
     title: str
@@ -56,7 +56,7 @@ E = TypeVar("E", bound=Entry)
 
 @dataclass(frozen=True)
 class Source(Generic[E]):
-    """Where an entry comes from.
+    """The origin of an entry.
 
     Attributes:
         package: the distribution that offers it.
@@ -84,11 +84,11 @@ class Registry(Mapping[str, E]):
 
     @property
     def one(self) -> str:
-        """What one of them is called."""
+        """The noun for one entry."""
         return self.kind.removesuffix("s")
 
     def sources(self) -> dict[str, Source[E]]:
-        """Where each entry comes from, by name; imports none.
+        """The origin of each entry, by name; imports none.
 
         Raises:
             InputError: if two packages define a name.
@@ -165,7 +165,7 @@ def _package(point: EntryPoint) -> str:
 
 
 def load(reference: str) -> Any:
-    """What ``module:name`` says, imported."""
+    """The object at ``module:name``, imported."""
     return EntryPoint("", reference, "").load()
 
 

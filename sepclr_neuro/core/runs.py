@@ -32,14 +32,14 @@ except ImportError:  # Windows
 
 __all__ = ["PROCESS", "SNAKEMAKE_LOCKS", "end_with_the_run", "hold", "is_running", "resume"]
 
-PROCESS = "SEPCLR_NEURO_RUN"  # the environment variable that tells a job the process of its Snakemake
+PROCESS = "SEPCLR_NEURO_RUN"  # the environment variable that names a job the process of its Snakemake
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Who writes into a results folder."""
+    """The run that writes into a results folder."""
 
     host: str
     process: int
@@ -78,7 +78,7 @@ def hold(results: Results) -> None:
     """Makes this process the one that writes into a results folder, until it ends; says so if a run before was killed.
 
     Raises:
-        InputError: if another run is under way there, or one of another machine, of which this one cannot tell whether
+        InputError: if another run is under way there, or one of another machine, of which this one cannot see whether
             it still is.
     """
     path = results.under_way.absolute()  # Snakemake leaves the working directory before it ends
@@ -140,7 +140,7 @@ def _living(file: IO[str]) -> _Run | None:
 
 
 def _read(file: IO[str]) -> _Run | None:
-    """The run that a file tells of; none if it is empty, or torn by a power cut."""
+    """The run that a file records; none if it is empty, or torn by a power cut."""
     file.seek(0)
     try:
         return _Run(**json.load(file))
@@ -182,7 +182,7 @@ def end_with_the_run() -> None:
 
 
 def _watch(run: int) -> None:
-    """Looks again and again instead of asking the system for a signal, which only Linux has and for parents alone."""
+    """Polls, since a signal at a parent's death exists on Linux alone, and for direct parents."""
     me = psutil.Process()
     while run in {process.pid for process in me.parents()}:
         time.sleep(LOOK_SECONDS)

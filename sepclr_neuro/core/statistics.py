@@ -1,8 +1,8 @@
-"""What chance can do: permutation nulls, bootstrap intervals, false discoveries, comparisons, dependence of spaces.
+"""Chance: permutation nulls, bootstrap intervals, false discoveries, comparisons, dependence of spaces.
 
 Arrays in, arrays out. Metrics broadcast, so that a thousand permutations are one evaluation: ``truth`` and ``weights``
-are [..., N], ``told`` (what a probe said) is [..., N] too, or [N] where people are weighed, and a value comes back for
-each of the leading dimensions.
+are [..., N], ``predicted`` (predictions or scores of a probe) is [..., N] too, or [N] where participants are weighed,
+and a value comes back for each of the leading dimensions.
 """
 
 from __future__ import annotations
@@ -46,52 +46,52 @@ def _ones(truth: Array, weights: Array | None) -> Array:
     return np.ones(truth.shape[-1]) if weights is None else weights
 
 
-def balanced_accuracy(truth: Array, told: Array, weights: Array | None = None) -> Array:
+def balanced_accuracy(truth: Array, predicted: Array, weights: Array | None = None) -> Array:
     """The mean, over the classes present in ``truth``, of the share of their members that is found; 0 to 1."""
     weights = _ones(truth, weights)
     found = []
     for label in np.unique(truth):
         members = weights * (truth == label)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found.append((members * (told == label)).sum(-1) / members.sum(-1))
+            found.append((members * (predicted == label)).sum(-1) / members.sum(-1))
     return _mean_of_known(np.array(found))
 
 
-def area_under_curve(truth: Array, told: Array, weights: Array | None = None) -> Array:
+def area_under_curve(truth: Array, predicted: Array, weights: Array | None = None) -> Array:
     """How often a member of class 1 has a higher score than one of class 0, ties counting half; NaN without both."""
     if weights is None:
-        ranks, ones = stats.rankdata(told, axis=-1), truth == 1
+        ranks, ones = stats.rankdata(predicted, axis=-1), truth == 1
         count = ones.sum(-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return ((ones * ranks).sum(-1) - count * (count + 1) / 2) / (count * (truth.shape[-1] - count))
-    above = (told[:, None] > told) + 0.5 * (told[:, None] == told)
+    above = (predicted[:, None] > predicted) + 0.5 * (predicted[:, None] == predicted)
     ones, zeros = weights * (truth == 1), weights * (truth == 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return ((ones @ above) * zeros).sum(-1) / (ones.sum(-1) * zeros.sum(-1))
 
 
-def mean_absolute_error(truth: Array, told: Array, weights: Array | None = None) -> Array:
+def mean_absolute_error(truth: Array, predicted: Array, weights: Array | None = None) -> Array:
     """In the unit of the truth."""
     weights = _ones(truth, weights)
-    return (weights * np.abs(truth - told)).sum(-1) / weights.sum(-1)
+    return (weights * np.abs(truth - predicted)).sum(-1) / weights.sum(-1)
 
 
-def r_squared(truth: Array, told: Array, weights: Array | None = None) -> Array:
-    """1 minus the sum of squared errors over that of always telling the mean of ``truth``; below 0 if worse than it."""
+def r_squared(truth: Array, predicted: Array, weights: Array | None = None) -> Array:
+    """1 minus the sum of squared errors over that of always predicting the mean of ``truth``; below 0 if worse."""
     weights = _ones(truth, weights)
     mean = (weights * truth).sum(-1, keepdims=True) / weights.sum(-1, keepdims=True)
     total = (weights * (truth - mean) ** 2).sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total > 0, 1 - (weights * (truth - told) ** 2).sum(-1) / total, np.nan)
+        return np.where(total > 0, 1 - (weights * (truth - predicted) ** 2).sum(-1) / total, np.nan)
 
 
 class Metric(NamedTuple):
-    """A figure of held-out people.
+    """A figure of held-out participants.
 
     Attributes:
-        value: function of truth, told and weights.
+        value: function of truth, predicted and weights.
         higher_is_better: False for an error.
-        of_score: told is a score, which has no common scale over folds: such a metric is never pooled.
+        of_score: the prediction is a score, which has no common scale over folds: such a metric is never pooled.
         scale: tables show the value times this.
     """
 
@@ -116,7 +116,7 @@ def _mean_of_known(values: Array) -> Array:
         return np.where(known, values, 0).sum(0) / known.sum(0)
 
 
-def mean_over_folds(metric: Metric, truth: Array, told: Array, fold: Array, weights: Array | None = None) -> Array:
+def mean_over_folds(metric: Metric, truth: Array, predicted: Array, fold: Array, weights: Array | None = None) -> Array:
     """The metric of each fold's rows, averaged over the folds in which it has a value.
 
     Args:
@@ -125,7 +125,9 @@ def mean_over_folds(metric: Metric, truth: Array, told: Array, fold: Array, weig
     values = []
     for number in np.unique(fold):
         rows = fold == number
-        values.append(metric.value(truth[..., rows], told[..., rows], None if weights is None else weights[..., rows]))
+        values.append(
+            metric.value(truth[..., rows], predicted[..., rows], None if weights is None else weights[..., rows])
+        )
     return _mean_of_known(np.array(values))
 
 
@@ -133,12 +135,13 @@ def mean_over_folds(metric: Metric, truth: Array, told: Array, fold: Array, weig
 
 
 def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Whose label each row is given, [count, N]: people exchange all their rows with one of the same stratum.
+    """The row of each row's label, [count, N]: participants exchange all their rows with one of the same stratum.
 
-    Only people with as many rows can exchange them; where a person's rows differ in stratum, the first one counts.
+    Only participants with as many rows can exchange them; where a participant's rows differ in stratum, the first one
+    counts.
 
     Args:
-        people: [N], the person of each row.
+        people: [N], the participant of each row.
         strata: [N], what a label is exchanged within.
     """
     _, first, person = np.unique(people, return_index=True, return_inverse=True)
@@ -155,7 +158,7 @@ def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Gener
 
 
 def resampled_counts(people: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each row is in each of ``count`` bootstrap samples of people, [count, N]."""
+    """How often each row is in each of ``count`` bootstrap samples of participants, [count, N]."""
     names, person = np.unique(people, return_inverse=True)
     if not len(names):
         return np.zeros((count, 0), dtype=np.int64)
@@ -178,7 +181,7 @@ def permutation_p(observed: float, null: Floats, higher_is_better: bool = True) 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a metric is worth: one probe's figure beside what chance does. All in the metric's natural unit.
+    """One figure of a probe with its null and interval, in the metric's natural unit.
 
     Attributes:
         mean: over folds that have a value.
@@ -186,8 +189,8 @@ class Verdict:
         null: [permutations] of ``mean``.
         null95: the value that chance reaches or betters in 5 % of the permutations.
         p: one-sided.
-        ci_low, ci_high: 95 % percentile interval of ``pooled`` when people are drawn anew.
-        n: people with a prediction.
+        ci_low, ci_high: 95 % percentile interval of ``pooled`` when participants are drawn anew.
+        n: participants with a prediction.
     """
 
     mean: float
@@ -206,7 +209,7 @@ class Labels:
 
     Attributes:
         truth: [N], numbers or codes of classes, one a scan.
-        people: [N], the person of each.
+        people: [N], the participant of each.
         permuted: [permutations, N], from :func:`permuted_rows`.
         counts: [bootstraps, N], from :func:`resampled_counts`.
         classes: whether these are classes.
@@ -229,27 +232,28 @@ class Labels:
         bootstraps: int,
         seed: int,
     ) -> Labels:
-        """Draws permutations within strata [N] and bootstrap samples of people."""
+        """Draws permutations within strata [N] and bootstrap samples of participants."""
         shuffle, resample = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
         permuted = permuted_rows(people, strata, permutations, shuffle)
         return cls(truth, people, permuted, resampled_counts(people, bootstraps, resample), classes)
 
-    def judge(self, name: str, scan: Array, told: Array, fold: Array, refitted: Array | None = None) -> Verdict:
+    def judge(self, name: str, scan: Array, predicted: Array, fold: Array, refitted: Array | None = None) -> Verdict:
         """Judges held-out predictions of all folds.
 
         While labels are permuted, predictions are those of probes that were fitted on the permuted labels, or stay as
-        they are. Fixed ones forget that one fold's held-out people train another fold's probe: where representations
-        of folds are alike, chance then seems better than it is, and a probe of numbers that tells each fold's training
-        mean loses to its own null, since that mean lies away from the held-out people's.
+        they are. Fixed ones forget that one fold's held-out participants train another fold's probe: where
+        representations of folds are alike, chance then seems better than it is, and a probe of numbers that predicts
+        each fold's training mean loses to its own null, since that mean lies away from the held-out participants'.
 
-        A fold whose held-out people are of one class has no balanced accuracy of its own; they count when pooled.
+        A fold whose held-out participants are of one class has no balanced accuracy of its own; they count when pooled.
 
         Args:
             name: of the metric.
             scan: [R], position in ``truth`` of each prediction; a scan has one a repeat.
-            told: [R], predictions or scores.
+            predicted: [R], predictions or scores.
             fold: [R].
-            refitted: [permutations, R], predictions of probes that were fitted on each permutation; None: ``told``.
+            refitted: [permutations, R], predictions of probes that were fitted on each permutation; None:
+            ``predicted``.
         """
         metric = METRICS[name]
         truth = self.truth[scan]
@@ -257,7 +261,7 @@ class Labels:
         if self.classes:
             for number in np.unique(fold):
                 scored[fold == number] = len(np.unique(truth[fold == number])) > 1
-        part = scan[scored], told[scored], fold[scored]
+        part = scan[scored], predicted[scored], fold[scored]
         mean, null = float("nan"), np.full(len(self.permuted), np.nan)
         if scored.any():
             mean = float(mean_over_folds(metric, self.truth[part[0]], *part[1:]))
@@ -268,8 +272,10 @@ class Labels:
             if scored.any():
                 samples = mean_over_folds(metric, self.truth[part[0]], *part[1:], self.counts[:, part[0]])
         else:
-            pooled = float(metric.value(truth, told)) if self._varies(truth) else float("nan")
-            samples = metric.value(truth, told, self.counts[:, scan]) if self._varies(truth) else np.full(1, np.nan)
+            pooled = float(metric.value(truth, predicted)) if self._varies(truth) else float("nan")
+            samples = (
+                metric.value(truth, predicted, self.counts[:, scan]) if self._varies(truth) else np.full(1, np.nan)
+            )
         tail = (1 - LEVEL) / 2
         low, high = _quantiles(samples, [tail, 1 - tail])
         return Verdict(
@@ -318,7 +324,7 @@ class Comparison(NamedTuple):
 
 
 def corrected_t_test(differences: Array, test_to_train: float) -> Comparison:
-    r"""The corrected resampled t-test, two-sided: folds share training people, so that their variance is too small.
+    r"""The corrected resampled t-test, two-sided: folds share training participants, so their variance is too small.
 
     .. math:: t = \bar d \,\big/ \sqrt{(1/J + n_{test}/n_{train})\,s^2}, \quad J - 1 \text{ degrees of freedom}
 
@@ -326,10 +332,10 @@ def corrected_t_test(differences: Array, test_to_train: float) -> Comparison:
 
     Args:
         differences: [J], one a fold; NaN is left out.
-        test_to_train: held-out people over training people.
+        test_to_train: held-out participants over training participants.
 
     Returns:
-        With ``t`` and ``p`` NaN where all differences are the same, of which no test can tell anything.
+        With ``t`` and ``p`` NaN where all differences are the same, which no test can use.
     """
     d = differences[~np.isnan(differences)]
     nan = float("nan")
@@ -378,10 +384,11 @@ def dependence_test(pairs: list[tuple[Floats, Floats]], permutations: int, seed:
     """The distance correlation of paired representations, averaged over folds, and its null under new pairings.
 
     Args:
-        pairs: a fold each, two representations [n, d] and [n, e] of the same people. Nobody is in two folds.
+        pairs: a fold each, two representations [n, d] and [n, e] of the same participants. No participant is in two
+        folds.
 
     Returns:
-        The mean, and [permutations] of it; NaN where no fold has 4 people.
+        The mean, and [permutations] of it; NaN where no fold has 4 participants.
     """
     rng = np.random.default_rng(seed)
     observed, null = [], []
@@ -391,7 +398,7 @@ def dependence_test(pairs: list[tuple[Floats, Floats]], permutations: int, seed:
         a, b = _centred_distances(x), _centred_distances(y)
         observed.append(_correlation(a, b))
         orders = (rng.permutation(len(x)) for _ in range(permutations))
-        # Whoever is paired anew keeps the distances to everybody: only the order of rows and columns changes.
+        # Re-paired participants keep their distances to all others: only the order of rows and columns changes.
         null.append([_correlation(a, b[order][:, order]) for order in orders])
     if not observed:
         return float("nan"), np.full(permutations, np.nan)

@@ -98,7 +98,7 @@ def exclusive(path: str | Path) -> Iterator[None]:
             ) from None
         except OSError:
             break
-        # Whoever held it before may have removed the file between our opening and locking it.
+        # Its former holder may have removed the file between our opening and locking it.
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             break
         file.close()

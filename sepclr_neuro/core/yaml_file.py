@@ -90,7 +90,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 class YamlFile:
-    """What a file says, and in which line.
+    """The content of a file, with its lines.
 
     Attributes:
         content: mappings, lists, text, numbers, true, false and None.

@@ -1,4 +1,4 @@
-"""Participants and phenotype tables -> one validated cohort table, with everybody left out and why.
+"""Participants and phenotype tables -> one validated cohort table, with all exclusions and their reasons.
 
 The tables decide nothing by accident: cells are read as text, what a code means is written in the configuration, and
 whatever is odd is an :class:`~sepclr_neuro.core.errors.InputError` that lists all problems at once.
@@ -9,14 +9,14 @@ Decisions:
 - Missing is ``n/a`` (BIDS), an empty cell or what the study's ``missing`` lists, and nothing else: ``NA`` may well be a
   site.
 - Sex is understood as BIDS spells it, unless ``values`` says otherwise. ``other`` is kept: a class of its own where sex
-  is held constant, and nobody's answer where probes ask for it.
-- Who stays in is asked first; what is wrong with people who do not is nobody's concern. A value that is wrong leaves
-  nobody out: no rule can judge it.
+  is held constant, and missing for its probe.
+- Inclusion comes first; errors of excluded participants do not matter. A wrong value excludes no participant: no rule
+  can judge it.
 - A score with any missing item is missing; it is never filled in and never 0. Its patient stays in the cohort. Where
-  only patients have a score, the lowest possible one of anybody else says that there is none.
+  only patients have a score, the lowest possible one of others means that there is none.
 - A missing value of a required fact, quality measure, session or volume leaves a scan out under a rule of its own,
-  while a *wrong* value is an error, unless ``on_error: exclude`` says to leave such people out, with the reason:
-  leaving people out is the configuration's decision, never this module's.
+  while a *wrong* value is an error, unless ``on_error: exclude`` says to leave such participants out, with the reason:
+  leaving participants out is the configuration's decision, never this module's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class CohortTables:
             <scores> <others> volume``. Ages in years; scores and all-numeric others are floats; missing is NaN.
         exclusions: one row for each scan left out: ``participant_id session_id study rule value``.
         flow: ``step rule removed remaining``. ``start`` and ``exclude`` rows, read downwards, subtract from all scans
-            that any table lists to the cohort. A ``count`` row removes nobody: its ``remaining`` is how many its rule
+            that any table lists to the cohort. A ``count`` row removes none: its ``remaining`` is how many its rule
             describes, e.g. the patients who stay in without a score.
         faults: what is wrong with each of those whom `on_error: exclude` leaves out.
     """
@@ -80,7 +80,7 @@ def write_cohort(config: Config, results: Results, look: Look | None = None) -> 
     """Writes ``cohort.tsv``, ``exclusions.tsv`` and ``flow.tsv``, or nothing if anything is wrong.
 
     Args:
-        look: reads volumes; asked with ``on_error: exclude`` only.
+        look: reads volumes; called with ``on_error: exclude`` only.
 
     Raises:
         InputError: with every problem of the tables.
@@ -107,7 +107,7 @@ def load_cohort(path: Path) -> pd.DataFrame:
 
 
 def dataset_volume(dataset: Path, participant_id: str, scan_id: str) -> Path:
-    """Where a simulated or implanted data set keeps a scan's volume."""
+    """The path of a scan's volume in a simulated or implanted data set."""
     return dataset / participant_id / "anat" / f"{scan_id}_mwp1.nii.gz"
 
 
@@ -117,8 +117,8 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
     Args:
         settings: the section ``cohort`` of the configuration.
         dataset: the folder of the simulated or implanted data set; None for ``source: files``. With ``source:
-            implanted``, None gives the people to implant into, without diagnosis, group and scores.
-        look: reads the volumes of those who would stay in; asked with ``on_error: exclude`` only.
+            implanted``, None gives the participants to implant into, without diagnosis, group and scores.
+        look: reads the volumes of those who would be included; called with ``on_error: exclude`` only.
 
     Raises:
         InputError: with every problem of the tables.
@@ -156,12 +156,12 @@ def build_cohort(settings: Cohort, dataset: Path | None, look: Look | None = Non
 def join_people(
     parts: Sequence[People], settings: Cohort, problems: Problems, look: Look | None = None
 ) -> pd.DataFrame:
-    """The people of all studies, checked against each other.
+    """The participants of all studies, checked against each other.
 
     Args:
-        parts: the people of each study.
+        parts: the participants of each study.
         settings: the section ``cohort`` of the configuration.
-        problems: what is wrong with any study, beside which the rest is told.
+        problems: errors of any study, to which others are added.
         look: as for :func:`build_cohort`.
 
     Returns:
@@ -193,18 +193,18 @@ def cohort_tables(
     left_out: Sequence[Alike] = (),
     drawn: StudyTables | None = None,
 ) -> CohortTables:
-    """Who is in the cohort, and how that came about.
+    """The cohort, with its flow and exclusions.
 
     Args:
-        parts: the people of each study.
+        parts: the participants of each study.
         facts: of all of them, from :func:`join_people`.
         settings: the section ``cohort`` of the configuration.
         left_out: what is wrong with those whom ``on_error: exclude`` leaves out.
         drawn: the participants table of an implanted data set, whose diagnoses, scores and volumes take the place of
-            the people's own.
+            the participants' own.
 
     Raises:
-        InputError: if a group has fewer than two people, or the implanted data set is of other people.
+        InputError: if a group has fewer than two participants, or the implanted data set is of other participants.
     """
     out = facts["rule"].notna()
     kept, excluded = facts[~out], facts[out]
@@ -223,7 +223,7 @@ def cohort_tables(
 
 
 def _flow(parts: Sequence[People], facts: pd.DataFrame, cohort: pd.DataFrame, settings: Cohort) -> pd.DataFrame:
-    """Who was there, who was left out by which rule, and what is known of those who stay in."""
+    """Participant flow: listed, excluded by each rule, and counts of those included."""
     listed = {part.tables.study.name: len(part.facts) + len(part.tables.orphans) for part in parts}
     remaining = sum(listed.values())
     flow: list[tuple[str, str, int, int]] = [("start", "listed in the tables", 0, remaining)]
@@ -245,13 +245,13 @@ def _flow(parts: Sequence[People], facts: pd.DataFrame, cohort: pd.DataFrame, se
         scores = DATASET_SCORES if settings.source == "implanted" else settings.scores
         for name, score in scores.items():
             people = cohort if score.people == "all" else cohort[cohort["group"] == "target"]
-            who = "" if score.people == "all" else "in the target group, "
-            flow.append(("count", f"{who}without {name}", 0, int(people[name].isna().sum())))
+            group = "" if score.people == "all" else "in the target group, "
+            flow.append(("count", f"{group}without {name}", 0, int(people[name].isna().sum())))
     return pd.DataFrame(flow, columns=["step", "rule", "removed", "remaining"])
 
 
 def _check_groups(cohort: pd.DataFrame, flow: pd.DataFrame) -> None:
-    """Both groups need people; without, the reader needs to know where they went."""
+    """Both groups need participants; without, the reader needs to know where they went."""
     if "group" in cohort.columns:
         people = cohort.drop_duplicates("participant_id")["group"].value_counts()
         small = [group for group in ("background", "target") if people.get(group, 0) < 2]
@@ -289,14 +289,14 @@ def _simulated(settings: Cohort, dataset: Path) -> Cohort:
 
 
 def _with_implant(people: pd.DataFrame, settings: Cohort, tables: StudyTables) -> pd.DataFrame:
-    """Diagnoses, scores and volumes of an implanted data set, in place of the people's own."""
+    """Diagnoses, scores and volumes of an implanted data set, in place of the participants' own."""
     columns, problems = tables.columns, Problems()
     path = tables.study.participants
     drawn = pd.DataFrame({"diagnosis": tables.text("diagnosis", "the implanted diagnosis", problems)})
     for name, score in DATASET_SCORES.items():
         drawn[name], _, _ = score_of(tables, name, score, settings, problems)
     problems.settle(drawn["diagnosis"].notna())
-    problems += [told for told, _ in tables.repeated]
+    problems += [repeated for repeated, _ in tables.repeated]
     if problems:
         raise InputError(problems)
     drawn["group"] = groups_of(drawn["diagnosis"], settings)

@@ -1,4 +1,4 @@
-"""Covariates as numbers, on a scale that training people alone have set: what the salient space is adjusted for."""
+"""Covariates for which the salient space is adjusted, as numbers, scaled by training participants alone."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from sepclr_neuro.core.errors import InputError, nearest
 __all__ = ["DEFAULT_COVARIATES", "CovariateCoding", "learn_covariates"]
 
 DEFAULT_COVARIATES = ("age", "sex", "site", "tiv")
-"""What is adjusted for where nothing is said, as far as the cohort has it."""
+"""Covariates by default, as far as the cohort has them."""
 
 
 @dataclass(frozen=True)
 class CovariateCoding:
-    """How columns of a cohort become numbers with mean 0 in the training people.
+    """How columns of a cohort become numbers with mean 0 in the training participants.
 
     A number is standardised; of age its square counts too, of TIV its logarithm. Labels become a column for each level
-    but the first, less its share of the training people; a level that training people lack counts as their mean.
+    but the first, less its share of the training participants; a level that training participants lack counts as their
+    mean.
 
     Attributes:
-        columns: for each column what training people say of it, JSON-like: ``{"column": "age", "mean": 35.2, "sd": 9.1,
-            "mean_square": 1.0}``, ``{"column": "site", "levels": ["A", "B"], "shares": [0.6, 0.4]}``.
-        impute: whether a missing value counts as the training people's mean.
+        columns: for each column its values in training participants, JSON-like: ``{"column": "age", "mean": 35.2,
+            "sd": 9.1, "mean_square": 1.0}``, ``{"column": "site", "levels": ["A", "B"], "shares": [0.6, 0.4]}``.
+        impute: whether a missing value counts as the training participants' mean.
     """
 
     columns: tuple[dict[str, Any], ...] = ()
@@ -40,10 +41,10 @@ class CovariateCoding:
         return [column["column"] for column in self.columns]
 
     def code(self, people: pd.DataFrame) -> NDArray[np.float64]:
-        """The covariates of some people, rows of a cohort: [N, k].
+        """The covariates of some participants, rows of a cohort: [N, k].
 
         Raises:
-            InputError: if somebody lacks a value and missing ones are not to be imputed.
+            InputError: if a participant lacks a value and missing ones are not to be imputed.
         """
         found: list[NDArray[np.float64]] = []
         for column in self.columns:
@@ -56,7 +57,7 @@ class CovariateCoding:
         return np.column_stack(found) if found else np.zeros((len(people), 0))
 
     def new_levels(self, people: pd.DataFrame) -> dict[str, list[str]]:
-        """By column, labels that training people lack: these people are adjusted as the mean over levels would be."""
+        """By column, labels that training participants lack, adjusted as the mean over levels would be."""
         return {
             column["column"]: new
             for column in self.columns
@@ -65,7 +66,7 @@ class CovariateCoding:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """What :meth:`from_json` reads."""
+        """The content that :meth:`from_json` reads."""
         return {"columns": list(self.columns), "impute": self.impute}
 
     @classmethod
@@ -74,17 +75,17 @@ class CovariateCoding:
 
 
 def learn_covariates(train: pd.DataFrame, names: Sequence[str] | None, impute: bool = False) -> CovariateCoding:
-    """What the training people's rows of a cohort say of some columns.
+    """Covariates, scaled by the training participants' rows of a cohort.
 
-    A column that is the same in all training people says nothing and is left out.
+    A column that is the same in all training participants says nothing and is left out.
 
     Args:
         train: rows of ``cohort.tsv``.
-        names: of the columns; None: those of :data:`DEFAULT_COVARIATES` that the cohort has for anybody.
+        names: of the columns; None: those of :data:`DEFAULT_COVARIATES` that the cohort has at all.
         impute: whether a missing value is to count as the mean.
 
     Raises:
-        InputError: if there is no such column, or somebody lacks a value that is not to be imputed.
+        InputError: if there is no such column, or a participant lacks a value that is not to be imputed.
     """
     if names is None:
         names = [name for name in DEFAULT_COVARIATES if name in train and train[name].notna().any()]

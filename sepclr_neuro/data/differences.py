@@ -35,10 +35,10 @@ def meaning_of(kind: str) -> str:
     return next((meaning for form, meaning in _MEANINGS if re.fullmatch(form, kind)), "")
 
 
-def differences(asked: Pattern, fits: Pattern, row: Row) -> list[str]:
-    """What is different between two patterns, in words; ``row`` for an example."""
-    one, other = str(asked), str(fits)
-    found = [*_of_ids(asked, fits, row)]
+def differences(given: Pattern, fits: Pattern, row: Row) -> list[str]:
+    """Differences between two patterns, in words; ``row`` for an example."""
+    one, other = str(given), str(fits)
+    found = [*_of_ids(given, fits, row)]
     kinds = [kind_of(text) for text in (one, other)]
     if kinds[0] != kinds[1] and kinds[1]:
         meaning = f" ({meaning_of(kinds[1])})" if meaning_of(kinds[1]) else ""
@@ -60,14 +60,14 @@ def differences(asked: Pattern, fits: Pattern, row: Row) -> list[str]:
     return [found[0][0].upper() + found[0][1:], *found[1:]]
 
 
-def _of_ids(asked: Pattern, fits: Pattern, row: Row) -> Iterator[str]:
+def _of_ids(given: Pattern, fits: Pattern, row: Row) -> Iterator[str]:
     """How ids are written in the files and in the table."""
-    written = {part.column: part for part in asked.parts if isinstance(part, Field)}
-    told = set()
+    written = {part.column: part for part in given.parts if isinstance(part, Field)}
+    seen = set()
     for part in fits.parts:
-        if not isinstance(part, Field) or part == written.get(part.column, Field(part.column)) or part in told:
+        if not isinstance(part, Field) or part == written.get(part.column, Field(part.column)) or part in seen:
             continue
-        told.add(part)
+        seen.add(part)
         value = str(row[part.column])
         both = f"{value} in the table, {part.of(value)} in the files"
         if part.form == "label":
@@ -76,5 +76,5 @@ def _of_ids(asked: Pattern, fits: Pattern, row: Row) -> Iterator[str]:
             yield f"leading zeros differ ({both}; Excel takes them away)"
         elif part.form:
             yield f"capital letters differ ({both})"
-    if "sub-{" in str(fits) and "sub-{" not in str(asked):
+    if "sub-{" in str(fits) and "sub-{" not in str(given):
         yield "the files' names have a `sub-` that the ids lack"

@@ -1,4 +1,4 @@
-"""What a known disease does to patients: the kinds that `disease_kind` names."""
+"""Effects of a known disease on patients: the kinds that `disease_kind` names."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class OneShift:
     """Patients lose grey matter in all regions, each as severely as ill. Other kinds differ in one of its methods."""
 
     subtypes: ClassVar[bool] = False
-    """Whether the subtype of a patient, 1 or 2, means anything, and is told with the truth."""
+    """Whether the subtype of a patient, 1 or 2, means anything, and is part of the truth."""
 
     def symptoms(self, severity: Severity, subtype: int) -> Severity:
-        """What a patient's symptoms follow, of what was drawn."""
+        """The drawn value that a patient's symptoms follow."""
         return severity
 
     def effect(self, severity: Severity, subtype: int) -> Severity:
-        """What a patient's grey matter follows, of what symptoms do."""
+        """The value that a patient's grey matter follows."""
         return severity
 
     def on_volumes(self, template: Array, voxel_mm: float) -> Callable[[Array, np.random.Generator], Array]:
@@ -54,7 +54,7 @@ class TwoSubtypes(OneShift):
 
 
 class Texture(OneShift):
-    """Folds in the regions vary more, at random, so that no linear model of voxels tells the groups apart."""
+    """Folds in the regions vary more, at random, so that no linear model of voxels separates the groups."""
 
     def on_volumes(self, template: Array, voxel_mm: float) -> Callable[[Array, np.random.Generator], Array]:
         field = RandomField(template.shape, voxel_mm, [(TEXTURE_FWHM, 1.0)])

@@ -56,7 +56,7 @@ class Region:
 # with the ENIGMA Toolbox (BSD-3-Clause; Larivière et al. 2021, Nature Methods 18:698): cortical thickness from
 # van Erp et al. 2018 (Biological Psychiatry 84:644), subcortical volume from van Erp et al. 2016 (Molecular Psychiatry
 # 21:547). Names are FreeSurfer's, centres and radii are ours. Which region belongs to which kind of symptom is a
-# simplification of ours too, so that the two kinds can be told apart.
+# simplification of ours too, so that the two kinds differ.
 DISEASE_REGIONS: dict[str, dict[str, tuple[Region, ...]]] = {
     "frontal-temporal": {
         "disease_negative": (

@@ -1,4 +1,4 @@
-"""What the columns of a study's tables mean: diagnosis, age, sex, site, scores and whatever else is asked for."""
+"""Facts from the columns of a study's tables: diagnosis, age, sex, site, scores and further columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MISSPELLING = 0.8
 def read_facts(
     tables: StudyTables, settings: Cohort, problems: Problems
 ) -> tuple[pd.DataFrame, dict[str, pd.Series], dict[str, frozenset[str]]]:
-    """What the tables say of everybody; by score, who has only part of its items, and the columns that were summed."""
+    """Facts of all participants; by score, who has only part of its items, and the columns that were summed."""
     columns = settings.columns
     facts = pd.DataFrame({"participant_id": tables.rows[columns.participant_id]})
     facts["scan_id"], facts["session_id"] = facts["participant_id"], tables.missing()
@@ -103,12 +103,12 @@ def _sexes(tables: StudyTables, settings: Cohort, problems: Problems) -> pd.Seri
     sexes = labels.str.casefold().map(SEXES).astype("str")
     # A code that `cohort.values` lacks is said to lack there.
     meanings = settings.values.get("sex")
-    told = labels.notna() if meanings is None else labels.isin(meanings.values())
-    for label in sorted(labels[told & sexes.isna()].unique()):
+    known = labels.notna() if meanings is None else labels.isin(meanings.values())
+    for label in sorted(labels[known & sexes.isna()].unique()):
 
         def sentence(rows: pd.Series, label: str = label) -> Alike:
             return Alike(
-                f"{tables.where(column)}: {label!r} ({tables.who(rows)}) needs a meaning, `female`, `male`, "
+                f"{tables.where(column)}: {label!r} ({tables.named(rows)}) needs a meaning, `female`, `male`, "
                 "`other` or `n/a` in `cohort.values.sex`; nothing is guessed",
                 repr(label),
                 f"{tables.where(column)}: sex",
@@ -126,8 +126,8 @@ def _refuse_formulas(
 
             def sentence(rows: pd.Series, text: str = text) -> Alike:
                 return Alike(
-                    f"{tables.where(column)}: {text!r} ({tables.who(rows)}) holds control characters or would run as a "
-                    f"formula in a spreadsheet; {advice}",
+                    f"{tables.where(column)}: {text!r} ({tables.named(rows)}) holds control characters or would run as "
+                    f"a formula in a spreadsheet; {advice}",
                     repr(text),
                     f"{tables.where(column)}: a formula",
                 )
@@ -144,7 +144,7 @@ def groups_of(diagnoses: pd.Series, settings: Cohort) -> pd.Series:
 
 
 def _check_diagnoses(tables: StudyTables, facts: pd.DataFrame, settings: Cohort, problems: Problems) -> None:
-    """An unknown diagnosis leaves people out, unless it looks like a misspelling of one that counts."""
+    """An unknown diagnosis leaves participants out, unless it looks like a misspelling of one that counts."""
     # Saying `x: x` declares that a diagnosis is meant as it is spelled.
     declared = {code for code, meaning in settings.values.get("diagnosis", {}).items() if code == meaning}
     known = {name.casefold(): name for name in (*settings.background, *settings.target)}
@@ -155,7 +155,7 @@ def _check_diagnoses(tables: StudyTables, facts: pd.DataFrame, settings: Cohort,
 
             def sentence(rows: pd.Series, label: str = label, meant: str = known[near[0]]) -> str:
                 return (
-                    f"{tables.where(settings.columns.diagnosis)}: is {label!r} ({tables.who(rows)}) meant to be "
+                    f"{tables.where(settings.columns.diagnosis)}: is {label!r} ({tables.named(rows)}) meant to be "
                     f"{meant!r}? Correct it, or say what it means in `cohort.values.diagnosis` (`{label}: {label}` if "
                     "it is another diagnosis)"
                 )
@@ -174,7 +174,7 @@ def _ages(tables: StudyTables, settings: Cohort, problems: Problems) -> pd.Serie
         age = ages[rows].iloc[0]
         code = "; if it means missing, list it in the study's `missing`" if age < 0 else ""
         return (
-            f"{tables.where(column)}: {tables.who(rows)} has the age {age:g}, expected years above 0 and below 120"
+            f"{tables.where(column)}: {tables.named(rows)} has the age {age:g}, expected years above 0 and below 120"
             f"{hint}{code}"
         )
 
@@ -199,14 +199,14 @@ def score_of(
     )
     for item in names if score.items is not None and lowest >= 0 else ():
         _refuse_negative(tables, values[item], name, lowest, problems)
-    # A sum over no columns would be 0 for everybody.
+    # A sum over no columns would be 0 for all.
     total = values.sum(axis=1, skipna=False) if names else tables.missing().astype("float64")
     wrong = total.notna() & ~total.between(lowest, highest)
     problems.of_people(
         wrong,
         name,
         lambda rows: (
-            f"{tables.study.participants}: {tables.who(rows)} has a {name} of {total[rows].iloc[0]:g}, outside "
+            f"{tables.study.participants}: {tables.named(rows)} has a {name} of {total[rows].iloc[0]:g}, outside "
             f"{lowest:g} to {highest:g} (`{key}.range`); if it means missing, list it in the study's `missing`"
         ),
     )
@@ -218,7 +218,7 @@ def _refuse_negative(tables: StudyTables, item: pd.Series, score: str, lowest: f
         item < 0,
         score,
         lambda rows: (
-            f"{tables.where(str(item.name))}: {tables.who(rows)} has {item[rows].iloc[0]:g}, but the items of a "
+            f"{tables.where(str(item.name))}: {tables.named(rows)} has {item[rows].iloc[0]:g}, but the items of a "
             f"{score} of at least {lowest:g} are not negative; if it means missing, list it in the study's `missing`"
         ),
     )
@@ -232,7 +232,7 @@ def _refuse_misplaced(tables: StudyTables, facts: pd.DataFrame, score: str, lowe
         others & scores.notna() & (scores != lowest),
         score,
         lambda rows: (
-            f"{tables.study.participants}: {tables.who(rows)} ({facts.loc[rows, 'diagnosis'].iloc[0]}) has a {score} "
+            f"{tables.study.participants}: {tables.named(rows)} ({facts.loc[rows, 'diagnosis'].iloc[0]}) has a {score} "
             f"of {scores[rows].iloc[0]:g}, which only the target group should have; check the diagnosis, or set "
             f"`cohort.scores.{score}.people: all`"
         ),
@@ -258,7 +258,7 @@ def _items(tables: StudyTables, score: Score, key: str, problems: Problems) -> l
             items = nearest(name, matched, listed=True)
             problems.append(f"{key}.exclude_items: {name!r} is no item in {tables.study.name}.{items}")
     kept = [name for name in matched if name not in excluded]
-    # A global rating repeats the items of its domain. Whoever lists the items by name means them.
+    # A global rating repeats the items of its domain. Items that are listed by name are meant.
     ratings = [name for name in kept if isinstance(score.items, str) and _is_global(tables, name, problems)]
     if ratings and len(ratings) < len(kept):
         problems.append(

@@ -1,4 +1,4 @@
-"""Finds each person's volume, and says what is wrong where there is none."""
+"""Finds each participant's volume, and says what is wrong where there is none."""
 
 from __future__ import annotations
 

@@ -23,17 +23,17 @@ __all__ = ["Volumes", "are_volumes"]
 
 
 class Volumes:
-    """Volumes of some people on one grid, of which a part is read at a time.
+    """Volumes of some participants on one grid, of which a part is read at a time.
 
     Files are read once, into a file without a name in the folder of temporary files (``TMPDIR``): 4 bytes a voxel.
-    ``volumes[rows]`` are some people's, without a copy, so that cross-validation reads nothing twice.
+    ``volumes[rows]`` are some participants', without a copy, so that cross-validation reads nothing twice.
 
     Args:
         source: an array [N, X, Y, Z] or [N, V]; paths of NIfTI files or nibabel images, all on one grid, or an image
             [X, Y, Z, N]; or the :class:`~sepclr_neuro.data.cache.VolumeCache` of a run, in the order of its
             ``scan_ids``.
         mask: of the voxels that count, a path, an image or an array [X, Y, Z]; others read as 0. None: all do.
-        covariates: of the same people, a table or numbers [N, k], which then go wherever these volumes go.
+        covariates: of the same participants, a table or numbers [N, k], which then go wherever these volumes go.
 
     Attributes:
         affine: (4, 4), voxel indices to mm; None of an array.
@@ -73,7 +73,7 @@ class Volumes:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """People, then voxels a side."""
+        """Participants, then voxels a side."""
         return (len(self), *self.grid)
 
     def __getitem__(self, rows: Any) -> Volumes:
@@ -89,7 +89,7 @@ class Volumes:
         return chosen
 
     def read(self, rows: Sequence[int], planes: slice = slice(None)) -> NDArray[np.floating]:
-        """Some people's volumes [B, X, Y, Z], or these planes along the first axis."""
+        """Some participants' volumes [B, X, Y, Z], or these planes along the first axis."""
         chosen = self._rows[list(rows)]
         if isinstance(self._source, VolumeCache):
             volumes = self._source.read(chosen.tolist(), planes=planes)[:, 0].numpy()
@@ -110,7 +110,7 @@ def _are_images(X: Any) -> bool:
 
 
 def _read_all(images: list[Any]) -> tuple[NDArray[np.float32], Affine]:
-    """The voxels of all images, in a memory-mapped file that goes when nobody needs it any more, and their affine."""
+    """The voxels of all images, in a memory-mapped file that goes when it is no longer needed, and their affine."""
     first = _opened(images[0])
     grid, affine = _grid_of(first), np.asarray(first.affine, dtype=np.float64)
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""Who stays in the cohort, and by which rule everybody else is left out."""
+"""Inclusion in the cohort, and the rule of each exclusion."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class People:
 
     Attributes:
         facts: a row a scan: the columns of ``cohort.tsv``, ``study``, and ``rule`` and ``value`` of who is left out.
-        rules: by which a scan may be left out, in the order that they are asked.
+        rules: by which a scan may be left out, in the order that they are applied.
         counts: those of the tables, and what was found on the way.
-        items: the summed columns of each score that anybody here has.
+        items: the summed columns of each score that any participant here has.
     """
 
     tables: StudyTables
@@ -41,12 +41,12 @@ class People:
 
 
 def people_of_study(tables: StudyTables, settings: Cohort, problems: Problems) -> People:
-    """Reads the facts of one study, asks every rule of who stays in, and then what is wrong with those."""
+    """Reads the facts of one study, applies every rule of inclusion, and then finds errors of included rows."""
     facts, partial, items = read_facts(tables, settings, problems)
-    for told, about in tables.repeated:
+    for repeated, about in tables.repeated:
 
-        def sentence(rows: pd.Series, told: Alike = told) -> Alike:
-            return told
+        def sentence(rows: pd.Series, repeated: Alike = repeated) -> Alike:
+            return repeated
 
         problems.of_code(about, "participant_id", sentence)
     facts["rule"] = facts["value"] = tables.missing()
@@ -90,7 +90,7 @@ def _rules(
     columns, include = settings.columns, settings.include
 
     def judged(fact: str, leaves_out: pd.Series) -> pd.Series:
-        """Whom a rule may judge by the fact: nobody, where no table has its column."""
+        """Rows that a rule may judge by the fact: none, where no table has its column."""
         there = fact in settings.scores or tables.column(columns.names.get(fact, fact)) is not None
         return leaves_out & ~problems.wrong(fact, facts.index) & there
 
@@ -170,14 +170,14 @@ def _volumes(
         return found, None
 
     records = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    asked: list[Row] = [{str(name): cell for name, cell in record.items()} for record in records]
+    needed: list[Row] = [{str(name): cell for name, cell in record.items()} for record in records]
     ids = [name for name in (tables.columns.participant_id, tables.columns.session_id) if name and name in rows.columns]
-    looked = find_volumes(Folder(root), pattern, asked, kept.tolist(), ids)
+    looked = find_volumes(Folder(root), pattern, needed, kept.tolist(), ids)
     for fault in looked.faults:
         sentence = f"{study.participants}: participant {rows[ids[0]].iloc[fault.row]}{fault.sentence}"
-        # Of a volume that two have, nobody knows whose it is.
+        # A volume of two participants may be of either.
         for row in (fault.row, *([] if fault.owner is None or ERROR not in problems.rules else [fault.owner])):
-            # Where nobody has one it is the pattern that is wrong.
+            # Where none has one, the pattern is wrong.
             absent = fault.absent and len(looked.paths) > 0
             cause = f"{fault.cause}{_WITHOUT}" if absent and NO_VOLUME not in problems.rules else fault.cause
             problems.of_person(row, sentence, f"{study.name}: {fault.kind}", cause, NO_VOLUME if absent else ERROR)
@@ -190,7 +190,7 @@ def _volumes(
 
 
 def check_across_studies(facts: pd.DataFrame, settings: Cohort, problems: Problems) -> None:
-    """A person is in one study and has one sex and diagnosis; a scan id names one scan; a site has one name."""
+    """A participant is in one study and has one sex and diagnosis; a scan id names one scan; a site has one name."""
     facts = facts[facts["rule"].isna()]
     for _, person in facts.groupby(facts["participant_id"].str.removeprefix("sub-")):
         participant = person["participant_id"].iloc[0]

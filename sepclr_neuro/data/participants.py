@@ -1,4 +1,4 @@
-"""The tables of one study: checked and joined, before anybody asks what their columns mean."""
+"""The tables of one study: checked and joined, before their columns are interpreted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StudyTables:
         column = self.column(column) or column
         return f"{self.files[column]}: column {column!r}"
 
-    def who(self, chosen: pd.Series) -> str:
+    def named(self, chosen: pd.Series) -> str:
         """How messages call the rows of a mask: the first few participants and how many more."""
         people = self.rows.loc[chosen, self.columns.participant_id].tolist()
         more = f" and {len(people) - 3} more" if len(people) > 3 else ""
@@ -96,8 +96,8 @@ class StudyTables:
             value = values[rows].iloc[0]
             hint = "; decimals are written with a point" if "," in value else ""
             return (
-                f"{self.where(name)}: {value!r} ({self.who(rows)}) is not a finite number{hint}; if it means missing, "
-                f"list it in the study's `missing`; if it means a number, in `cohort.values.{fact}`"
+                f"{self.where(name)}: {value!r} ({self.named(rows)}) is not a finite number{hint}; if it means "
+                f"missing, list it in the study's `missing`; if it means a number, in `cohort.values.{fact}`"
             )
 
         with_comma = values.str.contains(",", regex=False, na=False)
@@ -114,8 +114,8 @@ class StudyTables:
 
                 def sentence(rows: pd.Series, code: str = code) -> Alike:
                     return Alike(
-                        f"{self.where(name)}: {code!r} ({self.who(rows)}) is not listed in `cohort.values.{fact}`; add "
-                        f"it.{nearest(code, meanings)}",
+                        f"{self.where(name)}: {code!r} ({self.named(rows)}) is not listed in `cohort.values.{fact}`; "
+                        f"add it.{nearest(code, meanings)}",
                         repr(code),
                         f"{self.where(name)}: not listed",
                     )
@@ -241,7 +241,7 @@ def _check_ids(table: pd.DataFrame, path: Path, columns: Columns) -> None:
 
 
 def _repeated(table: pd.DataFrame, path: Path, columns: Columns) -> dict[tuple[str, str | None], Alike]:
-    """What is wrong with each scan that a table has several lines of, by participant and session, without prefixes."""
+    """Errors of scans of which a table has several lines, by participant and session, without prefixes."""
     if columns.participant_id not in table.columns:
         return {}
     known = table.dropna(subset=[columns.participant_id])

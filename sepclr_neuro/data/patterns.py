@@ -102,7 +102,7 @@ class Pattern:
 class Folder:
     """The folder that volumes are in. Links in it lead where the user wants; a path's *text* may not lead out.
 
-    Each folder on the way is listed once, however many people are looked for: archives are large, and disks slow.
+    Each folder on the way is listed once, however many participants are looked for: archives are large, and disks slow.
 
     Args:
         root: the folder.
@@ -123,7 +123,7 @@ class Folder:
         return None
 
     def files(self, filled: str) -> set[str]:
-        """What is there, from the folder on, links with a broken end too. Nothing outside is looked at."""
+        """Existing paths, from the folder on, broken links included. Nothing outside is read."""
         inside = self.inside(filled)
         if inside is None:
             return set()
@@ -176,7 +176,7 @@ def broken_link(path: Path) -> Path | None:
 
 
 def link_advice(link: Path) -> str:
-    """What is said of a link that leads to nothing."""
+    """The message about a link that leads to nothing."""
     target = os.readlink(link)
     if "/annex/objects/" in Path(target).as_posix():
         return f"{link} is a link of DataLad whose content is not on this machine; fetch it: `datalad get {link}`"

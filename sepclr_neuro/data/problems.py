@@ -1,4 +1,4 @@
-"""What is wrong with people's data, kept until it is known who stays in."""
+"""Errors in participants' data, kept until it is known which participants are included."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class _OfCells:
 
 
 class Problems(list[str]):
-    """What is wrong, a sentence each, and whom a rule leaves out instead.
+    """Errors, a sentence each, and the participants that a rule excludes instead.
 
-    What cells have wrong waits until it is known who stays in (:meth:`settle`): it stops nobody's run when it is of
-    people who are left out anyway. Only what single people's cells or files have wrong can be left out with them. What
-    concerns a table, a code's meaning or the configuration stays a sentence that stops the run: it would silently take
-    whole groups away.
+    Errors of cells wait until it is known which participants are included (:meth:`settle`): those of participants who
+    are left out anyway stop no run. Only what single participants' cells or files have wrong can be left out with
+    them. What concerns a table, a code's meaning or the configuration stays a sentence that stops the run: it would
+    silently take whole groups away.
 
     Args:
         rules: those that leave out whom something is wrong with, rather than stop the run.
-        ids: of the participants, by row, for the line that tells of several at once.
+        ids: of the participants, by row, for the line on several at once.
 
     Attributes:
         people: why a row is to be left out, by its label in the table at hand: the rule, and what is wrong.
@@ -56,16 +56,16 @@ class Problems(list[str]):
         self._waiting.append(_OfCells(rows, fact, sentence, each=True))
 
     def of_code(self, rows: pd.Series, fact: str, sentence: Callable[[pd.Series], str]) -> None:
-        """The same of a code that all rows of a mask have, whose meaning nobody may leave out with them."""
+        """The same of a code that all rows of a mask have, which cannot be left out with single participants."""
         self._waiting.append(_OfCells(rows, fact, sentence, each=False))
 
     def wrong(self, fact: str, rows: pd.Index) -> pd.Series:
-        """Of whom a fact is wrong, so that no rule can judge it."""
+        """Rows in which a fact is wrong, so that no rule can judge it."""
         masks = [waiting.rows for waiting in self._waiting if waiting.fact == fact]
         return pd.Series(np.logical_or.reduce(masks) if masks else False, index=rows, dtype=bool)
 
     def settle(self, kept: pd.Series) -> None:
-        """Tells of those who stay in what waited, and forgets the rest."""
+        """Adds the waiting errors of included rows, and drops the rest."""
         for waiting in self._waiting:
             rows = waiting.rows & kept
             if not rows.any():
@@ -78,10 +78,10 @@ class Problems(list[str]):
         self._waiting.clear()
 
     def of_person(self, row: int, sentence: str, kind: str = "", cause: str = "", rule: str = ERROR) -> None:
-        """Notes what is wrong with one row; ``kind`` is equal, and ``cause`` told once, for all who have the same."""
-        who = "" if self.ids is None else str(self.ids[row])
-        told = sentence if isinstance(sentence, Alike) else Alike(sentence, who, kind, cause)
+        """Notes what is wrong with one row; ``kind`` is equal, and ``cause`` added once, for all with the same."""
+        subject = "" if self.ids is None else str(self.ids[row])
+        error = sentence if isinstance(sentence, Alike) else Alike(sentence, subject, kind, cause)
         if rule in self.rules:
-            self.people.setdefault(row, (rule, told))
-        elif told not in self:
-            self.append(told)
+            self.people.setdefault(row, (rule, error))
+        elif error not in self:
+            self.append(error)

@@ -1,4 +1,4 @@
-"""Where people have no volume: looks at what is there and proposes the pattern that would fit."""
+"""Proposes a pattern where participants have no volume, from the files that exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FolderLook"]
 _MOST_ENTRIES = 100_000
 _MOST_SECONDS = 5.0
 _MOST_PEOPLE = 40  # from whose files patterns are made; they are tried on all
-_MOST_FILES = 200  # of one of these people
+_MOST_FILES = 200  # of one of these participants
 _MOST_TRIED = 60  # patterns
 _VOLUME = (".nii", ".nii.gz", ".npy")
 
@@ -77,10 +77,10 @@ def _listing(root: Path, first: str) -> _Listing:
 
 
 class FolderLook:
-    """A look at a folder on behalf of people without a volume.
+    """A look at a folder on behalf of participants without a volume.
 
     Args:
-        people: rows of everybody who needs one.
+        people: rows of all who need one.
         ids: as in :func:`find_volumes`.
     """
 
@@ -94,7 +94,7 @@ class FolderLook:
         self.end = time.monotonic() + _MOST_SECONDS
 
     def advice(self, wanting: Sequence[Row], found: int) -> str:
-        """What is likely wrong, and what would find more than the ``found`` volumes."""
+        """The likely error, and a pattern that would find more than the ``found`` volumes."""
         looked = "" if self.listing.whole else f" among the {_MOST_ENTRIES:,} entries or {_MOST_SECONDS:g} s looked at"
         best = self._best(wanting, found) if self.files else None
         if best is not None:
@@ -123,7 +123,7 @@ class FolderLook:
         return ", ".join(" ".join(str(row[name]) for name in self.ids) for row in rows[:3]) + more
 
     def _best(self, wanting: Sequence[Row], found: int) -> Pattern | None:
-        """The pattern that finds most people, if it finds more than ``found``."""
+        """The pattern that finds most participants, if it finds more than ``found``."""
         votes: Counter[str] = Counter()
         for row in _spread(wanting, _MOST_PEOPLE):
             for path in islice(self._of(row), _MOST_FILES):
@@ -143,12 +143,12 @@ class FolderLook:
         return Pattern.of(text, self.people[0].keys())[0]
 
     def _worth(self, text: str, tried: Mapping[str, int]) -> tuple[bool, bool, int, int, float]:
-        """The kind of map that was asked for, then modulated grey matter, then how many people, then plainness."""
-        asked, kind = kind_of(str(self.pattern)), kind_of(text)
+        """The kind of the given map, then modulated grey matter, then how many participants, then plainness."""
+        given, kind = kind_of(str(self.pattern)), kind_of(text)
         enough = 2 * tried[text] >= max(tried.values())
         likeness = difflib.SequenceMatcher(None, text, str(self.pattern)).ratio()
         return (
-            enough and asked in (kind, "") and kind != "",
+            enough and given in (kind, "") and kind != "",
             enough and kind == "mwp1",
             tried[text],
             -text.count("*"),
@@ -156,12 +156,12 @@ class FolderLook:
         )
 
     def _count(self, pattern: Pattern) -> int:
-        """For how many people the listing has a file of their own."""
+        """For how many participants the listing has a file of their own."""
         filled = (pattern.filled(row) for row in self.people if None not in map(row.get, pattern.columns))
         return len(self.files.intersection(filled))
 
     def _fitting(self, pattern: Pattern) -> list[Row]:
-        """The people of whom the pattern finds one file on the disk, which nobody else has."""
+        """The participants of whom the pattern finds one file on the disk, and of no other one."""
         owners: dict[str, Row] = {}
         for row in self.people:
             matches = files_of(0, row, self.folder, pattern)[0]
@@ -170,7 +170,7 @@ class FolderLook:
         return list(owners.values())
 
     def _merged(self, tried: Mapping[str, int]) -> dict[str, int]:
-        """Of each kind of map the best with a ``*`` where patterns of other people differ from it."""
+        """Of each kind of map the best with a ``*`` where patterns of other participants differ from it."""
         merged: dict[str, int] = {}
         ranked = sorted(tried, key=lambda text: self._worth(text, tried), reverse=True)
         for kind in dict.fromkeys((kind_of(str(self.pattern)), "mwp1", kind_of(ranked[0]))):
@@ -229,7 +229,7 @@ def _cut(value: str, entity: str) -> tuple[str, str]:
 
 
 def _needle(value: str) -> str:
-    """What every path that :func:`_expression` finds holds in small letters."""
+    """Text that is in every path of :func:`_expression`, in small letters."""
     head, number = _cut(value, "sub-")
     return max(head.lower(), number.lstrip("0"), key=len)
 
@@ -243,7 +243,7 @@ def _expression(value: str, entity: str) -> re.Pattern[str]:
 
 
 def _fields(marked: str, column: str, value: str, is_session: bool) -> Iterator[tuple[int, int, str]]:
-    """Where a path has a row's value, and the field that writes it so."""
+    """The place of a row's value in a path, and the field that writes it so."""
     entity = "ses-" if is_session else "sub-"
     for match in _expression(value, entity).finditer(marked):
         start, end = match.span("core")
@@ -275,7 +275,7 @@ def _replaced(marked: str, spans: Sequence[tuple[int, int, str]]) -> str:
 
 
 def _merge(one: str, other: str) -> str | None:
-    """One pattern for both, with ``*`` where they differ; None if they do in depth or in what identifies a person.
+    """One pattern for both, with ``*`` where they differ; None if they do in depth or in what identifies a participant.
 
     >>> _merge("a/{id}_x1.nii", "b/{id}_x2.nii.gz")
     '*/{id}_x*.nii*'

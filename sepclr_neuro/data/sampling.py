@@ -1,4 +1,4 @@
-"""Which people share a batch: balanced, nobody twice, and the same after a resume; and who of it is in memory."""
+"""Balanced batches of participants, none twice, the same after a resume; and their parts in memory."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def seed_of(*parts: int) -> int:
 
 
 def possible_batch(participants: Sequence[str], target: Sequence[bool], batch_size: int) -> int:
-    """People in a batch: as many as are asked for, or everybody of the smaller group and as many of the larger one.
+    """Participants in a batch: as many as requested, or all of the smaller group and as many of the larger one.
 
     Raises:
-        InputError: if a group has fewer than 2 people.
+        InputError: if a group has fewer than 2 participants.
     """
     sizes = {
         name: len({person for person, is_target in zip(participants, target, strict=True) if is_target == flag})
@@ -55,30 +55,30 @@ def possible_batch(participants: Sequence[str], target: Sequence[bool], batch_si
     return min(batch_size, 2 * smaller)
 
 
-def smaller_batch(asked: int, possible: int) -> str:
-    """What is said where batches are smaller than asked for."""
+def smaller_batch(requested: int, possible: int) -> str:
+    """The message where batches are smaller than requested."""
     return (
-        f"training.batch_size: {possible} instead of {asked}, twice the {possible // 2} participants of the smaller "
-        "group, since no participant is in a batch twice"
+        f"training.batch_size: {possible} instead of {requested}, twice the {possible // 2} participants of the "
+        "smaller group, since no participant is in a batch twice"
     )
 
 
 def set_apart(
     participants: Sequence[str], target: Sequence[bool], fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Divides training people into those trained on and those whose loss is watched, the same share of both groups.
+    """Divides training participants into those trained on and those for validation, the same share of both groups.
 
     Args:
-        participants: the person behind each scan.
+        participants: the participant behind each scan.
         target: whether each scan is a patient's.
-        fraction: share of the people of each group that is watched.
-        seed: decides who.
+        fraction: share of the participants of each group that is kept for validation.
+        seed: of the choice.
 
     Returns:
         Positions in ``participants`` of the scans trained on, and of those watched.
 
     Raises:
-        InputError: if fewer than 2 people of a group would be watched, which fill no batch.
+        InputError: if fewer than 2 participants of a group would be watched, which fill no batch.
     """
     rng = np.random.default_rng(seed)
     watched: set[str] = set()
@@ -102,11 +102,11 @@ def balanced_batches(
 ) -> list[list[int]]:
     """The batches of one epoch: half background, half target, drawn without replacement until a group is through.
 
-    An epoch passes once over the larger group; the smaller one starts again, reshuffled. Nobody is in a batch twice,
-    also not by two scans: a person's other views would count as negatives of that person.
+    An epoch passes once over the larger group; the smaller one starts again, reshuffled. No participant is in a batch
+    twice, also not by two scans: a participant's other views would count as negatives of that participant.
 
     Args:
-        participants: the person behind each scan.
+        participants: the participant behind each scan.
         target: whether each scan is a patient's.
         batch_size: scans a batch, even, no more than :func:`possible_batch` says.
         seed: as made by :func:`seed_of` from seed, fold and epoch.
@@ -132,12 +132,12 @@ def balanced_batches(
 
 
 def planned_batches(people: pd.DataFrame, batch_size: int, validation_fraction: float, seed: int) -> tuple[int, int]:
-    """How many people training will have in a batch, and how many batches in an epoch.
+    """How many participants training will have in a batch, and how many batches in an epoch.
 
     Args:
         people: a row a training scan, ``participant_id group``.
-        batch_size: as asked for.
-        validation_fraction: share of the people whose loss is watched.
+        batch_size: as requested.
+        validation_fraction: share of the participants whose loss is watched.
         seed: as made by :func:`seed_of` from seed and fold.
 
     Raises:
@@ -152,14 +152,15 @@ def planned_batches(people: pd.DataFrame, batch_size: int, validation_fraction: 
 
 
 def _draw(people: list[str], size: int, steps: int, rng: np.random.Generator) -> list[list[str]]:
-    """Draws of ``size`` different people, everybody equally often up to one."""
+    """Draws of ``size`` different participants, each equally often up to one."""
     queue: list[str] = []
     draws = []
     for _ in range(steps):
         if len(queue) < size:
             waiting = set(queue)
             fresh = [people[i] for i in rng.permutation(len(people)) if people[i] not in waiting]
-            # Those still waiting come first, and again after everybody else: the next `len(people)` are all different.
+            # Those still waiting come first, and again after all others: the next `len(participants)` are all
+            # different.
             queue = [*queue, *fresh, *rng.permutation(queue).tolist()]
         draws.append(queue[:size])
         queue = queue[size:]
@@ -171,7 +172,7 @@ def _draw(people: list[str], size: int, steps: int, rng: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class Members:
-    """Those people of a batch whose scans are in memory, and random numbers that do not depend on who else is.
+    """Those participants of a batch whose scans are in memory, and random numbers that do not depend on who else is.
 
     Numbers are drawn for the whole batch, in one order, and the members' are picked.
     """
@@ -193,7 +194,7 @@ class Members:
 
 
 def parts(batch_size: int, at_once: int, process: int = 0, processes: int = 1) -> list[list[int]]:
-    """Positions in a balanced batch of the people whose scans a process has in memory at once, half of each group.
+    """Positions in a balanced batch of participants whose scans a process has in memory at once, half of each group.
 
     >>> parts(8, 4)
     [[0, 1, 4, 5], [2, 3, 6, 7]]

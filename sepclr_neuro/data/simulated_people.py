@@ -1,4 +1,4 @@
-"""Who a simulated or implanted cohort consists of: ages, sexes, sites, the disease and its symptoms."""
+"""Participants of a simulated or implanted cohort: ages, sexes, sites, the disease and its symptoms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MISSING_SCORES = 0.05  # share of patients who lack a score, a score
 
 
 def simulate_people(cohort: Cohort, seed: int) -> pd.DataFrame:
-    """Who a simulated cohort consists of, one row a participant.
+    """Participants of a simulated cohort, one row each.
 
     Age, sex and site are spread evenly within each group (a Kronecker sequence), so that the groups are matched for age
     and sex, and patients and controls differ over sites by ``site_confounding`` alone. A participant's row does not
@@ -38,7 +38,7 @@ def simulate_people(cohort: Cohort, seed: int) -> pd.DataFrame:
     Returns:
         ``participant_id diagnosis age sex site tiv sans saps`` as in participants.tsv (years, ml; scores of patients
         only), and the truth: what the disease does, ``disease_negative disease_positive``, 0 in controls; which
-        ``subtype`` a patient has, 1 or 2; and whether somebody has the ``unrecorded`` bias, 1 or 0.
+        ``subtype`` a patient has, 1 or 2; and whether a participant has the ``unrecorded`` bias, 1 or 0.
     """
     settings = cohort.simulation or Simulation()
     shares = _patient_shares(settings.sites, settings.patient_fraction, settings.site_confounding)
@@ -107,7 +107,7 @@ def _patient_shares(sites: int, fraction: float, confounding: float) -> NDArray[
 
 
 def _disease(seed: int, participant_id: str, patient: bool, known: KnownDisease) -> dict[str, Any]:
-    """A person's disease and bias, and the scores that the disease drives: whole numbers, a few of them missing."""
+    """A participant's disease, bias, and scores by the disease: whole numbers, a few of them missing."""
     # As many patients have the bias beside controls as the extreme sites, in the mean, have patients.
     lean = (known.site_confounding if patient else -known.site_confounding) / 4
     biased = random_stream(seed, participant_id, "unrecorded").random() < 0.5 + lean
@@ -130,6 +130,6 @@ def _disease(seed: int, participant_id: str, patient: bool, known: KnownDisease)
 
 
 def random_stream(seed: int, *names: str) -> np.random.Generator:
-    """A stream of its own for each name, so that nobody's numbers depend on who else there is, or on the order."""
+    """A stream of its own for each name, so that a participant's numbers depend neither on others nor on the order."""
     digest = hashlib.sha256("/".join(names).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])

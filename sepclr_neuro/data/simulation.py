@@ -33,7 +33,7 @@ from sepclr_neuro.data.volume_files import load_volume
 __all__ = ["write_dataset"]
 
 TRUTH = (*DISEASE, "subtype", "unrecorded")
-"""What nobody knows of real people; of a texture, ``DISEASE`` are the SDs of the changes."""
+"""Columns unknown of real participants; of a texture, ``DISEASE`` are the SDs of the changes."""
 
 
 def write_dataset(config: Config, results: Results) -> None:
@@ -42,11 +42,11 @@ def write_dataset(config: Config, results: Results) -> None:
     ``participants.tsv`` is written last: a folder without it is not a data set. Volumes are int16 with a scale (steps
     of 6e-5 at the default ``volumes.maximum``). The same configuration gives the same bytes.
 
-    An implanted cohort is made of the people and real volumes of ``cohort.studies``, brought to the final grid but
-    neither smoothed nor scaled by head size, which the volumes stage does afterwards. The target group is drawn at
+    An implanted cohort is made of the participants and real volumes of ``cohort.studies``, brought to the final grid
+    but neither smoothed nor scaled by head size, which the volumes stage does afterwards. The target group is drawn at
     random, at each site alike unless ``site_confounding`` says otherwise (sites in the order of their names). All
-    sessions of a person have one disease. Controls are written by the same code, so that nothing but the effect tells
-    the groups apart.
+    sessions of a participant have one disease. Controls are written by the same code, so that nothing but the effect
+    separates the groups.
 
     Raises:
         InputError: if a real volume cannot be used, or another process is writing the data set.
@@ -124,7 +124,7 @@ def _records(people: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _write_volume(path: Path, values: Array, affine: NDArray[np.float64], maximum: float) -> None:
-    """Writes values in 0 to ``maximum`` as scaled int16: a fixed scale, so that it tells nothing about a person."""
+    """Writes values in 0 to ``maximum`` as scaled int16: a fixed scale, so that it depends on no participant."""
     scale = maximum / np.iinfo(np.int16).max
     image = nibabel.Nifti1Image(np.round(np.clip(values, 0, maximum) / scale).astype(np.int16), affine)
     image.header.set_slope_inter(scale, 0)
@@ -161,7 +161,7 @@ random, and a known pattern was put into its grey matter. Results on them are *i
 
 `ground_truth/` holds the change of log grey matter by a severity of 1, patients' mean, of each kind of symptom
 (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the disease acts. `factors.tsv` has each
-participant's true severities, `subtype` of patients who differ in kind, and whether somebody has the bias that no table
+participant's true severities, `subtype` of patients who differ in kind, and whether one has the bias that no table
 records (`unrecorded`).
 """
 

@@ -1,4 +1,4 @@
-"""The grey matter of simulated people, and what a known disease does to anybody's."""
+"""The grey matter of simulated participants, and the effect of a known disease on any volume."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Disease", "Simulator"]
 
 
 class Disease:
-    """What a known disease, and a bias that no table records, do to the log grey matter of people.
+    """Effects of a known disease, and of a bias that no table records, on the log grey matter of participants.
 
     Attributes:
         maps: the ground truth, each [X, Y, Z]: the change by a severity of 1 of each kind of symptom; of a texture, the
@@ -59,11 +59,11 @@ class Disease:
 
 
 class Simulator:
-    """Makes the grey matter of simulated people.
+    """Makes the grey matter of simulated participants.
 
     Attributes:
         affine: of all volumes and maps, [4, 4].
-        template: grey matter that people vary about, [X, Y, Z].
+        template: grey matter that participants vary about, [X, Y, Z].
         maps: the ground truth, each [X, Y, Z]: change of log grey matter by a year of ``age``, by being a man rather
             than a woman (``sex``), by having been scanned at ``site-<k>``, and those of :class:`Disease`.
     """

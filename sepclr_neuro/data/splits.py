@@ -1,4 +1,4 @@
-"""Which people train and which are held out: made once, written to a file, shared by every method."""
+"""Which participants train and which are held out: made once, written to a file, shared by every method."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _TEXT = ("scan_id", "participant_id", "unit", "side")
 
 @dataclass(frozen=True)
 class Fold:
-    """Scan ids of one split; nobody has scans on two sides.
+    """Scan ids of one split; no participant has scans on two sides.
 
     Attributes:
         train: whom models learn from.
         test: who is held out.
-        probe: training people whom models do not see, so that probes can be fitted on them; may be empty.
+        probe: training participants whom models do not see, so that probes can be fitted on them; may be empty.
     """
 
     fold: int
@@ -45,19 +45,20 @@ class Fold:
 
     @property
     def probed(self) -> tuple[str, ...]:
-        """Whom probes are fitted on."""
+        """Scans on which probes are fitted."""
         return self.probe or self.train
 
 
 def make_splits(
     cohort: pd.DataFrame, settings: settings_of.Splits, seed: int, listed: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Splits units, not scans: all scans of a participant, and of people with one value of ``group_by``, stay together.
+    """Splits units, not scans: scans of a participant, and participants with one value of ``group_by``, stay together.
 
-    ``k-fold`` shuffles afresh each repeat. People are spread over folds by group and then by ``stratify_by``; a numeric
-    column counts by its quarters. A stratum with fewer people than folds cannot be spread evenly: its people count by
-    one column less, then by another, and in the end by their group alone. Where a person's scans differ in a column
-    (two sites, say), the first scan counts. With ``group_by`` the spread is as even as the units allow.
+    ``k-fold`` shuffles afresh each repeat. Participants are spread over folds by group and then by ``stratify_by``; a
+    numeric column counts by its quarters. A stratum with fewer participants than folds cannot be spread evenly: its
+    participants count by one column less, then by another, and in the end by their group alone. Where a participant's
+    scans differ in a column (two sites, say), the first scan counts. With ``group_by`` the spread is as even as the
+    units allow.
 
     ``leave-site-out`` holds out ``sites`` in turn, in their order, ``external-sites`` all of them at once, ``file``
     whom the file says.
@@ -73,8 +74,8 @@ def make_splits(
         ``unit`` names what is kept together.
 
     Raises:
-        InputError: if a person is in both groups, a unit cannot be kept together, a side would lack a group to learn
-            from, a site is unknown, or a file does not fit the cohort.
+        InputError: if a participant is in both groups, a unit cannot be kept together, a side would lack a group to
+            learn from, a site is unknown, or a file does not fit the cohort.
     """
     people = cohort.drop_duplicates("participant_id").sort_values("participant_id").reset_index(drop=True)
     people = people.assign(unit=_units(people, settings.group_by))
@@ -111,7 +112,7 @@ def make_splits(
 
 
 def _units(people: pd.DataFrame, group_by: str | None) -> pd.Series:
-    """What is kept together, a name a person: the person, or the value of ``group_by``."""
+    """The unit that is kept together, by participant: the participant, or the value of ``group_by``."""
     own = "participant " + people["participant_id"]
     if group_by is None:
         return own
@@ -151,7 +152,7 @@ def _divided(splits: pd.DataFrame) -> list[str]:
 
 
 def _one_sided(splits: pd.DataFrame, cohort: pd.DataFrame) -> list[str]:
-    """Folds whose training side lacks a group, so that nothing can be learned of it, or that hold nobody out."""
+    """Folds whose training side lacks a group, so that it cannot be learned, or that hold out no participant."""
     merged = splits.merge(cohort[["scan_id", "group"]], on="scan_id")
     problems = []
     for fold, part in merged.groupby("fold"):
@@ -185,7 +186,7 @@ def _k_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> l
 
 
 def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
-    """One label a person; every label has at least as many people as there are folds."""
+    """One label a participant; every label has at least as many participants as there are folds."""
     columns = [people["group"].astype(str)]
     for name in settings.stratify_by:
         values = people[name]
@@ -204,7 +205,7 @@ def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
     for group in keys[0].unique():
         rest = keys.index[(labels == "") & (keys[0] == group)]
         if len(rest):
-            # The group as a whole has enough people, so some of its strata have.
+            # The group as a whole has enough participants, so some of its strata have.
             labels[rest] = labels[(labels != "") & (keys[0] == group)].value_counts().index[0]
     return labels.tolist()
 
@@ -259,7 +260,7 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, table: pd.
 
 
 def _kept_for_probes(people: pd.DataFrame, training: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Who of the training people is kept from the encoders, [people] bool: the same share of each group's units."""
+    """Training participants kept from the encoders, [people] bool: the same share of each group's units."""
     kept: list[str] = []
     rng = np.random.default_rng(seed)
     # A family may have members in both groups; it is a kind of its own.
@@ -277,8 +278,8 @@ def write_splits(config: Config, results: Results) -> None:
     """Writes ``splits.tsv`` for the cohort whose volumes are in the cache, and ``published.tsv``.
 
     Raises:
-        InputError: as :func:`make_splits`; if the volumes are those of another cohort; or if two people have the same
-            volume.
+        InputError: as :func:`make_splits`; if the volumes are those of another cohort; or if two participants have the
+            same volume.
     """
     cohort = load_cohort(results.cohort)
     index = read_tsv(results.index, text=("scan_id", "sha256"))
@@ -328,7 +329,7 @@ def read_list(settings: settings_of.Splits) -> pd.DataFrame | None:
 
 
 def publishable(splits: pd.DataFrame, key: str | None) -> pd.DataFrame:
-    """``fold participant_id side``, one row a person and fold, sorted; a fixed list of ``scheme: file`` looks the same.
+    """``fold participant_id side``, a row a participant and fold, sorted; the fixed list of ``scheme: file`` is alike.
 
     Args:
         key: with it, participants are HMAC-SHA256 of their ids, 16 hexadecimal digits. A hash without a key could be
@@ -345,8 +346,8 @@ def read_fold(splits: Path, index: Path, fold: int) -> Fold:
     """Reads one split of ``splits.tsv`` and checks it against leaks and against ``index.tsv``, the volumes.
 
     Raises:
-        InputError: if the fold is absent or has an empty side; if a person, people who belong together, or one volume
-            under two names are on two sides; or if the scans are not, once each, those of the index.
+        InputError: if the fold is absent or has an empty side; if a participant, participants who belong together, or
+            one volume under two names are on two sides; or if the scans are not, once each, those of the index.
     """
     table = read_tsv(splits, text=_TEXT)
     table = table[table["fold"] == fold]

@@ -30,7 +30,7 @@ _SCANS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Standardisation:
-    """What one fold's training scans say about each voxel.
+    """Centre, scale and mask of each voxel, from a fold's training scans.
 
     .. math:: z = m (x - \\mu) / \\sigma
 
@@ -66,7 +66,7 @@ class Standardisation:
             raise InputError(f"{path}: is no standardisation ({error}); run the stage `standardise` again") from error
 
     def refuse_learned_from(self, scan_ids: Collection[str]) -> None:
-        """Guards every claim about held-out people.
+        """Guards every claim about held-out participants.
 
         Raises:
             InputError: if it was learned from one of the scans.

@@ -1,4 +1,4 @@
-"""What is wrong with a cohort's volumes: one by one, and as a set."""
+"""Checks of a cohort's volumes: one by one, and as a set."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple
     }
     digests = {scan_id: digest for scan_id, (digest, _) in looked.items() if digest}
     for one, other, sentence in twins(list(digests), list(digests.values()), "their voxels are identical"):
-        faults |= {scan_id: Alike(sentence, scan_id, "twins") for scan_id in (one, other)}  # nobody knows whose it is
+        faults |= {scan_id: Alike(sentence, scan_id, "twins") for scan_id in (one, other)}  # it may be of either
     return faults, of_all
 
 
@@ -118,7 +118,7 @@ def scans_of(cohort: pd.DataFrame, settings: settings_of.Volumes) -> Iterator[tu
 
 
 def volume_fault(scan_id: str, path: Path, fault: str) -> Alike:
-    """What is wrong with a scan's volume; what reads the same but for names and numbers is of one kind."""
+    """An error of a scan's volume; sentences that differ in names and numbers alone are of one kind."""
     target = os.readlink(path) if path.is_symlink() else ""
     return Alike(fault, scan_id, shape_of(fault, scan_id, str(path), path.name, path.stem, target))
 

@@ -1,4 +1,4 @@
-"""What the estimators share: fit, transform and patterns of a method of the workflow, in scikit-learn's form."""
+"""The base of the estimators: fit, transform and patterns of a method of the workflow, in scikit-learn's form."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Space = Literal["salient", "common"]
 
 
 class Contrastive(TransformerMixin, BaseEstimator):
-    """Common and salient space of two groups: a method of the workflow that is told volumes and groups by Python."""
+    """Common and salient space of two groups: a method of the workflow, given volumes and groups in Python."""
 
     space: Space
 
@@ -51,14 +51,14 @@ class Contrastive(TransformerMixin, BaseEstimator):
 
         Args:
             X: [N, voxels], e.g. from a nilearn masker; [N, X, Y, Z]; paths of NIfTI files or nibabel images; or
-                :class:`Volumes` of any of these. Each voxel is standardised by these people's mean and SD.
+                :class:`Volumes` of any of these. Each voxel is standardised by these participants' mean and SD.
             y: the group of each, two labels; the second in order is the target group, whose own the salient space is.
             covariates: what the salient space is adjusted for within groups, a table whose numbers and labels are
                 coded (of ``age`` the square too, of ``tiv`` the logarithm), or numbers [N, k]; None for those that
                 come with ``Volumes``, if any.
 
         Raises:
-            ValueError: if there are not two groups of two people at least, or a covariate is missing.
+            ValueError: if there are not two groups of two participants at least, or a covariate is missing.
         """
         volumes, groups = self._validated(X, y)
         covariates = volumes.covariates if covariates is None else covariates
@@ -108,13 +108,13 @@ class Contrastive(TransformerMixin, BaseEstimator):
     def fit_transform(
         self, X: Any, y: ArrayLike, covariates: pd.DataFrame | ArrayLike | None = None
     ) -> NDArray[np.float64]:
-        """:meth:`fit`, then :meth:`transform` of the same people: scikit-learn's own would lose the covariates."""
+        """:meth:`fit`, then :meth:`transform` of the same participants: scikit-learn's own loses the covariates."""
         return self.fit(X, y, covariates).transform(X, covariates)
 
     def patterns(self, space: Space | None = None) -> Any:
         """The forward model of a space: how a voxel, in its own units, changes with each dimension.
 
-        Least squares of the training people's volumes on their representations, of the salient space beside the
+        Least squares of the training participants' volumes on their representations, of the salient space beside the
         covariates, as the workflow's maps are (:mod:`sepclr_neuro.maps.patterns`). These, not the weights, are to be
         shown as maps: Haufe et al., NeuroImage 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067.
 
@@ -156,7 +156,7 @@ class Contrastive(TransformerMixin, BaseEstimator):
         return read
 
     def _chunks(self, volumes: Volumes) -> Iterator[Tensor]:
-        """Standardised volumes [B, 1, *grid], a few people at a time."""
+        """Standardised volumes [B, 1, *grid], a few participants at a time."""
         read = self._reader(volumes)
         for part in parts_in_memory(len(volumes), self.grid_):
             yield read(range(part.start, part.stop), slice(None))
@@ -218,7 +218,7 @@ def _numbers(covariates: Any, count: int) -> NDArray[np.float64]:
 
 
 def _mean_and_scale(volumes: Volumes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and SD of each voxel, a few planes of everybody at a time; an infinite SD where all have the same value."""
+    """Mean and SD of each voxel, a few planes of all volumes at a time; an infinite SD where all values are equal."""
     mean, scale = np.zeros(volumes.grid), np.zeros(volumes.grid)
     for planes in planes_at_once((1, *volumes.grid), len(volumes)):
         x = volumes.read(range(len(volumes)), planes).astype(np.float64)

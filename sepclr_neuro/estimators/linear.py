@@ -20,7 +20,7 @@ class RidgeDiscriminant(Contrastive):
     Args:
         ridge: in mean variances within groups of an axis.
         erase: whether the common space is left without what the salient code predicts of it.
-        space: what :meth:`transform` returns where it is told nothing.
+        space: what :meth:`transform` returns by default.
     """
 
     def __init__(self, ridge: float = 2.0, erase: bool = True, space: Space = "salient") -> None:
@@ -41,7 +41,7 @@ class GeneralizedContrastivePCA(Contrastive):
         ridge: of the background's covariance, in mean variances of an axis.
         about: ``"controls"`` takes the target's moment about the background's mean, ``"own"`` about its own.
         erase: whether the common space is left without what the salient codes predict of it.
-        space: what :meth:`transform` returns where it is told nothing.
+        space: what :meth:`transform` returns by default.
 
     Source: de Oliveira et al., PLoS Computational Biology 2025, https://doi.org/10.1371/journal.pcbi.1012747.
     """

@@ -1,4 +1,4 @@
-"""What an estimator's salient codes of held-out people mean in the brain."""
+"""Maps of an estimator's salient codes of held-out participants."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["ContrastiveMaps", "contrastive_maps"]
 
 @dataclass(frozen=True)
 class ContrastiveMaps:
-    """What held-out people's salient codes mean in the brain, patients beside controls, in SDs of each voxel.
+    """Maps of held-out participants' salient codes, patients beside controls, in SDs of each voxel.
 
     Maps are images where the affine is known; see :mod:`sepclr_neuro.maps.patterns` for their equations.
 
     Attributes:
-        mean_patient: what tells patients from controls on average, signed.
+        mean_patient: how patients differ from controls on average, signed.
         beyond_controls: what patients' codes explain more than controls' do, 0 or more: subtypes count too.
         p: of ``"mean-patient"`` and ``"beyond-controls"``: how often the largest voxel is as large by chance.
-        auc: how well the distance of a salient code from the training controls' mean tells the groups apart.
+        auc: how well the distance of a salient code from the training controls' mean separates the groups.
         auc_p: how often it is as high by chance.
     """
 
@@ -49,19 +49,19 @@ def contrastive_maps(
     permutations: int = 1000,
     random_state: Any = None,
 ) -> ContrastiveMaps:
-    """Both maps of a fitted estimator's salient space, and how well its codes tell groups apart without a probe.
+    """Both maps of a fitted estimator's salient space, and how well its codes separate the groups without a probe.
 
     Args:
-        model: fitted on other people.
-        X: volumes of held-out people, as in ``fit``.
+        model: fitted on other participants.
+        X: volumes of held-out participants, as in ``fit``.
         y: their groups, the labels of ``fit``.
         covariates: as in ``fit``.
-        within: of each person what groups are exchanged within, such as the site; None: among all.
+        within: of each participant what groups are exchanged within, such as the site; None: among all.
         permutations: exchanges of groups for each p.
         random_state: of the exchanges.
 
     Raises:
-        ValueError: if a label is unknown, or there are not two held-out people of each group.
+        ValueError: if a label is unknown, or there are not two held-out participants of each group.
     """
     codes = model.transform(X, covariates, space="salient")
     groups = column_or_1d(y)

@@ -34,15 +34,15 @@ class SepCLR(Contrastive):
         common_dim: of the common space of a network. With linear encoders, of the common head that training has; the
             common space itself is then all that the salient codes do not predict.
         independence: the term between the spaces.
-        encoder: ``"linear"``, trained in the span of the training people in seconds; or a network of the workflow,
-            trained on volumes by its loop, on a GPU where there is one: ``"light"`` for CPUs, ``"strided"``,
+        encoder: ``"linear"``, trained in the span of the training participants in seconds; or a network of the
+            workflow, trained on volumes by its loop, on a GPU where there is one: ``"light"`` for CPUs, ``"strided"``,
             ``"resnet18"`` and ``"densenet121"``.
         noise: of linear encoders: SD of the noise that makes a view, over the root mean square of the coordinates.
-        steps: of linear encoders: of Adam, everybody in each.
+        steps: of linear encoders: of Adam, all participants in each.
         epochs: of networks.
         batch_size: of networks.
         erase: whether the common space is left without what the salient codes predict of it.
-        space: what :meth:`transform` returns where it is told nothing.
+        space: what :meth:`transform` returns by default.
         random_state: of the encoders' first weights and of the views.
 
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928.

@@ -1,1 +1,1 @@
-"""Where in the brain a representation comes from."""
+"""Maps: the voxels behind a representation."""

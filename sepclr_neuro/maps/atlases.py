@@ -146,7 +146,7 @@ def cubes(side_mm: float, brain: NDArray[np.bool_], affine: NDArray[np.float64])
 
 
 def region_table(values: NDArray[np.floating], atlas: Atlas, affine: NDArray[np.float64]) -> pd.DataFrame:
-    """What a map shows in each region.
+    """Values of a map in each region.
 
     Args:
         values: the map, [X, Y, Z].

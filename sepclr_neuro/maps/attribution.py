@@ -36,7 +36,7 @@ Not one tensor, or the gradient of each score would pass through the networks of
 
 @dataclass(frozen=True)
 class Scan:
-    """What an attribution may look at beside the scores.
+    """Inputs of an attribution beside the scores.
 
     Attributes:
         volume: one standardised volume, [1, 1, X, Y, Z].
@@ -116,7 +116,7 @@ def smoothgrad(scores: Scores, volume: Tensor, mask: Tensor, *, samples: int, no
         \qquad \varepsilon_i \sim \mathcal N(0, \sigma^2)
 
     Equals captum's ``NoiseTunnel(Saliency(f), ...).attribute(x, abs=False)`` under the same noise. Voxels outside the
-    mask are 0 for everybody, so noise there is cut off and the map is 0 there.
+    mask are 0 in all volumes, so noise there is cut off and the map is 0 there.
 
     Args:
         scores: K scores of volumes.

@@ -1,4 +1,4 @@
-"""What a voxel-wise model holds people's other facts by: age, sex, site, TIV and fold, as columns of a design."""
+"""Covariates of voxel-wise models: age, sex, site, TIV and fold, as columns of a design."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _RANK = 1e-6
 
 
 def nuisance(config: Config, people: pd.DataFrame, fold: pd.Series | None = None) -> pd.DataFrame:
-    """Centred columns, so that beside them an intercept is the mean over people.
+    """Centred columns, so that beside them an intercept is the mean over participants.
 
     Age and TIV (the column `volumes.tiv_column`, or else `tiv`, where the cohort has it) are in units of their SD;
     sex, site and fold are a column for each class but one. What the earlier columns say already is left out: a sex
-    that all people have, a site that is a fold.
+    that all participants have, a site that is a fold.
 
     Args:
         config: of the run.
-        people: rows of the cohort, one a scan or person.
+        people: rows of the cohort, one a scan or participant.
         fold: of each row, where rows are of several folds.
 
     Returns:
@@ -33,7 +33,7 @@ def nuisance(config: Config, people: pd.DataFrame, fold: pd.Series | None = None
     """
     tiv = config.volumes.tiv_column or "tiv"
     numbers = [name for name in dict.fromkeys(("age", tiv)) if name in people and people[name].notna().any()]
-    # A fact that nobody has, as where `include.require` does not ask for it, holds nobody by anything.
+    # A fact that no participant has, where `include.require` does not list it, is no covariate.
     classes = [name for name in ("sex", "site") if people[name].notna().any()]
     text = [name for name in numbers if not pd.api.types.is_numeric_dtype(people[name])]
     if text:
@@ -53,8 +53,8 @@ def nuisance(config: Config, people: pd.DataFrame, fold: pd.Series | None = None
     for name, values in columns.items():
         column = values - values.mean()
         if kept.shape[1]:
-            told = kept.to_numpy() @ np.linalg.lstsq(kept.to_numpy(), column.to_numpy(), rcond=None)[0]
-            new = float(np.std(column - told))
+            explained = kept.to_numpy() @ np.linalg.lstsq(kept.to_numpy(), column.to_numpy(), rcond=None)[0]
+            new = float(np.std(column - explained))
         else:
             new = float(np.std(column))
         if new > _RANK * max(1.0, float(values.abs().max())):

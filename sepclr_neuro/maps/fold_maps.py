@@ -1,4 +1,4 @@
-"""Maps of one fold: which voxels its probes and its salient head listen to, in people whom it never saw."""
+"""Maps of one fold: which voxels its probes and its salient head use, in held-out participants."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sepclr_neuro.maps.attribution import Scan, Scores
 from sepclr_neuro.maps.group_maps import CoarseGrid
 from sepclr_neuro.maps.localisation import peak_voxel
 from sepclr_neuro.maps.mapping import SALIENT_NORM, save_image
-from sepclr_neuro.probing.questions import asked_people
+from sepclr_neuro.probing.questions import probed_participants
 
 __all__ = ["FoldMapper", "FoldMaps", "Pair", "mapped_people"]
 
@@ -45,15 +45,15 @@ CHUNK = 8  # volumes read at a time
 
 
 def mapped_people(people: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
-    """The held-out scans that are mapped: all, or those of at most ``limit`` people, half of each group.
+    """The held-out scans that are mapped: all, or those of at most ``limit`` participants, half of each group.
 
     Args:
         people: one row a held-out scan, with the columns ``participant_id`` and ``group``.
-        limit: most people, or None for all; of an odd number the target group has one more.
+        limit: most participants, or None for all; of an odd number the target group has one more.
         seed: decides who is taken.
 
     Returns:
-        The chosen rows, in the order of ``people``, all scans of a chosen person.
+        The chosen rows, in the order of ``people``, all scans of a chosen participant.
     """
     if limit is None:
         return people
@@ -67,12 +67,13 @@ def mapped_people(people: pd.DataFrame, limit: int | None, seed: int) -> pd.Data
 
 @dataclass(frozen=True)
 class FoldMaps:
-    """Maps of a fold by one attribution method. A person's map is the mean over the person's scans.
+    """Maps of a fold by one attribution method. A participant's map is the mean over the participant's scans.
 
     Attributes:
-        mean: over people, [X, Y, Z], float64.
-        peaks: number of the strongest voxel of each person's map, [n].
-        people: each person's map on the grid of group inference, [n, V], float32; [n, 0] where there is none.
+        mean: over participants, [X, Y, Z], float64.
+        peaks: number of the strongest voxel of each participant's map, [n].
+        people: each participant's map on the grid of group inference, [n, V], float32; [n, 0] where there is
+        none.
     """
 
     mean: dict[Pair, Tensor]
@@ -81,18 +82,18 @@ class FoldMaps:
 
 
 class FoldMapper:
-    """What maps of one fold are made of: a model, its probes, and the held-out people who are mapped.
+    """Inputs of the maps of one fold: a model, its probes, and the held-out participants to be mapped.
 
     Attributes:
         model: of the fold.
         cohort: rows of ``cohort.tsv``.
         decisions: by target and space, the weights of the probe's decision function on the raw representation, or None
             where the salient head's squared distance from s' is mapped instead.
-        asked: by target, the mapped scans of the people whom it asks about, rows of the cohort indexed by scan id. A
-            target that only one group has, such as a symptom score, is mapped in that group: its probe saw nobody else.
+        scans_of: by target, its mapped scans, rows of the cohort indexed by scan id. A target that only one group has,
+            such as a symptom score, is mapped in that group: its probe saw no others.
 
     Raises:
-        InputError: if the model or the standardisation was learned from a person whom the fold holds out.
+        InputError: if the model or the standardisation was learned from a participant whom the fold holds out.
     """
 
     def __init__(self, config: Config, results: Results, method: str, fold: int) -> None:
@@ -102,7 +103,7 @@ class FoldMapper:
         cohort = self.cohort.set_index("scan_id")
         split = read_fold(results.splits, results.index, fold)
         held_out = cohort.loc[list(split.test)]
-        # All scans of these people, since one scan tells of the others.
+        # All scans of these participants, since one scan gives away the others.
         scans_of_held_out = cohort.index[cohort["participant_id"].isin(held_out["participant_id"])].tolist()
         self.model: TrainedModel = load_model(results.model_folder(method, fold))
         self.model.refuse_trained_on(scans_of_held_out)
@@ -123,8 +124,8 @@ class FoldMapper:
         if "salient-norm" in settings.of and self.model.method.has_salient_norm:
             self.decisions[SALIENT_NORM, "salient"] = None
         targets = config.probes.targets
-        self.asked = {
-            target: people if target == SALIENT_NORM else asked_people(people, targets[target])
+        self.scans_of = {
+            target: people if target == SALIENT_NORM else probed_participants(people, targets[target])
             for target, _ in self.decisions
         }
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -133,23 +134,23 @@ class FoldMapper:
         self.model.method.to(self.device)
 
     def mapped(self, target: str) -> pd.DataFrame:
-        """Who is mapped for a target: a row a person, of the first scan, in the order of :class:`FoldMaps`."""
-        return self.asked[target].drop_duplicates("participant_id")
+        """Participants mapped for a target: a row a participant (first scan), in the order of :class:`FoldMaps`."""
+        return self.scans_of[target].drop_duplicates("participant_id")
 
     def participants(self, target: str) -> list[str]:
         """Their ids."""
         return self.mapped(target)["participant_id"].tolist()
 
     @property
-    def everybody(self) -> pd.DataFrame:
+    def mapped_scans(self) -> pd.DataFrame:
         """Scans that are mapped for any target, in the order of the cohort."""
-        tables = [table for table in self.asked.values() if len(table)]
+        tables = [table for table in self.scans_of.values() if len(table)]
         rows = pd.concat(tables) if tables else pd.DataFrame(columns=["participant_id", "group"])
         return rows[~rows.index.duplicated()].sort_index()
 
     def pairs_of(self, participant: str) -> list[Pair]:
-        """What is mapped in a person."""
-        return [pair for pair in self.decisions if (self.asked[pair[0]]["participant_id"] == participant).any()]
+        """Targets and spaces that are mapped in a participant."""
+        return [pair for pair in self.decisions if (self.scans_of[pair[0]]["participant_id"] == participant).any()]
 
     def scores(self, pairs: list[Pair], scan: str, weights: dict[Pair, list[float]] | None = None) -> Scores:
         """The scores of a scan's volumes for K pairs, K times [B]: ``w · r(x)``, the decision function less a constant.
@@ -159,7 +160,7 @@ class FoldMapper:
             scan: whose covariates hold, however its volume is changed.
             weights: of other probes, instead of the fold's own.
         """
-        of_scan = torch.from_numpy(self.model.covariates.code(self.everybody.loc[[scan]])).float().to(self.device)
+        of_scan = torch.from_numpy(self.model.covariates.code(self.mapped_scans.loc[[scan]])).float().to(self.device)
         found = self.decisions if weights is None else weights
         vectors = [None if found[pair] is None else torch.tensor(found[pair], device=self.device) for pair in pairs]
 
@@ -187,7 +188,7 @@ class FoldMapper:
             for start in range(0, len(rows), CHUNK):
                 total += self.cache.read(rows[start : start + CHUNK]).double().sum(dim=0, keepdim=True)
             mean = (total / len(rows)).float().to(self.device)
-            # Standardising is linear, so that the mean may be standardised instead of everybody.
+            # Standardising is linear, so that the mean may be standardised instead of each volume.
             self._baseline = self.standardisation.apply(mean)
         return self._baseline
 
@@ -217,14 +218,14 @@ class FoldMapper:
         regions: Atlas | None,
         weights: dict[Pair, list[float]] | None = None,
     ) -> Tensor:
-        """The mean of :meth:`explain` over a person's scans, of the :meth:`scores` of some pairs: [K, X, Y, Z]."""
-        table = self.everybody
+        """The mean of :meth:`explain` over a participant's scans, of the :meth:`scores` of some pairs: [K, X, Y, Z]."""
+        table = self.mapped_scans
         scans = table.index[table["participant_id"] == participant]
         of_scans = [self.explain(attribution, self.scores(pairs, scan, weights), scan, regions) for scan in scans]
         return torch.stack(of_scans).mean(dim=0)
 
     def maps(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> FoldMaps:
-        """Maps all people. Maps that an earlier start wrote are read, if all that they were made from is the same.
+        """Maps all participants. Maps of an earlier start are read, if all that they were made from is the same.
 
         Args:
             attribution: its name in the configuration.
@@ -253,8 +254,8 @@ class FoldMapper:
         mean = {pair: torch.zeros(self.cache.shape, dtype=torch.float64) for pair in self.decisions}
         peaks = {pair: torch.zeros(count, dtype=torch.int64) for pair, count in counts.items()}
         people = {pair: torch.zeros(count, voxels) for pair, count in counts.items()}
-        everybody = list(dict.fromkeys(self.everybody["participant_id"]))
-        for number, participant in enumerate(everybody, start=1):
+        ids = list(dict.fromkeys(self.mapped_scans["participant_id"]))
+        for number, participant in enumerate(ids, start=1):
             pairs = self.pairs_of(participant)
             maps = self.person_maps(attribution, pairs, participant, regions)
             for pair, values in zip(pairs, maps, strict=True):
@@ -267,23 +268,23 @@ class FoldMapper:
                     folder = self.results.participant_maps(self.method) / attribution
                     name = f"{participant}_{'_'.join(pair)}_fold-{self.fold}.nii.gz"
                     save_image(folder / name, values.numpy(), self.cache.affine)
-            if number * 5 // len(everybody) > (number - 1) * 5 // len(everybody):
-                logger.info(f"{title}: {number} of {len(everybody)} held-out participants")
+            if number * 5 // len(ids) > (number - 1) * 5 // len(ids):
+                logger.info(f"{title}: {number} of {len(ids)} held-out participants")
         return FoldMaps(mean, peaks, people)
 
     def _identity(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> str:
         settings = self.config.saliency
         entry = ATTRIBUTIONS[attribution]
-        told: dict[str, Any] = {name: getattr(settings, name) for name in entry.depends_on}
+        used: dict[str, Any] = {name: getattr(settings, name) for name in entry.depends_on}
         if entry.by_region:
-            told["regions"] = None if regions is None else _digest(regions.regions)
+            used["regions"] = None if regions is None else _digest(regions.regions)
         return fingerprint(
             attribution,
-            told,
+            used,
             [settings.participants, settings.participant_maps],
             self.config.seed,
             None if grid is None else [grid.factor, _digest(grid.brain)],
-            [[*pair, weights, self.asked[pair[0]].index.tolist()] for pair, weights in self.decisions.items()],
+            [[*pair, weights, self.scans_of[pair[0]].index.tolist()] for pair, weights in self.decisions.items()],
             self._training_controls,
             sha256(self.results.model_folder(self.method, self.fold) / "model.safetensors"),
             sha256(self.results.standardisation(self.fold)),

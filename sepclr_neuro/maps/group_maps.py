@@ -1,7 +1,8 @@
-"""Group maps: in which voxels the maps of single people agree, or differ between groups, beside what else they are.
+"""Group maps: voxels in which the maps of single participants agree, or differ between groups, with covariates.
 
-P-values come from permutations, yet each fold's people were mapped through another encoder, so that maps within a fold
-are alike for a reason that is not the people: fold is a nuisance here, and the p-values describe more than they prove.
+P-values come from permutations, yet each fold's participants were mapped through another encoder, so that maps within a
+fold are alike for a reason that is not the participants: fold is a nuisance here, and the p-values describe more than
+they prove.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CLUSTERS = ["sign", "x", "y", "z", "peak_t", "size_mm3", "p_peak", "p_cluster", 
 
 @dataclass(frozen=True)
 class CoarseGrid:
-    """The grid of group inference: blocks of voxels, so that a thousand people's maps fit in memory.
+    """The grid of group inference: blocks of voxels, so that a thousand participants' maps fit in memory.
 
     Attributes:
         factor: voxels of a block along each axis.
@@ -71,7 +72,7 @@ def _blocks(values: NDArray[np.floating], factor: int) -> NDArray[np.floating]:
 
 @dataclass(frozen=True)
 class GroupMap:
-    """What permutations say, each a map on the coarse grid [x, y, z].
+    """Results of the permutations, each a map on the coarse grid [x, y, z].
 
     Attributes:
         t: of the contrast.
@@ -96,22 +97,22 @@ def group_map(
     permutations: int,
     seed: int,
 ) -> GroupMap | None:
-    """Tests the mean of people's maps, or the difference between two groups, in each voxel, on both sides.
+    """Tests the mean of participants' maps, or the difference between two groups, in each voxel, on both sides.
 
-    By nilearn's ``permuted_ols`` on the arrays; ``non_parametric_inference``, which wants an image a person, gives the
-    same digits in twice the time.
+    By nilearn's ``permuted_ols`` on the arrays; ``non_parametric_inference``, which wants an image a participant, gives
+    the same digits in twice the time.
 
     Args:
-        maps: one a person, [n, V].
+        maps: one a participant, [n, V].
         grid: of the voxels.
         nuisance: centred columns, n rows.
-        group: 1 or 0 for each person: the difference is tested. None: the mean over all of them is, by flips of sign.
-        permutations: how many; the smallest p is one over one more.
+        group: 1 or 0 for each participant: the difference is tested. None: the mean over all of them is, by flips of
+        sign. permutations: how many; the smallest p is one over one more.
         seed: of the permutations.
 
     Returns:
-        None where people are too few for the design, a group is missing, no voxel is seen by all folds, or the maps of
-        a fold are all alike, as those of a linear method are.
+        None where participants are too few for the design, a group is missing, no voxel is seen by all folds, or the
+        maps of a fold are all alike, as those of a linear method are.
     """
     tested = np.ones((len(maps), 1)) if group is None else group[:, None]
     others = nuisance.to_numpy(np.float64)
@@ -122,7 +123,7 @@ def group_map(
     if not grid.brain.any() or freedom < 2 or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
     residual = maps - design @ np.linalg.lstsq(design, maps, rcond=None)[0]
-    # What rounding leaves is no variation between people.
+    # What rounding leaves is no variation between participants.
     varies = (residual**2).sum(axis=0) > 1e-8 * (maps.astype(np.float64) ** 2).sum(axis=0)
     if not varies.any():
         return None

@@ -1,4 +1,4 @@
-"""What a map shows: its peaks, how like another map it is, and how much of it lies where the truth lies."""
+"""Figures of a map: peaks, similarity to another map, and its share in the truly affected regions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all maps of a run share: their title, how they land on disk, and the truth that they are held against."""
+"""Shared by all maps of a run: title, files, and the truth that they are compared with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["SALIENT_NORM", "picture_heading", "save_image", "true_map", "true_re
 SALIENT_NORM = "salient-norm"
 """Stands in the place of a target where the squared distance of the salient head from s' is mapped."""
 
-# The ground truth that each target is held against: a file of ``Results.truth``.
+# The ground truth that each target is compared with: a file of ``Results.truth``.
 TRUTHS = {
     "diagnosis": "disease_mask",
     SALIENT_NORM: "disease_mask",
@@ -73,7 +73,7 @@ def true_region(config: Config, truth: Path, target: str, cache: VolumeCache) ->
 
 
 def true_map(config: Config, truth: Path, cache: VolumeCache) -> NDArray[np.float64] | None:
-    """What a disease of severity 1 does to log grey matter, [X, Y, Z]; None where that is not known.
+    """Effect of a disease of severity 1 on log grey matter, [X, Y, Z]; None where that is not known.
 
     Raises:
         InputError: if ground truth and volumes lie on different grids.

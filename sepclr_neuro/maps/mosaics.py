@@ -33,7 +33,7 @@ BOX_MM = ((-73, 73), (-108, 75), (-72, 84))
 # White on both sides of a slice, since brains of neighbouring slices would touch, or cut each other.
 MARGIN_MM = 10
 PIXEL_MM = 2
-# From blue over white to red, which colour-blind readers tell apart.
+# From blue over white to red, which colour-blind readers can distinguish.
 COLOURS = "RdBu_r"
 
 _Floats = NDArray[np.floating]
@@ -112,7 +112,7 @@ def _draw_row(
 
 @cache
 def _points_mm(axis: str) -> NDArray[np.float64]:
-    """Where in MNI space the pixels of an axis's slices lie, [slices, up, right, 3]."""
+    """MNI coordinates of the pixels of an axis's slices, [slices, up, right, 3]."""
     right, up, through = AXES[axis]
     cuts = np.array(CUTS_MM[axis])
     ups = np.arange(BOX_MM[up][0], BOX_MM[up][1] + 1, PIXEL_MM)

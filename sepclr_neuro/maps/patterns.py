@@ -1,12 +1,12 @@
-r"""Where in the brain the salient space is at work: its codes told as grey matter, patients beside controls.
+r"""Where in the brain the salient space is at work: its codes expressed as grey matter, patients beside controls.
 
-A probe's gradient shows which voxels a network listens to, to noise as much as to the disease. The forward model shows
-what the codes mean: least squares of the training people's standardised volumes :math:`z_i` on their salient codes,
-beside the covariates that the salient space is adjusted for,
+A probe's gradient shows which voxels a network uses, for noise as much as to the disease. The forward model shows
+what the codes mean: least squares of the training participants' standardised volumes :math:`z_i` on their salient
+codes, beside the covariates that the salient space is adjusted for,
 
 .. math:: z_i \approx \mu + W^T s_i + B^T a_i .
 
-With it, held-out people's codes become two maps. *Mean patient*, signed: :math:`W^T(\bar s_{patients} - \bar
+With it, held-out participants' codes become two maps. *Mean patient*, signed: :math:`W^T(\bar s_{patients} - \bar
 s_{controls})`, what patients have in common. *Beyond controls*, never negative: in each voxel the root of
 
 .. math:: \mathrm{diag}\, W^T (M - C) W ,
@@ -77,12 +77,12 @@ TABLE = [
 
 @dataclass(frozen=True)
 class FoldCodes:
-    """What maps of one fold are made of.
+    """Inputs of the maps of one fold.
 
     Attributes:
         weights: W, how each voxel changes with each code, [d, V].
-        codes: of held-out people, [n, d].
-        rows: who these are among all people, [n].
+        codes: of held-out participants, [n, d].
+        rows: who these are among all participants, [n].
         centre: the mean code of the training controls, [d].
     """
 
@@ -92,7 +92,7 @@ class FoldCodes:
     centre: Matrix
 
     def has_both(self, patient: NDArray[np.bool_]) -> bool:
-        """Whether there are two held-out people of each group, which an exchange of diagnoses may undo."""
+        """Whether there are two held-out participants of each group, which an exchange of diagnoses may undo."""
         count = int(patient[self.rows].sum())
         return min(count, len(self.rows) - count) >= 2
 
@@ -101,9 +101,9 @@ def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covari
     """How each voxel changes with each code, W [d, V], by least squares in one pass over the volumes.
 
     Args:
-        volumes: chunks of people, together [N, V], in the order of the codes.
+        volumes: chunks of participants, together [N, V], in the order of the codes.
         codes: [N, d].
-        covariates: [N, k], beside which codes are asked; k = 0 for none.
+        covariates: [N, k], regressed beside the codes; k = 0 for none.
     """
     design = np.column_stack([codes, covariates, np.ones(len(codes))])
     solver, start = np.linalg.pinv(design)[: codes.shape[1]], 0
@@ -118,12 +118,12 @@ def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covari
 
 
 def mean_patient(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
-    """What tells patients' codes [N, d] from controls' on average, as grey matter by W [d, V]: [V], signed."""
+    """Mean difference of patients' and controls' codes [N, d], as grey matter by W [d, V]: [V], signed."""
     return (codes[patient].mean(axis=0) - codes[~patient].mean(axis=0)) @ weights
 
 
 def beyond_controls(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
-    """What patients' codes [N, d] explain of the grey matter, by W [d, V], more than controls' do: [V], 0 or more."""
+    """Grey matter that patients' codes [N, d] explain by W [d, V] beyond controls' codes: [V], 0 or more."""
     controls = codes[~patient]
     from_controls = codes[patient] - controls.mean(axis=0)
     own = controls - controls.mean(axis=0)
@@ -141,12 +141,12 @@ def pattern_maps(
 ) -> dict[str, tuple[Matrix, NDArray[np.float64]]]:
     """Both maps, the mean over folds, and the largest voxel of each where diagnoses are exchanged.
 
-    Not by nilearn's ``permuted_ols``: it knows the t of a column alone, and exchanges people of different sites.
+    Not by nilearn's ``permuted_ols``: it knows the t of a column alone, and exchanges participants of different sites.
 
     Args:
-        folds: of each fold W [d, V] and the codes of its held-out people.
-        patient: of each person, [N].
-        exchanged: whose diagnosis each person is given, [P, N].
+        folds: of each fold W [d, V] and the codes of its held-out participants.
+        patient: of each participant, [N].
+        exchanged: whose diagnosis each participant is given, [P, N].
 
     Returns:
         By name of ``PATTERNS`` the map [V] and the null of its largest absolute value, [P].
@@ -166,14 +166,14 @@ def pattern_maps(
 def distance_auc(
     folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """How well the distance of a salient code from the training controls' mean tells patients from controls.
+    """How well the distance of a salient code from the training controls' mean separates patients from controls.
 
     It needs no probe, and finds patients who differ from controls in different directions.
 
     Args:
-        folds: the codes of held-out people.
-        patient: of each person, [N].
-        exchanged: whose diagnosis each person is given, [P, N].
+        folds: the codes of held-out participants.
+        patient: of each participant, [N].
+        exchanged: whose diagnosis each participant is given, [P, N].
 
     Returns:
         The area under the receiver operating characteristic, the mean over folds: 0.5 by chance; and its null, [P].
@@ -181,7 +181,7 @@ def distance_auc(
     labels = patient[np.vstack([np.arange(len(patient)), exchanged])]
     of_folds = np.full((len(folds), len(labels)), np.nan)
     for found, fold in zip(of_folds, folds, strict=True):
-        # As the Mann-Whitney statistic: people are ranked once for all exchanges.
+        # As the Mann-Whitney statistic: participants are ranked once for all exchanges.
         ranks = rankdata(np.linalg.norm(fold.codes - fold.centre, axis=1))
         of_patients = labels[:, fold.rows]
         patients = of_patients.sum(axis=1)
@@ -195,13 +195,14 @@ def distance_auc(
 
 
 def write_patterns(config: Config, results: Results, method: str) -> None:
-    """Writes both maps of a method's salient space, on held-out people, and the table ``patterns``.
+    """Writes both maps of a method's salient space, on held-out participants, and the table ``patterns``.
 
-    Of a person's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest voxel
-    is then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that largest.
+    Of a participant's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest
+    voxel is then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that
+    largest.
 
     Raises:
-        InputError: if a model or a standardisation was learned from a person whom its fold holds out.
+        InputError: if a model or a standardisation was learned from a participant whom its fold holds out.
     """
     cache, cohort = VolumeCache(results), load_cohort(results.cohort)
     people = cohort.drop_duplicates("participant_id").set_index("scan_id", drop=False)
@@ -246,7 +247,7 @@ def _of_fold(
     cache: VolumeCache,
     people: pd.DataFrame,
 ) -> FoldCodes:
-    """W of a fold's training people, 0 outside its mask, and the codes of its held-out people."""
+    """W of a fold's training participants, 0 outside its mask, and the codes of its held-out participants."""
     model = load_model(results.model_folder(method, fold))
     # Refuses a training scan that is called held out.
     represented = read_representations(results.representations(method, fold), results.model_folder(method, fold))

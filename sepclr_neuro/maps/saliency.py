@@ -1,4 +1,4 @@
-"""Which grey matter a method listens to: its folds' maps put together, tested over people, and held against truth."""
+"""Saliency maps of a method: its folds' maps averaged, tested over participants, and compared with the truth."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ TABLES = {
 
 
 def write_saliency(config: Config, results: Results, method: str) -> None:
-    """Maps what a method listens to, by each attribution method, for each target and space, on held-out people.
+    """Maps the voxels that a method uses, by each attribution method, for each target and space, in held-out data.
 
-    A fold's map is the mean over its people, a method's map the mean over folds: each fold has another encoder, but
-    its probe is oriented by the same label. Where no fold has a probe of a target (too few people with a value, or
-    more than two classes), the map is 0 everywhere and its picture says so.
+    A fold's map is the mean over its participants, a method's map the mean over folds: each fold has another encoder,
+    but its probe is oriented by the same label. Where no fold has a probe of a target (too few participants with a
+    value, or more than two classes), the map is 0 everywhere and its picture says so.
 
     Writes for each attribution method ``<attribution>/<target>_<space>.nii.gz``, ``.png`` and ``.svg`` and, of group
     maps, ``<target>_<space>_<contrast>-t.nii.gz``; and the tables of ``TABLES``: ``peaks``; ``localisation``, rows
@@ -59,8 +59,8 @@ def write_saliency(config: Config, results: Results, method: str) -> None:
     that is not done.
 
     Raises:
-        InputError: if a model or a standardisation was learned from a person whom its fold holds out, if ground truth
-            and volumes lie on different grids, or if the atlas cannot be used.
+        InputError: if a model or a standardisation was learned from a participant whom its fold holds out, if ground
+            truth and volumes lie on different grids, or if the atlas cannot be used.
     """
     with quick_images():
         _write(config, results, method)
@@ -72,7 +72,7 @@ def _write(config: Config, results: Results, method: str) -> None:
     folds = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
     masks = [Standardisation.load(results, fold).mask.numpy() > 0 for fold in folds]
     brain: NDArray[np.bool_] = np.any(masks, axis=0)
-    # Tests ask the same question of everybody, so that all folds must see a voxel.
+    # Tests compare all participants, so that all folds must see a voxel.
     grid = CoarseGrid.over(np.all(masks, axis=0), cache.affine, settings.group_voxel_mm)
     atlas = None if settings.atlas is None else load_atlas(settings.atlas, brain, cache.affine)
     occluded = None
@@ -90,10 +90,10 @@ def _write(config: Config, results: Results, method: str) -> None:
             attribution = settings.attributions[0]
             checked = sanity_checks(mapper, attribution, occluded)
             tables["sanity"].append(checked.assign(attribution=attribution))
-            spaces, told = mapper.model.spaces, mapper.model.metadata["settings"]["standardisation"]
-            scaled = not STANDARDISATIONS[told["intensity"]].raw_units
+            spaces, scaling = mapper.model.spaces, mapper.model.metadata["settings"]["standardisation"]
+            scaled = not STANDARDISATIONS[scaling["intensity"]].raw_units
             pairs = _pairs(config, mapper, spaces)
-        mapped[fold] = {target: mapper.mapped(target) for target in mapper.asked}
+        mapped[fold] = {target: mapper.mapped(target) for target in mapper.scans_of}
 
     for attribution, (target, space) in product(settings.attributions, pairs):
         found = {fold: maps for fold, maps in by_fold[attribution].items() if (target, space) in maps.mean}
@@ -152,7 +152,7 @@ def _localised(
     found: Mapping[int, FoldMaps],
     pair: Pair,
 ) -> dict[str, Any]:
-    """A row of the table ``localisation``; the pointing game is the share of people whose own peak is in the region."""
+    """A row of the table ``localisation``; the pointing game is the share of participants whose peak is inside."""
     peaks = [maps.peaks[pair].numpy() for maps in found.values()]
     places = np.concatenate(peaks) if peaks else np.zeros(0, dtype=int)
     game = float(region.ravel()[places].mean()) if len(places) else np.nan
@@ -169,10 +169,10 @@ def _group(
     atlas: Atlas | None,
     cache: VolumeCache,
 ) -> pd.DataFrame:
-    """Tests the mean over people and, where both groups are asked, their difference; writes t-maps, gives clusters."""
+    """Tests the mean over participants and, of both groups, their difference; writes t-maps, gives clusters."""
     people = pd.concat([mapped[fold][pair[0]].assign(fold=fold) for fold in found], ignore_index=True)
     stack = np.concatenate([maps.people[pair].numpy() for maps in found.values()])
-    # With repeats a person is held out more than once: the first time counts.
+    # With repeats a participant is held out more than once: the first time counts.
     once = ~people["participant_id"].duplicated()
     people, stack = people[once].reset_index(drop=True), stack[once.to_numpy()]
     columns = nuisance(config, people, people["fold"])

@@ -88,18 +88,18 @@ def shuffled_layers(method: nn.Module, layers: Sequence[str], seed: int) -> Iter
 def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -> pd.DataFrame:
     """How like the maps of a fold are to those of a network, or a probe, that learned nothing.
 
-    The maps are means over the first few people of the fold's (``config.saliency.sanity_participants``). A map that
-    stays the same when the weights behind it are shuffled shows the volume, not what was learned.
+    The maps are means over the first few participants of the fold's (``config.saliency.sanity_participants``). A map
+    that stays the same when the weights behind it are shuffled shows the volume, not what was learned.
 
     Returns:
         ``target space check layers last_layer spearman spearman_absolute people``, a row a map. ``check`` is
         ``weights``: as many layers as ``layers`` says were shuffled, from the representation backwards down to
-        ``last_layer``; or ``labels``: the probe was fitted anew on shuffled labels of the training people. Rank
+        ``last_layer``; or ``labels``: the probe was fitted anew on shuffled labels of the training participants. Rank
         correlations with the map as it is, over the voxels that the network sees.
     """
     settings = mapper.config.saliency
     limit = settings.sanity_participants
-    chosen = mapped_people(mapper.everybody, limit, seed_of(mapper.config.seed, mapper.fold))
+    chosen = mapped_people(mapper.mapped_scans, limit, seed_of(mapper.config.seed, mapper.fold))
     if chosen.empty:
         return pd.DataFrame(columns=SANITY)
     people = list(dict.fromkeys(chosen["participant_id"]))
@@ -141,7 +141,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
 
 
 def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
-    """Probes of those whom the fold's probes are fitted on, their labels somebody else's."""
+    """Probes of those whom the fold's probes are fitted on, with permuted labels."""
     cohort = mapper.cohort
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
     results, of_fold = mapper.results, (mapper.method, mapper.fold)
@@ -158,7 +158,7 @@ def _weights_of_shuffled_labels(mapper: FoldMapper) -> dict[Pair, list[float]]:
         shuffled = replace(question, truth=labels)
         for pair in pairs:
             table = pd.DataFrame(representations.spaces[pair[1]], index=representations.scan_ids).loc[scans]
-            # Its score is of no interest, so that it may be of the training people.
+            # Its score is of no interest, so that it may be of the training participants.
             answer = fit_probe(shuffled, table, table, person)
             if answer is not None and answer.weights is not None:
                 found[pair] = answer.weights.tolist()

@@ -1,6 +1,6 @@
-"""The voxel-wise t-map that every saliency map is held against: what mass-univariate statistics see in the same people.
+"""The voxel-wise t-map for comparison with saliency maps: mass-univariate statistics of the same participants.
 
-Each fold's t-map is of its training people, from whom the fold's network and probes learned too.
+Each fold's t-map is of its training participants, from whom the fold's network and probes learned too.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ def t_values(volumes: Iterable[NDArray[np.floating]], design: NDArray[np.float64
 
 
 def _tested(question: Question) -> pd.Series | None:
-    """What a target's t is of, by scan: a number, or whether a scan is of the second of two classes; else None."""
+    """The regressor of a target, by scan: a number, or whether it is of the second of two classes; else None."""
     if not question.of_classes:
         return question.truth.astype(float)
     return (question.truth == question.classes[1]).astype(float) if len(question.classes) == 2 else None
 
 
 def write_vbm(config: Config, results: Results) -> None:
-    """Writes the t-map of each target of ``config.saliency.targets``: the mean over folds of the training people's t.
+    """Writes the t-map of each target of ``config.saliency.targets``: the mean over folds, in training participants.
 
     The t is of the target, beside age, sex, site and TIV (:func:`sepclr_neuro.maps.designs.nuisance`; a target is not
     its own nuisance), in grey matter as it is in the cache, neither standardised nor smoothed further. Positive: more
-    grey matter with a higher value, or in the target group. Of a person's scans the first counts. A target of more
+    grey matter with a higher value, or in the target group. Of a participant's scans the first counts. A target of more
     than two classes has no map.
 
     Writes ``vbm/<target>.nii.gz``, ``.png`` and ``.svg``, and ``vbm/localisation.tsv``, whose rows are of targets with
@@ -88,9 +88,9 @@ def write_vbm(config: Config, results: Results) -> None:
     cohort = load_cohort(results.cohort).set_index("scan_id")
     cache = VolumeCache(results)
     folds = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
-    asked = [q for q in questions(config, load_cohort(results.cohort)) if q.target in config.saliency.targets]
+    mapped = [q for q in questions(config, load_cohort(results.cohort)) if q.target in config.saliency.targets]
     localised = []
-    for question in asked:
+    for question in mapped:
         tested = _tested(question)
         if tested is None:
             continue
@@ -129,7 +129,7 @@ def write_vbm(config: Config, results: Results) -> None:
 def _fold_t(
     config: Config, train: pd.DataFrame, tested: pd.Series, cache: VolumeCache, mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], int] | None:
-    """The t of a fold's training people in the mask, and how many they are; None where they are too few or alike."""
+    """The t of a fold's training participants in the mask, and their number; None if they are too few or alike."""
     people = train[train.index.isin(tested.index)].drop_duplicates("participant_id")
     columns = nuisance(config, people)
     target = tested.loc[columns.index].to_numpy()

@@ -1,1 +1,1 @@
-"""What held-out representations predict, and the tables of it."""
+"""Predictions from held-out representations, and their tables."""

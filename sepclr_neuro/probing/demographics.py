@@ -1,4 +1,4 @@
-"""Who is in the cohort, by group and site."""
+"""Demographics of the cohort, by group and site."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ ALL_SITES = "all sites"
 
 
 def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
-    """Who is in the cohort, by group and site, and by group over all sites; each person counts once, by the first scan.
+    """The cohort by group and site, and by group over all sites; each participant counts once, by the first scan.
 
     Returns:
-        ``group site n age_mean age_sd age_min age_max``, ``<sex>_percent`` for each sex in the cohort (of the people
-        whose sex is known), and ``<score>_n <score>_mean <score>_sd`` for each symptom score. SD with n - 1.
+        ``group site n age_mean age_sd age_min age_max``, ``<sex>_percent`` for each sex in the cohort (of the
+        participants whose sex is known), and ``<score>_n <score>_mean <score>_sd`` for each symptom score. SD with n -
+        1.
     """
     people = cohort.drop_duplicates("participant_id")
     scores = [name for name in dict.fromkeys(["sans", "saps", *config.cohort.scores]) if name in people]

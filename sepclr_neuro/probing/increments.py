@@ -1,4 +1,4 @@
-"""What a space adds to confounds that are known anyway."""
+"""Increments: how much a space adds to confounds in predicting a target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.statistics import METRICS as METRIC
 from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel
-from sepclr_neuro.probing.questions import as_asked, confound_features
+from sepclr_neuro.probing.questions import confound_features, with_cohort_defaults
 
 __all__ = ["find_increments"]
 
@@ -26,7 +26,7 @@ def find_increments(
     """The table increments.tsv: a probe of confounds alone, one of them and the space, and what the space adds."""
     fits: list[Fit] = []
     features: dict[tuple[str, int], pd.DataFrame] = {}
-    listed = as_asked(config, cohort).probes.confounds
+    listed = with_cohort_defaults(config, cohort).probes.confounds
     for probe, answer in zip(probes, answers, strict=True):
         names = [name for name in listed if name != probe.question.target]
         if answer is None or probe.question.regime != "standard" or not names:

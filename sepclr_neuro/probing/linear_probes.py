@@ -1,7 +1,7 @@
 """The two linear probes with every penalty at once: ridge, and logistic regression of two classes.
 
-A run fits thousands of them on tens of people. scikit-learn takes 5 ms to check one and to get ready, these 0.3 ms, and
-they end at the optimum itself, where its solver stops at a tolerance.
+A run fits thousands of them on tens of participants. scikit-learn takes 5 ms to check one and to get ready, these 0.3
+ms, and they end at the optimum itself, where its solver stops at a tolerance.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def ridge_path(x: _Floats, y: _Floats, penalties: Sequence[float]) -> tuple[_Flo
 
 
 def ridge_predictions(x: _Floats, answers: _Floats, x_test: _Floats, penalty: float) -> _Floats:
-    """What ridge regressions of one penalty, one of each row of answers, tell of others.
+    """Predictions of ridge regressions of one penalty, one for each row of values.
 
     Args:
         x: [N, d].
@@ -82,7 +82,7 @@ def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) 
     """
     sign = 2.0 * y - 1
     share = (len(y) / (2 * np.bincount(y, minlength=2)))[y]
-    # Weights lie in the span of the rows, since whatever is beside it costs and tells nothing.
+    # Weights lie in the span of the rows, since whatever is beside it costs and adds nothing.
     left, singular, right = np.linalg.svd(x, full_matrices=False)
     rows = np.column_stack([left * singular, np.ones(len(x))])
     found, at = [], np.zeros(rows.shape[1])
@@ -100,7 +100,7 @@ def logistic_scores(
 
     All rows of answers are fitted at once by accelerated gradient steps, preconditioned with a bound of the curvature.
     Twenty steps name the class that the optimum names for 98 to 100 in 100, 87 where a weak penalty (C = 10) meets
-    hardly more people than dimensions: enough for a null, not for a probe.
+    hardly more participants than dimensions: enough for a null, not for a probe.
 
     Source of the bound: Böhning, Annals of the Institute of Statistical Mathematics 1992,
     https://doi.org/10.1007/BF00048682.

@@ -1,4 +1,4 @@
-"""The workflow's probe of arrays: what representations tell of a phenotype of people whom the probe has not seen."""
+"""The workflow's probe of arrays: predictions of a phenotype from representations of held-out participants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sepclr_neuro.core.statistics import METRICS, Labels
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel, refits
 from sepclr_neuro.probing.questions import Question, confound_features
-from sepclr_neuro.probing.verdicts import judge, on_permutations, told
+from sepclr_neuro.probing.verdicts import judge, on_permutations, predictions_of
 
 __all__ = ["ProbeResult", "probe"]
 
@@ -27,13 +27,13 @@ class ProbeResult:
 
     Attributes:
         metric: ``"bacc"`` or ``"auc"`` (0 to 1), ``"mae"`` (in the unit of the truth) or ``"r2"``.
-        value: of held-out people, the mean over folds.
-        chance: of guessing, or of always telling the training median.
+        value: of held-out participants, the mean over folds.
+        chance: of guessing, or of always predicting the training median.
         p: one-sided, how often chance is as good.
-        null: the value where people exchange their answers, [permutations].
-        interval: 95 %, of all held-out predictions together, when people are drawn anew.
+        null: the value where participants exchange their answers, [permutations].
+        interval: 95 %, of all held-out predictions together, when participants are drawn anew.
         increment: what the representation adds to the confounds, positive for better; NaN without confounds.
-        predictions: ``row fold truth prediction score``, a row a held-out person and fold.
+        predictions: ``row fold truth prediction score``, a row a held-out participant and fold.
     """
 
     metric: str
@@ -60,28 +60,29 @@ def probe(
     bootstraps: int = 1000,
     random_state: Any = None,
 ) -> ProbeResult:
-    """Predicts a phenotype of held-out people with the probe of the workflow.
+    """Predicts a phenotype of held-out participants with the probe of the workflow.
 
     Logistic regression of classes, or ridge regression of numbers, its penalty chosen among training people:
     :func:`~sepclr_neuro.probing.probe_fits.fit_probe`.
-    People without a truth (NaN, None) are left out.
+    Participants without a truth (NaN, None) are left out.
 
     Args:
-        representations: [N, d], of an encoder that has seen none of these people; or a list of [N, d], one a fold of
-            ``cv``, of encoders that were fitted on that fold's training people.
-        truth: of each person, [N].
+        representations: [N, d], of an encoder that has seen none of these participants; or a list of [N, d], one a fold
+            of ``cv``, of encoders that were fitted on that fold's training participants.
+        truth: of each participant, [N].
         cv: how many folds, a splitter of scikit-learn, or pairs of training and test rows.
-        groups: the person of each row, where people have several, [N].
+        groups: the participant of each row, where participants have several, [N].
         kind: by default numbers of more than two values are for a regression, all else are classes.
         metric: by default balanced accuracy of classes, mean absolute error of numbers. ``"auc"`` is for two classes.
         confounds: a table beside which the representation must add something, without missing values.
-        within: of each person what answers are exchanged within, such as the site, [N]; None: among all.
+        within: of each participant what answers are exchanged within, such as the site, [N]; None: among all.
         permutations: exchanges of answers, for the null.
-        bootstraps: samples of people, for the interval.
+        bootstraps: samples of participants, for the interval.
         random_state: of folds, exchanges and samples.
 
     Raises:
-        ValueError: if somebody is on both sides of a fold, the metric is not one of the kind, or no fold can be probed.
+        ValueError: if a participant is on both sides of a fold, the metric is not one of the kind, or no fold can be
+        probed.
 
     >>> rng = np.random.default_rng(0)
     >>> age = rng.normal(40, 10, 80)
@@ -123,7 +124,7 @@ def probe(
     )
     penalty = {fit.fold.fold: answer.penalty for fit, answer in known}
     refitted = on_permutations(labels, [fit for fit, _ in known], penalty) if refits(question) else None
-    verdict = judge(labels, question, [told(fit, answer) for fit, answer in known], refitted)[name]
+    verdict = judge(labels, question, [predictions_of(fit, answer) for fit, answer in known], refitted)[name]
     return ProbeResult(
         metric=name,
         value=verdict.mean,
@@ -146,17 +147,17 @@ def _question(truth: pd.Series, kind: str | None) -> Question:
 
 
 def _folds(question: Question, person: pd.Series, cv: Any, seed: int) -> list[Fold]:
-    """The folds of everybody, those without a truth included, so that pairs of rows mean what the caller counts."""
+    """The folds of all participants, those without a truth included, so that rows are those of the caller."""
     if isinstance(cv, int):
         by_class = question.kind == "classification"
         cv = (StratifiedGroupKFold if by_class else GroupKFold)(cv, shuffle=True, random_state=seed)
     elif not hasattr(cv, "split"):
         cv = list(cv)
-    everybody = question.truth.reindex(person.index)
+    truth = question.truth.reindex(person.index)
     if question.kind == "classification":
-        everybody = everybody.fillna("")
+        truth = truth.fillna("")
     found = []
-    for number, (train, test) in enumerate(check_cv(cv).split(np.zeros(len(person)), everybody, person)):
+    for number, (train, test) in enumerate(check_cv(cv).split(np.zeros(len(person)), truth, person)):
         train, test = person.index[train], person.index[test]
         both = set(person[train]) & set(person[test])
         if both:
@@ -166,7 +167,7 @@ def _folds(question: Question, person: pd.Series, cv: Any, seed: int) -> list[Fo
 
 
 def _increment(confounds: pd.DataFrame, fits: Sequence[Fit], people: dict[str, str], name: str) -> float:
-    """What a probe of confounds and representation gains on one of the confounds alone, the mean over folds."""
+    """The gain of a probe of confounds and representation over one of confounds alone, the mean over folds."""
     pairs = []
     for fit in fits:
         alone = confound_features(confounds.assign(scan_id=confounds.index), list(confounds.columns), fit.train)

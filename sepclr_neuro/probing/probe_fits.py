@@ -1,4 +1,4 @@
-"""One probe, fitted on training people, its penalty chosen among them, and scored on held-out ones."""
+"""One probe, fitted on training participants, its penalty chosen among them, and scored on held-out ones."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ INNER_FOLDS = 5
 
 
 def inner_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers (train, test) of the inner folds of a fold's training side: people kept together, truth balanced.
+    """Row numbers (train, test) of the inner folds of a training side: participants kept together, truth balanced.
 
-    People are sorted by truth (of their first scan) and dealt to the folds in turn, so that each fold gets its share
-    of each class, or of low and high values; a class of at least two people is in every inner training side.
+    Participants are sorted by truth (of their first scan) and dealt to the folds in turn, so that each fold gets its
+    share of each class, or of low and high values; a class of at least two participants is in every inner training
+    side.
 
     Args:
         truth: [N], numbers.
-        people: [N], the person of each row.
+        people: [N], the participant of each row.
     """
     _, first, person = np.unique(people, return_index=True, return_inverse=True)
     count = min(INNER_FOLDS, len(first))
@@ -65,12 +66,12 @@ def inner_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray,
 
 @dataclass(frozen=True)
 class Answer:
-    """A fitted probe on held-out people. Figures by metric, in its natural unit; NaN where held-out people have none.
+    """A fitted probe on held-out participants. Figures by metric, in its natural unit; NaN where there is none.
 
     Attributes:
-        values: of held-out people.
+        values: of held-out participants.
         chance: of a classifier that guesses, or of always predicting the training median.
-        train_values: of the people that the probe was fitted on.
+        train_values: of the participants that the probe was fitted on.
         prediction: [N test], class or number.
         score: [N test], log-odds of the positive of two classes, otherwise NaN.
         penalty: that the probe was fitted with: alpha of a ridge, C of the others.
@@ -101,8 +102,8 @@ class LinearModel:
         return x @ self.weights + self.intercept
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        told = self.decision_function(x)
-        return (told > 0).astype(np.int64) if self.classes else told
+        scores = self.decision_function(x)
+        return (scores > 0).astype(np.int64) if self.classes else scores
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class ProbeModels:
             each, with ``predict`` and, of classes, ``decision_function`` for two of them. Only a :class:`LinearModel`
             has weights, and so maps.
         paper: the unfitted model of the paper's regime, as scikit-learn's, and the name of its penalty.
-        refit: what the probe would predict if people had other answers, numbers as :func:`ridge_predictions` or scores
-            of classes as :func:`logistic_scores`; None leaves predictions as they are when the null is drawn.
+        refit: what the probe would predict if participants had other answers, numbers as :func:`ridge_predictions` or
+            scores of classes as :func:`logistic_scores`; None leaves predictions as they are when the null is drawn.
         refit_paper: the same in the paper's regime.
     """
 
@@ -162,11 +163,11 @@ def _models_of(question: Question) -> ProbeModels:
 
 
 class _Chosen:
-    """Scaling and model, the strength of whose penalty inner folds chose: all of it from training people.
+    """Scaling and model, the strength of whose penalty inner folds chose: all of it from training participants.
 
     scikit-learn's ``GridSearchCV`` on these folds chooses the same 63 penalties of 63 and takes 25 times as long;
-    ``LogisticRegressionCV`` takes 8 times as long and scales by the inner held-out people too; ``GroupKFold`` deals by
-    people alone, so that an inner fold may lack a class.
+    ``LogisticRegressionCV`` takes 8 times as long and scales by the inner held-out participants too; ``GroupKFold``
+    deals by participants alone, so that an inner fold may lack a class.
     """
 
     def __init__(self, question: Question, people: np.ndarray) -> None:
@@ -215,8 +216,8 @@ def fit_probe(
     both on standardised dimensions, with the strength of the penalty chosen by inner cross-validation of the metric
     that is reported. In the paper's regime both are scikit-learn's defaults on the dimensions as they are. The
     nonlinear one, for classes, is a support vector machine with a Gaussian kernel in place of logistic regression.
-    Balanced accuracy is over the classes present among held-out people, and needs two; a class that the training side
-    lacks counts as never found. Chance is 1 / (number of training classes), or the error of the training median.
+    Balanced accuracy is over the classes present among held-out participants, and needs two; a class that the training
+    side lacks counts as never found. Chance is 1 / (number of training classes), or the error of the training median.
 
     Args:
         train: [N, d], representations, one row a scan, indexed by scan id.
@@ -224,8 +225,9 @@ def fit_probe(
         person: the participant of each training scan.
 
     Returns:
-        None where there is nothing to learn (fewer than two people with a value, or for a classification fewer than
-        two classes of at least two people) or nobody to score (for a classification, nobody of a training class).
+        None where there is nothing to learn (fewer than two participants with a value, or for a classification fewer
+        than two classes of at least two participants) or none to score (for a classification, none of a training
+        class).
     """
     truth, test_truth = question.truth[train.index].to_numpy(), question.truth[test.index].to_numpy()
     people = np.array([person[scan] for scan in train.index])
@@ -249,7 +251,7 @@ def fit_probe(
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted.fit(x, y)
 
-    told: dict[str, dict[str, np.ndarray]] = {}
+    predicted: dict[str, dict[str, np.ndarray]] = {}
     for side, rows in (("train", x), ("test", x_test)):
         prediction = fitted.predict(rows)
         score = np.full(len(rows), np.nan)
@@ -258,27 +260,27 @@ def fit_probe(
             prediction = np.array([question.classes.index(label) for label in classes])[prediction]
             if len(question.classes) == 2:
                 score = fitted.decision_function(rows)
-        told[side] = {"prediction": prediction, "score": score}
+        predicted[side] = {"prediction": prediction, "score": score}
     baseline = np.empty(0) if question.of_classes else np.full(len(test), np.median(y))
     numbers = {"train": question.numbers(train.index), "test": question.numbers(test.index)}
     values: dict[str, dict[str, float]] = {"train": {}, "test": {}, "chance": {}}
     for name in question.metrics:
         metric = METRIC[name]
-        for side, found in told.items():
+        for side, found in predicted.items():
             scorable = not question.of_classes or len(np.unique(numbers[side])) > 1
             value = metric.value(numbers[side], found["score" if metric.of_score else "prediction"])
             values[side][name] = float(value) if scorable else float("nan")
     if not question.of_classes:
         values["chance"] = {"mae": float(METRIC["mae"].value(numbers["test"], baseline)), "r2": 0.0}
-        prediction = told["test"]["prediction"]
+        prediction = predicted["test"]["prediction"]
     else:
         values["chance"] = {"bacc": 1 / len(classes), "auc": 0.5}
-        prediction = np.array(question.classes)[told["test"]["prediction"]]
+        prediction = np.array(question.classes)[predicted["test"]["prediction"]]
     weights, intercept = None, float("nan")
     if question.regime == "standard" and len(question.classes) <= 2:
         weights, intercept = fitted.raw()
     penalty = getattr(fitted, _models_of(question).paper[1] if question.regime == "paper" else "penalty")
-    score = told["test"]["score"]
+    score = predicted["test"]["score"]
     return Answer(
         values["test"], values["chance"], values["train"], prediction, score, float(penalty), weights, intercept
     )
@@ -293,12 +295,12 @@ def refits(question: Question) -> bool:
 def refit(
     question: Question, train: np.ndarray, answers: np.ndarray, test: np.ndarray, penalty: float
 ) -> dict[str, np.ndarray]:
-    """What a probe that can be refitted would predict if training people had other answers, the penalty being the same.
+    """Predictions of a probe, refitted to other values of its training participants with the same penalty.
 
     Args:
         train: [N, d], representations.
         answers: [P, N], P times an answer of each.
-        test: [M, d], representations of held-out people.
+        test: [M, d], representations of held-out participants.
         penalty: that the probe was fitted with.
 
     Returns:
@@ -314,13 +316,13 @@ def refit(
     found = model(train, answers, test, penalty)
     if not question.of_classes:
         return {"prediction": found}
-    told = {"prediction": found.argmax(axis=-1)}
-    return told | ({"score": found[..., 1] - found[..., 0]} if len(question.classes) == 2 else {})
+    predicted = {"prediction": found.argmax(axis=-1)}
+    return predicted | ({"score": found[..., 1] - found[..., 0]} if len(question.classes) == 2 else {})
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One probe to be fitted: a question, asked of features [N, d] (by scan id) of the people of a fold."""
+    """One probe to be fitted: a question, with features [N, d] (by scan id) of the participants of a fold."""
 
     key: dict[str, Any]
     question: Question

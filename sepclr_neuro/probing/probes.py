@@ -1,4 +1,4 @@
-"""Linear probes: what each space holds, asked of held-out people."""
+"""Linear probes: predictions from each space, for held-out participants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sepclr_neuro.core.storage import write_json, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.probing.increments import find_increments
 from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel
-from sepclr_neuro.probing.questions import Question, all_questions, not_asked, people_of
+from sepclr_neuro.probing.questions import Question, all_questions, left_out_lines, people_of
 from sepclr_neuro.probing.representations import Represented, read_all_spaces
 
 __all__ = ["ProbeTables", "probe", "write_probes"]
@@ -31,7 +31,7 @@ PREDICTIONS = ["regime", "method", "fold", "target", "space", "scan_id", "truth"
 
 @dataclass(frozen=True)
 class ProbeTables:
-    """What probes found, each as its file has it; docs/architecture.md lists the columns and the keys.
+    """Results of the probes, each as its file has it; docs/architecture.md lists the columns and the keys.
 
     Values and chance are in natural units: ``bacc`` from 0 to 1, ``mae`` in the target's unit. A target that cannot be
     probed in a fold has NaN for both. ``n_train`` and ``n_test`` count scans with a value. ``classes`` of a coefficient
@@ -48,27 +48,27 @@ def write_probes(config: Config, results: Results) -> None:
     """Probes every method, fold, target and space, and writes :class:`ProbeTables`, NaN as ``n/a``.
 
     Raises:
-        InputError: if a target does not suit its column, a confound has missing values, a held-out person was trained
-            on, or a representation is not finite.
+        InputError: if a target does not suit its column, a confound has missing values, a held-out participant was
+            trained on, or a representation is not finite.
     """
     cohort = load_cohort(results.cohort)
-    for line in not_asked(config, cohort):
+    for line in left_out_lines(config, cohort):
         logger.warning(line)
-    asked = all_questions(config, cohort)
+    questions = all_questions(config, cohort)
     represented = read_all_spaces(config, results, people_of(cohort))
-    tables = probe(config, cohort, asked, represented)
+    tables = probe(config, cohort, questions, represented)
     write_tsv(results.scores, tables.scores)
     write_tsv(results.predictions, tables.predictions)
     write_json(results.coefficients, tables.coefficients)
     write_tsv(results.increments, tables.increments)
 
 
-def probe(config: Config, cohort: pd.DataFrame, asked: Sequence[Question], represented: Represented) -> ProbeTables:
-    """Asks every question of every space.
+def probe(config: Config, cohort: pd.DataFrame, questions: Sequence[Question], represented: Represented) -> ProbeTables:
+    """Fits and scores a probe for every question and space.
 
     Args:
         cohort: rows of ``cohort.tsv``.
-        asked: as :func:`~sepclr_neuro.probing.questions.all_questions` found them.
+        questions: as :func:`~sepclr_neuro.probing.questions.all_questions` found them.
     """
     person = people_of(cohort)
     fits = [
@@ -85,7 +85,7 @@ def probe(config: Config, cohort: pd.DataFrame, asked: Sequence[Question], repre
             fold,
         )
         for method, fold, spaces in represented
-        for question in asked
+        for question in questions
         for space, values in spaces.items()
     ]
     answers = fit_in_parallel(fits, person)

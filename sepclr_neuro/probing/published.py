@@ -1,4 +1,4 @@
-"""The figures that the paper published, as they are held against those of a run. Louiset et al., ICLR 2024.
+"""The figures that the paper published, to be compared with those of a run. Louiset et al., ICLR 2024.
 
 They are of another cohort (schizophrenia) and of larger images and networks (digits): beside a run's figures they show
 an order of magnitude, and which space should hold what.

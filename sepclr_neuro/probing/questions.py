@@ -1,4 +1,4 @@
-"""What is asked of held-out people: targets, who is asked, and the answers that are known."""
+"""The questions of the probes: targets, their participants, and the known values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = [
     "Question",
     "all_questions",
     "answers",
-    "as_asked",
-    "asked_people",
     "confound_features",
-    "not_asked",
+    "left_out_lines",
     "people_of",
+    "probed_participants",
     "questions",
+    "with_cohort_defaults",
 ]
 
 Regime = Literal["standard", "paper", "nonlinear"]
@@ -33,7 +33,7 @@ METRICS = {True: ("bacc", "auc"), False: ("mae", "r2")}
 
 @dataclass(frozen=True)
 class Question:
-    """A probe target with the answers that are known: nobody without a value is in it."""
+    """A probe target with its known values; participants without a value are not in it."""
 
     target: str
     kind: str
@@ -43,7 +43,7 @@ class Question:
     """All classes; of two, the second is the positive one. Empty for regression."""
     regime: Regime = "standard"
     missing: int = 0
-    """People who are asked about and have no value."""
+    """Participants of the target who have no value."""
 
     @property
     def of_classes(self) -> bool:
@@ -55,15 +55,15 @@ class Question:
         return METRICS[self.of_classes][:1] if len(self.classes) > 2 else METRICS[self.of_classes]
 
     def numbers(self, scans: Iterable[str]) -> np.ndarray:
-        """The answers as numbers, classes as their positions: [N] for N scans."""
+        """The values as numbers, classes as their positions: [N] for N scans."""
         truth = self.truth[list(scans)]
         if not self.of_classes:
             return truth.to_numpy(np.float64)
         return np.array([self.classes.index(label) for label in truth], dtype=np.int64)
 
 
-def asked_people(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
-    """The rows of the cohort that a target asks about, with or without a value."""
+def probed_participants(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
+    """The rows of the cohort that a target is probed in, with or without a value."""
     return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
 
 
@@ -73,13 +73,13 @@ def people_of(cohort: pd.DataFrame) -> dict[str, str]:
 
 
 def answers(people: pd.DataFrame, name: str) -> pd.Series:
-    """What people answer to a target. A sex that is neither female nor male is none: a probe tells two apart."""
+    """Values of a target. A sex that is neither female nor male counts as missing: its probe has two classes."""
     return people[name].where(people[name] != OTHER_SEX) if name == "sex" else people[name]
 
 
-def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
-    """The configuration whose defaults follow the cohort: nothing is asked in which people do not differ, and no
-    confound is taken that somebody lacks.
+def with_cohort_defaults(config: Config, cohort: pd.DataFrame) -> Config:
+    """The configuration whose defaults follow the cohort: no target or confound without variation, and no confound with
+    missing values.
 
     Targets and confounds that the configuration lists stay as they are.
     """
@@ -90,7 +90,7 @@ def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
         kept = {
             name: target
             for name, target in probes.targets.items()
-            if name in listed or answers(asked_people(cohort, target), name).nunique() > 1
+            if name in listed or answers(probed_participants(cohort, target), name).nunique() > 1
         }
         changed["targets"] = kept
         mapped = [name for name in saliency.targets if name in kept]
@@ -101,9 +101,9 @@ def as_asked(config: Config, cohort: pd.DataFrame) -> Config:
     return config.model_copy(update={"probes": probes.model_copy(update=changed)})
 
 
-def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
-    """A line each on scores that the configuration has none of, and on what is left out since people do not differ."""
-    left = as_asked(config, cohort).probes
+def left_out_lines(config: Config, cohort: pd.DataFrame) -> list[str]:
+    """Lines on targets and confounds that are left out: without variation, with missing values, or without scores."""
+    left = with_cohort_defaults(config, cohort).probes
     gone = set(config.probes.confounds) - set(left.confounds)
     unknown = {name: int(cohort[name].isna().sum()) for name in gone if cohort[name].nunique() > 1}
     names = [*config.probes.targets.keys() - left.targets.keys(), *gone - set(unknown)]
@@ -121,17 +121,17 @@ def not_asked(config: Config, cohort: pd.DataFrame) -> list[str]:
 
 
 def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard") -> list[Question]:
-    """All questions that the probes' targets ask, in that order, after :func:`as_asked`.
+    """The questions of all targets, in that order, after :func:`with_cohort_defaults`.
 
-    Diagnosis, asked of all people, means the side a person is on: the diagnoses of a side count as one class, named
-    after them. The target group is the positive class. The paper's regime asks everything else of the target group.
+    The diagnosis of all participants means their group: the diagnoses of a group count as one class, named after them.
+    The target group is the positive class. The paper's regime probes all other targets in the target group.
 
     Raises:
         InputError: where a column's values do not suit the kind of probe, or a confound has missing values.
     """
-    found, problems, config = [], [], as_asked(config, cohort)
+    found, problems, config = [], [], with_cohort_defaults(config, cohort)
     for name, target in config.probes.targets.items():
-        people = asked_people(cohort, target)
+        people = probed_participants(cohort, target)
         sides_only = name == "diagnosis" and target.people == "all" and target.of_classes
         if regime == "paper" and not sides_only and target.people == "all":
             people = people[people["group"] == "target"]
@@ -171,7 +171,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
 
 
 def all_questions(config: Config, cohort: pd.DataFrame) -> list[Question]:
-    """The questions of every regime that the configuration asks for. Raises as :func:`questions` does."""
+    """The questions of every regime of the configuration. Raises as :func:`questions` does."""
     return questions(config, cohort) + (questions(config, cohort, "paper") if config.probes.paper_regime else [])
 
 

@@ -64,9 +64,9 @@ def read_representations(path: Path, model: Path) -> Representations:
 def refuse_leaks(
     method: str, fold: Fold, representations: Representations, trained_on: Collection[str], person: Mapping[str, str]
 ) -> None:
-    """Raises unless the sides are the fold's and no held-out person trained the model, in this scan or another.
+    """Raises unless the sides are the fold's and no held-out participant trained the model, in this scan or another.
 
-    People who are kept from the model so that probes can be fitted on them count as held out.
+    Participants who are kept from the model so that probes can be fitted on them count as held out.
 
     Args:
         trained_on: scan ids that the model was trained on.
@@ -103,10 +103,10 @@ def refuse_leaks(
 
 
 def read_all_spaces(config: Config, results: Results, person: Mapping[str, str]) -> Represented:
-    """Reads every method and fold, refused where they leak or are not finite: that of the last one is told in seconds.
+    """Reads every method and fold, refused where they leak or are not finite: the last one is checked in seconds.
 
     Raises:
-        InputError: if a held-out person was trained on, or a representation is not finite.
+        InputError: if a held-out participant was trained on, or a representation is not finite.
     """
     folds = [read_fold(results.splits, results.index, number) for number in range(config.splits.count)]
     found: Represented = []

@@ -1,4 +1,4 @@
-"""How much of the site each space tells, what the site alone tells of the diagnosis, and how the spaces depend."""
+"""Site leakage: the site predicted from each space, the diagnosis from the site, and dependence of the spaces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sepclr_neuro.methods.controls import PCA
 from sepclr_neuro.probing.probe_fits import Fit, fit_in_parallel
 from sepclr_neuro.probing.questions import Question, confound_features, people_of
 from sepclr_neuro.probing.representations import read_all_spaces
-from sepclr_neuro.probing.verdicts import draw_labels, judge, told
+from sepclr_neuro.probing.verdicts import draw_labels, judge, predictions_of
 
 __all__ = ["harmonise", "site_leakage", "voxel_components", "write_site_leakage"]
 
@@ -53,7 +53,7 @@ def write_site_leakage(config: Config, results: Results) -> None:
     """Writes tables/site_leakage.tsv.
 
     Raises:
-        InputError: if a held-out person was trained on, or ComBat is asked for and cannot be.
+        InputError: if a held-out participant was trained on, or ComBat is requested and not possible.
     """
     cohort = load_cohort(results.cohort)
     if cohort["site"].nunique() < 2:
@@ -82,9 +82,9 @@ def site_leakage(
     """The table site_leakage.tsv, whose columns docs/evaluation.md explains.
 
     Site is read by a linear and a Gaussian-kernel probe from every space and from principal components of the voxels,
-    of all people, of controls and of patients; its null exchanges sites within diagnosis. Diagnosis is read from the
-    site alone, the null exchanging diagnoses between all people. The distance correlation of the two spaces is that
-    of held-out patients, since controls are put on one point; its null pairs their representations anew.
+    of all participants, of controls and of patients; its null exchanges sites within diagnosis. Diagnosis is read from
+    the site alone, the null exchanging diagnoses between all participants. The distance correlation of the two spaces
+    is that of held-out patients, since controls are put on one point; its null pairs their representations anew.
 
     Args:
         cohort: rows of ``cohort.tsv``.
@@ -105,7 +105,7 @@ def site_leakage(
 
 
 def voxel_components(cache: VolumeCache, standardisation: Standardisation, fold: Fold, count: int) -> pd.DataFrame:
-    """Scores [N, count] of all scans on the principal components of the training people's standardised voxels.
+    """Scores [N, count] of all scans on the principal components of the training participants' standardised voxels.
 
     Raises:
         InputError: if the fold's standardisation was learned from a scan that is not a training scan.
@@ -178,9 +178,9 @@ def harmonise(features: pd.DataFrame, cohort: pd.DataFrame, train: Sequence[str]
 
 
 def _questions(cohort: pd.DataFrame, target: str, people: str) -> list[tuple[str, Question]]:
-    """Site, or diagnosis, of some people, by a linear and a nonlinear probe."""
-    asked = cohort if people == "all" else cohort[cohort["group"] == people]
-    truth = asked.set_index("scan_id")["site" if target == "site" else "group"].dropna()
+    """Site, or diagnosis, of some participants, by a linear and a nonlinear probe."""
+    members = cohort if people == "all" else cohort[cohort["group"] == people]
+    truth = members.set_index("scan_id")["site" if target == "site" else "group"].dropna()
     classes = tuple(sorted(set(truth))) if target == "site" else GROUPS
     return [
         ("linear", Question(target, "classification", truth, classes)),
@@ -229,18 +229,18 @@ def _judged(
     rows = []
     for key, numbers in probes.items():
         question = fits[numbers[0]].question
-        who = dict(zip(KEY, key, strict=True))
-        # A probe that knows the site alone cannot change within a site.
-        within = None if who["method"] == "site" else "group" if who["target"] == "site" else "site"
+        named = dict(zip(KEY, key, strict=True))
+        # A probe of the site alone cannot change within a site.
+        within = None if named["method"] == "site" else "group" if named["target"] == "site" else "site"
         labels = draw_labels(config, cohort, question, within)
         pairs = [(fits[number], answers[number]) for number in numbers]
         known = [(fit, answer) for fit, answer in pairs if answer is not None]
-        verdict = judge(labels, question, [told(fit, answer) for fit, answer in known])["bacc"]
+        verdict = judge(labels, question, [predictions_of(fit, answer) for fit, answer in known])["bacc"]
         values = pd.Series([answer.values["bacc"] for _, answer in known], dtype=float)
         chance = pd.Series([answer.chance["bacc"] for _, answer in known], dtype=float)
         scale = METRICS["bacc"].scale
         rows.append(
-            who
+            named
             | {"metric": "bacc", "mean": scale * verdict.mean, "sd": scale * values.std(), "folds": values.count()}
             | {"chance": scale * chance.mean(), "null95": scale * verdict.null95, "p": verdict.p}
             | {"ci_low": scale * verdict.ci_low, "ci_high": scale * verdict.ci_high, "n": verdict.n}
@@ -254,7 +254,7 @@ def _judged(
 def _dependence(
     config: Config, cohort: pd.DataFrame, folds: Sequence[Fold], spaces: Mapping[int, Spaces]
 ) -> list[dict[str, Any]]:
-    """A row for each method with two spaces. Of repeats the first, so that nobody counts twice."""
+    """A row for each method with two spaces. Of repeats the first, so that no participant counts twice."""
     patients = set(cohort.loc[cohort["group"] == "target"].drop_duplicates("participant_id")["scan_id"])
     rows = []
     for method in config.methods:

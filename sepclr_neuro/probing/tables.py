@@ -18,7 +18,7 @@ from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.probing.demographics import demographics
 from sepclr_neuro.probing.published import beside_published
-from sepclr_neuro.probing.questions import METRICS, Regime, answers, as_asked, asked_people
+from sepclr_neuro.probing.questions import METRICS, Regime, answers, probed_participants, with_cohort_defaults
 from sepclr_neuro.probing.verdicts import PROBE
 
 __all__ = [
@@ -69,7 +69,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class PaperTable:
-    """The paper's table, ready to be shown. All of it is plain text: whoever shows it escapes it."""
+    """The paper's table, ready to be shown. All of it is plain text: its caller escapes it."""
 
     table: pd.DataFrame
     """Text. ``Method``, then one column a target and space; one row a method, and last the row of chance."""
@@ -78,7 +78,7 @@ class PaperTable:
 
 
 def arrow(metric: str, expected_in: str, space: str) -> str:
-    """Which way is better: the space that should hold the target reads it well, the other one badly.
+    """Which way is better: the space that should predict the target does so well, the other one badly.
 
     >>> arrow("mae", expected_in="common", space="common"), arrow("mae", expected_in="common", space="salient")
     ('↓', '↑')
@@ -104,8 +104,8 @@ def summarise(scores: pd.DataFrame, verdicts: pd.DataFrame, regime: Regime = "st
     Returns:
         ``method target metric space mean sd folds chance null95 p q ci_low ci_high n missing pooled train gap``, in
         the order of ``scores``: mean and SD (n - 1) over the folds that have a value; q within the figures of the
-        paper's table, and within the others (AUC, R²) apart; ``train`` is the mean over folds of the people that the
-        probe was fitted on, ``gap`` how much better that is. docs/evaluation.md explains each.
+        paper's table, and within the others (AUC, R²) apart; ``train`` is the mean over folds of the participants that
+        the probe was fitted on, ``gap`` how much better that is. docs/evaluation.md explains each.
     """
     scores = scores[scores["regime"] == regime]
     by = scores.groupby(PROBE, sort=False)
@@ -130,8 +130,8 @@ def summarise(scores: pd.DataFrame, verdicts: pd.DataFrame, regime: Regime = "st
 def compare(scores: pd.DataFrame) -> pd.DataFrame:
     """Method against method in one space, and space against space in one method, by the corrected resampled t-test.
 
-    A method with one space is held against either space of the others. Differences are of the paper's figures,
-    ``bacc`` in percent, and above 0 where the first one reads the target better.
+    A method with one space is compared with either space of the others. Differences are of the paper's figures,
+    ``bacc`` in percent, and above 0 where the first one predicts the target better.
 
     Args:
         scores: the table scores.tsv.
@@ -150,16 +150,16 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
             if not same_method and spaces == {"common", "salient"}:
                 continue
             found = corrected_t_test((sign * (values_of_one - values_of_other)).to_numpy(float), ratio)
-            who = dict(zip(["method", "space", "other_method", "other_space"], [*one, *other], strict=True))
+            named = dict(zip(["method", "space", "other_method", "other_space"], [*one, *other], strict=True))
             figures = {"difference": found.mean} | found._asdict()
-            rows.append({"target": target, "metric": name} | who | figures)
+            rows.append({"target": target, "metric": name} | named | figures)
     table = pd.DataFrame(rows, columns=[column for column in COMPARISONS if column != "q"])
     table["q"] = false_discovery_rate(table["p"].to_numpy(float), np.zeros(len(table)))
     return table[COMPARISONS]
 
 
 def summarise_increments(increments: pd.DataFrame) -> pd.DataFrame:
-    """What confounds alone tell, what they and a space tell together, and what the space adds; ``bacc`` in percent.
+    """Figures of confounds alone, of confounds with a space, and their difference; ``bacc`` in percent.
 
     Args:
         increments: the table increments.tsv.
@@ -173,9 +173,9 @@ def summarise_increments(increments: pd.DataFrame) -> pd.DataFrame:
         scale = METRIC[str(key[2])].scale
         ratio = float((part["n_test"] / part["n_train"]).mean())
         found = corrected_t_test(scale * part["increment"].to_numpy(float), ratio)
-        who = dict(zip(["method", "target", "metric", "space"], key, strict=True))
+        named = dict(zip(["method", "target", "metric", "space"], key, strict=True))
         means = {name: scale * part[name].mean() for name in ("confounds", "combined")}
-        rows.append(who | means | {"increment": found.mean} | found._asdict())
+        rows.append(named | means | {"increment": found.mean} | found._asdict())
     table = pd.DataFrame(rows, columns=[column for column in CONFOUNDS if column != "q"])
     table["q"] = false_discovery_rate(table["p"].to_numpy(float), np.zeros(len(table)))
     return table[CONFOUNDS]
@@ -202,7 +202,7 @@ def paper_table(
     A method with one space has its figure in both columns of a target, and says so beside its name.
     """
     summary = headline(summarise(scores, verdicts, regime))
-    config = as_asked(config, cohort)
+    config = with_cohort_defaults(config, cohort)
     columns = _columns(config)
     cells = [_figure(mean, sd) for mean, sd in zip(summary["mean"], summary["sd"], strict=True)]
     figures = dict(zip(zip(summary["method"], summary["target"], summary["space"], strict=True), cells, strict=True))
@@ -239,13 +239,13 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
         "q, are in the tables' .tsv files.",
     ]
     for name, target in config.probes.targets.items():
-        people = asked_people(cohort, target)
-        known, asked = int(answers(people, name).notna().sum()), len(people)
-        if known < asked:
+        people = probed_participants(cohort, target)
+        known, all_scans = int(answers(people, name).notna().sum()), len(people)
+        if known < all_scans:
             group = "" if target.people == "all" else f" of the {target.people} group"
             notes.append(
-                f"{target.label or name}: {known} of {asked} scans{group} have a value; the other {asked - known} are "
-                "left out, never counted as 0."
+                f"{target.label or name}: {known} of {all_scans} scans{group} have a value; the other "
+                f"{all_scans - known} are left out, never counted as 0."
             )
     if single:
         notes.append("A method with a single space has one representation, whose figure is that of both columns.")
@@ -262,7 +262,7 @@ def write_tables(config: Config, results: Results) -> None:
     _paper.tsv of the paper's regime; comparisons.tsv, confounds.tsv, demographics.tsv; and where the paper has a table
     of the same disorder, beside_published.tsv and .md."""
     scores, verdicts, cohort = read_tsv(results.scores), read_tsv(results.verdicts), load_cohort(results.cohort)
-    config = as_asked(config, cohort)
+    config = with_cohort_defaults(config, cohort)
     name, summary = config.cohort.table_name, summarise(scores, verdicts)
     write_tsv(results.table(name, "tsv"), summary)
     # Empty without that regime, so that the files of a run do not depend on its settings.

@@ -1,4 +1,4 @@
-"""What each figure of a probe is worth beside chance."""
+"""Each figure of a probe tested against chance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sepclr_neuro.probing.probe_fits import Answer, Fit, refit, refits
 from sepclr_neuro.probing.questions import Question, all_questions, people_of
 from sepclr_neuro.probing.representations import Represented, read_all_spaces
 
-__all__ = ["draw_labels", "judge", "judge_probes", "on_permutations", "told", "write_verdicts"]
+__all__ = ["draw_labels", "judge", "judge_probes", "on_permutations", "predictions_of", "write_verdicts"]
 
 PROBE = ["regime", "method", "target", "metric", "space"]
 
@@ -29,16 +29,16 @@ PERCENTILES = list(range(101))
 
 
 def write_verdicts(config: Config, results: Results) -> None:
-    """Judges every figure that the probes found beside chance: the tables verdicts.tsv and nulls.tsv.
+    """Tests every figure of the probes against chance: the tables verdicts.tsv and nulls.tsv.
 
     Raises:
         InputError: as :func:`~sepclr_neuro.probing.probes.write_probes` does.
     """
     cohort = load_cohort(results.cohort)
-    asked = all_questions(config, cohort)
+    questions = all_questions(config, cohort)
     represented = read_all_spaces(config, results, people_of(cohort))
     predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
-    verdicts, nulls = judge_probes(config, cohort, asked, represented, read_tsv(results.scores), predictions)
+    verdicts, nulls = judge_probes(config, cohort, questions, represented, read_tsv(results.scores), predictions)
     write_tsv(results.verdicts, verdicts)
     write_tsv(results.nulls, nulls)
 
@@ -46,35 +46,35 @@ def write_verdicts(config: Config, results: Results) -> None:
 def judge_probes(
     config: Config,
     cohort: pd.DataFrame,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     represented: Represented,
     scores: pd.DataFrame,
     predictions: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What every figure of every probe is worth, and the percentiles of its null.
+    """Test and interval of every figure of every probe, and the percentiles of its null.
 
     The whole probe is fitted anew on every permutation, with the penalty that it has; docs/evaluation.md has how often
     chance then passes for more. Predictions of a probe that cannot be fitted so stay as they are.
 
     Args:
         cohort: rows of ``cohort.tsv``.
-        asked: the questions that ``scores`` and ``predictions`` answer.
+        questions: those of ``scores`` and ``predictions``.
         scores: the table scores.tsv.
         predictions: the table predictions.tsv, classes as text.
 
     Returns:
         the tables verdicts.tsv and nulls.tsv.
     """
-    predictions_of = dict(iter(predictions.groupby(["regime", "method", "target", "space"])))
+    by_probe = dict(iter(predictions.groupby(["regime", "method", "target", "space"])))
     rows, nulls = [], []
-    for question in asked:
-        # Whoever predicts the site could do so by the diagnosis, and the other way round.
+    for question in questions:
+        # The site may be predicted by the diagnosis, and the other way round.
         labels = draw_labels(config, cohort, question, "group" if question.target == "site" else "site")
         of_question = (scores["regime"] == question.regime) & (scores["target"] == question.target)
         for (method, space), found in scores[of_question].groupby(["method", "space"], sort=False):
             method, space = str(method), str(space)
             key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
-            of_probe = _in_numbers(question, predictions_of.get(tuple(key.values()), predictions[:0]))
+            of_probe = _in_numbers(question, by_probe.get(tuple(key.values()), predictions[:0]))
             refitted = None
             if refits(question):
                 penalty = dict(zip(found["fold"], found["penalty"], strict=True))
@@ -96,14 +96,14 @@ def judge_probes(
 
 
 def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rows of predictions.tsv as :func:`told` has them."""
+    """Rows of predictions.tsv as :func:`predictions_of` has them."""
     known = predictions["prediction"]
     positions = (known.map(question.classes.index) if question.of_classes else known).astype(float)
     return predictions[["scan_id", "fold", "score"]].assign(prediction=positions)
 
 
 def on_permutations(labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]) -> dict[str, np.ndarray]:
-    """What probes would tell of held-out scans had people each other's answers.
+    """Predictions for held-out scans of probes that were fitted on permuted values.
 
     Returns:
         As :func:`~sepclr_neuro.probing.probe_fits.refit`, [permutations, R], in the order of fits and their scans.
@@ -118,19 +118,22 @@ def on_permutations(labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, f
     return {name: np.concatenate(values, axis=1) for name, values in refitted.items()}
 
 
-def told(fit: Fit, answer: Answer) -> pd.DataFrame:
-    """What was told about held-out scans: ``scan_id fold prediction score``; classes as their positions."""
+def predictions_of(fit: Fit, answer: Answer) -> pd.DataFrame:
+    """Predictions for held-out scans: ``scan_id fold prediction score``; classes as their positions."""
     prediction = answer.prediction
     if fit.question.of_classes:
         prediction = np.array([fit.question.classes.index(label) for label in prediction])
     return pd.DataFrame({"scan_id": fit.test, "fold": fit.fold.fold, "prediction": prediction, "score": answer.score})
 
 
+told = predictions_of  # the name in benchmarks/null_calibration.py
+
+
 def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within: str | None) -> Labels:
-    """Permutations and bootstrap samples of a question's people, the same whatever else is asked.
+    """Permutations and bootstrap samples of a question's participants, the same whatever else is probed.
 
     Args:
-        within: the column of the cohort whose classes labels are exchanged in; None for all people alike.
+        within: the column of the cohort whose classes labels are exchanged in; None for all participants alike.
     """
     scans = question.truth.index
     table = cohort.set_index("scan_id").loc[scans]
@@ -147,16 +150,19 @@ def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within
 
 
 def judge(
-    labels: Labels, question: Question, told: Sequence[pd.DataFrame], refitted: Mapping[str, np.ndarray] | None = None
+    labels: Labels,
+    question: Question,
+    predicted: Sequence[pd.DataFrame],
+    refitted: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Verdict]:
-    """What each metric of a probe is worth.
+    """Test and interval of each metric of a probe.
 
     Args:
-        told: from :func:`told`, of each fold that has an answer.
-        refitted: from :func:`on_permutations`, in the order of ``told``; None where predictions stay as they are.
+        predicted: from :func:`predictions_of`, of each fold that has an answer.
+        refitted: from :func:`on_permutations`, in the order of ``predicted``; None where predictions stay as they are.
     """
     nothing = pd.DataFrame({"scan_id": [], "fold": [], "prediction": [], "score": []})
-    table = pd.concat(told) if told else nothing
+    table = pd.concat(predicted) if predicted else nothing
     scan = question.truth.index.get_indexer(pd.Index(table["scan_id"]))
     fold = table["fold"].to_numpy(int)
     found = {}

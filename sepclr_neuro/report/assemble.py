@@ -115,7 +115,7 @@ def page_of(run: Run, charts: dict[str, Picture]) -> str:
 
 
 def _methods(config: Config, made: Mapping[str, Trained]) -> dict[str, Any]:
-    """What the methods text needs: a paragraph a method and what they share, as their models' records have it."""
+    """Contents of the methods text: a paragraph a method and what they share, from their models' records."""
     labels = {
         kind: [
             target_label(name, config.probes.targets)

@@ -226,8 +226,8 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
     A panel a group of participants, and a last one for the diagnosis.
 
     Args:
-        leakage: ``method space people harmonised target probe mean null95 ci_low ci_high chance``, in percent; rows of
-            harmonised features, and of the diagnosis from other features than the site, are left out.
+        leakage: ``method space people harmonised target probe mean null95 ci_low ci_high chance``, in percent;
+            rows of harmonised features, and of the diagnosis from other features than the site, are left out.
     """
     plain = leakage[leakage["harmonised"] == "no"]
     site = plain[plain["target"] == "site"]

@@ -60,13 +60,13 @@ def method_paragraphs(made: Mapping[str, Trained], raw_units: bool = False) -> l
         ("Views", trained, lambda method: [views_sentence(method, raw_units)]),
     ):
         if methods:
-            everybody = len(methods) == len(made)
-            paragraphs.append(Paragraph(title, _said_once(methods, said, everybody)))
+            of_all = len(methods) == len(made)
+            paragraphs.append(Paragraph(title, _said_once(methods, said, of_all)))
     return paragraphs
 
 
 def cited(made: Mapping[str, Trained]) -> list[Reference]:
-    """What the paragraphs cite."""
+    """References of the paragraphs."""
     references = {reference for method in made.values() for reference in method.configured.settings.references}
     for method in made.values():
         if method.by_gradients:
@@ -90,14 +90,14 @@ def software(made: Mapping[str, Trained]) -> dict[str, str]:
     return {name: " and ".join(sorted(numbers)) for name, numbers in found.items()}
 
 
-def _said_once(methods: Sequence[Trained], say: Callable[[Trained], list[str]], everybody: bool = True) -> list[str]:
-    """Each sentence after the methods that it is true of, without them where it is true of ``everybody``."""
+def _said_once(methods: Sequence[Trained], say: Callable[[Trained], list[str]], of_all: bool = True) -> list[str]:
+    """Each sentence after the methods that it is true of, without them where it is true of ``of_all``."""
     said: dict[str, list[str]] = {}
     for method in methods:
         for sentence in say(method):
             said.setdefault(sentence, []).append(method.title)
     return [
-        sentence if everybody and len(titles) == len(methods) else f"{listed(titles)}: {sentence}"
+        sentence if of_all and len(titles) == len(methods) else f"{listed(titles)}: {sentence}"
         for sentence, titles in said.items()
     ]
 
@@ -114,7 +114,7 @@ def _description(method: Trained) -> list[str]:
 
 
 def _spaces(method: Trained) -> list[str]:
-    """What the salient space was adjusted for, and whether its codes were erased from the common one."""
+    """Covariates of the salient space, and whether its codes were erased from the common one."""
     said = []
     adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
     if adjusted:
@@ -138,7 +138,7 @@ def _networks(method: Trained) -> list[str]:
 
 
 def encoder_sentence(method: Trained) -> str:
-    """What the encoders are; "each" where there are several."""
+    """The encoders; "each" where there are several."""
     encoders = [name for name in method.networks if name.endswith("encoder")]
     subject = "Each encoder was" if len(encoders) > 1 else "The encoder was"
     network = method.configured.network
@@ -146,7 +146,7 @@ def encoder_sentence(method: Trained) -> str:
 
 
 def decoder_sentence(method: Trained) -> str:
-    """What the decoder is; empty without one. MONAI's encoders have no mirror."""
+    """The decoder; empty without one. MONAI's encoders have no mirror."""
     network = method.configured.network
     if "decoder" not in method.networks:
         return ""

@@ -143,7 +143,7 @@ def lines_of(names: Iterable[str], width: int) -> int:
 
 
 def below(ax: Axes, inches: float) -> dict[str, Any]:
-    """Where a legend below axes stands: a distance that does not change while axes make room for it."""
+    """The place of a legend below axes: a distance that does not change while axes make room for it."""
     down = ScaledTranslation(0, -inches, ax.figure.dpi_scale_trans)
     return {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": ax.transAxes + down}
 

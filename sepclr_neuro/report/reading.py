@@ -1,4 +1,4 @@
-"""What the report needs of a run, read here and nowhere else: its sections are functions of one :class:`Run`.
+"""Reads all that the report needs of a run, once: its sections are functions of one :class:`Run`.
 
 The alternative, an argument for each table and path, would give a section up to eight of them.
 """
@@ -23,7 +23,7 @@ from sepclr_neuro.core.storage import read_json, read_tsv, sha256
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.maps.mapping import SALIENT_NORM
-from sepclr_neuro.probing.questions import as_asked
+from sepclr_neuro.probing.questions import with_cohort_defaults
 from sepclr_neuro.probing.representations import Representations, read_representations
 from sepclr_neuro.probing.tables import SPACES, headline
 
@@ -36,7 +36,7 @@ _TEXT = ("group", "site", "scan_id", "truth", "prediction", "target", "space", "
 
 @dataclass(frozen=True)
 class Run:
-    """What a run wrote: whatever it may lack as far as it is there, tables as far as they have rows.
+    """The files of a run: optional ones as far as they exist, tables as far as they have rows.
 
     Attributes:
         config: the run's, with the targets that the cohort has values of.
@@ -95,7 +95,7 @@ def read_run(config: Config, results: Results) -> Run:
     if missing:
         raise InputError(missing)
     cohort = load_cohort(results.cohort)
-    config = as_asked(config, cohort)
+    config = with_cohort_defaults(config, cohort)
     beside = ["comparisons", "confounds", "site_leakage", "demographics"]
     beside += ["beside_published"] if config.cohort.is_published else []
     tables = {name: results.table(name, "tsv") for name in beside}

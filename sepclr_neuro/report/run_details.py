@@ -136,7 +136,7 @@ def _durations(seconds: Sequence[tuple[str, float]]) -> pd.DataFrame:
 
 
 def left_out(config: Config, made: Mapping[str, Trained]) -> list[str]:
-    """What a run lacks, compared with the defaults and the paper's volumes: a sentence each.
+    """Shortcomings of a run beside the defaults and the paper's volumes: a sentence each.
 
     Args:
         config: of the run.

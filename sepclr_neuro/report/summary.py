@@ -171,7 +171,7 @@ def _better_than_chance_in(
 
 
 def _instead(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str) -> str:
-    """Where no salient space predicts the target: whether another space does, and what common spaces predict."""
+    """If no salient space predicts the target: whether another space does, and what common spaces predict."""
     two, label = _has_two_spaces(table), target_label(lead, targets)
     said = f"So this run found nothing specific to the target group for {label}"
     of_lead = table[table["target"] == lead]
@@ -191,7 +191,7 @@ def _instead(table: pd.DataFrame, targets: Mapping[str, ProbeTarget], lead: str)
 
 
 def site_warnings(leakage: pd.DataFrame | None, table: pd.DataFrame) -> list[str]:
-    """Where, by q, a salient space predicts the site, with its figures; and where the site predicts the diagnosis.
+    """Salient spaces that, by q, predict the site, with figures; and whether the site predicts the diagnosis.
 
     Args:
         leakage: site_leakage.tsv, None where it was not made.
@@ -244,7 +244,7 @@ def uncertainties(
     comparisons: pd.DataFrame | None,
     confounds: pd.DataFrame | None,
 ) -> list[str]:
-    """What limits the main result, each with its figures.
+    """Limits of the main result, each with its figures.
 
     Args:
         table: ``method target metric space mean sd chance null95 p q ci_low ci_high n``; ``bacc`` in percent.

@@ -18,21 +18,21 @@ from sepclr_neuro.data.splits import make_splits, read_list
 from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes
 from sepclr_neuro.maps.atlases import read_atlas
 from sepclr_neuro.maps.designs import nuisance
-from sepclr_neuro.probing.questions import as_asked, not_asked, questions
+from sepclr_neuro.probing.questions import left_out_lines, questions, with_cohort_defaults
 
 __all__ = ["Findings", "check"]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a look found.
+    """Results of the check.
 
     Attributes:
-        lines: what is there and what would run.
+        lines: counts and planned work.
         errors: what stops a run, or would make it wrong.
-        warnings: what does not, but is worth a second look.
-        sides: who is on which side of each fold, ``fold side scan_id participant_id group``; None where people cannot
-            be split.
+        warnings: what does not, but needs a second look.
+        sides: of each fold, ``fold side scan_id participant_id group``; None where participants
+            cannot be split.
     """
 
     lines: list[str]
@@ -63,8 +63,8 @@ class Findings:
 def check(config: Config, *, headers_only: bool = False) -> Findings:
     """Reads the tables and all volumes, tries splits, batches and probes' questions, writes nothing.
 
-    People who are yet to be made are those whom the stage ``dataset`` will make. Where tables have errors, the rest is
-    looked at for everybody else, so that all problems come at once.
+    Participants who are yet to be made are those whom the stage ``dataset`` will make. Where tables have errors, the
+    rest is checked for all others, so that all problems come at once.
 
     Args:
         headers_only: of volumes reads the headers alone, which takes seconds where voxels take minutes.
@@ -85,7 +85,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
             people = _with_groups(people.merge(drawn, on="participant_id"), config)
             found.lines.append(f"an effect to be implanted into participants drawn at random{_groups(people)}")
         found.warnings.extend(_odd_sites(people, config.splits.folds))
-    found.lines.extend(not_asked(config, people))
+    found.lines.extend(left_out_lines(config, people))
     for look in (questions, nuisance):
         try:
             look(config, people)
@@ -98,12 +98,12 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         except InputError as error:
             found.errors.extend(error.problems)
     if not found.errors:
-        found.lines.extend(_plan(as_asked(config, people)))
+        found.lines.extend(_plan(with_cohort_defaults(config, people)))
     return replace(found, sides=sides)
 
 
 def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
-    """The cohort; where single people have errors, that of all others; None where the tables cannot be read at all."""
+    """The cohort; without single participants with errors; None where the tables cannot be read at all."""
     tables = None
     try:
         tables = build_cohort(config.cohort, None)
@@ -150,7 +150,7 @@ def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, head
 
 
 def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
-    """Sites from which little can be learned, or by which groups could be told apart."""
+    """Sites with few participants, or with one group alone."""
     odd: list[str] = []
     for site, members in people.drop_duplicates("participant_id").groupby("site"):
         groups = members["group"].unique().tolist() if "group" in members else []
@@ -170,7 +170,7 @@ def _with_groups(people: pd.DataFrame, config: Config) -> pd.DataFrame:
 
 
 def _unlike_simulated(config: Config) -> list[str]:
-    """What simulated volumes cannot be or do not have."""
+    """Settings that do not suit simulated volumes."""
     problems = []
     try:
         simulated_grid(config.volumes)
@@ -191,7 +191,7 @@ def _groups(people: pd.DataFrame) -> str:
 
 
 def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> pd.DataFrame | None:
-    """Why people cannot be split, or a fold's training people cannot fill a method's batches, or only smaller ones.
+    """Finds why participants cannot be split, or a fold's training participants do not fill a method's batches.
 
     Returns:
         who is on which side of each fold, as in :class:`Findings`.

@@ -406,7 +406,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _refused(error: OSError) -> str:
-    """What the operating system refused, where it says so, and what to do."""
+    """The error of the operating system, its path, and what to do."""
     what = error.strerror or str(error) or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -1,4 +1,4 @@
-"""What a run will cost in time and disk, from a short measurement on this machine."""
+"""Estimate of a run's time and disk, from a short measurement on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
 from sepclr_neuro.learning.training import VolumeViews
 from sepclr_neuro.maps.fold_maps import mapped_people
-from sepclr_neuro.probing.questions import asked_people
+from sepclr_neuro.probing.questions import probed_participants
 
 __all__ = ["estimate"]
 
@@ -34,7 +34,7 @@ _PEOPLE, _STEPS = 4, 3
 
 @dataclass(frozen=True)
 class _Cost:
-    """Seconds of a step on ``_PEOPLE`` people, of a volume forward and, for one score, backward; bytes of one fold."""
+    """Seconds of a step on ``_PEOPLE`` participants, of a volume forward and, a score, backward; bytes of a fold."""
 
     step: float
     forward: float
@@ -46,10 +46,10 @@ class _Cost:
 def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     """Sentences on the time of training and mapping and on the disk, for ``sepclr-neuro check``.
 
-    Each method trains a few steps on made-up people, by the run's own loop, and is multiplied.
+    Each method trains a few steps on made-up participants, by the run's own loop, and is multiplied.
 
     Args:
-        sides: who is on which side of each fold: ``fold side scan_id participant_id group``.
+        sides: of each fold: ``fold side scan_id participant_id group``.
     """
     unknown = [name for name in config.saliency.attributions if not ATTRIBUTIONS[name].passes]
     without = f" without {', '.join(unknown)}" if unknown else ""
@@ -89,14 +89,14 @@ _COVARIATES = 7
 
 def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
     """Of attributions that go forward once a volume and backward once a score."""
-    asked = config.saliency
-    settings = [ATTRIBUTIONS[name].passes for name in asked.attributions]
-    copies = sum(getattr(asked, setting) for setting in settings if setting)
+    saliency = config.saliency
+    settings = [ATTRIBUTIONS[name].passes for name in saliency.attributions]
+    copies = sum(getattr(saliency, setting) for setting in settings if setting)
     seconds = 0.0
     for fold in range(config.splits.count):
         members = sides[(sides["fold"] == fold) & (sides["side"] == "test")]
-        people = mapped_people(members, asked.participants, seed_of(config.seed, fold))
-        scores = sum(len(asked_people(people, config.probes.targets[target])) for target in asked.targets)
+        people = mapped_people(members, saliency.participants, seed_of(config.seed, fold))
+        scores = sum(len(probed_participants(people, config.probes.targets[target])) for target in saliency.targets)
         seconds += copies * (len(people) * cost.forward + scores * cost.spaces * cost.backward)
     return seconds
 

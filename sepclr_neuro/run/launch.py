@@ -41,7 +41,7 @@ def workflow_folder() -> Path:
 
 
 def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
-    """What starts Snakemake, by the Python that runs this, on one configuration.
+    """The command that starts Snakemake, by this Python, on one configuration.
 
     Args:
         path: the configuration.

@@ -1,4 +1,4 @@
-"""What the Snakefile asks when it starts: which configuration holds, and what each stage is told.
+"""For the start of the Snakefile: the configuration that holds, and the run file of each stage.
 
 Free of torch on purpose: the Snakefile reads it at every parse, which must take no time.
 """

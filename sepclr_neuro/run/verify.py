@@ -17,7 +17,7 @@ __all__ = ["Verification", "verify"]
 
 @dataclass
 class Verification:
-    """What was found.
+    """Results of the comparison.
 
     Attributes:
         checked: files and rows of the array whose checksum was computed.

@@ -57,7 +57,7 @@ PREPARATIONS = dict.fromkeys(("vbm", "patterns", "saliency"), ("sepclr_neuro.map
 
 
 def start_server() -> None:
-    """Starts a server that ends with this process, and tells the processes that this one starts of it.
+    """Starts a server that ends with this process, and announces it to the processes that this one starts.
 
     On Linux alone: elsewhere forking is not safe once libraries are loaded, and each job imports by itself.
     """
@@ -160,7 +160,7 @@ def serve(listener: socket.socket) -> None:
                 running[connection] = (job, os.pidfd_open(job))
                 events.register(connection, selectors.EVENT_READ)
                 events.register(running[connection][1], selectors.EVENT_READ, connection)
-            elif source == sys.stdin.fileno():  # nobody is left to ask
+            elif source == sys.stdin.fileno():  # no process is left that could ask
                 raise SystemExit
             elif key.data is not None:
                 _end(events, key.data, *running.pop(key.data))
@@ -200,7 +200,7 @@ def _handles(running: dict[socket.socket, tuple[int, int]]) -> Iterator[int]:
 
 
 def _end(events: selectors.BaseSelector, connection: socket.socket, job: int, handle: int) -> None:
-    """Tells a command its job's exit status, as a shell counts it."""
+    """Sends a command its job's exit status, as a shell counts it."""
     _, status = os.waitpid(job, 0)
     code = os.waitstatus_to_exitcode(status)
     events.unregister(handle)
@@ -235,7 +235,7 @@ def _do() -> None:
     """Does a job, and ends without taking apart what was imported, which takes as long as many a job."""
     from sepclr_neuro.run.cli import main
 
-    status = 1  # of an error that nobody foresaw, after its traceback
+    status = 1  # of an unforeseen error, after its traceback
 
     def leave() -> None:
         sys.stdout.flush()

@@ -36,7 +36,7 @@ def test_people_without_a_volume(with_volumes: Path) -> None:
         assert tables.exclusions["rule"].tolist() == ["no volume"]
         assert "found none" in tables.exclusions["value"].iloc[0]
         assert flow_of(tables)["no volume"] == ("exclude", 1, 4)
-        assert [fault.who for fault in tables.faults] == ["sub-01"]
+        assert [fault.subject for fault in tables.faults] == ["sub-01"]
     table(with_volumes / "vbm" / "[old]" / "mwp1sub-02_run-2_T1w.nii", "second")
     (two,) = problems(with_volumes, study, include=require)
     assert "found 2" in two

@@ -107,7 +107,7 @@ def test_the_gradient_of_a_score_passes_through_the_encoders_that_make_it_alone(
         for space in ("common", "salient")
     ]
     pairs = list(mapper.decisions)
-    scan = mapper.everybody.index[0]
+    scan = mapper.mapped_scans.index[0]
     mapper.explain("smoothgrad", mapper.scores(pairs, scan), scan, None)
     for hook in hooks:
         hook.remove()

@@ -12,7 +12,7 @@ from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.probing.probes import write_probes
-from sepclr_neuro.probing.questions import as_asked, confound_features, questions
+from sepclr_neuro.probing.questions import confound_features, questions, with_cohort_defaults
 from sepclr_neuro.probing.tables import write_tables
 from sepclr_neuro.probing.verdicts import write_verdicts
 from tests.probing.probed_run import make_cohort, only, write_run
@@ -33,10 +33,10 @@ def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
     for table in (results.scores, results.verdicts, results.table("schizophrenia", "tsv")):
         assert set(read_tsv(table)["target"]) == asked
     assert "Site" not in results.table("schizophrenia", "md").read_text()
-    assert as_asked(config, cohort).saliency.targets == ["diagnosis", "saps"]
+    assert with_cohort_defaults(config, cohort).saliency.targets == ["diagnosis", "saps"]
     # What is listed is asked, as far as it goes.
     listed = only(config, "site", "diagnosis")
-    assert list(as_asked(listed, cohort).probes.targets) == ["site", "diagnosis"]
+    assert list(with_cohort_defaults(listed, cohort).probes.targets) == ["site", "diagnosis"]
     write_probes(listed, results)
     scores = read_tsv(results.scores)
     assert scores.loc[scores["target"] == "site", "value"].isna().all()
@@ -71,7 +71,7 @@ def test_a_sex_that_is_neither_of_two_is_no_answer_and_a_class_of_the_confounds(
     assert (asked["sex"], asked["age"]) == (58, 60)
     assert "Sex: 58 of 60 scans have a value" in results.table("schizophrenia", "md").read_text()
     # Of two classes one must be left to be asked about.
-    assert "sex" not in as_asked(config, cohort[cohort["sex"] != "male"]).probes.targets
+    assert "sex" not in with_cohort_defaults(config, cohort[cohort["sex"] != "male"]).probes.targets
 
 
 def test_several_diagnoses_of_a_side_are_one_class() -> None:

@@ -30,7 +30,7 @@ rule cohort:
         run=results.run_file("cohort"),
         tables=cohort_tables(settings),
         dataset=rules.dataset.output[0] if made_here else [],
-        # Whoever has a bad volume is left out here, then.
+        # Participants with a bad volume are left out here, then.
         on_disk=results.run_file("volumes-on-disk") if settings.cohort.on_error == "exclude" else [],
     output:
         results.cohort,

@@ -1,4 +1,4 @@
-"""What the representations of all methods tell about held-out people: probes and tables, and how much is the site."""
+"""Probes of all methods' representations in held-out participants, their tables, and site leakage."""
 
 
 rule probe:

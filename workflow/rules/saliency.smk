@@ -1,4 +1,4 @@
-"""Which voxels the probes listen to, a folder a method, and what a voxel-wise linear model sees in the same people."""
+"""Saliency maps, a folder a method, and the t-maps of a voxel-wise linear model of the same participants."""
 
 
 rule vbm:

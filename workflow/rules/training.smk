@@ -1,4 +1,4 @@
-"""One training a method and fold, then everybody's representation by each of a method's models."""
+"""One training a method and fold, then all participants' representations by each of a method's models."""
 
 
 # Checkpoints are no outputs: Snakemake deletes the outputs of a job that it starts again, and a training that was

@@ -29,13 +29,13 @@ class MethodSettings(Section):
     """Whether the sections `network`, `augmentation` and `training` apply to the method."""
 
     references: ClassVar[tuple[Reference, ...]] = ()
-    """What a text that uses the method cites."""
+    """Publications to cite with the method."""
 
     own_choices: ClassVar[str] = ""
     """A sentence on the networks that are this project's own choice, which a text says once for all methods."""
 
     def describe(self, **options: Any) -> str:
-        """What was done, in sentences for a methods section; one that is true of several methods is the same in all.
+        """The method in sentences for a methods section; one that is true of several methods is the same in all.
 
         Args:
             options: those of the method's registry entry.

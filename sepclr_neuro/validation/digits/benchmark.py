@@ -104,7 +104,7 @@ def _checksum(train: ImageSet) -> str:
 
 
 def probe_spaces(model: Method, train: ImageSet, test: ImageSet) -> dict[str, dict[str, float]]:
-    """What a logistic regression on standardised representations tells of the target group's test images.
+    """Accuracy of a logistic regression on standardised representations of the target group's test images.
 
     It is fitted on the representations of the target group's training images; released: without standardisation.
 

@@ -203,7 +203,7 @@ TEXTURES = 10
 
 
 def _embedded(settings: Images, path: Path, seed: int) -> _Sets:
-    """scikit-learn's digits, those of the test set apart, and as many generated textures as are asked for."""
+    """scikit-learn's digits, those of the test set apart, and as many generated textures as requested."""
     rng = np.random.default_rng((seed, 0))
     digits = load_digits()
     images = np.stack([np.clip(zoom(image, 3, order=1) / 16 * 255, 0, 255) for image in digits.images])

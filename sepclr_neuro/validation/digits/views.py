@@ -35,7 +35,7 @@ class RandomViews:
         return scans
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        # Both are drawn in any case, so that the first does not depend on how many are asked for.
+        # Both are drawn in any case, so that the first does not depend on how many are requested.
         of_both = [*members.positions, *(members.batch_size + position for position in members.positions)]
         twice = Members(of_both, 2 * members.batch_size, members.seed)
         both = image_views(scans.repeat(2, 1, 1, 1), self.settings, members.seed, twice)
