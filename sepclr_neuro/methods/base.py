@@ -1,4 +1,4 @@
-"""What a method is to the rest of the project: batches or a pass over people in, representations out."""
+"""The interface of methods: batches or a pass over participants in, representations out."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Batch:
-    """Some training people: those whom a step learns from together, or those of them who are in memory at once.
+    """Some training participants: those whom a step learns from together, or those of them who are in memory at once.
 
     Attributes:
-        views: two augmented views of the same people, or as many as the method looks at, [views, B, C, *spatial],
+        views: two augmented views of the same participants, or as many as the method looks at, [views, B, C, *spatial],
             standardised; nothing of a batch whose codes are there already.
         target: whether each is a patient, [B] bool.
-        attributes: the cohort's columns that the method asked for, each [B], scaled to 0 to 1 on training people; NaN
+        attributes: the cohort's columns that the method uses, each [B], scaled to 0 to 1 on training participants; NaN
             where a value is missing.
         patients: their positions in the batch, from ``target`` where they are not given. Index by positions, not by
             ``target``: to count a mask a GPU would be waited for.
@@ -65,15 +65,15 @@ class Batch:
 
     @property
     def positions(self) -> list[int]:
-        """Where these people are in the whole batch."""
+        """Positions of these participants in the whole batch."""
         return list(range(len(self.target))) if self.members is None else self.members.positions
 
     def all_views(self) -> Tensor:
-        """The first view of each person, then the next, [2 B, C, *spatial]."""
+        """The first view of each participant, then the next, [2 B, C, *spatial]."""
         return self.views.flatten(0, 1)
 
     def normal(self, width: int) -> Tensor:
-        """Standard normal numbers, [B, width]: the same for a person at each call, whoever else is in memory."""
+        """Standard normal numbers, [B, width]: the same for a participant at each call, whatever else is in memory."""
         members = self.members or Members.all_of(len(self.target), torch.initial_seed())
         rng = torch.Generator().manual_seed(seed_of(members.seed, 4))
         drawn = torch.randn(members.batch_size, width, generator=rng)
@@ -81,21 +81,21 @@ class Batch:
 
 
 Read = Callable[[Sequence[int], slice], Tensor]
-"""From rows of people, and planes along the first spatial axis, to these planes of their standardised volumes."""
+"""From rows of participants, and planes along the first spatial axis, to these planes of their standardised volumes."""
 
 VOXELS_AT_ONCE = 16 * 128**3
-"""Bounds memory in a pass over everybody: 16 volumes of 128³, or one plane of each person."""
+"""Bounds memory in a pass over all participants: 16 volumes of 128³, or one plane of each participant."""
 
 
 def planes_at_once(input_shape: Sequence[int], people: int) -> Iterator[slice]:
-    """Planes along the first spatial axis of [C, *spatial], of which everybody's fit into memory together."""
+    """Planes along the first spatial axis of [C, *spatial], of which those of all participants fit into memory."""
     thickness = max(1, VOXELS_AT_ONCE // (people * math.prod(input_shape) // input_shape[1]))
     for start in range(0, input_shape[1], thickness):
         yield slice(start, start + thickness)
 
 
 def by_person(of_views: dict[str, Tensor]) -> dict[str, Tensor]:
-    """From one view after the other to one row a person: [2 B, d] -> [B, 2, d]."""
+    """From one view after the other to one row a participant: [2 B, d] -> [B, 2, d]."""
     return {name: code.unflatten(0, (2, -1)).transpose(0, 1) for name, code in of_views.items()}
 
 
@@ -120,7 +120,7 @@ class Method(nn.Module, ABC):
 
     def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
         """How far each volume's salient head is from s', squared: [B], of volumes [B, C, *spatial]; differentiable."""
-        raise NotImplementedError(f"{type(self).__name__} pins nobody to a point of its salient space")
+        raise NotImplementedError(f"{type(self).__name__} pins no group to a point of its salient space")
 
     @abstractmethod
     def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ class Method(nn.Module, ABC):
         """
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
-        # Buffers that are learned have the shapes that people gave them.
+        # Buffers that are learned have the shapes that participants gave them.
         for name, buffer in self.named_buffers(recurse=False):
             if prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=buffer.device))
@@ -142,15 +142,15 @@ class Method(nn.Module, ABC):
 class GradientMethod(Method):
     """A method that descends on a loss, batch by batch.
 
-    A batch is encoded once: ``codes`` looks at each person alone, a few of them in memory at a time, ``heads`` at the
-    codes of the whole batch. First the method's estimators, if it has any, take ``estimator_steps`` steps of their own
-    Adam on the detached code; then all other parameters take one step on ``losses`` with the estimators frozen.
+    A batch is encoded once: ``codes`` looks at each participant alone, a few of them in memory at a time, ``heads`` at
+    the codes of the whole batch. First the method's estimators, if it has any, take ``estimator_steps`` steps of their
+    own Adam on the detached code; then all other parameters take one step on ``losses`` with the estimators frozen.
 
     Where a batch is larger than memory, ``codes`` runs twice: once to know what the loss makes of all codes together,
-    once more, a few people at a time, to pass the gradients of the codes on to the networks (gradient caching: Gao et
-    al., RepL4NLP 2021, https://arxiv.org/abs/2101.06983). Random numbers may be drawn from torch's global generator,
-    which the loop seeds before each call of ``codes`` and of ``heads``; those of ``Batch.normal`` do not depend on how
-    many people are in memory.
+    once more, a few participants at a time, to pass the gradients of the codes on to the networks (gradient caching:
+    Gao et al., RepL4NLP 2021, https://arxiv.org/abs/2101.06983). Random numbers may be drawn from torch's global
+    generator, which the loop seeds before each call of ``codes`` and of ``heads``; those of ``Batch.normal`` do not
+    depend on how many participants are in memory.
     """
 
     views: ClassVar[int] = 2
@@ -163,7 +163,7 @@ class GradientMethod(Method):
 
     @abstractmethod
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        """All that is made of each person's views alone, one row a person, [B, ...]. Runs under autocast.
+        """All that is made of each participant's views alone, one row a participant, [B, ...]. Runs under autocast.
 
         Nothing large: the codes of a whole batch are in memory together.
         """
@@ -190,24 +190,24 @@ class GradientMethod(Method):
 
 
 class ClosedFormMethod(Method):
-    """A method that is solved in passes over the training people, a few planes of their volumes in memory at a time.
+    """A method that is solved in passes over the training participants, a few planes of volumes in memory at a time.
 
-    What it learns are buffers whose shape depends on the people.
+    What it learns are buffers whose shape depends on the participants.
     """
 
     @abstractmethod
     def fit(
         self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor | None = None, seed: int = 0
     ) -> dict[str, float]:
-        """Learns from training people.
+        """Learns from training participants.
 
         Args:
             read: their volumes, [B, C, planes, ...].
-            rows: of the N training people.
+            rows: of the N training participants.
             target: whether each is a patient, [N] bool.
             covariates: what the salient space is to be adjusted for, [N, k], centred; None for nothing.
             seed: of whatever is drawn at random.
 
         Returns:
-            Figures of the fit; ``loss`` is the one that tells how much of the training people is not represented.
+            Figures of the fit; ``loss`` is the part of the training participants that is not represented.
         """

@@ -1,7 +1,7 @@
 r"""Contrastive-analysis variational autoencoders: two encoders, one decoder that is given no salient code of controls.
 
-Every term is a sum over voxels, dimensions and the people of a batch, as in the released code of all four: with means,
-their weights would mean something else. They see one view of each volume.
+Every term is a sum over voxels, dimensions and the participants of a batch, as in the released code of all four: with
+means, their weights would mean something else. They see one view of each volume.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class MMcVAE(CVAE):
 
     .. math:: + \lambda_1 MMD^2(c|y{=}0,\; c|y{=}1) + \lambda_2 MMD^2(s|y{=}0,\; 0)
 
-    The released code cuts a negative estimate off at 0 and takes pairs of a person with themselves into the mean; here
-    the estimate is unbiased and keeps its gradient.
+    The released code cuts a negative estimate off at 0 and takes pairs of a participant with themselves into the mean;
+    here the estimate is unbiased and keeps its gradient.
 
     Source: Weinberger et al., AISTATS 2022, https://arxiv.org/abs/2202.10560.
     """

@@ -1,4 +1,4 @@
-"""What a contrastive analysis is held against: a network without groups, one that is told them, and linear models."""
+"""Methods for comparison: a network without groups, one that is trained on them, and linear models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["PCA", "ContrastivePCA", "SimCLR", "Supervised", "VoxelLinear"]
 
 
 class SimCLR(GradientMethod):
-    """One encoder, trained to know each person's two views among everybody's; groups play no part.
+    """One encoder, trained to recognise each participant's two views among all views; groups play no part.
 
     Source: Chen et al., ICML 2020, https://arxiv.org/abs/2002.05709.
     """
@@ -84,7 +84,7 @@ class Supervised(GradientMethod):
 
 
 class PCA(LinearMaps):
-    """The first principal components of all training people."""
+    """The first principal components of all training participants."""
 
     spaces: ClassVar[tuple[str, ...]] = ("single",)
     settings: PCASettings
@@ -130,7 +130,7 @@ class VoxelLinear(LinearMaps):
     Nothing is lost: a probe with an L2 penalty on these scores is that probe on the voxels, since rotations leave
     the penalty as it is. They are turned because probes scale each dimension to variance 1 first, which would change
     the penalty of principal components as they come, and leaves it alone where all have one variance. This holds to
-    the digit for a probe that is fitted on all training people, and nearly for one fitted on some of them.
+    the digit for a probe that is fitted on all training participants, and nearly for one fitted on some of them.
     """
 
     spaces: ClassVar[tuple[str, ...]] = ("single",)

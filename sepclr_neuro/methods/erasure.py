@@ -1,15 +1,15 @@
 r"""Taking out of one representation whatever can be predicted linearly from another one.
 
-For training people with common representations C [N, c] and salient codes S [N, d], both centred, the least-squares
-prediction of C from S is :math:`S E^T`, :math:`E = C^T S (S^T S)^{+}`. What is left, :math:`c - E s`, is uncorrelated
-with every salient code, so that no linear probe of it predicts them better than their mean.
+For training participants with common representations C [N, c] and salient codes S [N, d], both centred, the
+least-squares prediction of C from S is :math:`S E^T`, :math:`E = C^T S (S^T S)^{+}`. What is left, :math:`c - E s`, is
+uncorrelated with every salient code, so that no linear probe of it predicts them better than their mean.
 
 Few people have many codes that predict them by chance: with as many as people, all of C would be erased in training and
 noise put in its place in others. So along the codes' principal axes at most one is erased for four people, the axes of
 largest variance, and of more codes than that what is left is uncorrelated with these alone.
 
 Source: Belrose et al., "LEACE: Perfect linear concept erasure in closed form", NeurIPS 2023,
-https://arxiv.org/abs/2306.03819; here the codes themselves are known for everybody, so that the oblique form, which
+https://arxiv.org/abs/2306.03819; here the codes themselves are known for all, so that the oblique form, which
 subtracts their prediction, is exact and moves the representation least.
 """
 
@@ -25,7 +25,7 @@ _PEOPLE_AN_AXIS = 4
 
 
 def erasing_weights(common: Matrix, salient: Matrix) -> Matrix:
-    """The weights E [c, d] with which ``common - salient @ E.T`` is uncorrelated with ``salient`` in these people.
+    """The weights E [c, d] with which ``common - salient @ E.T`` is uncorrelated with ``salient`` in these.
 
     Args:
         common: [N, c]; need not be centred.

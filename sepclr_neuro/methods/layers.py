@@ -37,7 +37,7 @@ def _channels_lie_last(x: Tensor) -> bool:
 
 
 class _GroupNorm(torch.autograd.Function):
-    r"""y = w (x - m) r + b, with mean m and inverse SD r over each person's n numbers of a group of channels.
+    r"""y = w (x - m) r + b, with mean m and inverse SD r over each participant's n numbers of a group of channels.
 
     .. math:: \frac{dL}{dx} = w r g - \frac{r}{n} \sum w g - \frac{r^3 (x - m)}{n} \sum w g (x - m),
         \qquad g = \frac{dL}{dy}

@@ -149,7 +149,7 @@ def _ridge(covariance: Matrix, ridge: float) -> Matrix:
 
 
 class LinearSepCLR(TwoLinearSpaces):
-    r"""SepCLR with linear encoders, trained in the span of the training people: all of them in each step, in seconds.
+    r"""SepCLR with linear encoders, trained in the span of the training participants: all in each step, in seconds.
 
     Both encoders read coordinates on the principal axes of the training volumes, the salient one on those of adjusted
     volumes, scaled together to a root mean square of 1; a view is the coordinates with Gaussian noise, which acts as a
@@ -173,7 +173,7 @@ class LinearSepCLR(TwoLinearSpaces):
         return encoders[1].weight.detach().double().numpy(), figures
 
     def _descend(self, model: SepCLR, plain: Tensor, adjusted: Tensor, batch: Batch) -> dict[str, float]:
-        """Trains both encoders on all people in each step; the loss terms of the last one."""
+        """Trains both encoders on all participants in each step; the loss terms of the last one."""
         optimizer = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate)
         losses: dict[str, Tensor] = {}
         for _ in range(self.settings.steps):

@@ -45,7 +45,7 @@ class SepCLR(TwoEncoders):
 
     .. math:: L = (A_C + 2 U_C) + b_S (A_S + 2 U_S) + b_R R + \lambda J
 
-    with the terms of :mod:`sepclr_neuro.methods.losses`: alignment :math:`A_C` of everybody's L2-normalised common
+    with the terms of :mod:`sepclr_neuro.methods.losses`: alignment :math:`A_C` of all L2-normalised common
     heads and :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common
     heads and :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed
     away; :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of

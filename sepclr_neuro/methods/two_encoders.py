@@ -24,7 +24,7 @@ __all__ = ["TwoEncoders"]
 
 
 class TwoEncoders(GradientMethod):
-    """A common and a salient encoder, with what training people say of covariates and of what is to be erased.
+    """A common and a salient encoder, with effects of covariates and the erasure, from training participants.
 
     A subclass represents volumes by :meth:`encoders_of`; what :meth:`represent` adds is the same for all.
     """
@@ -55,7 +55,7 @@ class TwoEncoders(GradientMethod):
         return both
 
     def adjust(self, volumes: Tensor, covariates: Tensor | None) -> Tensor:
-        """Volumes [B, C, *spatial] without the effects of covariates [B, k], None for those of the average person."""
+        """Volumes [B, C, *spatial] without the effects of covariates [B, k], None for those of the average one."""
         effects = self.effects(covariates)
         return volumes if effects is None else volumes - effects
 
@@ -66,11 +66,11 @@ class TwoEncoders(GradientMethod):
         return torch.tensordot(covariates.to(self.covariate_maps), self.covariate_maps, dims=1)
 
     def learn_effects(self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor) -> None:
-        """Learns the covariates' effects within groups of training people, a few planes in memory at a time.
+        """Learns the covariates' effects within groups of training participants, a few planes in memory at a time.
 
         Args:
             read: their volumes.
-            rows: of the N training people.
+            rows: of the N training participants.
             target: whether each is a patient, [N] bool.
             covariates: [N, k], centred.
         """
@@ -82,7 +82,7 @@ class TwoEncoders(GradientMethod):
         self.covariate_maps = maps
 
     def learn_erasure(self, common: Tensor, salient: Tensor) -> None:
-        """Learns, from the training people's representations [N, c] and [N, d], what salient codes say of common ones.
+        """Learns from training participants' representations [N, c] and [N, d] how salient codes predict common ones.
 
         The common ones are those before anything is erased.
         """

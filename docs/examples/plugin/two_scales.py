@@ -41,7 +41,7 @@ ENCODER = Encoder(
 
 
 class CrossCovariance(Independence):
-    """Sum of squared covariances between the spaces: what a linear model of one could tell of the other."""
+    """Sum of squared covariances between the spaces: what a linear model of one could predict of the other."""
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
         common, salient = common - common.mean(dim=0), salient - salient.mean(dim=0)
