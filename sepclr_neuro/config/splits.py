@@ -79,7 +79,7 @@ class Splits(Section):
             if self.probe_fraction
             else ""
         )
-        return f"Participants were split {how}, all scans of one{together} on one side.{apart}"
+        return f"Participants were split {how}, all scans of a participant{together} on one side.{apart}"
 
     @model_validator(mode="after")
     def _scheme_has_what_it_needs(self) -> Self:

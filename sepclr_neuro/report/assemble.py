@@ -38,7 +38,7 @@ _FOLDER = Path(__file__).parent
 _BANNERS = {
     "simulated": (
         "SIMULATED cohort",
-        "None of its participants exists. Volumes and labels were made from a template with known effects: "
+        "Its participants do not exist. Volumes and labels were made from a template with known effects: "
         "nothing on this page says anything about {disorder}.",
     ),
     "implanted": (
