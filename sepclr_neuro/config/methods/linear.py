@@ -15,7 +15,7 @@ __all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
 
 _FROM_SEVERAL = (
     "Numbers of salient dimensions to choose from, in place of `salient_dim`: the one with which the distance from the "
-    "controls predicts the group best (area under the ROC curve), in five inner folds of the training people."
+    "controls predicts the group best (area under the ROC curve), in five inner folds of the training data."
 )
 _COMMON = "The common space holds all principal components of the training volumes."
 
@@ -69,7 +69,7 @@ def _dimensions(settings: LinearSepCLRSettings | GCPCASettings) -> str:
     several = f"{', '.join(most)} or {last}" if most else last
     return (
         f"{several} salient dimensions, whichever number let the distance from controls predict the group best in five "
-        "inner folds of the training people"
+        "inner folds of the training participants"
     )
 
 
