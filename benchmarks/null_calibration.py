@@ -25,7 +25,7 @@ from sepclr_neuro.core.statistics import Labels
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.probe_fits import Fit
 from sepclr_neuro.probing.questions import Question
-from sepclr_neuro.probing.verdicts import judge, on_permutations, told
+from sepclr_neuro.probing.verdicts import judge, on_permutations, predictions_of
 
 __all__ = ["p_of_noise"]
 
@@ -68,7 +68,7 @@ def p_of_noise(
     person = dict(zip(ids, ids, strict=True))
     answers = [fit.answer(person) for fit in fits]
     known = [(fit, found) for fit, found in zip(fits, answers, strict=True) if found is not None]
-    told_of_folds = [told(fit, found) for fit, found in known]
+    told_of_folds = [predictions_of(fit, found) for fit, found in known]
     fixed = judge(labels, question, told_of_folds)
     penalty = {fit.fold.fold: found.penalty for fit, found in known}
     judged = judge(labels, question, told_of_folds, on_permutations(labels, [fit for fit, _ in known], penalty))

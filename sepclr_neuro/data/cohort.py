@@ -216,7 +216,7 @@ def cohort_tables(
     exclusions = excluded[["participant_id", "session_id", "study", "rule", "value"]]
     exclusions = pd.concat([exclusions, *(part.tables.orphans for part in parts)], ignore_index=True)
     flow = _flow(parts, facts, cohort, settings)
-    _check_groups(cohort, flow)
+    _check_groups(cohort, flow, facts.loc[out & facts["group"].isna(), "diagnosis"].dropna())
     cohort = _typed(cohort[_column_order(cohort)].sort_values("scan_id", ignore_index=True))
     exclusions = exclusions.sort_values(["participant_id", "session_id"], ignore_index=True)
     return CohortTables(cohort, exclusions, flow, list(left_out))
@@ -250,8 +250,12 @@ def _flow(parts: Sequence[People], facts: pd.DataFrame, cohort: pd.DataFrame, se
     return pd.DataFrame(flow, columns=["step", "rule", "removed", "remaining"])
 
 
-def _check_groups(cohort: pd.DataFrame, flow: pd.DataFrame) -> None:
-    """Both groups need participants; without, the reader needs to know where they went."""
+def _check_groups(cohort: pd.DataFrame, flow: pd.DataFrame, others: pd.Series) -> None:
+    """Both groups need participants; without, the reader needs to know where they went.
+
+    Args:
+        others: the diagnoses of scans that are in neither group.
+    """
     if "group" in cohort.columns:
         people = cohort.drop_duplicates("participant_id")["group"].value_counts()
         small = [group for group in ("background", "target") if people.get(group, 0) < 2]
@@ -262,9 +266,22 @@ def _check_groups(cohort: pd.DataFrame, flow: pd.DataFrame) -> None:
         lost = "; ".join(f"{row.removed} left out: {row.rule}" for row in steps.itertuples())
         raise InputError(
             f"fewer than 2 participants are in the {' and the '.join(small)} group, of {flow['remaining'].iloc[0]} "
-            f"listed ({lost or 'none was left out'}); check `cohort.background`, `cohort.target`, `cohort.values` and "
-            "`cohort.include`"
+            f"listed ({lost or 'none was left out'}){_names_of(others)}; check `cohort.background`, `cohort.target`, "
+            "`cohort.values` and `cohort.include`"
         )
+
+
+def _names_of(others: pd.Series) -> str:
+    """The commonest diagnoses of neither group, with how many scans have them.
+
+    >>> _names_of(pd.Series(["SCZ", "SCZ", "SZA"])), _names_of(pd.Series([], dtype=str))
+    ("; the tables also have the diagnoses 'SCZ' (2), 'SZA' (1)", '')
+    """
+    counts = others.value_counts()
+    if counts.empty:
+        return ""
+    named = ", ".join(f"{name!r} ({count})" for name, count in counts.head(6).items())
+    return f"; the tables also have the diagnoses {named}{', ...' if len(counts) > 6 else ''}"
 
 
 # --- simulated and implanted -----------------------------------------------------------------------------------

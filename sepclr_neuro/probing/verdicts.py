@@ -126,9 +126,6 @@ def predictions_of(fit: Fit, answer: Answer) -> pd.DataFrame:
     return pd.DataFrame({"scan_id": fit.test, "fold": fit.fold.fold, "prediction": prediction, "score": answer.score})
 
 
-told = predictions_of  # the name in benchmarks/null_calibration.py
-
-
 def draw_labels(config: Config, cohort: pd.DataFrame, question: Question, within: str | None) -> Labels:
     """Permutations and bootstrap samples of a question's participants, the same whatever else is probed.
 

@@ -64,6 +64,7 @@ def test_a_group_without_people(folder: Path) -> None:
     (problem,) = problems(folder, target=["psychosis"])
     assert "fewer than 2 participants are in the target group, of 4 listed" in problem
     assert "2 left out: diagnosis neither background nor target" in problem
+    assert "the tables also have the diagnoses 'schizophrenia' (2); check" in problem
 
 
 def test_all_problems_come_at_once(folder: Path) -> None:
