@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -226,6 +227,21 @@ def test_a_run_to_maps_and_patterns(run: Run) -> None:
     assert [shown["caption"].split(":")[0] for shown in patterns["shown"]] == [
         *("Group comparison", "Salient space", "Salient space"),
     ]
+
+
+def test_patterns_are_of_the_method_that_the_main_result_names(run: Run) -> None:
+    methods = run.config.methods | {"gcpca": run.config.methods[METHOD]}
+    clearer = {("gcpca", name): run.method_tables[METHOD, name].assign(p=1e-6) for name in ("patterns", "distance")}
+    both = replace(
+        run,
+        config=run.config.model_copy(update={"methods": methods}),
+        method_tables=run.method_tables | clearer,
+    )
+    of_diagnosis = (run.probes["target"] == "diagnosis") & (run.probes["space"] == "salient")
+    for q, title in ((0.001, "SepCLR, k-JEM"), (0.5, "Generalised contrastive PCA")):
+        patterns = patterns_of(replace(both, probes=run.probes.assign(q=np.where(of_diagnosis, q, 1.0))))
+        assert patterns is not None
+        assert patterns["method"] == title
 
 
 def test_records_to_run_details(run: Run) -> None:

@@ -12,20 +12,23 @@ from sepclr_neuro.maps.patterns import PATTERNS
 from sepclr_neuro.report.findings import ALPHA, method_title, p_and_q
 from sepclr_neuro.report.pictures import smaller
 from sepclr_neuro.report.reading import Run
+from sepclr_neuro.report.summary import found_in
 
 __all__ = ["patterns_of", "said_of_patterns"]
 
 DISTANCE = "distance from controls"
 _CAPTIONS = {
     "truth": "Truth: place and strength of the effect that was put in",
-    "t-map": "Group comparison: voxel-wise t-map of the diagnosis",
+    "t-map": "Group comparison: voxel-wise t-map of the diagnosis, without a test",
     "beyond-controls": "Salient space: patients beyond controls, whatever the direction",
     "mean-patient": "Salient space: the mean patient, what patients have in common",
 }
 
 
 def patterns_of(run: Run) -> dict[str, Any] | None:
-    """Maps of the method with the clearest salient codes, beside the truth, where it is known, and the t-map.
+    """Maps of the method that the main result names, beside the truth, where it is known, and the t-map.
+
+    Where no probe finds anything, or that method has no maps, of the one with the clearest salient codes.
 
     Returns:
         ``table``, a row a method and map, with q over all of them; ``said``, sentences; ``shown``, pictures with
@@ -34,7 +37,9 @@ def patterns_of(run: Run) -> dict[str, Any] | None:
     table = _table(run)
     if table is None:
         return None
-    best = _clearest(table)
+    best = found_in(run.figures, run.config.probes.targets)
+    if best not in set(table["method"]):
+        best = _clearest(table)
     pictures = {"truth": run.t_maps.get("truth"), "t-map": run.t_maps.get("diagnosis")}
     pictures |= {name: run.patterns.get(best, {}).get(name) for name in PATTERNS}
     title = method_title(best)

@@ -20,7 +20,7 @@ from sepclr_neuro.report.findings import (
     target_label,
 )
 
-__all__ = ["clearest", "leading_target", "meaning", "site_warnings", "uncertainties"]
+__all__ = ["clearest", "found_in", "leading_target", "meaning", "site_warnings", "uncertainties"]
 
 _SHOWN = 3  # methods that a warning names
 _PARTICIPANTS = {"all": "all participants", "background": "controls alone", "target": "patients alone"}
@@ -85,6 +85,13 @@ def meaning(table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> list[str
     if not is_better_than_chance(found):
         return [_not_found(table, targets, lead, found), _instead(table, targets, lead)]
     return [_found(table, targets, lead, found), _separation(table, targets, lead, str(found["method"]))]
+
+
+def found_in(table: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> str | None:
+    """The method that the first sentence of :func:`meaning` names, where it is better than chance."""
+    lead = leading_target(table, targets)
+    found = None if lead is None else clearest(table, lead)
+    return str(found["method"]) if found is not None and is_better_than_chance(found) else None
 
 
 def _space(table: pd.DataFrame) -> str:

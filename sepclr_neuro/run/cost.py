@@ -78,7 +78,10 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
         total += trained + mapped
         disk += cost.disk * config.splits.count
-    lines.append(f"  together {_duration(total)}, one after the other; all other stages come on top")
+    if total:
+        lines.append(f"  together {_duration(total)}, one after the other; all other stages come on top")
+    else:
+        lines.append("  no method is trained in epochs: volumes, probes, maps and the report take the time")
     lines.append(f"  disk {disk / 1e9:.2g} GB for volumes, models and checkpoints under {config.output}/")
     return lines
 

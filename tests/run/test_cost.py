@@ -46,6 +46,8 @@ def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "together about 68 min" in text
     assert "pca: a few passes over the volumes, not estimated" in text
     assert "disk 2 GB" in text
+    alone = config.model_copy(update={"methods": {"pca": config.methods["pca"]}})
+    assert "together" not in "\n".join(estimate(alone, sides)), "0 s of what is not estimated"
     # A second scan of everybody adds none to a batch or an epoch, which are of people.
     again = pd.concat([sides, sides.assign(scan_id=sides["scan_id"] + "_ses-2")])
     assert "training about 12 min" in "\n".join(estimate(config, again))
