@@ -38,7 +38,7 @@ def patterns_of(run: Run) -> dict[str, Any] | None:
     if table is None:
         return None
     best = found_in(run.figures, run.config.probes.targets)
-    if best not in set(table["method"]):
+    if best is None or best not in set(table["method"]):
         best = _clearest(table)
     pictures = {"truth": run.t_maps.get("truth"), "t-map": run.t_maps.get("diagnosis")}
     pictures |= {name: run.patterns.get(best, {}).get(name) for name in PATTERNS}
