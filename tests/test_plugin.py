@@ -100,7 +100,7 @@ def test_the_example_trains_and_maps_as_it_is_written(tmp_path: Path, monkeypatc
 
     # All of it but the adjusted input is linear, so that the maps add up to the scores, less what is said of no voxel.
     mapper = FoldMapper(config, results, METHOD, 0)
-    pairs, scan = list(mapper.decisions), mapper.everybody.index[0]
+    pairs, scan = list(mapper.decisions), mapper.mapped_scans.index[0]
     scores, volume = mapper.scores(pairs, scan), mapper.volume(scan)
     maps = mapper.explain("gradient-times-input", scores, scan, None)
     change = [(of_scan - of_none).item() for of_scan, of_none in zip(scores(volume), scores(0 * volume), strict=True)]

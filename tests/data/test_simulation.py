@@ -428,7 +428,7 @@ def test_implanting_changes_patients_alone_and_in_the_mask_alone(tmp_path: Path)
         assert (np.abs(after - before)[mask].max() > 1e-3) == patient
         assert nibabel.load(path).dataobj.slope == pytest.approx(2 / 32767)
     said = (results.dataset / "README.md").read_text()
-    assert "*implanted* and say nothing about schizophrenia." in said
+    assert "*implanted* and say nothing about schizophrenia." in " ".join(said.split())
 
 
 def test_the_target_group_is_drawn_alike_at_each_site_unless_confounded() -> None:

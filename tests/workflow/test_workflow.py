@@ -166,7 +166,7 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
         *(f"{target}.nii.gz" for target in ("diagnosis", "sans", "saps", "truth"))
     }
     assert {path.name for path in results.patterns(METHOD).glob("*.png")} == {"beyond-controls.png", "mean-patient.png"}
-    assert "What the salient space shows" in page.text
+    assert "Where in the brain" in page.text
     assert (results.figures / "scores.svg").is_file()
     localised = read_tsv(folder / "localisation.tsv")
     assert set(zip(localised["target"], localised["space"], strict=True)) == maps

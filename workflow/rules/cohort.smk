@@ -40,6 +40,7 @@ rule cohort:
         results.log("cohort"),
     benchmark:
         results.benchmark("cohort")
+    retries: 0  # wrong tables stay wrong
     conda:
         environment
     resources:
@@ -89,6 +90,7 @@ rule splits:
         results.log("splits"),
     benchmark:
         results.benchmark("splits")
+    retries: 0
     conda:
         environment
     resources:

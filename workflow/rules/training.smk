@@ -1,4 +1,4 @@
-"""One training a method and fold, then all participants' representations by each of a method's models."""
+"""One training a method and fold, then everybody's representation by each of a method's models."""
 
 
 # Checkpoints are no outputs: Snakemake deletes the outputs of a job that it starts again, and a training that was
@@ -19,8 +19,6 @@ rule train:
         results.log("train", "{method}", "fold-{fold}"),
     benchmark:
         results.benchmark("train", "{method}", "fold-{fold}")
-    # What was killed, for want of memory say, goes on from its last epoch; other stages fail alike each time.
-    retries: max(1, getattr(workflow.execution_settings, "retries", 0))  # None while nothing is run
     conda:
         environment
     threads: half_of_cores
