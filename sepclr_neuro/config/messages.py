@@ -64,6 +64,8 @@ def _meant(problem: str, value: Any) -> str:
             return f"; YAML takes it for no value; if text is meant, {quoted}"
         if isinstance(value, Mapping):
             return f"; YAML takes {{…}} and `key: value` for keys with values; if text is meant, {quoted}"
+    if problem in ("list_type", "tuple_type") and isinstance(value, int | float):
+        return f"; write [{value}], a list of one"
     if isinstance(value, str):
         if problem in ("list_type", "tuple_type"):
             return "; write [one, another], or one a line after a dash and a space"

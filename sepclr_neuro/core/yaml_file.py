@@ -140,6 +140,8 @@ def read_yaml(path: Path) -> YamlFile:
 
 # The value of a line begins with a character that means something to YAML.
 _SPECIAL_START = re.compile(r"""(?:^\s*-|:)\s+([{\[*&!@`%|>"'?,].*)$""")
+# It begins with such a character and is closed, so that nothing is wrong with it.
+_CLOSED = re.compile(r""":\s+(\[[^\[\]]*\]|{[^{}]*}|'[^']*'|"[^"]*")\s*(#.*)?$""")
 _QUOTE = "put the whole value into single quotes, as in 'text'"
 
 
@@ -161,6 +163,8 @@ def _explained(error: Exception, text: str) -> str:
         advice = r"in double quotes a backslash begins a code such as \n; " + _QUOTE
     elif no_space is not None and problem in ("could not find expected ':'", "mapping values are not allowed here"):
         number, advice = no_space, "between the colon of a key and its value stands a space"
+    elif problem.startswith(("expected <block end>", "mapping values")) and _CLOSED.search(lines[number]):
+        advice = "it has another indent than the other lines of its section"
     elif special is not None:
         number, start = special, _start(lines[special])
         closed = "; else see that it is closed" if start in "[{'\"" else ""

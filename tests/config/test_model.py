@@ -124,6 +124,18 @@ def test_the_projects_own_file_is_valid() -> None:
         ("training:\n  epochs:3\n  batch_size: 4\n", "line 2, `epochs:3`: between the colon"),
         ("training:\n  epochs:3\n", "line 1: training: "),
         ("title: one: two\n", "line 1, `title: one: two`: it has a second colon"),
+        (
+            "cohort:\n  target: [ill]\n   background: [well]\n",
+            "line 3, `background: [well]`: it has another indent than ",
+        ),
+        (
+            "cohort:\n  source: files\n   target: [ill]\n",
+            "line 3, `target: [ill]`: it has another indent than the other",
+        ),
+        (
+            "cohort:\n  target: 3\n",
+            "line 2: cohort.target: input should be a valid list, got 3; write [3], a list of one",
+        ),
         ("output: {site}/a\n", "line 1, `output: {site}/a`: a value that begins with { is more than text to YAML"),
         ("output: *.nii\n", "line 1, `output: *.nii`: a value that begins with * is more"),
         ("title: @home\n", "put the whole value into single quotes, as in 'text'"),
