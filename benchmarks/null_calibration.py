@@ -5,8 +5,8 @@
 100 people on 4 sites have answers at random and representations at random, of 16 dimensions; probes are fitted, judged
 and exchanged within site as those of a run are. Representations are each fold's own, as of encoders that share
 nothing, or alike in all folds, as of encoders that all see the same: real ones lie between. Of honest p, 5 % are at
-most 0.05, half at most 0.5 and 5 % above 0.95. For numbers, the same with predictions that stay as they are while
-held-out answers are exchanged, the null that was used before and that of classes, is printed beside it.
+most 0.05, half at most 0.5 and 5 % above 0.95. The same with predictions that stay as they are while held-out answers
+are exchanged is printed beside it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ __all__ = [
     "distance_correlation",
     "false_discovery_rate",
     "mean_absolute_error",
+    "mean_of_known",
     "mean_over_folds",
     "permutation_p",
     "permuted_rows",
@@ -54,7 +55,7 @@ def balanced_accuracy(truth: Array, predicted: Array, weights: Array | None = No
         members = weights * (truth == label)
         with np.errstate(invalid="ignore", divide="ignore"):
             found.append((members * (predicted == label)).sum(-1) / members.sum(-1))
-    return _mean_of_known(np.array(found))
+    return mean_of_known(np.array(found))
 
 
 def area_under_curve(truth: Array, predicted: Array, weights: Array | None = None) -> Array:
@@ -109,8 +110,8 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _mean_of_known(values: Array) -> Array:
-    """Over the first dimension, NaN left out; NaN where none is known."""
+def mean_of_known(values: Array) -> Array:
+    """The mean over the first dimension, NaN left out; NaN where none is known."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(0) / known.sum(0)
@@ -128,7 +129,7 @@ def mean_over_folds(metric: Metric, truth: Array, predicted: Array, fold: Array,
         values.append(
             metric.value(truth[..., rows], predicted[..., rows], None if weights is None else weights[..., rows])
         )
-    return _mean_of_known(np.array(values))
+    return mean_of_known(np.array(values))
 
 
 # --- permutations and resamples ----------------------------------------------------------------------------------

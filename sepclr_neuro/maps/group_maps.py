@@ -106,8 +106,9 @@ def group_map(
         maps: one a participant, [n, V].
         grid: of the voxels.
         nuisance: centred columns, n rows.
-        group: 1 or 0 for each participant: the difference is tested. None: the mean over all of them is, by flips of
-        sign. permutations: how many; the smallest p is one over one more.
+        group: 1 or 0 for each participant: the difference is tested. None: the mean over all of them is, by flips
+            of sign.
+        permutations: how many; the smallest p is one over one more.
         seed: of the permutations.
 
     Returns:

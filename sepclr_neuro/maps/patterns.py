@@ -29,11 +29,10 @@ import nibabel
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.statistics import permutation_p, permuted_rows
+from sepclr_neuro.core.statistics import area_under_curve, mean_of_known, permutation_p, permuted_rows
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
@@ -91,10 +90,14 @@ class FoldCodes:
     rows: NDArray[np.intp]
     centre: Matrix
 
-    def has_both(self, patient: NDArray[np.bool_]) -> bool:
-        """Whether there are two held-out participants of each group, which an exchange of diagnoses may undo."""
-        count = int(patient[self.rows].sum())
-        return min(count, len(self.rows) - count) >= 2
+    def has_both(self, patient: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether there are two held-out participants of each group, which an exchange of diagnoses may undo.
+
+        Args:
+            patient: of all participants, [..., N].
+        """
+        count = patient[..., self.rows].sum(axis=-1)
+        return np.minimum(count, len(self.rows) - count) >= 2
 
 
 def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covariates: Matrix) -> Matrix:
@@ -179,18 +182,12 @@ def distance_auc(
         The area under the receiver operating characteristic, the mean over folds: 0.5 by chance; and its null, [P].
     """
     labels = patient[np.vstack([np.arange(len(patient)), exchanged])]
-    of_folds = np.full((len(folds), len(labels)), np.nan)
-    for found, fold in zip(of_folds, folds, strict=True):
-        # As the Mann-Whitney statistic: participants are ranked once for all exchanges.
-        ranks = rankdata(np.linalg.norm(fold.codes - fold.centre, axis=1))
-        of_patients = labels[:, fold.rows]
-        patients = of_patients.sum(axis=1)
-        pairs = patients * (len(fold.rows) - patients)
-        both = np.array([fold.has_both(given) for given in labels])
-        np.divide(of_patients @ ranks - patients * (patients + 1) / 2, pairs, out=found, where=both)
-    used = np.isfinite(of_folds)
-    auc = np.full(len(labels), np.nan)
-    np.divide(np.where(used, of_folds, 0).sum(axis=0), used.sum(axis=0), out=auc, where=used.any(axis=0))
+    of_folds = []
+    for fold in folds:
+        distance = np.linalg.norm(fold.codes - fold.centre, axis=1)
+        auc = area_under_curve(labels[:, fold.rows].astype(int), distance)
+        of_folds.append(np.where(fold.has_both(labels), auc, np.nan))
+    auc = mean_of_known(np.array(of_folds))
     return float(auc[0]), auc[1:]
 
 

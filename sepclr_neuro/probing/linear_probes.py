@@ -118,7 +118,7 @@ def logistic_scores(
     rows, others = (np.column_stack([part, np.ones(len(part))]).astype(np.float32) for part in (x, x_test))
     cost = np.ones((rows.shape[1], 1), np.float32)
     cost[-1] = 0
-    classes = int(answers.max()) + 1
+    classes = max(2, int(answers.max()) + 1)
     # One score of two classes, with the curvature of a sigmoid; one a class of more.
     own, bound = (1, 0.25) if classes == 2 else (classes, 0.5)
     counts = np.stack([(answers == label).sum(1) for label in range(classes)], axis=1)

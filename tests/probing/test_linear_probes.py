@@ -102,3 +102,10 @@ def test_answers_in_parts_are_answers_at_once(monkeypatch: pytest.MonkeyPatch) -
     whole = logistic_scores(x, answers, others, 1.0)
     monkeypatch.setattr(linear_probes, "_AT_ONCE", 40 * 3 * 4)
     np.testing.assert_allclose(logistic_scores(x, answers, others, 1.0), whole, atol=1e-4)
+
+
+def test_answers_of_one_class_alone_are_scored_as_two() -> None:
+    rng = np.random.default_rng(10)
+    found = logistic_scores(rng.normal(size=(12, 3)), np.zeros((4, 12), np.int64), rng.normal(size=(5, 3)), 1.0)
+    assert found.shape == (4, 5, 2)
+    assert (found.argmax(-1) == 0).all()
