@@ -296,3 +296,16 @@ def test_a_killed_training_goes_on_from_its_last_epoch(copy: Path, tmp_path: Pat
     snakemake(undisturbed, *command)
     digests = {hashlib.sha256((folder / model).read_bytes()).hexdigest() for folder in (copy, undisturbed)}
     assert len(digests) == 1
+
+
+def test_a_table_that_is_wrong_is_read_once(tmp_path: Path) -> None:
+    """The profile of one machine retries jobs, which may have been killed, but not those that would fail alike."""
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tage\tsex\tdiagnosis\tsite\nsub-1\tx\tM\tcontrol\ta\n", encoding="utf-8"
+    )
+    study = {"name": "one", "participants": "participants.tsv", "volumes": "{participant_id}.nii.gz"}
+    small_config(tmp_path, cohort={"source": "files", "studies": [study]}, probes={}, saliency={})
+    profile = str(REPOSITORY / "workflow" / "profiles" / "local")
+    said = snakemake(tmp_path, "--cores", "1", "--workflow-profile", profile, status=1)
+    assert said.count("Error in rule cohort:") == 1
+    assert said.count("'x' (participant sub-1)") == 1
