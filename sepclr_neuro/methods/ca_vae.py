@@ -1,7 +1,7 @@
-r"""Contrastive-analysis variational autoencoders: two encoders, one decoder that is given no salient code of controls.
+r"""Contrastive-analysis variational autoencoders: two encoders, and a decoder whose salient input is 0 for controls.
 
-Every term is a sum over voxels, dimensions and the participants of a batch, as in the released code of all four: with
-means, their weights would mean something else. They see one view of each volume.
+Every term is a sum over voxels, dimensions and the participants of a batch, as in the released code of all four
+methods; with means, the published weights would not apply. Batches hold one view of each volume.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from sepclr_neuro.methods.two_encoders import TwoEncoders
 __all__ = ["CVAE", "Code", "ConVAE", "MMcVAE", "SepVAE"]
 
 CONTROLS_LOG_VARIANCE = math.log(0.1)
-"""Of SepVAE's salient code of controls, which is not learned. Released."""
+"""Fixed log variance of controls' salient code in SepVAE, as released."""
 
 
 class Code(NamedTuple):
-    """What is made of a batch: per space the mean and log variance of the posterior and a draw of it, each [B, d]."""
+    """Encoding of a batch: for each space the posterior's mean and log variance and a sample from it, each [B, d]."""
 
     common_mean: Tensor
     common_log_variance: Tensor
@@ -38,7 +38,7 @@ class Code(NamedTuple):
     salient_log_variance: Tensor
     salient: Tensor
     error: Tensor
-    """Squared error of the reconstruction, [B]."""
+    """Squared error of the reconstruction, summed over voxels, [B]."""
 
 
 class CVAE(TwoEncoders):
@@ -60,7 +60,7 @@ class CVAE(TwoEncoders):
         self.salient_encoder = build_encoder(network, input_shape, 2 * settings.salient_dim)
         self.decoder = build_decoder(network, input_shape, settings.common_dim + settings.salient_dim)
 
-    def encoders_of(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
+    def encoder_outputs(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
         codes = {"common": self.common_encoder(volumes), "salient": self.salient_encoder(adjusted)}
         return {space: code.chunk(2, dim=1)[0] for space, code in codes.items()}
 
@@ -86,7 +86,7 @@ class CVAE(TwoEncoders):
         return Code(**codes)
 
     def salient_log_variance(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """The log variance of the salient code, [B, d], of what the encoder predicts."""
+        """Log variance of the salient posterior, [B, d], from the salient encoder's output for it."""
         return predicted
 
     @outside_autocast
@@ -96,7 +96,7 @@ class CVAE(TwoEncoders):
         return {"loss": loss, **terms}
 
     def terms(self, code: Code, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Each term, and the weight of each in the loss."""
+        """The value of each term, a scalar, and its weight in the loss."""
         c_divergence = kl_to_standard_normal(code.common_mean, code.common_log_variance)
         s_divergence = kl_to_standard_normal(code.salient_mean, code.salient_log_variance)
         terms = {
@@ -109,8 +109,11 @@ class CVAE(TwoEncoders):
 
 
 class ConVAE(CVAE):
-    r"""conVAE: cVAE with a total correlation between the spaces of patients, :math:`\kappa \sum_i \max(0, \log
-    \frac{D}{1-D}(c_i, s_i))`, by a discriminator of patients' own against shuffled pairs.
+    r"""conVAE: cVAE with a penalty on the total correlation between the two spaces of patients.
+
+    .. math:: + \kappa \sum_{i: y_i=1} \max\Big(0, \log \frac{D}{1-D}(c_i, s_i)\Big)
+
+    The density ratio is that of a discriminator D of true pairs (c_i, s_i) against pairs shuffled between patients.
 
     Source: Aglinskas et al., Science 2022, https://doi.org/10.1126/science.abm2461; Abid and Zou name the term too.
     """
@@ -141,12 +144,12 @@ class ConVAE(CVAE):
 
 
 class MMcVAE(CVAE):
-    r"""MM-cVAE: cVAE whose common codes are alike in both groups and whose salient codes of controls are 0, by MMD.
+    r"""MM-cVAE: cVAE that matches the common codes of both groups, and controls' salient codes to 0, by MMD.
 
     .. math:: + \lambda_1 MMD^2(c|y{=}0,\; c|y{=}1) + \lambda_2 MMD^2(s|y{=}0,\; 0)
 
-    The released code cuts a negative estimate off at 0 and takes pairs of a participant with themselves into the mean;
-    here the estimate is unbiased and keeps its gradient.
+    The released code clips a negative estimate at 0 and includes the pairs (i, i) in the mean; here the estimate is
+    unbiased and not clipped, so that it always has a gradient.
 
     Source: Weinberger et al., AISTATS 2022, https://arxiv.org/abs/2202.10560.
     """
@@ -166,12 +169,12 @@ class MMcVAE(CVAE):
 
 
 class SepVAE(ConVAE):
-    r"""SepVAE: conVAE with a narrow salient prior of controls and a classifier of the groups on the salient code.
+    r"""SepVAE: conVAE with a narrow salient prior for controls and a classifier of the groups on the salient code.
 
     .. math:: + \beta_s \frac{\alpha}{2} \sum_{i: y_i=0} \|\mu_s(x_i)\|^2 + \gamma \sum_i BCE(y_i, g(s_i))
 
-    Controls' salient code has the fixed variance 0.1, so that their divergence from the prior is, but for a constant,
-    the pull of the mean to 0. The classifier is part of the encoders' step.
+    Controls' salient posterior has the fixed variance 0.1, so that its divergence from the prior is the squared mean up
+    to a constant. The classifier is trained in the same step as the encoders.
 
     Source: Louiset et al., 2023, https://arxiv.org/abs/2307.06206.
     """

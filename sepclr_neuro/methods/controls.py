@@ -1,4 +1,4 @@
-"""Methods for comparison: a network without groups, one that is trained on them, and linear models."""
+"""Methods for comparison: an encoder trained without group labels, one trained to classify them, and linear models."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config.methods.controls import CPCASettings, PCASettings, SimCLRSettings, SupervisedSettings
 from sepclr_neuro.config.network import Network
-from sepclr_neuro.methods.base import Batch, GradientMethod, by_person, by_view
+from sepclr_neuro.methods.base import Batch, GradientMethod, by_participant, by_view
 from sepclr_neuro.methods.losses import info_nce, outside_autocast, precise
 from sepclr_neuro.methods.networks import Projector, build_encoder
 from sepclr_neuro.methods.span import (
     LinearMaps,
-    TrainingPeople,
+    TrainingSet,
     VoxelMaps,
     centring,
     equal_variance_rotation,
-    left_out,
     oriented,
     principal_axes,
+    unexplained_variance,
 )
 
 __all__ = ["PCA", "ContrastivePCA", "SimCLR", "Supervised", "VoxelLinear"]
@@ -32,7 +32,7 @@ __all__ = ["PCA", "ContrastivePCA", "SimCLR", "Supervised", "VoxelLinear"]
 
 
 class SimCLR(GradientMethod):
-    """One encoder, trained to recognise each participant's two views among all views; groups play no part.
+    """One encoder, trained to match the two views of each participant among all views, without group labels.
 
     Source: Chen et al., ICML 2020, https://arxiv.org/abs/2002.05709.
     """
@@ -49,7 +49,7 @@ class SimCLR(GradientMethod):
         return {"single": self.encoder(volumes)}
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(part.all_views()))
+        return by_participant(self.represent(part.all_views()))
 
     @outside_autocast
     def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ class SimCLR(GradientMethod):
 
 
 class Supervised(GradientMethod):
-    """One encoder and a linear classifier of patients against controls, by cross-entropy, on both views."""
+    """One encoder and a linear classifier of patients against controls, trained by cross-entropy on both views."""
 
     spaces: ClassVar[tuple[str, ...]] = ("single",)
 
@@ -71,7 +71,7 @@ class Supervised(GradientMethod):
         return {"single": self.encoder(volumes)}
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.represent(part.all_views()))
+        return by_participant(self.represent(part.all_views()))
 
     @outside_autocast
     def losses(self, encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -84,22 +84,22 @@ class Supervised(GradientMethod):
 
 
 class PCA(LinearMaps):
-    """The first principal components of all training participants."""
+    """The first principal components of the volumes of all training participants."""
 
     spaces: ClassVar[tuple[str, ...]] = ("single",)
     settings: PCASettings
 
-    def solve(self, people: TrainingPeople) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        axes = principal_axes(people.gram, centring(np.ones(len(people.gram), dtype=bool)))
-        spaces = {"single": people.plain(axes.people[: self.settings.dim])}
-        return spaces, left_out(people, spaces)
+    def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
+        axes = principal_axes(training.gram, centring(np.ones(len(training.gram), dtype=bool)))
+        spaces = {"single": training.unadjusted(axes.weights[: self.settings.dim])}
+        return spaces, unexplained_variance(training, spaces)
 
 
 class ContrastivePCA(LinearMaps):
     r"""Salient: the first eigenvectors of :math:`S_{target} - a\,S_{background}`; common: those of the background.
 
     The common space is a choice of this project, since the original has none: it holds the components whose variance
-    is subtracted, without what the salient codes predict of them. S are covariances of adjusted volumes.
+    is subtracted, minus their linear prediction from the salient codes. S are covariances of adjusted volumes.
 
     Source: Abid et al., Nature Communications 2018, https://doi.org/10.1038/s41467-018-04608-8.
     """
@@ -107,35 +107,35 @@ class ContrastivePCA(LinearMaps):
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
     settings: CPCASettings
 
-    def solve(self, people: TrainingPeople) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        target = people.target
+    def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
+        target = training.target
         sides = {side: centring(target == side) / math.sqrt((target == side).sum()) for side in (False, True)}
         # With rows of both groups centred and scaled, D = A X, the matrix is D' diag(1 or -a) D. Q = K X is an
         # orthonormal basis of D's rows, in which D are the scores.
-        basis, _, d = principal_axes(people.gram, (sides[False] + sides[True]) @ people.residual_maker)
+        basis, _, d = principal_axes(training.gram, (sides[False] + sides[True]) @ training.residual_maker)
         sign = np.where(target, 1.0, -self.settings.contrast)
         values, vectors = np.linalg.eigh(d.T @ (sign[:, None] * d))
         first = vectors[:, np.argsort(-values, kind="stable")[: self.settings.salient_dim]]
-        common = people.plain(principal_axes(people.gram, sides[False]).people[: self.settings.common_dim])
-        salient = people.adjusted(oriented(first.T @ basis))
-        figures = left_out(people, {"common": common, "salient": people.plain(salient.people)})
+        common = training.unadjusted(principal_axes(training.gram, sides[False]).weights[: self.settings.common_dim])
+        salient = training.adjusted(oriented(first.T @ basis))
+        figures = unexplained_variance(training, {"common": common, "salient": training.unadjusted(salient.weights)})
         if self.settings.erase:
-            common = people.erased(common, salient)
+            common = training.erased(common, salient)
         return {"common": common, "salient": salient}, figures
 
 
 class VoxelLinear(LinearMaps):
-    """All principal component scores, turned so that each has the same variance.
+    """All principal component scores, rotated so that each has the same variance.
 
-    Nothing is lost: a probe with an L2 penalty on these scores is that probe on the voxels, since rotations leave
-    the penalty as it is. They are turned because probes scale each dimension to variance 1 first, which would change
-    the penalty of principal components as they come, and leaves it alone where all have one variance. This holds to
-    the digit for a probe that is fitted on all training participants, and nearly for one fitted on some of them.
+    A probe with an L2 penalty on these scores is equivalent to that probe on the voxels, since a rotation does not
+    change the penalty. They are rotated because probes first scale each dimension to variance 1, which would weight
+    the penalty of unrotated scores by their variance. The equivalence is exact for a probe that is fitted on all
+    training participants, and approximate for one fitted on some of them.
     """
 
     spaces: ClassVar[tuple[str, ...]] = ("single",)
 
-    def solve(self, people: TrainingPeople) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        axes = principal_axes(people.gram, centring(np.ones(len(people.gram), dtype=bool)))
-        spaces = {"single": people.plain(equal_variance_rotation(axes.variances) @ axes.people)}
-        return spaces, left_out(people, spaces)
+    def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
+        axes = principal_axes(training.gram, centring(np.ones(len(training.gram), dtype=bool)))
+        spaces = {"single": training.unadjusted(equal_variance_rotation(axes.variances) @ axes.weights)}
+        return spaces, unexplained_variance(training, spaces)

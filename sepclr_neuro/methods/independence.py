@@ -1,8 +1,8 @@
-r"""The term between the two spaces: every choice of the paper's Table 1, behind one interface.
+r"""Independence terms between the two spaces: all those of the paper's Table 1, behind one interface.
 
-Each reads the pairs (common head, salient head) of one view and returns a value that falls as the spaces become
-independent. Some are kernel estimates; the others bound or estimate the mutual information by networks of their own,
-which are fitted on detached pairs in alternation with the encoders.
+Each is a function of the pairs (common head, salient head) of one view that decreases as the spaces become independent.
+Some are kernel estimates; the others bound or estimate the mutual information by networks of their own (estimators),
+which are trained on detached pairs in alternation with the encoders.
 
 Sources: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928 (SepCLR, which names the terms); Cheng et al., ICML
 2020, https://arxiv.org/abs/2006.12013 (CLUB); Poole et al., ICML 2019, https://arxiv.org/abs/1905.06922 (variational
@@ -46,7 +46,7 @@ __all__ = [
     "kernel_mutual_information",
     "leave_one_out",
     "no_term",
-    "other_people",
+    "random_partners",
     "squared_mmd",
     "upper_bound",
 ]
@@ -68,8 +68,8 @@ def kernel_mutual_information(
     Args:
         common: [N, d].
         salient: [N, k].
-        temperature: tau of both kernels; None: each space's by the median heuristic.
-        diagonal: as of :func:`~sepclr_neuro.methods.losses.joint_entropy`.
+        temperature: tau of both kernels; None: of each space by the median heuristic.
+        diagonal: as for :func:`~sepclr_neuro.methods.losses.joint_entropy`.
 
     >>> kernel_mutual_information(torch.zeros(4, 2), torch.zeros(4, 3)).item()
     0.0
@@ -85,14 +85,14 @@ def distance_correlation(common: Tensor, salient: Tensor) -> Tensor:
     .. math:: \langle A, B\rangle / \sqrt{\langle A, A\rangle \langle B, B\rangle}
 
     with the U-centred matrices A and B of Euclidean distances within each space. It has no bandwidth, and its
-    expectation is 0 for independent spaces at any number of people; it can be negative.
+    expectation is 0 for independent spaces at any number of participants; it can be negative.
 
     Args:
         common: [N, d].
         salient: [N, k].
 
     Returns:
-        0 for fewer than 4 people, or where a space has everybody on one point.
+        A scalar; 0 for fewer than 4 participants, or if all points of a space coincide.
 
     Source: Székely and Rizzo 2013, https://doi.org/10.1016/j.jmva.2013.02.012.
     """
@@ -102,7 +102,7 @@ def distance_correlation(common: Tensor, salient: Tensor) -> Tensor:
     itself = torch.eye(n, dtype=torch.bool, device=common.device)
 
     def centred(x: Tensor) -> Tensor:
-        # Never quite 0, where the square root has no gradient: controls lie on one point.
+        # The square root has no gradient at 0, where controls' salient codes coincide.
         distance = (-log_kernel(x, 0.5) + 1e-6).sqrt().masked_fill(itself, 0)
         rows = distance.sum(dim=0) / (n - 2)
         return (distance - rows - rows[:, None] + distance.sum() / ((n - 1) * (n - 2))).masked_fill(itself, 0)
@@ -117,7 +117,7 @@ def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
     .. math:: \mathrm{mean}_{i\ne j} k(x_i,x_j) + \mathrm{mean}_{i\ne j} k(y_i,y_j) - 2\,\mathrm{mean}_{ij} k(x_i,y_j)
 
     The kernel sums :math:`\exp(-\gamma d^2)` over :math:`\gamma = 10^{-6}, 10^{-5}, \dots, 10^{6}`, the scales of
-    MM-cVAE (Weinberger et al., 2022). The estimate can be negative; it is not cut off at 0, where it would have no
+    MM-cVAE (Weinberger et al., 2022). The estimate can be negative; it is not clipped at 0, where it would have no
     gradient.
 
     Args:
@@ -129,7 +129,7 @@ def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
     """
     if min(len(x), len(y)) < 2:
         raise ValueError(
-            f"MMD needs 2 people of each sample in a batch, got {len(x)} and {len(y)}; draw larger batches"
+            f"MMD needs 2 participants per sample in a batch, got {len(x)} and {len(y)}; draw larger batches"
         )
     scales = 10.0 ** torch.arange(-6, 7, device=x.device, dtype=precise(x).dtype)
 
@@ -157,14 +157,14 @@ def leave_one_out(log_q: Tensor) -> Tensor:
     r"""vL1O: :math:`\frac1N\sum_i [\log q(b_i|a_i) - \log \frac1{N-1}\sum_{j\ne i} q(b_i|a_j)]`.
 
     Args:
-        log_q: as for :func:`club`; the inner sum runs over conditions, that is over rows.
+        log_q: as for :func:`club`; the inner sum is over conditions a_j, that is over rows.
 
     Raises:
-        ValueError: if N is below 2, which leaves nobody else.
+        ValueError: if N is below 2.
     """
     n = len(log_q)
     if n < 2:
-        raise ValueError(f"the leave-one-out bound needs 2 people in a batch, got {n}; draw larger batches")
+        raise ValueError(f"the leave-one-out bound needs 2 participants in a batch, got {n}; draw larger batches")
     others = log_q.masked_fill(torch.eye(n, dtype=torch.bool, device=log_q.device), -math.inf)
     return (log_q.diagonal() - torch.logsumexp(others, dim=0) + math.log(n - 1)).mean()
 
@@ -180,8 +180,8 @@ def upper_bound(mean: Tensor, log_variance: Tensor) -> Tensor:
     return kl_to_standard_normal(mean, log_variance).mean()
 
 
-def other_people(count: int, device: torch.device) -> Tensor:
-    """For each of some people another one, at random, each once: [count]. One person has nobody but themselves.
+def random_partners(count: int, device: torch.device) -> Tensor:
+    """A random permutation without fixed points, [count], which pairs each participant with another; [0] for one alone.
 
     Drawn from torch's global generator, which the training loop seeds before each batch.
     """
@@ -189,11 +189,11 @@ def other_people(count: int, device: torch.device) -> Tensor:
     return torch.empty_like(order).scatter_(0, order, order.roll(1))
 
 
-# --- networks of estimators --------------------------------------------------------------------------------------
+# --- estimator networks ------------------------------------------------------------------------------------------
 
 
 class ConditionalGaussian(nn.Module):
-    r"""q(b|a) = N(mu(a), diag sigma²(a)): two networks with one hidden layer, log sigma² between -1 and 1 by tanh.
+    r"""q(b|a) = N(mu(a), diag sigma²(a)): two networks with one hidden layer; tanh keeps log sigma² between -1 and 1.
 
     Shape: a [N, d] -> mu and log sigma², each [N, k].
     """
@@ -219,18 +219,18 @@ class ConditionalGaussian(nn.Module):
 
 
 class Discriminator(nn.Sequential):
-    """Tells pairs of one person from pairs of two people: [N, d] -> logit [N, 1], positive for one person."""
+    """Classifies true pairs (c_i, s_i) against shuffled pairs (c_i, s_j): [N, d] -> logit [N, 1], positive for true."""
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
 
     def log_ratio(self, common: Tensor, salient: Tensor) -> Tensor:
-        r"""Log density ratio :math:`\log D/(1-D)` of each person's own pair, [N, 1]: the logit."""
+        r"""Log density ratio :math:`\log D/(1-D)` of each participant's true pair, the logit, [N, 1]."""
         return self(torch.cat([common, salient], dim=1))
 
     def classification_loss(self, common: Tensor, salient: Tensor) -> Tensor:
-        """Binary cross-entropy of own pairs against pairs (c_i, s_j) of two people."""
-        shuffled = salient[other_people(len(salient), salient.device)]
+        """Binary cross-entropy of true pairs against shuffled pairs, a scalar."""
+        shuffled = salient[random_partners(len(salient), salient.device)]
         own, others = self.log_ratio(common, salient), self.log_ratio(common, shuffled)
         return 0.5 * (functional.softplus(-own).mean() + functional.softplus(others).mean())
 
@@ -240,14 +240,14 @@ class Discriminator(nn.Sequential):
 
 @dataclass(frozen=True)
 class TermSettings:
-    """What every term is told.
+    """Settings that every term receives; each uses those that apply to it.
 
     Attributes:
-        common_dim: of the common head.
-        salient_dim: of the salient head.
+        common_dim: dimensions of the common head.
+        salient_dim: dimensions of the salient head.
         temperature: tau of the kernels of k-JEM and k-MI; None: the median heuristic.
-        diagonal: whether these kernels count a person as their own neighbour.
-        width: hidden units of the estimators' networks.
+        diagonal: whether means of these kernels include pairs (i, i).
+        width: hidden units of the estimators.
     """
 
     common_dim: int
@@ -258,62 +258,61 @@ class TermSettings:
 
 
 class Independence(nn.Module, ABC):
-    """A term between the spaces. Its parameters, if any, are those of its estimator."""
+    """An independence term. Its parameters, if any, are those of its estimators."""
 
-    def __init__(self, told: TermSettings) -> None:
+    def __init__(self, settings: TermSettings) -> None:
         super().__init__()
-        self.told = told
+        self.settings = settings
 
-    of_representations: ClassVar[bool] = False
-    """Whether it reads the encoders' representations in place of the projectors' heads."""
+    reads_representations: ClassVar[bool] = False
+    """Whether its input is the encoders' representations instead of the projectors' heads."""
 
     @abstractmethod
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
-        """What the encoders minimise: [N, d] and [N, k] to a scalar."""
+        """The term that the encoders minimise: common [N, d] and salient [N, k] -> scalar."""
 
     def estimator_loss(self, common: Tensor, salient: Tensor) -> Tensor | None:
-        """What the estimator minimises, given detached heads; None where nothing is fitted."""
+        """The estimators' loss on detached heads, a scalar; None for a term without estimators."""
         return None
 
 
 class Kernels(Independence):
     """k-JEM or k-MI: a kernel in each space."""
 
-    def __init__(self, told: TermSettings, estimate: str) -> None:
-        super().__init__(told)
+    def __init__(self, settings: TermSettings, estimate: str) -> None:
+        super().__init__(settings)
         self.estimate = {"k-jem": joint_entropy, "k-mi": kernel_mutual_information}[estimate]
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
-        return self.estimate(common, salient, self.told.temperature, self.told.diagonal)
+        return self.estimate(common, salient, self.settings.temperature, self.settings.diagonal)
 
 
 class DistanceCorrelation(Independence):
-    """dcor: none of the paper's terms, but one without a bandwidth and without a floor at small batches.
+    """dcor: a term of this project, without a bandwidth and unbiased in small batches.
 
-    It reads the representations: independent heads leave room for dependent representations, which are what probes
-    and maps read.
+    Its input is the representations, which probes and maps use: these can be dependent even where the heads are not.
     """
 
-    of_representations: ClassVar[bool] = True
+    reads_representations: ClassVar[bool] = True
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
         return distance_correlation(common, salient)
 
 
 class Discrepancy(Independence):
-    """MMD between pairs of one person and pairs of two people; that it is taken of these is inferred."""
+    """mmd: MMD between true and shuffled pairs; the paper does not say between which samples, so this is inferred."""
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
-        shuffled = salient[other_people(len(salient), salient.device)]
+        shuffled = salient[random_partners(len(salient), salient.device)]
         return squared_mmd(torch.cat([common, salient], dim=1), torch.cat([common, shuffled], dim=1))
 
 
 class DensityRatio(Independence):
-    """tc: the mean log density ratio of joint against shuffled pairs."""
+    """tc: the mean log density ratio of true against shuffled pairs."""
 
-    def __init__(self, told: TermSettings) -> None:
-        super().__init__(told)
-        self.discriminator = Discriminator(told.common_dim + told.salient_dim, told.width)
+    def __init__(self, settings: TermSettings) -> None:
+        super().__init__(settings)
+        self.discriminator = Discriminator(settings.common_dim + settings.salient_dim, settings.width)
 
     def forward(self, common: Tensor, salient: Tensor) -> Tensor:
         return self.discriminator.log_ratio(common, salient).mean()
@@ -325,14 +324,14 @@ class DensityRatio(Independence):
 class Variational(Independence):
     """vclub, vl1o or vub by q(s|c) (c2s), by q(c|s) (s2c), or the mean of both (sym; inferred)."""
 
-    def __init__(self, told: TermSettings, bound: str, direction: str) -> None:
-        super().__init__(told)
+    def __init__(self, settings: TermSettings, bound: str, direction: str) -> None:
+        super().__init__(settings)
         self.bound = bound
         self.estimators = nn.ModuleDict()
         if direction in ("c2s", "sym"):
-            self.estimators["c2s"] = ConditionalGaussian(told.common_dim, told.salient_dim, told.width)
+            self.estimators["c2s"] = ConditionalGaussian(settings.common_dim, settings.salient_dim, settings.width)
         if direction in ("s2c", "sym"):
-            self.estimators["s2c"] = ConditionalGaussian(told.salient_dim, told.common_dim, told.width)
+            self.estimators["s2c"] = ConditionalGaussian(settings.salient_dim, settings.common_dim, settings.width)
 
     def _directed(self, common: Tensor, salient: Tensor) -> list[tuple[ConditionalGaussian, Tensor, Tensor]]:
         given_of = {"c2s": (common, salient), "s2c": (salient, common)}
@@ -351,14 +350,14 @@ class Variational(Independence):
         return torch.stack([q.negative_log_likelihood(a, b) for q, a, b in directed]).sum()
 
 
-def no_term(told: TermSettings) -> None:
-    """None between the spaces."""
+def no_term(settings: TermSettings) -> None:
+    """No term between the spaces."""
 
 
-def build_independence(term: str, told: TermSettings) -> Independence | None:
-    """The term that a configuration names, e.g. ``k-jem`` or ``vclub-sym``; None for ``none``.
+def build_independence(term: str, settings: TermSettings) -> Independence | None:
+    """Builds the term of a name of the configuration, e.g. ``k-jem`` or ``vclub-sym``; None for ``none``.
 
     >>> build_independence("mmd", TermSettings(2, 2))(torch.zeros(4, 2), torch.zeros(4, 2)).item()
     0.0
     """
-    return TERMS[term].load()(told)
+    return TERMS[term].load()(settings)

@@ -1,4 +1,4 @@
-"""Layers whose gradients torch computes slowly on a CPU: group normalisation, cutting into patches."""
+"""Faster versions of layers whose gradients torch computes slowly on a CPU: group normalisation, patch extraction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["GroupNorm", "cut_patches", "join_patches"]
 
-# Numbers that are as wide as a row of voxels in a patch, by bytes.
+# Data types as wide as a row of voxels in a patch, by bytes.
 _AS_WIDE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
 _PARTS = 64
 
@@ -20,10 +20,10 @@ _Reorder = Callable[[Tensor, int], Tensor]
 
 
 class GroupNorm(nn.GroupNorm):
-    """torch's GroupNorm; on a CPU, where the channels lie last, with a backward pass of its own.
+    """torch's GroupNorm, but with its own backward pass for channels-last tensors on a CPU.
 
-    There torch's takes ten times as long as reading and writing the tensors does. In bfloat16 this one's gradients are
-    off by a few roundings of bfloat16, less than 1 %; torch's by one. Once differentiable.
+    There torch's backward pass takes ten times as long as reading and writing the tensors. In bfloat16 the gradients
+    have an error of a few rounding steps (less than 1 %), torch's of one. Differentiable once.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,14 +42,14 @@ class _GroupNorm(torch.autograd.Function):
     .. math:: \frac{dL}{dx} = w r g - \frac{r}{n} \sum w g - \frac{r^3 (x - m)}{n} \sum w g (x - m),
         \qquad g = \frac{dL}{dy}
 
-    The sums are over a group; first they are taken over space for each channel.
+    The sums are over a group; they are computed over space for each channel first.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
-        people, channels = x.shape[:2]
+        batch_size, channels = x.shape[:2]
         y, mean, inverse_sd = torch.native_group_norm(
-            x, weight, bias, people, channels, math.prod(x.shape[2:]), groups, eps
+            x, weight, bias, batch_size, channels, math.prod(x.shape[2:]), groups, eps
         )
         ctx.save_for_backward(x, weight, mean, inverse_sd)
         return y
@@ -64,7 +64,7 @@ class _GroupNorm(torch.autograd.Function):
         exact = torch.promote_types(x.dtype, torch.float32)
         mean, inverse_sd = (value.to(exact).repeat_interleave(each, dim=1) for value in of_groups)
         sum_g = _over_space(lines_g, exact)
-        # Centred before they are multiplied, or the products' rounding errors would be those of the mean.
+        # Centred before multiplication: otherwise rounding errors would be relative to the mean.
         middle = mean.to(x.dtype)
         sum_gx = _over_space((lines_x - middle[:, None]).mul_(lines_g), exact) + (middle.to(exact) - mean) * sum_g
 
@@ -83,7 +83,7 @@ class _GroupNorm(torch.autograd.Function):
 
 
 def _over_space(lines: Tensor, exact: torch.dtype) -> Tensor:
-    """[B, n, C] -> [B, C]. Sums of bfloat16 are rounded to bfloat16: parts of them first, whose errors cancel."""
+    """Sums over space, [B, n, C] -> [B, C], in two steps: bfloat16 sums are rounded; errors of many parts cancel."""
     each = max(lines.shape[1] // _PARTS, 1)
     whole = lines.shape[1] // each * each
     of_parts = lines[:, :whole].unflatten(1, (-1, each)).sum(dim=2)
@@ -96,12 +96,12 @@ def cut_patches(x: Tensor, side: int) -> Tensor:
 
 
 def join_patches(patches: Tensor, side: int) -> Tensor:
-    """The way back: [B, *grid, C * side^axes] -> [B, C, *(grid * side)]."""
+    """Inverse of :func:`cut_patches`: [B, *grid, C * side^axes] -> [B, C, *(grid * side)]."""
     return _Reordering.apply(patches, side, _join, _cut)
 
 
 class _Reordering(torch.autograd.Function):
-    """Moves numbers one way; their gradients come back the other way."""
+    """A permutation of elements, whose backward pass is the inverse permutation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, side: int, there: _Reorder, back: _Reorder) -> Tensor:
@@ -115,26 +115,27 @@ class _Reordering(torch.autograd.Function):
 
 
 def _cut(x: Tensor, side: int) -> Tensor:
-    people, channels, *spatial = x.shape
+    batch_size, channels, *spatial = x.shape
     axes = len(spatial)
-    x = x.reshape(people, channels, *(part for size in spatial for part in (size // side, side)))
+    x = x.reshape(batch_size, channels, *(part for size in spatial for part in (size // side, side)))
     grid, within = range(2, 2 + 2 * axes, 2), range(3, 3 + 2 * axes, 2)
     return _reordered(x, [0, *grid, 1, *within]).flatten(1 + axes)
 
 
 def _join(patches: Tensor, side: int) -> Tensor:
-    people, *grid, width = patches.shape
+    batch_size, *grid, width = patches.shape
     axes = len(grid)
-    patches = patches.reshape(people, *grid, width // side**axes, *[side] * axes)
-    # Channels first, then the grid's axes and those within a patch by turns.
+    patches = patches.reshape(batch_size, *grid, width // side**axes, *[side] * axes)
+    # Channels first, then axes of the grid and axes within a patch alternately.
     turns = (axis for pair in zip(range(1, 1 + axes), range(2 + axes, 2 + 2 * axes), strict=True) for axis in pair)
-    return _reordered(patches, [0, 1 + axes, *turns]).reshape(people, -1, *(size * side for size in grid))
+    return _reordered(patches, [0, 1 + axes, *turns]).reshape(batch_size, -1, *(size * side for size in grid))
 
 
 def _reordered(x: Tensor, order: Sequence[int]) -> Tensor:
-    """Axes in another order, the last one still last, as a copy.
+    """A copy with permuted axes; the last axis stays last.
 
-    On a CPU lines along the last axis are moved as one number each where a number is as wide: a fourth of the time.
+    On a CPU each row along the last axis is moved as one element of a data type of that width, if there is one, which
+    takes a fourth of the time.
     """
     x = x.contiguous()
     line = x.shape[-1] * x.element_size()

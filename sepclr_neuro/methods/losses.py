@@ -1,7 +1,7 @@
-r"""Terms of SepCLR: pure functions of the heads, one equation each.
+r"""Loss terms of SepCLR: pure functions of the heads, one equation each.
 
-Every term is computed in float32 at least, outside autocast, distances between all pairs in float64 (in float32 their
-matrix form would lose all digits near 0), and every log of a mean of exponentials by ``logsumexp`` (the plain form is
+Every term is computed in float32 at least, outside autocast; distances between all pairs in float64 (in float32 their
+matrix form would lose all digits near 0); every log of a mean of exponentials by ``logsumexp`` (the plain form is
 :math:`\log 0` for points that lie far apart).
 
 Source of all equations: Louiset, Duchesnay, Grigis, Gori, "Separating common from salient patterns with Contrastive
@@ -36,12 +36,12 @@ __all__ = [
 
 
 def precise(x: Tensor) -> Tensor:
-    """At least float32, whatever autocast made of it."""
+    """Converts to float32 whatever has lower precision, e.g. after autocast; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def outside_autocast(losses: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
-    """Decorates a method's ``losses(encoded, batch)``: what it computes stays in the precision that it is given."""
+    """Decorates a method's ``losses(encoded, batch)``, so that it runs without autocast."""
 
     @functools.wraps(losses)
     def in_full(method: Any, encoded: Any, batch: Any) -> Any:
@@ -51,9 +51,9 @@ def outside_autocast(losses: Callable[[Any, Any, Any], Any]) -> Callable[[Any, A
     return in_full
 
 
-def _not_empty(x: Tensor, who: str) -> None:
+def _not_empty(x: Tensor, kind: str) -> None:
     if len(x) == 0:
-        raise ValueError(f"the batch holds no {who}: a mean over nobody has no value; draw balanced batches")
+        raise ValueError(f"the batch holds no {kind}, so that the mean is undefined; draw balanced batches")
 
 
 def alignment(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
@@ -61,7 +61,7 @@ def alignment(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor
 
     Args:
         first: heads of the first view, [N, d].
-        second: heads of the second view of the same people, [N, d].
+        second: heads of the second view of the same participants, [N, d].
         temperature: :math:`\tau`.
 
     Raises:
@@ -75,7 +75,7 @@ def alignment(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor
 
 
 def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = False) -> Tensor:
-    r"""Brings patients together in one salient dimension as far as they are alike in an attribute.
+    r"""Pulls patients together in one salient dimension, weighted by their similarity in an attribute.
 
     .. math:: \frac{2}{N(N-1)}\sum_{i<j} \exp(-(a_i - a_j)^2 / 2 \sigma^2)\,(s_i - s_j)^2
 
@@ -84,26 +84,29 @@ def attribute_alignment(salient: Tensor, attribute: Tensor, discrete: bool = Fal
 
     Args:
         salient: one dimension of the patients' salient heads, [N].
-        attribute: of the same patients, [N], between 0 and 1; NaN where it is missing, which leaves the patient out.
+        attribute: of the same patients, [N], between 0 and 1. Patients without a value, NaN, are ignored, and N is the
+            number of the others.
 
     Returns:
-        0 where fewer than 2 patients have a value.
+        A scalar; 0 if fewer than 2 patients have a value.
     """
     s, a = precise(salient), precise(attribute)
     i, j = torch.triu_indices(len(s), len(s), offset=1, device=s.device)
     difference = a[i] - a[j]
     known = ~difference.isnan()
-    likeness = torch.where(known, torch.exp(-difference.square() / (1e-5 if discrete else 0.05)), 0)
-    return (likeness * (s[i] - s[j]).square()).sum() / known.sum().clamp(min=1)
+    similarity = torch.where(known, torch.exp(-difference.square() / (1e-5 if discrete else 0.05)), 0)
+    return (similarity * (s[i] - s[j]).square()).sum() / known.sum().clamp(min=1)
 
 
 def log_kernel(x: Tensor, temperature: float | None = 0.5) -> Tensor:
     r"""Log of the Gaussian kernel between all pairs, :math:`-\|x_i - x_j\|^2 / 2\tau`: [N, d] -> [N, N].
 
-    Without a temperature it is that of :func:`median_temperature`.
+    It uses the matrix form :math:`\|x_i\|^2 + \|x_j\|^2 - 2 x_i \cdot x_j` of centred points in float64, which for
+    hundreds of participants takes a fifth of the time of differences and is more accurate than differences in float32.
 
-    By the matrix form :math:`\|x_i\|^2 + \|x_j\|^2 - 2 x_i \cdot x_j` of centred points in float64, which for
-    hundreds of people takes a fifth of the time of differences and is more accurate than these are in float32.
+    Args:
+        x: [N, d].
+        temperature: :math:`\tau`; None: by :func:`median_temperature`.
     """
     dtype, x = precise(x).dtype, x.double()
     centred = x - x.detach().mean(dim=0)
@@ -117,13 +120,13 @@ def uniformity(x: Tensor, temperature: float = 0.5) -> Tensor:
     r"""Uniformity: :math:`\log \frac{2}{N(N-1)}\sum_{i<j} \exp(-\|x_i - x_j\|^2 / 2\tau)`.
 
     Args:
-        x: heads of one view, [N, d]. For the salient space the controls' are exactly 0 (:math:`s'`).
+        x: heads of one view, [N, d]. In the salient space those of controls are exactly 0 (:math:`s'`).
         temperature: :math:`\tau`.
 
     Raises:
         ValueError: if N is below 2, which leaves no pair.
 
-    >>> uniformity(torch.zeros(4, 2)).item()  # all in one place: the largest value there is
+    >>> uniformity(torch.zeros(4, 2)).item()  # all points equal: the maximum
     0.0
     """
     if len(x) < 2:
@@ -134,14 +137,14 @@ def uniformity(x: Tensor, temperature: float = 0.5) -> Tensor:
 
 
 def info_nce(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
-    r"""SimCLR's loss, by which a view finds the other view of the same person among all others' views.
+    r"""SimCLR's loss (NT-Xent): cross-entropy of classifying, among all other views, the one of the same participant.
 
     .. math:: -\frac{1}{2N}\sum_i \log \frac{\exp(\hat z_i \cdot \hat z_{p(i)}/\tau)}
         {\sum_{j\ne i}\exp(\hat z_i \cdot \hat z_j/\tau)}
 
     Args:
         first: heads of the first view, [N, d].
-        second: heads of the second view of the same people, [N, d].
+        second: heads of the second view of the same participants, [N, d].
         temperature: :math:`\tau`.
 
     Source: Chen et al., ICML 2020, https://arxiv.org/abs/2002.05709.
@@ -152,8 +155,8 @@ def info_nce(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
     _not_empty(first, "participant")
     z = functional.normalize(torch.cat([precise(first), precise(second)]), dim=1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    likeness = (z @ z.T / temperature).masked_fill(itself, -math.inf)
-    return functional.cross_entropy(likeness, torch.arange(len(z), device=z.device).roll(len(first)))
+    similarity = (z @ z.T / temperature).masked_fill(itself, -math.inf)
+    return functional.cross_entropy(similarity, torch.arange(len(z), device=z.device).roll(len(first)))
 
 
 def informationless(salient: Tensor, temperature: float = 0.5) -> Tensor:
@@ -171,7 +174,7 @@ def informationless(salient: Tensor, temperature: float = 0.5) -> Tensor:
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    r"""Divergence of N(mu, diag sigma²) from N(0, I).
+    r"""Kullback-Leibler divergence of N(mu, diag sigma²) from N(0, I).
 
     .. math:: \frac12\sum_k (\mu_k^2 + \sigma_k^2 - 1 - \log\sigma_k^2)
 
@@ -180,7 +183,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
         log_variance: [N, k].
 
     Returns:
-        One value a row, [N].
+        One value per row, [N].
     """
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
@@ -192,7 +195,7 @@ def median_temperature(x: Tensor) -> Tensor:
         x: [N, d].
 
     Returns:
-        1 where most points are in one place.
+        A scalar, without gradient; 1 where most points coincide.
 
     Source: the median heuristic of kernel methods, e.g. Garreau, Jitkrittum, Kanagawa 2018,
     https://arxiv.org/abs/1707.07269.
@@ -203,19 +206,19 @@ def median_temperature(x: Tensor) -> Tensor:
 
 
 def joint_entropy(common: Tensor, salient: Tensor, temperature: float | None = 0.5, diagonal: bool = True) -> Tensor:
-    r"""k-JEM, minus the kernel estimate of the joint entropy of both spaces; minimised, it keeps them independent.
+    r"""k-JEM, the negative kernel estimate of the joint entropy of both spaces; minimising it makes them independent.
 
     .. math:: J = \frac{1}{N}\sum_i \log \frac{1}{N}\sum_j
         \exp(-\|\hat c_i - \hat c_j\|^2 / 2\tau)\,\exp(-\|\tilde s_i - \tilde s_j\|^2 / 2\tau)
 
-    With the diagonal J is between :math:`-\log N` (all far apart), where it no longer moves anybody, and 0 (all in one
-    place). Without, the inner mean is over the others, and the nearest of them is felt however far it is.
+    With the diagonal, J lies between :math:`-\log N` (all points far apart), where its gradient vanishes, and 0 (all
+    points equal). Without, the inner mean is over :math:`j \ne i`, and the gradient does not vanish with distance.
 
     Args:
         common: L2-normalised common heads of one view, [N, d].
-        salient: salient heads of the same people, [N, k]; 0 for controls.
-        temperature: :math:`\tau` of both kernels; None: each space's by :func:`median_temperature`.
-        diagonal: whether a person counts as a neighbour of theirs.
+        salient: salient heads of the same participants, [N, k]; 0 for controls.
+        temperature: :math:`\tau` of both kernels; None: of each space by :func:`median_temperature`.
+        diagonal: whether the inner mean includes j = i.
 
     Raises:
         ValueError: if N is 0, or 1 without the diagonal.
@@ -229,7 +232,7 @@ def joint_entropy(common: Tensor, salient: Tensor, temperature: float | None = 0
 
 
 def log_mean_of_rows(log_kernels: Tensor, diagonal: bool) -> Tensor:
-    """Log of the mean kernel of each person with everybody, or with everybody else: [N, N] -> [N]."""
+    """Log of the mean of each row of kernels, with or without its diagonal element: log kernels [N, N] -> [N]."""
     n = len(log_kernels)
     if diagonal:
         return torch.logsumexp(log_kernels, dim=1) - math.log(n)

@@ -40,8 +40,8 @@ _GROUPS = 8
 class PatchStem(nn.Linear):
     """Cuts the input into patches and maps each linearly: [B, C, *spatial] -> [B, width, *(spatial / side)].
 
-    The same as a convolution whose kernel is its stride, but its gradient with respect to the input, which saliency
-    maps need, is a matrix product too.
+    Equivalent to a convolution whose kernel size equals its stride, but the gradient with respect to the input, which
+    saliency maps need, is a matrix product too.
     """
 
     def __init__(self, in_channels: int, width: int, side: int, axes: int) -> None:
@@ -55,17 +55,17 @@ class PatchStem(nn.Linear):
 class LightEncoder(nn.Module):
     """A small convolutional encoder that a laptop can train on whole volumes.
 
-    A stem cuts the input into patches, so that no layer works on the full grid; then one stride-2 convolution a stage;
-    the last grid is flattened, not averaged, since in registered brains it matters *where* something is. GroupNorm
-    keeps a person's representation free of who else is in the batch.
+    A stem cuts the input into patches, so that no layer works on the full grid; one stride-2 convolution per stage
+    follows. The last feature map is flattened, not averaged, since location matters in registered brains. With
+    GroupNorm a participant's representation does not depend on the rest of the batch.
 
     Args:
-        input_shape: channels, then voxels a side, e.g. ``(1, 128, 128, 128)``.
+        input_shape: channels, then voxels along each axis, e.g. ``(1, 128, 128, 128)``.
         channels: after the stem and after each stage; all divisible by 8.
-        dim: size of the representation.
-        patch: side of the stem's patches.
-        pooled: whether the last grid is averaged; then inputs may have another size.
-        dropout: share of the last grid that a training step leaves out.
+        dim: number of dimensions of the representation.
+        patch: side of the stem's patches, in voxels.
+        pooled: whether the last feature map is averaged over space; then inputs may have another size.
+        dropout: dropout rate of the last feature map.
 
     Shape: [B, C, *spatial] -> [B, dim].
 
@@ -106,15 +106,15 @@ class LightEncoder(nn.Module):
 
 
 class StridedEncoder(nn.Module):
-    """Five convolutions, kernel 4, stride 2, each with BatchNorm and LeakyReLU 0.2; the last grid is flattened.
+    """Five convolutions, kernel 4, stride 2, each with BatchNorm and LeakyReLU 0.2; the last feature map is flattened.
 
-    What SepCLR's authors use for VBM maps in other published code; that it is also the encoder of the variational
-    autoencoders of their schizophrenia experiment is inferred.
+    SepCLR's authors use this network for VBM maps in other published code; that it is also the encoder of the
+    variational autoencoders of their schizophrenia experiment is inferred.
 
     Args:
-        input_shape: channels, then voxels a side, each at least 32.
-        dim: size of the representation.
-        pooled: whether the last grid is averaged; then inputs may have another size.
+        input_shape: channels, then voxels along each axis, each at least 32.
+        dim: number of dimensions of the representation.
+        pooled: whether the last feature map is averaged over space; then inputs may have another size.
 
     Shape: [B, C, *spatial] -> [B, dim].
     """
@@ -136,13 +136,13 @@ class StridedEncoder(nn.Module):
 
 
 class LinearEncoder(nn.Sequential):
-    """A linear map of patch means: in registered brains, what a small cohort can teach.
+    """A linear map of patch means, which has few enough parameters for a small cohort of registered brains.
 
     Args:
-        input_shape: channels, then voxels a side.
-        dim: size of the representation.
-        patch: side of the cubes that are averaged.
-        dropout: share of the patches that a training step leaves out.
+        input_shape: channels, then voxels along each axis.
+        dim: number of dimensions of the representation.
+        patch: side of the cubes that are averaged, in voxels.
+        dropout: dropout rate of the patch means.
 
     Shape: [B, C, *spatial] -> [B, dim].
     """
@@ -155,18 +155,18 @@ class LinearEncoder(nn.Sequential):
 
 
 def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
-    """[B, C, *grid] -> [B, C], or flattened."""
+    """[B, C, *grid] -> [B, C] if pooled over space, otherwise [B, C * positions]."""
     return grid.flatten(start_dim=2).mean(dim=2) if pooled else grid.flatten(start_dim=1)
 
 
 def build_encoder(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
-    """An encoder [B, C, *spatial] -> [B, dim] as the configuration names it."""
+    """The encoder [B, C, *spatial] -> [B, dim] that `network.name` of the configuration chooses."""
     encoder = ENCODERS[network.name].load()(network, input_shape, dim)
-    return _in_groups(encoder) if network.normalisation == "group" else encoder
+    return _with_group_norm(encoder) if network.normalisation == "group" else encoder
 
 
-def _in_groups(network: nn.Module) -> nn.Module:
-    """GroupNorm in the place of each BatchNorm; MONAI's ResNet does not pass its own setting on to its blocks."""
+def _with_group_norm(network: nn.Module) -> nn.Module:
+    """Replaces each BatchNorm by GroupNorm; MONAI's ResNet does not pass its own `norm` argument on to its blocks."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
@@ -188,21 +188,21 @@ def strided(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module
 
 
 def resnet(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
-    # Images of 32 pixels have no room for the usual stem: as SimCLR's appendix B.9, and as released with SepCLR.
+    # Images of 32 pixels are too small for the usual stem: as in SimCLR's appendix B.9, and as released with SepCLR.
     stem: dict[str, Any] = {"conv1_t_size": 3, "no_max_pool": True} if len(input_shape) == 3 else {}
-    return _of_monai(network).resnet18(
+    return _monai_networks(network).resnet18(
         spatial_dims=len(input_shape) - 1, n_input_channels=input_shape[0], num_classes=dim, **stem
     )
 
 
 def densenet(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
-    return _of_monai(network).densenet121(
+    return _monai_networks(network).densenet121(
         spatial_dims=len(input_shape) - 1, in_channels=input_shape[0], out_channels=dim
     )
 
 
-def _of_monai(network: Network) -> Any:
-    """MONAI takes seconds to import, which the light network need not wait for."""
+def _monai_networks(network: Network) -> Any:
+    """Imports MONAI's networks only where one is used, since that takes seconds."""
     try:
         return import_module("monai.networks.nets")
     except ModuleNotFoundError as error:
@@ -213,7 +213,7 @@ def _of_monai(network: Network) -> Any:
 
 
 class _Unpatch(nn.Linear):
-    """The mirror of the patch stem: [B, width, *grid] -> [B, C, *(grid * side)]."""
+    """The transpose of the patch stem: [B, width, *grid] -> [B, C, *(grid * side)]."""
 
     def __init__(self, width: int, out_channels: int, side: int, axes: int) -> None:
         super().__init__(width, out_channels * side**axes)
@@ -224,7 +224,7 @@ class _Unpatch(nn.Linear):
 
 
 class _Upsampling(nn.Module):
-    """A transposed convolution of stride 2 to a grid that is given, which may be odd."""
+    """A transposed convolution of stride 2 to a given output size, which may be odd."""
 
     def __init__(self, before: int, after: int, grid: Sequence[int], kernel: int) -> None:
         super().__init__()
@@ -236,14 +236,14 @@ class _Upsampling(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From a code to a volume, by the stages of an encoder in reverse; the last one has no nonlinearity.
+    """Decodes a code to a volume by the stages of an encoder in reverse; the last one has no nonlinearity.
 
     Args:
         name: ``light`` or ``strided``, the encoder that is mirrored.
-        output_shape: channels, then voxels a side.
+        output_shape: channels, then voxels along each axis.
         channels: of the encoder's stages, in the encoder's order.
-        dim: size of the code.
-        patch: ``light`` only: side of the stem's patches.
+        dim: number of dimensions of the code.
+        patch: ``light`` only: side of the stem's patches, in voxels.
 
     Shape: [B, dim] -> [B, C, *spatial].
     """
@@ -279,7 +279,7 @@ class Decoder(nn.Module):
 
 
 class LinearDecoder(nn.Sequential):
-    """The mirror of :class:`LinearEncoder`: a value a patch. [B, dim] -> [B, C, *spatial]."""
+    """The mirror of :class:`LinearEncoder`, with one value per patch: [B, dim] -> [B, C, *spatial]."""
 
     def __init__(self, output_shape: Sequence[int], dim: int, patch: int = 4) -> None:
         grid = [output_shape[0], *(size // patch for size in output_shape[1:])]
@@ -287,10 +287,10 @@ class LinearDecoder(nn.Sequential):
 
 
 def build_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
-    """The decoder [B, dim] -> [B, C, *spatial] that goes with an encoder; those without a mirror have `strided`'s."""
+    """The decoder [B, dim] -> [B, C, *spatial] that mirrors the configured encoder, or `strided`'s where none does."""
     mirror = ENCODERS[network.name].decoder or ENCODERS["strided"].decoder
     decoder = load(mirror)(network, output_shape, dim)
-    return _in_groups(decoder) if network.normalisation == "group" else decoder
+    return _with_group_norm(decoder) if network.normalisation == "group" else decoder
 
 
 def linear_decoder(network: Network, output_shape: Sequence[int], dim: int) -> nn.Module:
@@ -306,9 +306,9 @@ def strided_decoder(network: Network, output_shape: Sequence[int], dim: int) -> 
 
 
 class Projector(nn.Sequential):
-    """From the representation, which probes read, to the head, which losses read: Linear-BatchNorm-ReLU-Linear.
+    """Projection head from the representation (input of probes) to the head (input of losses).
 
-    As released with SepCLR; BatchNorm here sees representations only, never the volumes' grid.
+    Linear-BatchNorm-ReLU-Linear, as released with SepCLR.
 
     >>> import torch
     >>> Projector(5, width=16)(torch.zeros(3, 5)).shape

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config.methods.sepclr import EstimatedSepCLRSettings, SepCLRTerms
 from sepclr_neuro.config.network import Network
-from sepclr_neuro.methods.base import Batch, by_person, by_view
+from sepclr_neuro.methods.base import Batch, by_participant, by_view
 from sepclr_neuro.methods.independence import TermSettings, build_independence
 from sepclr_neuro.methods.losses import (
     alignment,
@@ -28,16 +28,16 @@ __all__ = ["Heads", "SepCLR"]
 
 
 class Heads(NamedTuple):
-    """Heads of the two views, each [B, d]."""
+    """Heads of both views, each [B, d]."""
 
     common: Sequence[Tensor]
     """L2-normalised."""
     salient: Sequence[Tensor]
     """Not normalised."""
     pinned: Sequence[Tensor]
-    """Salient heads with controls put at s' = 0."""
+    """Salient heads, with those of controls set to s' = 0."""
     pairs: Sequence[tuple[Tensor, Tensor]]
-    """What the independence term reads of each view: common and salient, controls' salient put at 0."""
+    """Input of the independence term for each view: common and salient, controls' salient set to 0."""
 
 
 class SepCLR(TwoEncoders):
@@ -47,16 +47,17 @@ class SepCLR(TwoEncoders):
 
     with the terms of :mod:`sepclr_neuro.methods.losses`: alignment :math:`A_C` of all L2-normalised common
     heads and :math:`A_S` of patients' salient heads, which are not normalised; uniformity :math:`U_C` of the common
-    heads and :math:`U_S` of the salient heads with controls put at :math:`s' = 0`, from which patients are thus pushed
-    away; :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
-    :mod:`sepclr_neuro.methods.independence`, which reads the pairs of common head and pinned salient head (distance
-    correlation: of the representations themselves, which probes read). Uniformity,
-    :math:`R` and :math:`J` are means over the two views.
+    heads and :math:`U_S` of the salient heads with controls set to :math:`s' = 0`, which thereby pushes patients away
+    from it; :math:`R`, which pins controls' salient heads to :math:`s'`; and the independence term :math:`J`, one of
+    :mod:`sepclr_neuro.methods.independence`, of pairs of common head and pinned salient head (for distance
+    correlation: of representations, the input of probes). Uniformity, :math:`R` and :math:`J` are means over the two
+    views.
 
-    With ``attributes``, each owns one of the first salient dimensions, for which instead (alignment of patients by the
-    attribute + R) / 2 + uniformity is minimised, averaged over attributes; the other dimensions keep the terms above.
-    That free and owned dimensions stand side by side, and that owned ones have no projector, so that probes and maps
-    read the very dimension, is a choice of this project: the paper's supervised form has no free ones.
+    With ``attributes``, each attribute owns one of the first salient dimensions. There the loss is (alignment of
+    patients by the attribute + R) / 2 + uniformity, averaged over attributes; the other, free dimensions keep the terms
+    above. Two things are choices of this project: free and owned dimensions are combined (the paper's supervised form
+    has no free ones), and owned dimensions have no projector, so that probes and maps use the same dimension as the
+    loss.
 
     Source: Louiset et al., ICLR 2024, https://arxiv.org/abs/2402.11928. The authors published no 3D code of their
     schizophrenia experiment: encoders, dimensions and batch size for volumes are choices of this project.
@@ -82,7 +83,7 @@ class SepCLR(TwoEncoders):
             build_encoder(network, input_shape, settings.salient_dim),
         )
         self.common_projector = Projector(settings.common_dim, settings.projector_width)
-        # Dimensions that an attribute owns have no projector, which would mix them before the loss.
+        # Dimensions that an attribute owns bypass the projector, which would mix them before the loss.
         self.owned = list(settings.attributes.items())
         self.free = settings.salient_dim - len(self.owned)
         projected = self.free and settings.salient_projector
@@ -103,30 +104,30 @@ class SepCLR(TwoEncoders):
             ),
         )
 
-    def encoders_of(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
+    def encoder_outputs(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
         return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(adjusted)}
 
     def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
         return self._salient_head(self.salient_encoder(self.adjust(volumes, covariates))).square().sum(dim=1)
 
     def _salient_head(self, representation: Tensor) -> Tensor:
-        """What the losses read of the salient space; s' is its origin."""
+        """The salient head, [B, d], from the salient representation; s' is its origin."""
         owned, free = precise(representation).tensor_split([len(self.owned)], dim=1)
         projected = free if self.salient_projector is None else self.salient_projector(free)
         return torch.cat([owned, projected], dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_person(self.encoders_of(part.all_views(), part.salient_views.flatten(0, 1)))
+        return by_participant(self.encoder_outputs(part.all_views(), part.salient_views.flatten(0, 1)))
 
     def heads(self, codes: dict[str, Tensor], batch: Batch) -> Heads:
         both = by_view(codes)
-        # Heads in float32: bfloat16 has too few digits for distances between neighbours.
+        # Heads in float32: bfloat16 is too coarse for distances between neighbours.
         with torch.autocast(batch.target.device.type, enabled=False):
             common = functional.normalize(self.common_projector(precise(both["common"])), dim=1).chunk(2)
             salient = self._salient_head(both["salient"]).chunk(2)
         pinned = [head * batch.target[:, None] for head in salient]
         pairs = list(zip(common, pinned, strict=True))
-        if self.independence is not None and self.independence.of_representations:
+        if self.independence is not None and self.independence.reads_representations:
             c, s = (precise(both[space]).chunk(2) for space in ("common", "salient"))
             pairs = [(of_c, of_s * batch.target[:, None]) for of_c, of_s in zip(c, s, strict=True)]
         return Heads(common, salient, pinned, pairs)
@@ -143,23 +144,23 @@ class SepCLR(TwoEncoders):
         }
         loss = terms["common_alignment"] + uniformity_weight * terms["common_uniformity"]
         if self.free:
-            of_space = self._salient_terms(encoded, batch)
-            loss = loss + s.informationless_weight * of_space["informationless"]
+            salient = self._salient_terms(encoded, batch)
+            loss = loss + s.informationless_weight * salient["informationless"]
             loss = loss + s.salient_weight * (
-                of_space["salient_alignment"] + s.uniformity_weight * of_space["salient_uniformity"]
+                salient["salient_alignment"] + s.uniformity_weight * salient["salient_uniformity"]
             )
-            terms |= of_space
+            terms |= salient
         if self.owned:
-            of_attributes = self._attribute_terms(encoded, batch)
-            loss = loss + s.attribute_weight * torch.stack(list(of_attributes.values())).mean()
-            terms |= of_attributes
+            attributes = self._attribute_terms(encoded, batch)
+            loss = loss + s.attribute_weight * torch.stack(list(attributes.values())).mean()
+            terms |= attributes
         if self.independence is not None:
             terms["independence"] = _mean(self.independence(c, p) for c, p in encoded.pairs)
             loss = loss + s.independence_weight * terms["independence"]
         return {"loss": loss, **terms}
 
     def _salient_terms(self, heads: Heads, batch: Batch) -> dict[str, Tensor]:
-        """Those of the salient dimensions that no attribute owns."""
+        """Terms of the free salient dimensions, which no attribute owns."""
         tau = self.settings.temperature
         salient, pinned = ([head[:, len(self.owned) :] for head in views] for views in (heads.salient, heads.pinned))
         return {
@@ -169,7 +170,7 @@ class SepCLR(TwoEncoders):
         }
 
     def _attribute_terms(self, heads: Heads, batch: Batch) -> dict[str, Tensor]:
-        """For each attribute (alignment by it + information-less term) / 2 + uniformity, of the dimension it owns."""
+        """For each attribute, (alignment by it + information-less term) / 2 + uniformity of the dimension it owns."""
         terms = {}
         for k, (name, kind) in enumerate(self.owned):
             values = batch.attributes[name][batch.patients]

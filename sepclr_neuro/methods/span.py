@@ -1,7 +1,7 @@
-r"""Linear maps of the voxels that lie in the span of the training people, found from their Gram matrix.
+r"""Linear maps of the voxels in the span of the training volumes, computed from their Gram matrix.
 
-Any linear encoder that is learned with weight decay is a weighted sum of the N training volumes, so that N x N matrices
-say all, however many voxels there are.
+Any linear encoder that is learned with weight decay is a weighted sum of the N training volumes (the representer
+theorem), so that N x N matrices suffice, however many voxels there are.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ __all__ = [
     "Axes",
     "LinearMaps",
     "Matrix",
-    "TrainingPeople",
+    "TrainingSet",
     "VoxelMaps",
     "centring",
     "equal_variance_rotation",
-    "inner_folds",
-    "left_out",
     "oriented",
     "principal_axes",
+    "stratified_folds",
+    "unexplained_variance",
 ]
 
 Matrix = NDArray[np.float64]
 
 
 class VoxelMaps(NamedTuple):
-    """A linear representation of d dimensions, r = K X x - F a, by the training people and covariates that make it."""
+    """A linear representation r = K X x - F a of a volume x with covariates a; X are the training volumes, [N, V]."""
 
-    people: Matrix
-    """K [d, N]: how much of each training person's volume is in each dimension's voxel map."""
+    weights: Matrix
+    """K [d, N]: the voxel map of each dimension as a weighted sum of the training volumes."""
     covariates: Matrix
-    """F [d, k]: what each covariate adds to a dimension by way of the voxels, and is taken off again."""
+    """F [d, k]: the effect of each covariate on each dimension, which is subtracted."""
 
 
 class Axes(NamedTuple):
-    """Principal axes of D = T X, the largest first."""
+    """Principal axes of D = T X, in order of decreasing variance."""
 
-    people: Matrix
-    """K [r, N]: directions K X, orthonormal in voxel space."""
+    weights: Matrix
+    """K [r, N]: the axes are the rows of K X, orthonormal in voxel space."""
     variances: Matrix
-    """Sums of squares of D along each, [r]."""
+    """Sum of squares of D along each axis, [r]."""
     scores: Matrix
-    """The training people's coordinates D (K X)', [N, r]."""
+    """Scores of the training participants on the axes, D (K X)', [N, r]."""
 
 
 @dataclass(frozen=True)
-class TrainingPeople:
-    """All that a linear method learns from.
+class TrainingSet:
+    """The training data of a linear method, for N participants.
 
     Attributes:
-        gram: inner products of standardised volumes, [N, N].
-        target: whether each is a patient, [N].
-        covariates: [N, k], centred; k = 0 where nothing is adjusted for.
-        seed: of whatever is drawn at random.
+        gram: inner products of the standardised volumes, X X', [N, N].
+        target: whether each participant is a patient, [N].
+        covariates: [N, k], centred; k = 0 without adjustment.
+        seed: of the random numbers.
     """
 
     gram: Matrix
@@ -79,47 +79,48 @@ class TrainingPeople:
 
     @cached_property
     def covariate_weights(self) -> Matrix:
-        """P [k, N]: the covariates' effects within groups are the voxel maps P X."""
+        """P [k, N]: P X are the voxel maps of the covariates' effects within groups."""
         return covariate_weights(self.covariates, self.target)
 
     @cached_property
     def residual_maker(self) -> Matrix:
-        """M [N, N]: adjusted volumes are M X."""
+        """M [N, N]: M X are the adjusted volumes."""
         return np.eye(len(self.gram)) - self.covariates @ self.covariate_weights
 
-    def part(self, rows: NDArray[np.intp]) -> TrainingPeople:
-        """Some of these people, as if there were no others."""
+    def subset(self, rows: NDArray[np.intp]) -> TrainingSet:
+        """The participants of some rows, with covariates centred on them alone."""
         covariates = self.covariates[rows] - self.covariates[rows].mean(axis=0)
-        return TrainingPeople(self.gram[np.ix_(rows, rows)], self.target[rows], covariates, self.seed)
+        return TrainingSet(self.gram[np.ix_(rows, rows)], self.target[rows], covariates, self.seed)
 
-    def adjusted(self, people: Matrix) -> VoxelMaps:
-        """The representation K X e of adjusted volumes e = x - B'a, for people's weights K [d, N]."""
-        return VoxelMaps(people, people @ self.gram @ self.covariate_weights.T)
+    def adjusted(self, weights: Matrix) -> VoxelMaps:
+        """The representation K X e of adjusted volumes e = x - B'a, for weights K [d, N] of the training volumes."""
+        return VoxelMaps(weights, weights @ self.gram @ self.covariate_weights.T)
 
-    def plain(self, people: Matrix) -> VoxelMaps:
-        """The representation K X x of volumes as they are."""
-        return VoxelMaps(people, np.zeros((len(people), self.covariates.shape[1])))
+    def unadjusted(self, weights: Matrix) -> VoxelMaps:
+        """The representation K X x of unadjusted volumes, for weights K [d, N] of the training volumes."""
+        return VoxelMaps(weights, np.zeros((len(weights), self.covariates.shape[1])))
 
     def represent(self, maps: VoxelMaps) -> Matrix:
-        """Of the training people themselves, [N, d], centred."""
-        values = self.gram @ maps.people.T - self.covariates @ maps.covariates.T
+        """The representations of the training participants, [N, d], centred."""
+        values = self.gram @ maps.weights.T - self.covariates @ maps.covariates.T
         return values - values.mean(axis=0)
 
     def erased(self, common: VoxelMaps, salient: VoxelMaps) -> VoxelMaps:
-        """The common representation without what the salient codes predict of it in the training people."""
+        """The common maps minus their linear prediction from the salient ones, fitted on the training participants."""
         e = erasing_weights(self.represent(common), self.represent(salient))
-        return VoxelMaps(common.people - e @ salient.people, common.covariates - e @ salient.covariates)
+        return VoxelMaps(common.weights - e @ salient.weights, common.covariates - e @ salient.covariates)
 
 
 class LinearMaps(ClosedFormMethod):
-    r"""Linear maps of the voxels, found from the Gram matrix :math:`G = XX^T` of the N training people.
+    r"""Linear maps of the voxels, computed from the Gram matrix :math:`G = XX^T` of the N training volumes.
 
-    A direction in voxel space that training people span is :math:`k^T X` with a coefficient a person. Volumes are read
-    a few planes of everybody at a time, each plane twice: for its part of G, and for its part of the directions.
+    A direction in the span of the training volumes is :math:`k^T X`, with one coefficient per participant. Volumes are
+    read a few planes of all participants at a time, and each plane twice: for its part of G, then for its part of the
+    directions.
     """
 
     voxels: Tensor
-    """Positions, in the flattened volume, of voxels that are not 0 in everybody, slab by slab."""
+    """Positions, in the flattened volume, of the voxels that are not 0 in all participants, slab by slab."""
 
     def __init__(self, settings: MethodSettings, network: Network, input_shape: Sequence[int]) -> None:
         super().__init__()
@@ -140,13 +141,13 @@ class LinearMaps(ClosedFormMethod):
             found[space] = values - covariates @ effects.T if covariates is not None and effects.any() else values
         return found
 
-    def origin(self, space: str, people: TrainingPeople) -> NDArray[np.bool_]:
-        """The training people whose mean is the origin of a space, [N]."""
-        return np.ones(len(people.gram), dtype=bool)
+    def origin(self, space: str, training: TrainingSet) -> NDArray[np.bool_]:
+        """Whether each training participant counts in the mean that is the origin of a space, [N]."""
+        return np.ones(len(training.gram), dtype=bool)
 
     @abstractmethod
-    def solve(self, people: TrainingPeople) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        """The maps of each space, and figures of the fit beside the variance that the spaces leave out."""
+    def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
+        """The maps of each space, and figures of the fit for the training history."""
 
     def fit(
         self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor | None = None, seed: int = 0
@@ -160,22 +161,22 @@ class LinearMaps(ClosedFormMethod):
         a = np.zeros((len(rows), 0))
         if covariates is not None and covariates.numel():
             a = covariates.double().numpy()
-        people = TrainingPeople(gram, target.numpy(), a, seed)
-        spaces, figures = self.solve(people)
+        training = TrainingSet(gram, target.numpy(), a, seed)
+        spaces, figures = self.solve(training)
         directions: dict[str, list[Tensor]] = {space: [] for space in spaces}
         for _, x in self._slabs(read, rows):
             for space, maps in spaces.items():
-                directions[space].append((torch.from_numpy(maps.people) @ x).float())
+                directions[space].append((torch.from_numpy(maps.weights) @ x).float())
         for space, maps in spaces.items():
-            of = self.origin(space, people)
-            offset = maps.people @ gram[:, of].mean(axis=1) - maps.covariates @ a[of].mean(axis=0)
+            of = self.origin(space, training)
+            offset = maps.weights @ gram[:, of].mean(axis=1) - maps.covariates @ a[of].mean(axis=0)
             setattr(self, f"{space}_directions", torch.cat(directions[space], dim=1))
             setattr(self, f"{space}_offset", torch.from_numpy(offset).float())
             setattr(self, f"{space}_covariates", torch.from_numpy(maps.covariates).float())
         return figures
 
     def _slabs(self, read: Read, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of some planes of everybody, the voxels that are not 0 in all: their positions [k], and values [N, k]."""
+        """Slab by slab, the voxels that are not 0 in all participants: their positions [k] and values [N, k]."""
         places = torch.arange(math.prod(self.input_shape)).reshape(self.input_shape)
         for planes in planes_at_once(self.input_shape, len(rows)):
             x = read(rows, planes).flatten(start_dim=1)
@@ -183,26 +184,26 @@ class LinearMaps(ClosedFormMethod):
             yield places[:, planes].flatten()[present], x[:, present].double()
 
 
-def inner_folds(people: TrainingPeople) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Rows (others, left out) of five folds of the training people, each with its share of both groups."""
-    random, fold = np.random.default_rng([people.seed, 1]), np.empty(len(people.target), dtype=int)
+def stratified_folds(training: TrainingSet) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Rows (training, held out) of five random inner folds of the training participants, stratified by group."""
+    random, fold = np.random.default_rng([training.seed, 1]), np.empty(len(training.target), dtype=int)
     for group in (False, True):
-        members = random.permutation(np.flatnonzero(people.target == group))
+        members = random.permutation(np.flatnonzero(training.target == group))
         fold[members] = np.arange(len(members)) % 5
     for number in range(5):
         yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
 
 
-def left_out(people: TrainingPeople, spaces: dict[str, VoxelMaps]) -> dict[str, float]:
-    """The share of the training people's variance that orthonormal maps do not represent, the mean over spaces."""
-    centred = centring(np.ones(len(people.gram), dtype=bool))
-    variance = np.trace(centred @ people.gram @ centred)
-    kept = [np.square(people.represent(maps)).sum() / variance for maps in spaces.values()]
+def unexplained_variance(training: TrainingSet, spaces: dict[str, VoxelMaps]) -> dict[str, float]:
+    """The proportion of variance of the training volumes that orthonormal maps do not explain, averaged over spaces."""
+    centred = centring(np.ones(len(training.gram), dtype=bool))
+    variance = np.trace(centred @ training.gram @ centred)
+    kept = [np.square(training.represent(maps)).sum() / variance for maps in spaces.values()]
     return {"loss": float(1 - np.mean(kept))}
 
 
 def centring(members: NDArray[np.bool_]) -> Matrix:
-    """T X is X less the members' mean in the members' rows and 0 in the others: [N, N]."""
+    """T [N, N] that centres the members of X on their mean and sets the rows of all others to 0 in T X."""
     chosen = members.astype(float)
     return np.diag(chosen) - np.outer(chosen, chosen) / chosen.sum()
 
@@ -211,7 +212,7 @@ def principal_axes(gram: Matrix, transform: Matrix) -> Axes:
     """The principal axes of D = T X, from the Gram matrix of X [N, N] and T [N, N]."""
     values, u = np.linalg.eigh(transform @ gram @ transform.T)
     order = np.argsort(-values, kind="stable")
-    # Float32 volumes: what is below is rounding, not variance.
+    # Volumes are float32: smaller eigenvalues are rounding errors.
     order = order[values[order] > 1e-7 * values.max()]
     values, u = values[order], u[:, order]
     k = (u / np.sqrt(values)).T @ transform
@@ -220,19 +221,19 @@ def principal_axes(gram: Matrix, transform: Matrix) -> Axes:
 
 
 def _signs(k: Matrix) -> Matrix:
-    """An eigenvector's sign is anybody's: here the largest coefficient is positive."""
+    """The sign of the coefficient of largest magnitude in each row, [d]; the sign of an eigenvector is arbitrary."""
     return np.sign(k[np.arange(len(k)), np.abs(k).argmax(axis=1)])
 
 
 def oriented(k: Matrix) -> Matrix:
-    """Rows [d, N] with the sign at which the largest coefficient is positive."""
+    """Rows [d, N] with signs that make the coefficient of largest magnitude positive."""
     return k * _signs(k)[:, None]
 
 
 def equal_variance_rotation(variances: Matrix) -> Matrix:
-    """A rotation R [r, r] after which uncorrelated variables of these variances [r] have one variance each.
+    """A rotation R [r, r] after which uncorrelated variables of these variances [r] all have the same variance.
 
-    Each step turns the largest and the smallest against each other until the larger one is at the mean.
+    Each step is a Givens rotation of the variables of largest and smallest variance that brings the former to the mean.
 
     >>> r = equal_variance_rotation(np.array([4.0, 1.0, 1.0]))
     >>> np.diag(r @ np.diag([4.0, 1.0, 1.0]) @ r.T).round(6).tolist()

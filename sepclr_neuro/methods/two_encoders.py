@@ -1,8 +1,8 @@
-r"""What networks with a common and a salient encoder share: adjusted volumes for one, erased codes from the other.
+r"""Base class of networks with a common and a salient encoder: covariate adjustment and erasure.
 
-The salient encoder reads volumes :math:`e = z - B^T a`, from which the effects of covariates a (age, sex, site, head
-size), learned within groups, are taken out (:mod:`sepclr_neuro.methods.adjustment`); the common one reads volumes z
-as they are. After training, the common representation loses what the salient one predicts of it
+The input of the salient encoder is adjusted volumes :math:`e = z - B^T a`, without the effects of covariates a (age,
+sex, site, head size) within groups (:mod:`sepclr_neuro.methods.adjustment`); that of the common encoder is the volumes
+z. After training, the linear prediction from the salient representation is subtracted from the common one
 (:mod:`sepclr_neuro.methods.erasure`).
 """
 
@@ -24,20 +24,21 @@ __all__ = ["TwoEncoders"]
 
 
 class TwoEncoders(GradientMethod):
-    """A common and a salient encoder, with effects of covariates and the erasure, from training participants.
+    """A common and a salient encoder; adjustment and erasure are learned from the training participants.
 
-    A subclass represents volumes by :meth:`encoders_of`; what :meth:`represent` adds is the same for all.
+    A subclass implements :meth:`encoder_outputs`; :meth:`represent` applies adjustment and erasure in the same way for
+    all subclasses.
     """
 
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
     has_salient_norm: ClassVar[bool] = True
 
     settings: Any
-    """With ``erase``, whether the common space loses the salient codes."""
+    """With ``erase``: whether the salient codes are erased from the common space."""
     covariate_maps: Tensor
-    """What one unit of each covariate adds to a standardised volume, [k, C, *spatial]."""
+    """Effect of one unit of each covariate on a standardised volume, [k, C, *spatial]."""
     erasing: Tensor
-    """E [c, d]: the common representation less E @ the salient one is what probes read; [0, 0] before it is learned."""
+    """E [c, d]: E @ the salient representation is subtracted from the common one; [0, 0] before it is learned."""
 
     def __init__(self, input_shape: Sequence[int]) -> None:
         super().__init__()
@@ -45,31 +46,31 @@ class TwoEncoders(GradientMethod):
         self.register_buffer("erasing", torch.zeros(0, 0))
 
     @abstractmethod
-    def encoders_of(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
-        """The common representation of volumes and the salient one of adjusted volumes, [B, C, *spatial] both."""
+    def encoder_outputs(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
+        """Outputs [B, d] of both encoders: common, of volumes; salient, of adjusted volumes; both [B, C, *spatial]."""
 
     def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        both = self.encoders_of(volumes, self.adjust(volumes, covariates))
+        both = self.encoder_outputs(volumes, self.adjust(volumes, covariates))
         if self.erasing.numel():
             both["common"] = both["common"] - both["salient"] @ self.erasing.T
         return both
 
     def adjust(self, volumes: Tensor, covariates: Tensor | None) -> Tensor:
-        """Volumes [B, C, *spatial] without the effects of covariates [B, k], None for those of the average one."""
+        """Volumes [B, C, *spatial] minus the effects of covariates [B, k]; None: covariates at the training mean."""
         effects = self.effects(covariates)
         return volumes if effects is None else volumes - effects
 
     def effects(self, covariates: Tensor | None) -> Tensor | None:
-        """What covariates [B, k] add to each volume, [B, C, *spatial]; None where nothing is adjusted for."""
+        """Effects of covariates [B, k] on each volume, [B, C, *spatial]; None without adjustment."""
         if covariates is None or not len(self.covariate_maps):
             return None
         return torch.tensordot(covariates.to(self.covariate_maps), self.covariate_maps, dims=1)
 
     def learn_effects(self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor) -> None:
-        """Learns the covariates' effects within groups of training participants, a few planes in memory at a time.
+        """Estimates the covariates' effects within groups of training participants, a few planes in memory at a time.
 
         Args:
-            read: their volumes.
+            read: reads planes of their standardised volumes.
             rows: of the N training participants.
             target: whether each is a patient, [N] bool.
             covariates: [N, k], centred.
@@ -82,9 +83,11 @@ class TwoEncoders(GradientMethod):
         self.covariate_maps = maps
 
     def learn_erasure(self, common: Tensor, salient: Tensor) -> None:
-        """Learns from training participants' representations [N, c] and [N, d] how salient codes predict common ones.
+        """Estimates how the salient codes predict the common ones.
 
-        The common ones are those before anything is erased.
+        Args:
+            common: encoder outputs of the training participants, before erasure, [N, c].
+            salient: encoder outputs of the same participants, [N, d].
         """
         weights = erasing_weights(*(of.double().cpu().numpy() for of in (common, salient)))
         self.erasing = torch.from_numpy(np.ascontiguousarray(weights)).to(self.covariate_maps)

@@ -115,7 +115,7 @@ def test_one_patient_teaches_the_discriminator_nothing(name: str) -> None:
 
 def test_one_control_has_no_moments_to_match() -> None:
     method, data = build("mm-cvae"), batch(np.array([False, True, True]))
-    with pytest.raises(ValueError, match="MMD needs 2 people"):
+    with pytest.raises(ValueError, match="MMD needs 2 participants"):
         method.losses(method.encode(data), data)
 
 

@@ -16,7 +16,7 @@ from sepclr_neuro.methods.independence import (
     distance_correlation,
     kernel_mutual_information,
     leave_one_out,
-    other_people,
+    random_partners,
     squared_mmd,
     upper_bound,
 )
@@ -85,7 +85,7 @@ def test_distance_correlation_equals_its_equation(n: int) -> None:
     assert found == pytest.approx(u_centred_distance_correlation(c, s), abs=1e-5)
     term = build_independence("dcor", TermSettings(3, 2))
     assert term is not None
-    assert term.of_representations
+    assert term.reads_representations
     assert term(torch.tensor(c), torch.tensor(s)).item() == found
 
 
@@ -118,7 +118,7 @@ def test_a_negative_mmd_keeps_its_gradient() -> None:
 
 
 def test_mmd_of_fewer_than_two_people_is_refused() -> None:
-    with pytest.raises(ValueError, match="MMD needs 2 people of each sample in a batch, got 1 and 3"):
+    with pytest.raises(ValueError, match="MMD needs 2 participants per sample in a batch, got 1 and 3"):
         squared_mmd(torch.zeros(1, 2), torch.zeros(3, 2))
 
 
@@ -149,7 +149,7 @@ def test_the_leave_one_out_bound_leaves_the_own_condition_out() -> None:
     log_q = torch.tensor([[0.0, -1.0], [-3.0, 0.0]])
     assert leave_one_out(log_q).item() == pytest.approx((3 + 1) / 2)
     assert club(log_q).item() == pytest.approx((0.5 + 1.5) / 2)
-    with pytest.raises(ValueError, match="leave-one-out bound needs 2 people"):
+    with pytest.raises(ValueError, match="leave-one-out bound needs 2 participants"):
         leave_one_out(torch.zeros(1, 1))
 
 
@@ -176,7 +176,7 @@ def test_the_density_ratio_equals_its_equation() -> None:
     assert term is not None
     term.double()
     torch.manual_seed(3)
-    partner = other_people(6, torch.device("cpu")).numpy()
+    partner = random_partners(6, torch.device("cpu")).numpy()
     torch.manual_seed(3)
     loss = term.estimator_loss(torch.tensor(c), torch.tensor(s))
     assert loss is not None
@@ -193,7 +193,7 @@ def test_the_density_ratio_equals_its_equation() -> None:
 @pytest.mark.parametrize("n", [2, 3, 16])
 def test_everybody_is_paired_with_somebody_else(n: int) -> None:
     torch.manual_seed(0)
-    drawn = torch.stack([other_people(n, torch.device("cpu")) for _ in range(200)])
+    drawn = torch.stack([random_partners(n, torch.device("cpu")) for _ in range(200)])
     assert (drawn.sort(dim=1).values == torch.arange(n)).all()
     assert (drawn != torch.arange(n)).all()
     # Batches are ordered by group: partners must come from both.

@@ -13,7 +13,7 @@ from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.methods.adjustment import covariate_weights
 from sepclr_neuro.methods.erasure import erasing_weights
 from sepclr_neuro.methods.linear import TwoLinearSpaces
-from sepclr_neuro.methods.span import TrainingPeople, inner_folds
+from sepclr_neuro.methods.span import TrainingSet, stratified_folds
 from tests.oracles import linear as oracle
 
 SHAPE = (1, 4, 5, 6)
@@ -203,10 +203,10 @@ def test_the_number_of_dimensions_is_the_best_of_inner_folds(name: str) -> None:
     several: dict[str, object] = {} if name == "gcpca" else {"steps": 30}
     people, of = People(60), {}
     method, figures = fitted_with_figures(people, name, salient_dims=[4, 1], **several)
-    training = TrainingPeople(np.eye(60), people.target[:60], people.covariates[:60], 0)
+    training = TrainingSet(np.eye(60), people.target[:60], people.covariates[:60], 0)
     for dim in (1, 4):
         auc = []
-        for rest, held_out in inner_folds(training):
+        for rest, held_out in stratified_folds(training):
             inner = People(60)
             order = np.concatenate([rest, held_out])
             inner.x, inner.target = people.x[order], people.target[order]
@@ -228,7 +228,7 @@ def test_the_number_of_dimensions_is_the_best_of_inner_folds(name: str) -> None:
 def test_inner_folds_leave_everybody_out_once_with_a_share_of_both_groups() -> None:
     target = np.arange(50) % 5 == 0
     left_out = []
-    for rest, held_out in inner_folds(TrainingPeople(np.eye(50), target, np.zeros((50, 0)), 3)):
+    for rest, held_out in stratified_folds(TrainingSet(np.eye(50), target, np.zeros((50, 0)), 3)):
         assert not set(rest) & set(held_out)
         assert target[held_out].sum() == 2
         left_out += held_out.tolist()

@@ -27,7 +27,7 @@ class Heads(SepCLR):
         self.common_projector = torch.nn.Linear(4, 4, bias=False).double()
         self.salient_projector = torch.nn.Linear(4, 4, bias=False).double()
 
-    def encoders_of(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
+    def encoder_outputs(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"common": volumes[:, :4], "salient": adjusted[:, 4:]}
 
 
@@ -113,7 +113,7 @@ class SupervisedHeads(SepCLR):
         if free:
             self.salient_projector = torch.nn.Identity()
 
-    def encoders_of(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
+    def encoder_outputs(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"common": volumes[:, :4], "salient": adjusted[:, 4:]}
 
 
