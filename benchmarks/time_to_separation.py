@@ -43,7 +43,7 @@ from sepclr_neuro.data.standardisation import Standardisation, write_standardisa
 from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
-from sepclr_neuro.learning.training import VolumeViews, training_people
+from sepclr_neuro.learning.training import VolumeViews, training_scans
 from sepclr_neuro.methods.base import GradientMethod
 from sepclr_neuro.probing.probe_fits import fit_probe
 from sepclr_neuro.probing.questions import Question
@@ -219,7 +219,7 @@ def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int,
     started = time.perf_counter()
     write_volumes(config, results)
     write_standardisation(config, results, 0)
-    scans = training_people(load_cohort(results.cohort), VolumeCache(results), fold, {})
+    scans = training_scans(load_cohort(results.cohort), VolumeCache(results), fold, {})
     views = VolumeViews(Standardisation.load(results, 0), config.augmentation)
     torch.manual_seed(config.seed)
     method = build_method(config, METHOD, [1, *config.volumes.shape])

@@ -1,1 +1,1 @@
-"""From a method and its training people to a trained model and its representations."""
+"""Trains a method on the training participants of a fold; computes the representations of all participants."""

@@ -1,10 +1,10 @@
-"""Random views of volumes, made on the device that trains.
+"""Data augmentation: random views of volumes, made on the training device.
 
-The kinds and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
-`RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`; tests compare what moves or blurs voxels with MONAI's result
-for the same parameters, and views by their distribution. One after the other they would cost more than the network; but
-crop, resize, shift, flip and blur act on each axis alone, so for a volume all of them are one matrix an axis. Only a
-rotation needs a resampling of the grid; it crops, shifts and flips as well then.
+Transforms and parameters are those of MONAI's `RandSpatialCrop` with `Resize`, `RandAffine`, `RandGaussianSmooth`,
+`RandGaussianNoise`, `RandFlip` and `RandCoarseDropout`. Tests compare geometric transforms and blur with MONAI's result
+for the same parameters, and views by their distribution. Applied one after the other they would take longer than the
+network. But crop, resize, shift, flip and blur are separable, so that together they are one matrix per axis; only a
+rotation needs a resampling of the grid, which then crops, shifts and flips as well.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from sepclr_neuro.learning.noise import normal_numbers
 __all__ = ["augment", "axis_matrix", "rotate"]
 
 _PLANES = 16
-# Rows of a banded matrix multiplied together, in bytes of one column: fewer meet fewer zeros, more multiply faster.
+# Rows of a banded matrix that are multiplied at once, in bytes of one column: a compromise, since small blocks contain
+# fewer zeros and large blocks are multiplied faster.
 _COLUMN_BYTES = 64
 
 
 def augment(
     volumes: Tensor, settings: Augmentation, seed: int, members: Members | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """One random view of each volume; the same seed gives the same views, whoever of a batch is in memory.
+    """One random view of each volume; it depends on the seed, not on which participants of a batch are in memory.
 
     Args:
         volumes: [B, C, *spatial], standardised, on the training device; 2 or 3 spatial axes.
         settings: the section `augmentation` of the configuration.
-        seed: draws all random parameters (on the CPU, alike on every device) and the noise (on the device).
-        members: whose volumes of a batch these are; None for a whole batch.
+        seed: of all random parameters (drawn on the CPU, the same for every device) and of the noise (on the device).
+        members: which participants of a batch these are; None for a whole batch.
         out: contiguous, of the same shape, to be filled; None for a new tensor.
 
     Returns:
-        ``out``, in the precision of ``volumes``.
+        ``out``, with the data type of ``volumes``.
     """
     rng = torch.Generator().manual_seed(seed)
     members = members or Members.all_of(len(volumes), seed)
@@ -68,7 +69,7 @@ def augment(
     corner = (1 - box) * uniform(0, 1, axes)
 
     lengths = volumes.shape[2:]
-    # What a rotation moves is cropped, shifted and mirrored by the same interpolation: a second one would blur it.
+    # A rotation includes crop, shift and flip in its interpolation, since a second interpolation would blur.
     with_rotation, along_axes = (
         [torch.where(which[:, None], drawn, rest) for drawn, rest in ((scale, 1.0), (centre, 0.0))]
         for which in (turned, ~turned)
@@ -80,7 +81,7 @@ def augment(
         _along_axes(matrices, source, out=views)
     else:
         still = ((along_axes[0] == 1) & (along_axes[1] == 0) & (sigma == 0)).all(dim=1)
-        # One by one, since a volume that stays in the processor's cache to the last product is done sooner.
+        # One by one: this is faster, since a volume stays in the processor's cache until its last product.
         for i in range(len(volumes)):
             source = volumes[i]
             if turned[i]:
@@ -91,7 +92,7 @@ def augment(
                 _along_axes([matrix[i] for matrix in matrices], source, out=views[i])
 
     for i in noise_sd.nonzero()[:, 0].tolist():
-        # A stream a person, whoever else is in memory.
+        # A seed for each participant, so that noise does not depend on the others in memory.
         views[i].add_(_noise(views[i], seed_of(seed, members.positions[i])), alpha=float(noise_sd[i]))
     for i in cutout.nonzero()[:, 0].tolist():
         views[i][:, *_box(corner[i], box[i], lengths)] = 0
@@ -99,7 +100,7 @@ def augment(
 
 
 def _noise(view: Tensor, seed: int) -> Tensor:
-    """Standard normal numbers for a view, drawn where it is."""
+    """Standard normal numbers of a view's shape and data type, drawn on its device."""
     if view.is_cuda:
         rng = torch.Generator(view.device).manual_seed(seed)
         return torch.randn(view.shape, generator=rng, device=view.device).to(view.dtype)
@@ -107,13 +108,15 @@ def _noise(view: Tensor, seed: int) -> Tensor:
 
 
 def _beside(volumes: Tensor, drawn: Tensor) -> Tensor:
-    """What was drawn on the CPU, on the device of the volumes, which nothing waits for."""
+    """Copies random parameters to the device of the volumes, without waiting for the copy."""
     return drawn.pin_memory().to(volumes.device, non_blocking=True) if volumes.is_cuda else drawn
 
 
 def _axis_matrices(lengths: Sequence[int], scale: Tensor, centre: Tensor, sigma: Tensor) -> list[Tensor]:
-    """A matrix [B, n, n] an axis, from what was drawn, each [B, axes]; those of a cube at once, since a GPU starts few
-    large operations sooner than many small ones."""
+    """A matrix [B, n, n] for each axis, from random parameters [B, axes].
+
+    For a cube all axes are computed together, since a GPU is faster with few large operations.
+    """
     if len(set(lengths)) == 1:
         of_cube = axis_matrix(lengths[0], *(drawn.T.flatten() for drawn in (scale, centre, sigma)))
         return list(of_cube.chunk(len(lengths)))
@@ -121,15 +124,15 @@ def _axis_matrices(lengths: Sequence[int], scale: Tensor, centre: Tensor, sigma:
 
 
 def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tensor:
-    """What crop, resize, shift, flip and blur do along one axis, as a matrix a volume.
+    """Crop, resize, shift, flip and blur along one axis, as one matrix per volume.
 
-    Linear interpolation at the voxels' centres, 0 outside; then a Gaussian cut at 4 SD, as MONAI's.
+    Linear interpolation at voxel centres, 0 outside; then a Gaussian truncated at 4 SD, as in MONAI.
 
     Args:
-        size: voxels along the axis, n.
-        scale: share of the axis that fills the output, [B]; negative mirrors.
-        centre: where the middle of the output comes from, as a share of the axis from its middle, [B].
-        sigma: SD of the blur in output voxels, [B]; 0 leaves it out.
+        size: number of voxels along the axis, n.
+        scale: proportion of the axis that fills the output, [B]; negative values flip.
+        centre: input position of the output's centre, relative to the axis' centre, in units of its length, [B].
+        sigma: SD of the blur in output voxels, [B]; 0 for no blur.
 
     Returns:
         [B, n, n]; output = matrix @ input.
@@ -149,9 +152,9 @@ def axis_matrix(size: int, scale: Tensor, centre: Tensor, sigma: Tensor) -> Tens
 
 
 def _along_axes(matrices: Sequence[Tensor], volumes: Tensor, out: Tensor) -> None:
-    """Each matrix @ the lines along its spatial axis; [..., n, n] an axis, [..., C, *spatial] -> ``out``, likewise."""
+    """Multiplies each spatial axis by its matrix [..., n, n]: [..., C, *spatial] -> ``out``, of the same shape."""
     axes = len(matrices)
-    # Each product takes the first axis and puts it back last, so that after all of them the order is the old one.
+    # Each product moves the first axis to the end, so that after all of them the order is the original one.
     volumes = volumes.movedim(-1 - axes, -1)
     for matrix in matrices:
         lines = volumes.flatten(-axes)
@@ -164,9 +167,9 @@ def _along_axes(matrices: Sequence[Tensor], volumes: Tensor, out: Tensor) -> Non
 
 
 def _blocks(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Rows of a banded matrix [n, n], some at a time, with the columns in which these are not all 0.
+    """Blocks of rows of a banded matrix [n, n], each with the range of columns that are not all 0.
 
-    On a GPU all in one, since it would be waited for, and multiplies by zeros faster.
+    One block on a GPU, where finding the columns would wait for it and take longer than multiplying by zeros.
     """
     if matrix.is_cuda:
         yield slice(None), slice(None)
@@ -179,13 +182,16 @@ def _blocks(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def rotate(volumes: Tensor, degrees: Tensor, scale: Tensor, centre: Tensor) -> Tensor:
-    """Rotates about the middle, crops, mirrors and shifts: one linear interpolation, 0 outside.
+    """Rotates about the centre, crops, flips and shifts by one linear interpolation; 0 outside.
 
     Args:
         volumes: [B, C, *spatial], 2 or 3 spatial axes.
         degrees: about the first, second and third axis, [B, 3]; in 2D only the last is used.
-        scale: share of each axis that fills the output, [B, axes]; negative mirrors.
-        centre: where the middle of the output comes from, as a share of each axis from its middle, [B, axes].
+        scale: proportion of each axis that fills the output, [B, axes]; negative values flip.
+        centre: input position of the output's centre, relative to each axis' centre, in units of its length, [B, axes].
+
+    Returns:
+        Of the shape and data type of ``volumes``.
     """
     axes = volumes.ndim - 2
     angles = torch.deg2rad(degrees.double())
@@ -201,53 +207,54 @@ def rotate(volumes: Tensor, degrees: Tensor, scale: Tensor, centre: Tensor) -> T
     if axes == 3 and not volumes.is_cuda:
         each = zip(volumes, rotation.float(), centre, strict=True)
         return torch.stack([_turn(volume, turn, middle) for volume, turn, middle in each])
-    # affine_grid counts axes from the last and from -1 to 1: a rotation in voxels needs the sides' ratio.
+    # affine_grid takes axes in reverse order and coordinates from -1 to 1, so that unequal sides need their ratio.
     sides = torch.tensor(volumes.shape[2:], dtype=torch.float64)
     matrix = (rotation * sides[None, None, :] / sides[None, :, None]).flip(1, 2)
     matrix = torch.cat([matrix, 2 * centre.double().flip(1)[..., None]], dim=2)
-    # In float32 also where volumes are in bfloat16, which has too few digits for positions.
+    # In float32 even if volumes are in bfloat16, which is too coarse for positions.
     grid = functional.affine_grid(_beside(volumes, matrix.float()), list(volumes.shape), align_corners=False)
     return functional.grid_sample(volumes.float(), grid, align_corners=False).to(volumes.dtype)
 
 
 def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
-    """What grid_sample makes of a volume [C, X, Y, Z], its planes laid one below the other as an image.
+    """Equivalent of a 3D grid_sample of a volume [C, X, Y, Z], by sampling an image of its planes one below the other.
 
-    torch samples images eight times as fast as volumes on a CPU. Trilinear interpolation is linear interpolation
-    between two samples of the image, a plane apart. float32 leaves positions off by up to 1/1000 voxel at 128³.
+    On a CPU torch samples images eight times as fast as volumes. Trilinear interpolation is linear interpolation
+    between two samples of the image that are one plane apart. In float32 positions have errors of up to 1/1000 voxel
+    at 128³.
     """
     depth, height, width = volume.shape[1:]
-    pitch = height + 1  # a row of zeros after each plane: what lies outside of the second axis
+    pitch = height + 1  # a row of zeros after each plane, for positions outside the second axis
     sizes = depth, height, width
     steps = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in sizes]
     middles = [(size - 1) / 2 + float(share) * size for size, share in zip(sizes, centre, strict=True)]
 
     def origins(axis: int, planes: slice, unit: float = 1.0, zero: float = 0.0) -> list[Tensor]:
-        """Where voxels come from along an axis: of their rows [planes, height, 1], and what each of a row adds."""
+        """Input positions of voxels along an axis: a part per row [planes, height, 1], plus a part along the row."""
         x, y, z = (along * step * unit for along, step in zip(rotation[axis], steps, strict=True))
         return [(x[planes, None] + y + (middles[axis] * unit + zero))[..., None], z]
 
     turned = torch.empty_like(volume)
-    # Some planes of the result at a time, so that their positions and origins stay in the processor's cache.
+    # Some planes of the result at a time, so that intermediate results stay in the processor's cache.
     for start in range(0, depth, _PLANES):
         planes = slice(start, start + _PLANES)
         x = torch.add(*origins(0, planes)).clamp_(-1, depth)
         before = x.floor()
         between = x.sub_(before)
-        # The planes that these come from, 0 outside the volume; the fewer, the more digits a position among them has.
+        # Only the planes that are needed, 0 outside the volume: positions in a smaller image are more precise.
         first, last = (int(plane) for plane in before.aminmax())
         inside = slice(*(min(max(plane, 0), depth) for plane in (first, last + 2)))
         images = torch.zeros(len(volume), last + 2 - first, pitch, width)
         images[:, inside.start - first : inside.stop - first, :-1] = volume[:, inside]
         rows = (last - first + 1) * pitch
-        # grid_sample counts from -1 to 1.
+        # Coordinates of grid_sample are from -1 to 1.
         row, zero = 2 / rows, 1 / rows - 1
         y = torch.add(*origins(1, planes, row)).clamp_(-row, height * row)
         grid = torch.empty(2, *y.shape)
         torch.add(y.add_(zero), before.sub_(first), alpha=pitch * row, out=grid[1])
         torch.add(*origins(2, planes, 2 / width, 1 / width - 1), out=grid[0])
         for image, of_channel in zip(images, turned, strict=True):
-            # Both planes of each voxel, as channels that begin a plane apart.
+            # Both planes of each voxel as two channels, of which the second begins one plane later.
             both = image.as_strided((len(y), 2, rows, width), (0, pitch * width, width, 1))
             above, below = functional.grid_sample(both, grid.movedim(0, -1), align_corners=False).unbind(1)
             of_channel[planes] = above.lerp_(below, between)
@@ -255,6 +262,6 @@ def _turn(volume: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
 
 
 def _box(corner: Tensor, box: Tensor, lengths: Sequence[int]) -> list[slice]:
-    """The voxels an axis whose middles lie in a box; corner and sides are shares of the axes, [axes]."""
+    """Along each axis, the voxels whose centres lie in a box; corner and sides are relative to the axes, [axes]."""
     starts, ends = (torch.ceil(share * torch.tensor(lengths) - 0.5).int().tolist() for share in (corner, corner + box))
     return [slice(start, end) for start, end in zip(starts, ends, strict=True)]

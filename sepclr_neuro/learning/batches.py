@@ -1,4 +1,4 @@
-"""What is trained on: scans, how they are made ready, and the batches of an epoch."""
+"""Training data: scans, their views, and the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["Scans", "TrainingData", "Views", "ViewsOfEffects"]
 
 @dataclass(frozen=True)
 class Scans:
-    """What is trained on, with what sampling and methods need to know of it."""
+    """Training scans, with the variables that sampling and methods need."""
 
     read: Callable[..., Tensor]
-    """From some rows to their scans, [B, C, *spatial]; closed forms name ``planes`` of the first spatial axis too."""
+    """Reads the scans of some rows, [B, C, *spatial]; closed forms also pass ``planes`` of the first spatial axis."""
     rows: list[int]
     participants: list[str]
     target: list[bool]
     attributes: dict[str, list[float]]
-    """Columns that the method asked for, scaled to 0 to 1; NaN where a value is missing."""
+    """Attributes of the method, scaled to 0 to 1; NaN where a value is missing."""
     covariates: Tensor = field(default_factory=lambda: torch.empty(0, 0))
-    """What the salient space is adjusted for, [N, k], with mean 0; of no column where it is for nothing."""
+    """Covariates that the salient space is adjusted for, [N, k], centred; k = 0 without adjustment."""
 
     def part(self, positions: list[int]) -> Scans:
         return Scans(
@@ -47,33 +47,47 @@ class Scans:
 
 
 class Views(Protocol):
-    """How scans are made ready for a method, once as they are, once at random."""
+    """Standardises scans, and makes random views of them."""
 
     def to(self, device: torch.device) -> Views:
         """The same on another device."""
         ...
 
-    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
-        """Scans [B, C, *spatial], or these planes of their first spatial axis, as probes and closed forms see them."""
+    def unaugmented(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+        """Standardised scans [B, C, *spatial] without augmentation; of some planes of their first spatial axis only."""
         ...
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Some views of the members' scans [B, C, *spatial], [count, B, C, *spatial], in a precision; the same seed
-        gives the same, however many are made."""
+        """Random views of scans, which depend on the members' seed alone.
+
+        Args:
+            scans: of the members, [B, C, *spatial].
+            members: which participants of a batch these are.
+            count: number of views; more of them leave the first ones as they are.
+            dtype: of the views.
+
+        Returns:
+            [count, B, C, *spatial].
+        """
         ...
 
 
 class ViewsOfEffects(Views, Protocol):
-    """Views of scans that salient encoders may read adjusted for covariates."""
+    """Views that can be made of covariates' effects too, for salient encoders with adjustment."""
 
-    def moved(self, volumes: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The same changes, but for noise, of what covariates add to the members' scans, [B, C, *spatial]."""
+    def of_effects(
+        self, volumes: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """The same views, but without noise, of covariates' effects on the members' scans, [B, C, *spatial]."""
         ...
 
 
 class _Batches(Dataset[dict[str, Any]]):
-    """The batches of one epoch: people, what is known of them, a seed for the views, the positions of those whom this
-    process has in memory at a time; and their scans [B, C, *spatial], unless that is several times."""
+    """The batches of one epoch, each a dictionary.
+
+    It has the participants and their variables, a seed for the views, and ``parts``, the positions of those that this
+    process has in memory at a time. If there is one part only, it has their scans too, [B, C, *spatial].
+    """
 
     def __init__(self, scans: Scans, batch_size: int, at_once: int | None, group: Group, *seeds: int) -> None:
         self.scans, self.seeds = scans, seeds
@@ -105,10 +119,10 @@ class _Batches(Dataset[dict[str, Any]]):
 
 
 class _ReadAhead:
-    """Batches that a thread reads into pinned memory while a GPU computes, from where it copies them by itself.
+    """Reads the next batches into pinned memory in a thread while a GPU computes.
 
-    A thread, since a worker process would hand every batch over through shared memory: two copies more, in a space that
-    containers keep small.
+    A worker process would pass each batch through shared memory: two more copies, in a space that is small in
+    containers.
     """
 
     def __init__(self, dataset: _Batches) -> None:
@@ -137,26 +151,26 @@ def _pinned(content: Any) -> Any:
 
 
 class TrainingData(lightning.LightningDataModule):
-    """New batches every epoch, the same ones whether or not training was interrupted."""
+    """New batches in every epoch, which depend on the seeds and the epoch alone, so that training can be resumed."""
 
     def __init__(self, scans: Scans, training: Training, seeds: tuple[int, int]) -> None:
         super().__init__()
         self.training, self.seeds, self.group = training, seeds, Group()
-        self.scans, self.watched = scans, scans.part([])
+        self.scans, self.validation = scans, scans.part([])
         if training.validation_fraction > 0:
-            trained, watched = set_apart(
+            trained, held_out = set_apart(
                 scans.participants, scans.target, training.validation_fraction, seed_of(*self.seeds)
             )
-            self.scans, self.watched = scans.part(trained), scans.part(watched)
-            groups = zip(self.watched.participants, self.watched.target, strict=True)
+            self.scans, self.validation = scans.part(trained), scans.part(held_out)
+            groups = zip(self.validation.participants, self.validation.target, strict=True)
             smaller = min(Counter(is_target for _, is_target in set(groups)).values())
-            self.watched_batch_size = min(training.batch_size, 2 * smaller)
+            self.validation_batch_size = min(training.batch_size, 2 * smaller)
         self.batch_size = possible_batch(self.scans.participants, self.scans.target, training.batch_size)
-        sizes = [self.batch_size, *([self.watched_batch_size] if self.watched.rows else [])]
+        sizes = [self.batch_size, *([self.validation_batch_size] if self.validation.rows else [])]
         if min(sizes) // 2 < training.devices:
             raise InputError(
-                f"training.devices: {training.devices} of them cannot share {min(sizes) // 2} pairs of people, the "
-                f"smallest batch that is trained on or watched; set it to {min(sizes) // 2} or less"
+                f"training.devices: {training.devices} of them cannot share {min(sizes) // 2} pairs of participants, "
+                f"the smallest batch of training or validation; set it to {min(sizes) // 2} or less"
             )
 
     def train_dataloader(self) -> DataLoader | _ReadAhead:
@@ -164,12 +178,12 @@ class TrainingData(lightning.LightningDataModule):
         return self._loader(self.scans, self.batch_size, 0, epoch)
 
     def val_dataloader(self) -> list[DataLoader | _ReadAhead]:
-        """The same views every epoch, so that the watched loss moves only because the model does."""
-        if not self.watched.rows:
+        """The same views in every epoch, so that the validation loss changes with the model alone."""
+        if not self.validation.rows:
             return []
-        return [self._loader(self.watched, self.watched_batch_size, 1)]
+        return [self._loader(self.validation, self.validation_batch_size, 1)]
 
     def _loader(self, scans: Scans, batch_size: int, *seeds: int) -> DataLoader | _ReadAhead:
         batches = _Batches(scans, batch_size, self.training.people_in_memory, self.group, *self.seeds, *seeds)
-        # On a CPU reading ahead would take a core from the network.
+        # On a CPU, reading ahead would take a core away from the network.
         return _ReadAhead(batches) if torch.cuda.is_available() else DataLoader(batches, batch_size=None)

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running anything in them, resumed from where they fit."""
+"""Checkpoints: written atomically, read without running code in them, used only for the same settings and data."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ logger = logging.getLogger(__name__)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Lightning's own writer moves files between folders, which a kill can cut in half."""
+    """Writes checkpoints atomically; a kill can leave half a file with Lightning's own writer."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:
-                # torch ends its archive on the way out of an error and raises another one over it.
+                # While it handles an OSError, torch closes its archive and raises a RuntimeError that hides the former.
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 class EveryEpoch(Checkpoint):
-    """Keeps the two newest epochs, the older in case the newer is damaged, and says how far training is.
+    """Saves a checkpoint after every epoch and logs progress.
 
-    `history.tsv` beside the checkpoints holds the loss so far.
+    The two newest are kept, the older one in case the newer is damaged. `history.tsv` beside them has the loss of each
+    epoch so far.
     """
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder, self.title = folder, title
-        self._said = time.monotonic()
+        self._logged = time.monotonic()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, loop: Any, outputs: Any, batch: Any, step: int) -> None:
-        if time.monotonic() - self._said > 30:
-            self._say(f"epoch {trainer.current_epoch + 1}: step {step + 1} of {trainer.num_training_batches}")
+        if time.monotonic() - self._logged > 30:
+            self._log(f"epoch {trainer.current_epoch + 1}: step {step + 1} of {trainer.num_training_batches}")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, loop: Any) -> None:
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
@@ -56,14 +57,14 @@ class EveryEpoch(Checkpoint):
         write_tsv(self.folder / "history.tsv", pd.DataFrame(loop.history))
         row = loop.history[-1]
         left = ((trainer.max_epochs or 0) - row["epoch"]) * row["seconds"]
-        watched = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""
-        self._say(
-            f"epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{watched}, "
+        validation = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""
+        self._log(
+            f"epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{validation}, "
             f"{row['seconds']:.1f} s, at most {left:.0f} s left"
         )
 
-    def _say(self, message: str) -> None:
-        self._said = time.monotonic()
+    def _log(self, message: str) -> None:
+        self._logged = time.monotonic()
         logger.info(f"{self.title}: {message}")
 
 
@@ -73,7 +74,16 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def resume_point(folder: Path, name: str, title: str) -> Path | None:
-    """The newest checkpoint that can be read, of the same settings and data; any other is cleared away, and said."""
+    """The newest readable checkpoint of the same settings and data; others are deleted, with a warning in the log.
+
+    Args:
+        folder: of the checkpoints.
+        name: fingerprint of settings, data and code.
+        title: of this training, in messages.
+
+    Returns:
+        None if training has to start from the beginning.
+    """
     identity = folder / "fingerprint.json"
     if _checkpoints(folder) and not (identity.is_file() and identity.read_text(encoding="utf-8").strip('"\n') == name):
         logger.warning(f"{title}: settings, data or code changed since the last checkpoint; training starts afresh")
@@ -92,14 +102,14 @@ def resume_point(folder: Path, name: str, title: str) -> Path | None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint without running anything in it, every byte held against its archive's checksums.
+    """Reads a checkpoint without running code in it, after checking the checksums of its archive.
 
     Raises:
-        InputError: if it is damaged, or holds anything but tensors, numbers and text.
+        InputError: if it is damaged, or contains anything but tensors, numbers and text.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself does not look at the checksums
+            damaged = archive.testzip()  # torch does not check them
         if damaged is not None:
             raise ValueError(f"wrong checksum of {damaged}")
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""A trained model and a cohort to representations: the tables that probes read."""
+"""Representations of a cohort by trained models: the tables that probes read."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["parts_in_memory", "represent_fold", "represent_parts", "represent_sc
 
 logger = logging.getLogger(__name__)
 
-_VOXELS_A_BATCH = 8 * 128**3
-"""Bounds memory: about 8 volumes of 128³ at once."""
+_VOXELS_PER_BATCH = 8 * 128**3
+"""Limits memory to about 8 volumes of 128³."""
 
 
 def write_representations(config: Config, results: Results, method: str) -> None:
-    """Represents every scan by the encoder of each fold, the side of each marked.
+    """Computes the representations of all scans by the model of each fold, and writes a table per fold.
 
     Raises:
-        InputError: if the encoder or the standardisation learned from a scan that is not a training scan.
+        InputError: if the model or the standardisation was fitted on a scan that is not a training scan.
     """
     cache, cohort = VolumeCache(results), load_cohort(results.cohort)
     for fold in range(config.splits.count):
@@ -52,14 +52,18 @@ def represent_fold(
     split: Fold,
     title: str,
 ) -> pd.DataFrame:
-    """Every scan of a fold, represented by its encoder.
+    """Representations of every scan of a fold by the fold's model.
 
     Args:
+        model: trained on the fold.
+        cache: the array of all volumes.
+        standardisation: of the fold.
         cohort: rows of ``cohort.tsv``.
-        title: what messages call the model.
+        split: the fold.
+        title: of the model, in messages.
 
     Returns:
-        ``scan_id side common_0 ...``, a column a dimension of each space.
+        ``scan_id side common_0 ...``, one column per dimension of each space.
 
     Raises:
         InputError: as :func:`write_representations`.
@@ -69,10 +73,10 @@ def represent_fold(
         model.refuse_trained_on(unseen)
         standardisation.refuse_learned_from(unseen)
     scans = [scan for members in sides.values() for scan in members]
-    people = cohort.set_index("scan_id", drop=False).loc[scans]
-    for column, new in model.covariates.new_levels(people).items():
-        logger.warning(f"{title}: nobody trained on has {column} {', '.join(new)}; adjusted as the mean {column}")
-    spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(people))
+    rows = cohort.set_index("scan_id", drop=False).loc[scans]
+    for column, new in model.covariates.new_levels(rows).items():
+        logger.warning(f"{title}: no training participant has {column} {', '.join(new)}; adjusted as the mean {column}")
+    spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(rows))
     columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
     side = [name for name, members in sides.items() for _ in members]
     return pd.DataFrame({"scan_id": scans, "side": side, **columns})
@@ -85,14 +89,22 @@ def represent_scans(
     scans: Sequence[str],
     covariates: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Representations of scans by a trained method, [N, d] a space, a few volumes in memory at a time.
+    """Representations of scans by a trained method, a few volumes in memory at a time.
 
-    ``covariates`` [N, k] are what the salient space is adjusted for, in the order of the scans.
+    They are computed in float32, however the method was trained: bfloat16 would be faster, but change those of an
+    untrained network by some hundredths of their SD over participants instead of at most 0.001 (`python -m
+    benchmarks.embedding` measures both). Afterwards the method is on the device that it computed on, a GPU if there is
+    one.
 
-    In float32, however the method was trained: bfloat16 would be faster, but change those of an untrained network by
-    some hundredths of their SD over people (`python -m benchmarks.embedding` measures both), not by 0.001 at most.
+    Args:
+        method: trained, in evaluation mode.
+        cache: the array of all volumes.
+        standardisation: of the fold that the method was trained on.
+        scans: their ids.
+        covariates: that the salient space is adjusted for, [N, k], in the order of the scans; None without adjustment.
 
-    The method is left on the device that it computed on, a GPU where there is one.
+    Returns:
+        [N, d] for each space.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device)
@@ -106,20 +118,23 @@ def represent_scans(
 
 
 def parts_in_memory(count: int, input_shape: Sequence[int], at_once: int | None = None) -> Iterator[slice]:
-    """Some of so many people at a time: ``at_once``, or as many as bounds memory to 8 volumes of 128³."""
-    at_once = at_once or max(1, _VOXELS_A_BATCH // math.prod(input_shape))
+    """Slices of ``count`` participants, each of ``at_once``, by default of as many as 8 volumes of 128³ have voxels."""
+    at_once = at_once or max(1, _VOXELS_PER_BATCH // math.prod(input_shape))
     for start in range(0, count, at_once):
         yield slice(start, min(start + at_once, count))
 
 
 @torch.no_grad()
 def represent_parts(method: Method, volumes: Iterable[Tensor], covariates: Tensor | None = None) -> dict[str, Tensor]:
-    """Representations by a method, [N, d] a space, of N people's standardised volumes, some at a time.
+    """Representations of N standardised volumes that arrive in parts.
 
     Args:
-        method: on the device of the volumes.
-        volumes: parts [B, C, *spatial] of the people, in their order.
-        covariates: what the salient space is adjusted for, [N, k]; None for nothing.
+        method: in evaluation mode, on the device of the volumes.
+        volumes: the parts, [B, C, *spatial], in the order of the participants.
+        covariates: that the salient space is adjusted for, [N, k]; None without adjustment.
+
+    Returns:
+        [N, d] for each space.
     """
     parts: dict[str, list[Tensor]] = {space: [] for space in method.spaces}
     start = 0

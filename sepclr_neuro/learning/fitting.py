@@ -1,6 +1,6 @@
-"""From an untrained method to a trained one: a closed form, or Lightning's loop, resumed by the same call.
+"""Fits a method: solves a closed form, or trains by Lightning's loop, which the same call resumes.
 
-What the scans are (volumes of people, images) and how two views are made of them is the caller's.
+The caller supplies the scans (volumes, or 2D images) and how views of them are made.
 """
 
 from __future__ import annotations
@@ -53,25 +53,26 @@ def fit(
     identity: str,
     title: str,
 ) -> tuple[_History, dict[str, Any]]:
-    """Trains or solves a method; the same call goes on after an interruption.
+    """Trains or solves a method; after an interruption the same call resumes.
 
     Args:
-        method: untrained; it is left with its final weights.
-        scans: what it learns from.
-        views: how these are made ready.
+        method: untrained; it has its final weights afterwards.
+        scans: the training scans.
+        views: standardises them and makes random views.
         training: the section `training` of the configuration.
         seeds: of the run, and of the fold or the repetition.
         folder: of the checkpoints.
-        identity: a fingerprint of all that the weights depend on; checkpoints of another one are cleared away.
-        title: what messages call this training.
+        identity: a fingerprint of everything that the weights depend on; checkpoints with another one are deleted.
+        title: of this training, in messages.
 
     Returns:
-        One row an epoch (the mean of each loss term, seconds); and the precision and device that it ran with, how many
-        people were in a batch, and how many views of each.
+        The history, with one row per epoch (the mean of each loss term, seconds); and precision and device, for
+        gradient methods also batch size, number of views and peak memory.
 
     Raises:
-        InputError: if the batches cannot be filled, there are fewer GPUs than `devices`, the loss of a batch is not
-            finite, or another process is at the same training.
+        InputError: if there are too few participants for a batch or fewer GPUs than `devices`, the loss of a batch is
+            not finite, or another process runs the same training.
+        TypeError: if the method is neither a gradient nor a closed-form method.
     """
     if isinstance(method, ClosedFormMethod):
         return _solve(method, scans, views, seed_of(*seeds))
@@ -81,14 +82,14 @@ def fit(
             logger.warning(f"{title}: {smaller_batch(training.batch_size, data.batch_size)}")
         if torch.cuda.is_available() and torch.cuda.device_count() < training.devices:
             raise InputError(
-                f"training.devices: {training.devices} GPUs are asked for, this command was given "
+                f"training.devices: {training.devices} GPUs are requested, this command has "
                 f"{torch.cuda.device_count()}; ask the scheduler for as many, or lower it"
             )
         with exclusive(folder.with_suffix(".lock")):
             checkpoint = resume_point(folder, identity, title)
             if isinstance(method, TwoEncoders):
                 method.learn_effects(_reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates)
-            work = partial(_descend, method, data, views, folder, checkpoint, title)
+            work = partial(_train, method, data, views, folder, checkpoint, title)
             trained = in_processes(training.devices, work)
             if isinstance(method, TwoEncoders) and method.settings.erase:
                 method.learn_erasure(*_representations(method, scans, views, training.people_in_memory))
@@ -97,7 +98,7 @@ def fit(
 
 
 def _solve(method: ClosedFormMethod, scans: Scans, views: Views, seed: int) -> tuple[_History, dict[str, Any]]:
-    """Fits a closed form; its history has one row. It is a matter of minutes, so it is not resumed but repeated."""
+    """Fits a closed form; the history has one row. Since this takes minutes, it is repeated, not resumed."""
     started = time.monotonic()
     figures = method.fit(_reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates, seed)
     row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
@@ -105,10 +106,10 @@ def _solve(method: ClosedFormMethod, scans: Scans, views: Views, seed: int) -> t
 
 
 def _reader(scans: Scans, views: Views) -> Read:
-    """Reads some planes of standardised scans."""
+    """A function that reads planes of standardised scans."""
 
     def read(rows: Sequence[int], planes: slice) -> Tensor:
-        return views.plain(scans.read(list(rows), planes=planes), planes)
+        return views.unaugmented(scans.read(list(rows), planes=planes), planes)
 
     return read
 
@@ -116,17 +117,17 @@ def _reader(scans: Scans, views: Views) -> Read:
 def _representations(
     method: TwoEncoders, scans: Scans, views: Views, people_in_memory: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Common and salient representations of the training scans as they are, [N, c] and [N, d], in float32."""
+    """Common and salient representations of the unaugmented training scans, [N, c] and [N, d], float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device).eval()
     views = views.to(device)
     parts = parts_in_memory(len(scans.rows), method.covariate_maps.shape[1:], people_in_memory)
-    volumes = (views.plain(scans.read(scans.rows[part]).to(device)) for part in parts)
+    volumes = (views.unaugmented(scans.read(scans.rows[part]).to(device)) for part in parts)
     found = represent_parts(method, volumes, scans.covariates if len(scans.covariates) else None)
     return found["common"], found["salient"]
 
 
-def _descend(
+def _train(
     method: GradientMethod,
     data: TrainingData,
     views: Views,
@@ -135,13 +136,13 @@ def _descend(
     title: str,
     group: Group,
 ) -> tuple[_History, dict[str, Any]]:
-    """Trains by gradients, from a checkpoint on if there is one, and leaves the method with its final weights.
+    """Trains by gradient descent, from a checkpoint if there is one; the method has its final weights afterwards.
 
-    Each process of a group does all of it, on its people of each batch; the first one writes and speaks.
+    Every process of a group runs this, on its own participants of each batch; only the first one writes files and logs.
     """
     training, first = data.training, group.process == 0
     data.group = group
-    # Channels last is what bfloat16 convolutions compute fastest in, on CPUs and GPUs.
+    # bfloat16 convolutions are fastest in the channels-last format, on CPUs and GPUs.
     axes = data.scans.read(data.scans.rows[:1]).ndim - 2
     memory_format = torch.channels_last_3d if axes == 3 else torch.channels_last
     method = method.to(memory_format=memory_format)  # type: ignore[call-overload]
@@ -158,12 +159,12 @@ def _descend(
         )
     precision = precision_of(training)
     if torch.cuda.is_available():
-        # TensorFloat-32 keeps 10 bits of a factor; bfloat16, in which the networks compute then, 7.
+        # TensorFloat-32 has a mantissa of 10 bits; bfloat16, in which the networks then compute, one of 7.
         torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
         torch.backends.cudnn.allow_tf32 = precision != "32-true"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        # Lightning's advice (on workers, loggers, srun) does not hold here and would bury warnings that mean something.
+        # Lightning's advice (on workers, loggers, srun) does not apply here and would hide relevant warnings.
         warnings.filterwarnings("ignore", module=r"lightning\.")
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
@@ -185,7 +186,7 @@ def _descend(
                 with small_convolutions_in_float32(method):
                     trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:
-            # Lightning's exception would exit with status 0, as if the model were there.
+            # Lightning's exception would exit with status 0, as if training had finished.
             logger.warning(f"{title}: stopped by a signal; the same command goes on from the last epoch")
             raise SystemExit(128 + signal.SIGTERM) from None
     if stops_early and first:
@@ -193,15 +194,19 @@ def _descend(
             loop.load_state_dict(read_checkpoint(folder / "best.ckpt")["state_dict"])
         except InputError as error:
             raise InputError(f"{title}: {error}; delete {folder} and run again") from error
-    how = {"precision": precision, "device": str(trainer.strategy.root_device)}
-    of_batch = {"batch_size": data.batch_size, "views": method.views}
-    return loop.history, how | of_batch | {"peak_memory": devices.peak_memory()}
+    return loop.history, {
+        "precision": precision,
+        "device": str(trainer.strategy.root_device),
+        "batch_size": data.batch_size,
+        "views": method.views,
+        "peak_memory": devices.peak_memory(),
+    }
 
 
 def _stopped_early(loop: Loop, checkpoint: Path | None) -> bool:
-    """Whether early stopping had ended this training; then the loop has its history, as if it had just ended.
+    """Whether early stopping had already ended the training of a checkpoint; if so, the loop gets its history.
 
-    Lightning does not keep that, and would train one more epoch.
+    Lightning does not check this when it resumes, and would train for one more epoch.
     """
     if checkpoint is None:
         return False

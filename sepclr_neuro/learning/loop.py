@@ -1,4 +1,4 @@
-"""A step of training by gradients, in parts that fit into memory, and what is watched meanwhile."""
+"""The training step of methods with gradients, in parts that fit into memory, and checks that losses are finite."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sepclr_neuro.methods.two_encoders import TwoEncoders
 __all__ = ["Loop"]
 
 
-class _Seen(NamedTuple):
-    """Which loss terms of a step are finite, as soon as the device that computed them has told."""
+class _Check(NamedTuple):
+    """Which loss terms of a step are finite: a result that may still be on its way from the GPU."""
 
     batch: dict[str, Any]
     step: int
@@ -36,12 +36,12 @@ class _Seen(NamedTuple):
     finite: Tensor
     arrived: torch.cuda.Event | None
 
-    def is_here(self) -> bool:
+    def has_arrived(self) -> bool:
         return self.arrived is None or self.arrived.query()
 
 
 class Loop(lightning.LightningModule):
-    """Codes of a batch, part by part; then the method's losses; the codes' gradients, part by part; then Adam."""
+    """Lightning's module: codes part by part, losses of the whole batch, gradients part by part, a step of Adam."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Loop(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.automatic_optimization = False
         self._sums: dict[str, Tensor] = {}
-        self._unseen: deque[_Seen] = deque()
+        self._pending: deque[_Check] = deque()
         self._started = time.monotonic()
 
     def training_step(self, batch: dict[str, Any], step: int) -> None:
@@ -71,14 +71,14 @@ class Loop(lightning.LightningModule):
                 self._step_of_estimator(estimator, encoded, whole)
         with self.toggled_optimizer(encoders):
             losses = method.losses(encoded, whole)
-            self._watch(batch, losses, step)
+            self._check_finite(batch, losses, step)
             encoders.zero_grad()
             self.manual_backward(losses["loss"])
             gradients = {name: code.grad for name, code in codes.items() if code.grad is not None}
-            self._pass_on(gradients, of_last_part, batch["parts"][-1])
+            self._backpropagate(gradients, of_last_part, batch["parts"][-1])
             del of_last_part
             for part in self._in_memory(batch, batch["parts"][:-1]):
-                self._pass_on(gradients, method.codes(part), part.positions)
+                self._backpropagate(gradients, method.codes(part), part.positions)
                 del part  # before the next one is made
             self._average_gradients(encoders)
             if self.training_settings.gradient_clip is not None:
@@ -90,9 +90,10 @@ class Loop(lightning.LightningModule):
             self._sums[name] = self._sums.get(name, 0) + value.detach()
 
     def _codes(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The codes of a whole batch, which no gradient leaves; and those of this process's last part, which it does.
+        """The codes of a whole batch, detached, and those of this process's last part, with their graph.
 
-        Memory is that of one part: all but the last are made without what a backward pass needs, and anew for it.
+        This takes the memory of one part: the codes of all other parts are computed without a graph here, and a second
+        time for the backward pass.
         """
         *_, last = batch["parts"]
         whole: dict[str, Tensor] = {}
@@ -110,14 +111,14 @@ class Loop(lightning.LightningModule):
         return {name: self.group.sum(code).requires_grad_() for name, code in whole.items()}, codes
 
     def _heads(self, batch: dict[str, Any], codes: dict[str, Tensor]) -> tuple[Batch, Any]:
-        """The batch as a whole, and what the losses read of it: the same in every process."""
+        """The whole batch without views, and the input of the losses: the same in every process."""
         _seed(seed_of(batch["seed"], 3))
         whole = Batch(torch.empty(0), batch["target"], batch["attributes"], batch["patients"], batch["controls"])
         return whole, self.method.heads(codes, whole)
 
-    def _pass_on(self, gradients: dict[str, Tensor], codes: dict[str, Tensor], positions: list[int]) -> None:
-        """From gradients of the loss by the whole batch's codes to those by the weights that made some of the codes."""
-        # Averaged over processes, of which each has the gradients of its own people alone, they are to be their sum.
+    def _backpropagate(self, gradients: dict[str, Tensor], codes: dict[str, Tensor], positions: list[int]) -> None:
+        """Backpropagates gradients with respect to the codes of one part through the networks that computed them."""
+        # Each process has the gradients of its own participants; times the group's size, their average is their sum.
         given = [name for name, code in codes.items() if name in gradients and code.requires_grad]
         torch.autograd.backward(
             [codes[name] for name in given], [_rows(gradients[name], positions) * self.group.size for name in given]
@@ -128,15 +129,15 @@ class Loop(lightning.LightningModule):
         self.group.average(weight.grad for weight in weights if weight.grad is not None)
 
     def _in_memory(self, batch: dict[str, Any], parts: list[list[int]]) -> Iterator[Batch]:
-        """A part of the batch at a time, views made on the device, while the scans of the next one are read."""
+        """The parts of a batch, with views made on the device; scans of the next part are read in the meantime."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             scans = [reader.submit(self._scans, batch, positions) for positions in parts[:1]]
             for number, positions in enumerate(parts):
                 part = [self._with_views(batch, positions, scans.pop().result())]
                 scans = [reader.submit(self._scans, batch, following) for following in parts[number + 1 : number + 2]]
-                # Stateless, so that what networks draw a second time is the same.
+                # A seed for each part, so that a second pass through the networks draws the same random numbers.
                 _seed(seed_of(batch["seed"], 2, positions[0]))
-                yield part.pop()  # nothing here holds on to it
+                yield part.pop()  # no reference is kept here
 
     def _scans(self, batch: dict[str, Any], positions: list[int]) -> Tensor:
         return batch.pop("scans") if "scans" in batch else self.read([batch["rows"][i] for i in positions])
@@ -144,14 +145,14 @@ class Loop(lightning.LightningModule):
     def _with_views(self, batch: dict[str, Any], positions: list[int], scans: Tensor) -> Batch:
         members = Members(positions, len(batch["target"]), batch["seed"])
         device = self.device.type
-        # In the precision that networks compute in; what is computed on the way needs its own in places.
+        # Views have the precision in which networks compute; some intermediate results need a higher one.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         with torch.autocast(device, enabled=False):
             views = self.views(scans.to(self.device), members, self.method.views, dtype)
             salient_views, effects = views, self._effects(batch, positions)
             if effects is not None:
-                # Crop, rotation and blur act alike on a sum and on its parts, so that this is a view of z - B'a.
-                salient_views = views - cast(ViewsOfEffects, self.views).moved(
+                # Crop, rotation and blur are linear, so that this is a view of z - B'a.
+                salient_views = views - cast(ViewsOfEffects, self.views).of_effects(
                     effects, members, self.method.views, dtype
                 )
         attributes = {name: _rows(values, positions) for name, values in batch["attributes"].items()}
@@ -161,38 +162,39 @@ class Loop(lightning.LightningModule):
         return Batch(views, target, attributes, members=members, salient_views=salient_views, **groups)
 
     def _effects(self, batch: dict[str, Any], positions: list[int]) -> Tensor | None:
-        """What is to be taken out of the volumes that salient encoders read, [B, C, *spatial]; None for nothing."""
+        """Covariates' effects on the salient encoders' input, [B, C, *spatial]; None without adjustment."""
         if not isinstance(self.method, TwoEncoders) or not len(batch["covariates"]):
             return None
         return self.method.effects(_rows(batch["covariates"], positions))
 
-    def _watch(self, batch: dict[str, Any], losses: dict[str, Tensor], step: int) -> None:
-        """Ends a training whose loss is NaN or infinite: at once, or, on a GPU, when its figures have come over.
+    def _check_finite(self, batch: dict[str, Any], losses: dict[str, Tensor], step: int) -> None:
+        """Ends a training whose loss is NaN or infinite: at once, or, on a GPU, some steps later.
 
-        To look at them a step would have to wait for the device. Weights that are spoiled meanwhile reach no file.
+        Reading the values at once would make each step wait for the GPU. Weights that have become NaN in the meantime
+        are not saved.
         """
         finite = torch.stack([value.detach().isfinite() for value in losses.values()])
         arrived = None
-        told = finite.to("cpu", non_blocking=True)
+        on_host = finite.to("cpu", non_blocking=True)
         if finite.is_cuda:
             arrived = torch.cuda.Event()
             arrived.record()
-        self._unseen.append(_Seen(batch, step, list(losses), told, arrived))
-        self._look(wait=False)
+        self._pending.append(_Check(batch, step, list(losses), on_host, arrived))
+        self._read_checks(wait=False)
 
-    def _look(self, wait: bool) -> None:
-        # Processes that end a training end it together, so that none waits for another one.
+    def _read_checks(self, wait: bool) -> None:
+        # Several processes must end the training at the same step: otherwise one would wait for the other.
         wait = wait or self.group.size > 1
-        while self._unseen and (wait or self._unseen[0].is_here()):
-            seen = self._unseen.popleft()
-            if seen.arrived is not None:
-                seen.arrived.synchronize()
-            terms = [name for name, sound in zip(seen.names, seen.finite.tolist(), strict=True) if not sound]
+        while self._pending and (wait or self._pending[0].has_arrived()):
+            check = self._pending.popleft()
+            if check.arrived is not None:
+                check.arrived.synchronize()
+            terms = [name for name, finite in zip(check.names, check.finite.tolist(), strict=True) if not finite]
             if "loss" in terms:
-                self._refuse(seen.batch, terms, seen.step)
+                self._stop(check.batch, terms, check.step)
 
-    def _refuse(self, batch: dict[str, Any], terms: list[str], step: int) -> NoReturn:
-        """Ends the training, and keeps what was in the batch, whose seed makes its views again."""
+    def _stop(self, batch: dict[str, Any], terms: list[str], step: int) -> NoReturn:
+        """Ends the training and writes a table of the batch's participants with the range of their views."""
         epoch, path = self.current_epoch + 1, self.folder / "not-finite.tsv"
         table = pd.DataFrame({"participant_id": batch["participants"], "target": batch["target"].tolist()})
         names = [f"view_{view + 1}_{extreme}" for view in range(self.method.views) for extreme in ("min", "max")]
@@ -226,7 +228,7 @@ class Loop(lightning.LightningModule):
         codes, _ = self._codes(batch)
         whole, encoded = self._heads(batch, codes)
         loss = self.method.losses(encoded, whole)["loss"]
-        self.group.average([loss])  # to the bit the same everywhere, since early stopping compares it
+        self.group.average([loss])  # bitwise equal in all processes, since early stopping compares it
         self.log("validation_loss", loss, on_epoch=True, batch_size=len(whole.target))
 
     def on_fit_start(self) -> None:
@@ -234,18 +236,18 @@ class Loop(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._sums, self._started = {}, time.monotonic()
-        self._unseen.clear()
+        self._pending.clear()
 
     def on_train_epoch_end(self) -> None:
-        self._look(wait=True)
+        self._read_checks(wait=True)
         for schedule in _as_list(self.lr_schedulers()):
             schedule.step()
         steps = self.trainer.num_training_batches
         row = {"epoch": self.current_epoch + 1} | {name: float(value) / steps for name, value in self._sums.items()}
         if "validation_loss" in self.trainer.callback_metrics:
             row["validation_loss"] = float(self.trainer.callback_metrics["validation_loss"])
-        sound = all(bool(torch.isfinite(weights).all()) for weights in self.method.state_dict().values())
-        if not sound or not all(math.isfinite(value) for value in row.values()):
+        finite = all(bool(torch.isfinite(weights).all()) for weights in self.method.state_dict().values())
+        if not finite or not all(math.isfinite(value) for value in row.values()):
             raise InputError(
                 f"training: a term, the validation loss or a weight is not finite in epoch {row['epoch']} of "
                 f"{self.trainer.max_epochs}; lower training.learning_rate, or set training.gradient_clip"
@@ -274,17 +276,17 @@ class Loop(lightning.LightningModule):
 
 
 def _seed(seed: int) -> None:
-    """torch.manual_seed for this process's device: it takes 2 ms to prepare kinds of devices that are not there."""
+    """torch.manual_seed for CPU and CUDA only: other kinds of devices take 2 ms even where there are none."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(seed)
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Lightning returns nothing, one thing or a list of optimisers or schedules."""
+    """Lightning returns None, one optimiser or schedule, or a list of them."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _rows(values: Tensor, positions: list[int]) -> Tensor:
-    """Some rows; all of them without a copy, for which a GPU would be waited for."""
+    """Some rows; all of them without indexing, which would make the program wait for a GPU."""
     return values if len(positions) == len(values) else values[positions]

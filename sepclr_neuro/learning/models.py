@@ -1,6 +1,7 @@
-"""A trained model on disk: weights as safetensors and everything else as JSON, so that nothing in it can run code.
+"""Trained models on disk: weights as safetensors and everything else as JSON, so that loading one runs no code in it.
 
-Apart from `training`, whose loop takes seconds to import: those who only use models need not wait for it.
+This is a module apart from `training` so that stages which only use models need not import the training loop, which
+takes seconds.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.data.covariates import CovariateCoding
 from sepclr_neuro.methods.base import Method
 
-__all__ = ["TrainedModel", "build_method", "built_of", "load_model", "write_model"]
+__all__ = ["TrainedModel", "build_method", "describe_networks", "load_model", "write_model"]
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A method with its weights, in evaluation mode, that knows whom it was trained on.
+    """A method with its weights, in evaluation mode, and a record of its training.
 
     Attributes:
+        method: with its final weights.
         metadata: model.json: method (its name in the run), registered_method, fold, ``train_scan_ids``, settings, seed,
-            versions, precision, epochs, seconds, losses (names of its terms), networks (:func:`built_of`); of a method
-            that was trained by gradients also batch_size, the people who really were in a batch, and views.
+            versions, precision, epochs, seconds, losses (names of its terms), networks
+            (:func:`describe_networks`); for gradient methods also batch_size, the actual number of participants per
+            batch, and views.
     """
 
     method: Method
@@ -43,15 +46,18 @@ class TrainedModel:
 
     @property
     def covariates(self) -> CovariateCoding:
-        """What the salient space is adjusted for, as the training people coded it."""
+        """Coding of the covariates that the salient space is adjusted for, as learned in training."""
         return CovariateCoding.from_json(self.metadata["covariates"])
 
     def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        """Representations, one [B, d] a space, of standardised volumes [B, C, *spatial]; differentiable."""
+        """Representations of standardised volumes [B, C, *spatial], one [B, d] per space; differentiable."""
         return self.method.represent(volumes, covariates)
 
     def refuse_trained_on(self, scan_ids: Collection[str]) -> None:
-        """Guards every claim about held-out people.
+        """Guards against leakage: raises an error if any of these scans was a training scan.
+
+        Args:
+            scan_ids: of held-out scans.
 
         Raises:
             InputError: if the model was trained on one of the scans.
@@ -65,10 +71,11 @@ class TrainedModel:
 
 
 def load_model(folder: Path) -> TrainedModel:
-    """Reads a trained model, after checking its checksum.
+    """Reads a trained model, after checking the checksum of its weights.
 
     Raises:
-        InputError: if it is absent, its weights are not those that were written, or model.json is not about them.
+        InputError: if the model is absent, its weights have changed since they were written, or model.json does not
+            describe them.
     """
     if not (folder / "model.json").is_file() or not (folder / "model.safetensors").is_file():
         raise InputError(f"{folder}: no trained model here; run the workflow again to train it")
@@ -86,13 +93,13 @@ def load_model(folder: Path) -> TrainedModel:
 
 
 def build_method(config: Config, name: str, input_shape: list[int]) -> Method:
-    """An untrained method, as the configuration sets it, for inputs of this shape (channels, then voxels a side)."""
+    """An untrained method as configured, for inputs of this shape (channels, then voxels along each axis)."""
     configured = config.for_method(name)
     return configured.entry.load()(configured.settings, configured.network, input_shape)
 
 
-def built_of(method: Method) -> dict[str, dict[str, Any]]:
-    """The networks that a method really has: the class and the number of weights of each, by name."""
+def describe_networks(method: Method) -> dict[str, dict[str, Any]]:
+    """Class and number of weights of each network of a method, by name."""
     return {
         name: {"class": type(network).__name__, "weights": weights}
         for name, network in method.named_children()
@@ -101,7 +108,7 @@ def built_of(method: Method) -> dict[str, dict[str, Any]]:
 
 
 def write_model(folder: Path, method: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:
-    """Writes model.safetensors, history.tsv and, last, model.json, without which a model does not count as written."""
+    """Writes model.safetensors, history.tsv and, last, model.json, which marks the model as complete."""
     weights = {key: value.detach().cpu().contiguous() for key, value in method.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(weights))
     write_tsv(folder / "history.tsv", history)

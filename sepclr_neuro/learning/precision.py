@@ -1,4 +1,4 @@
-"""In how many digits networks compute: bfloat16 where the machine computes it itself and computes it right."""
+"""Precision in which networks compute: bfloat16 where the hardware supports it and its results are right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["precision_of", "small_convolutions_in_float32"]
 
 
 def precision_of(training: Training) -> Literal["bf16-mixed", "32-true"]:
-    """As Lightning names it. ``auto`` is bfloat16 where a processor or GPU does not only emulate it."""
+    """Lightning's name of the precision; ``auto`` is bfloat16 where the processor or GPU supports it natively."""
     cuda = torch.cuda.is_available()
     native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_computes_bfloat16()
     if training.precision == "bfloat16" or (training.precision == "auto" and native):
@@ -30,11 +30,11 @@ def _cpu_computes_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def small_convolutions_in_float32(module: nn.Module) -> Iterator[None]:
-    """While it lasts, 3D convolutions of a volume that is thinner than their kernel compute in float32 on a CPU.
+    """A context in which 3D convolutions of volumes that are thinner than the kernel compute in float32 on a CPU.
 
-    In bfloat16 oneDNN 3.12, of torch 2.13, takes the gradient of their weights from memory that nothing has written: it
-    is sometimes not finite, or wrong, and the process may end with "corrupted size". The last stage of a ResNet-18 at
-    64 voxels a side is such a volume.
+    In bfloat16 oneDNN 3.12, which torch 2.13 uses, reads uninitialised memory for the gradient of their weights: it is
+    sometimes wrong or not finite, and the process may end with "corrupted size". The last stage of a ResNet-18 at 64³
+    voxels has such volumes.
     """
     convolutions = [part for part in module.modules() if isinstance(part, (nn.Conv3d, nn.ConvTranspose3d))]
     for part in convolutions:
@@ -49,7 +49,7 @@ def small_convolutions_in_float32(module: nn.Module) -> Iterator[None]:
 def _forward(
     part: nn.Conv3d | nn.ConvTranspose3d, forward: Callable[..., Tensor], volume: Tensor, **options: Any
 ) -> Tensor:
-    # What a transposed convolution writes is what the gradient of its weights reads.
+    # For a transposed convolution it is the output whose size matters to the gradient of the weights.
     thickness = volume.shape[2] * (part.stride[0] if isinstance(part, nn.ConvTranspose3d) else 1)
     if volume.device.type != "cpu" or thickness >= part.kernel_size[0]:
         return forward(volume, **options)

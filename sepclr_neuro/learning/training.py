@@ -1,4 +1,4 @@
-"""One method and the training people of one fold to a trained model."""
+"""Trains one method on the training participants of one fold."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.augmentation import augment
 from sepclr_neuro.learning.batches import Scans
 from sepclr_neuro.learning.fitting import fit
-from sepclr_neuro.learning.models import build_method, built_of, write_model
+from sepclr_neuro.learning.models import build_method, describe_networks, write_model
 
-__all__ = ["VolumeViews", "training_people", "write_fold_model"]
+__all__ = ["VolumeViews", "training_scans", "write_fold_model"]
 
 logger = logging.getLogger(__name__)
 
 NO_TERMS = ("epoch", "loss", "validation_loss", "seconds")
-"""Columns of a training's history beside the terms of its loss."""
+"""Columns of a training's history that are not terms of its loss."""
 
 
 @dataclass(frozen=True)
 class VolumeViews:
-    """Standardised volumes, and random views of them."""
+    """Standardises volumes, and makes random views of them."""
 
     standardisation: Standardisation
     augmentation: Augmentation
@@ -54,14 +54,16 @@ class VolumeViews:
     def to(self, device: torch.device) -> VolumeViews:
         return replace(self, standardisation=self.standardisation.to(device))
 
-    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+    def unaugmented(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return self.standardisation.apply(scans, planes)
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
         return self._views(self.standardisation.apply(scans, dtype=dtype), self.augmentation, members, count)
 
-    def moved(self, volumes: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        # A probability of 0 draws as many random numbers as any other one.
+    def of_effects(
+        self, volumes: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        # With probability 0 as many random numbers are drawn as with any other.
         without_noise = self.augmentation.model_copy(update={"noise_probability": 0.0})
         return self._views(volumes.to(dtype), without_noise, members, count)
 
@@ -73,11 +75,17 @@ class VolumeViews:
 
 
 def write_fold_model(config: Config, results: Results, method: str, fold: int) -> None:
-    """Trains one method on the training people of one fold and writes the model; the same call resumes.
+    """Trains one method on the training participants of one fold and writes the model; the same call resumes.
+
+    Args:
+        config: of the run.
+        results: its results folder; models and checkpoints are written there.
+        method: its name in the run.
+        fold: number of the fold, from 0.
 
     Raises:
-        InputError: if the fold's training people cannot fill the batches, or if they lack an attribute that the
-            method's settings ask for.
+        InputError: if the fold has too few training participants for a batch, or if an attribute or covariate of the
+            method is absent from the cohort, or is constant.
     """
     started, title = time.monotonic(), f"{method}, fold {fold}"
     configured = config.for_method(method)
@@ -85,17 +93,17 @@ def write_fold_model(config: Config, results: Results, method: str, fold: int) -
     split = read_fold(results.splits, results.index, fold)
     cohort = load_cohort(results.cohort)
     coding = training_covariates(config, configured, cohort, split)
-    people = training_people(cohort, cache, split, configured.settings.columns(), coding)
+    scans = training_scans(cohort, cache, split, configured.settings.columns(), coding)
     settings = stage_config(config, "training", method)
     standardisation = Standardisation.load(results, fold)
     standardisation.refuse_learned_from(split.test)
-    identity = fingerprint(settings, fold, _identity(results, cache, people, fold), __version__)
+    identity = fingerprint(settings, fold, _identity(results, cache, scans, fold), __version__)
     torch.manual_seed(seed_of(config.seed, fold))
     input_shape = [1, *cache.shape]
     network = build_method(config, method, input_shape)
     history, how = fit(
         network,
-        people,
+        scans,
         VolumeViews(standardisation, configured.augmentation),
         configured.training,
         seeds=(config.seed, fold),
@@ -111,7 +119,7 @@ def write_fold_model(config: Config, results: Results, method: str, fold: int) -
             "method": method,
             "registered_method": configured.method,
             "fold": fold,
-            "train_scan_ids": [cache.scan_ids[row] for row in people.rows],
+            "train_scan_ids": [cache.scan_ids[row] for row in scans.rows],
             "seed": config.seed,
             "input_shape": input_shape,
             "covariates": coding.to_json(),
@@ -122,7 +130,7 @@ def write_fold_model(config: Config, results: Results, method: str, fold: int) -
             "inputs": {file_name(path, results): sha256(path) for path in _inputs(results, fold)},
             "epochs": len(history),
             "losses": [name for name in history[0] if name not in NO_TERMS],
-            "networks": built_of(network),
+            "networks": describe_networks(network),
             "seconds": round(sum(row["seconds"] for row in history), 1),
             "versions": {"sepclr_neuro": __version__}
             | versions("torch", "lightning", "monai", "numpy", *configured.packages),
@@ -138,21 +146,24 @@ def _inputs(results: Results, fold: int) -> list[Path]:
     return [results.cohort, results.index, results.grid, results.splits, results.standardisation(fold)]
 
 
-def _identity(results: Results, cache: VolumeCache, people: Scans, fold: int) -> list[Any]:
-    """All that training reads beside its settings: who, on which side, and which voxels."""
+def _identity(results: Results, cache: VolumeCache, training: Scans, fold: int) -> list[Any]:
+    """The training data, for the fingerprint: participants, groups, attributes, covariates and checksums of voxels."""
     scans = [
         [cache.scan_ids[row], cache.checksums[row], participant, is_target]
-        for row, participant, is_target in zip(people.rows, people.participants, people.target, strict=True)
+        for row, participant, is_target in zip(training.rows, training.participants, training.target, strict=True)
     ]
-    attributes = repr((people.attributes, people.covariates.tolist()))  # JSON has no NaN
+    attributes = repr((training.attributes, training.covariates.tolist()))  # JSON has no NaN
     return [scans, attributes, read_json(results.grid), sha256(results.standardisation(fold))]
 
 
 def training_covariates(config: Config, method: ConfiguredMethod, cohort: pd.DataFrame, split: Fold) -> CovariateCoding:
-    """What the training people of a fold say of the covariates that a method adjusts for; nothing where it does not.
+    """Coding of the covariates that a method adjusts for, learned from the training participants of a fold.
+
+    Returns:
+        A coding without columns if the method does not adjust.
 
     Raises:
-        InputError: if a column is absent, or somebody lacks a value that is not to be imputed.
+        InputError: if a column is absent, or a participant lacks a value that is not to be imputed.
     """
     if not method.adjusts:
         return CovariateCoding()
@@ -160,17 +171,24 @@ def training_covariates(config: Config, method: ConfiguredMethod, cohort: pd.Dat
     return learn_covariates(train, method.adjust_for, config.impute_covariates)
 
 
-def training_people(
+def training_scans(
     cohort: pd.DataFrame,
     cache: VolumeCache,
     split: Fold,
     columns: Mapping[str, str],
     coding: CovariateCoding | None = None,
 ) -> Scans:
-    """The training scans of a fold, with the columns that a method asks for scaled to 0 to 1, and coded covariates.
+    """The training scans of a fold, with the method's attributes scaled to 0 to 1, and coded covariates.
+
+    Args:
+        cohort: rows of ``cohort.tsv``.
+        cache: the array of all volumes.
+        split: the fold.
+        columns: the method's attributes, each ``continuous`` or ``discrete``.
+        coding: of the covariates; None for none.
 
     Raises:
-        InputError: if a column is absent or says nothing about the training patients.
+        InputError: if a column is absent or constant in the training patients.
     """
     train = cohort.set_index("scan_id", drop=False).loc[list(split.train)]
     return Scans(
@@ -184,11 +202,11 @@ def training_people(
 
 
 def _scaled(train: pd.DataFrame, name: str, kind: str, fold: int) -> list[float]:
-    """A column of the training people, 0 at its lowest value and 1 at its highest; labels in alphabetical order.
+    """A column of the training participants, scaled to 0 to 1; labels are numbered in alphabetical order first.
 
     Raises:
-        InputError: if there is no such column, if it holds labels where numbers are asked for, or if training patients
-            do not differ in it.
+        InputError: if the column is absent, holds labels although it is ``continuous``, or is constant in the training
+            patients.
     """
     if name not in train:
         raise InputError(f"attributes: the cohort has no column {name!r}; it has {', '.join(train.columns)}")

@@ -174,10 +174,10 @@ class LinearSepCLR(TwoLinearSpaces):
             nn.Linear(adjusted.shape[1], settings.salient_dim),
         )
         model = SepCLR(settings, Network(), (), settings.independence, encoders)
-        figures = self._descend(model, plain, adjusted, Batch(torch.empty(0), torch.from_numpy(training.target)))
+        figures = self._train(model, plain, adjusted, Batch(torch.empty(0), torch.from_numpy(training.target)))
         return encoders[1].weight.detach().double().numpy(), figures
 
-    def _descend(self, model: SepCLR, plain: Tensor, adjusted: Tensor, batch: Batch) -> dict[str, float]:
+    def _train(self, model: SepCLR, plain: Tensor, adjusted: Tensor, batch: Batch) -> dict[str, float]:
         """Trains both encoders on all participants in each step; returns the loss terms of the last step."""
         optimizer = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate)
         losses: dict[str, Tensor] = {}

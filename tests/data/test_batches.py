@@ -317,5 +317,5 @@ def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: py
     config, results = small_run(tmp_path, training=ONE_STEP | {"devices": 2})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match=r"devices: 2 GPUs are asked for, this command was given 1; ask the scheduler"):
+    with pytest.raises(InputError, match=r"devices: 2 GPUs are requested, this command has 1; ask the scheduler"):
         write_fold_model(config, results, "sepclr-k-jem", 0)

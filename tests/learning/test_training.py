@@ -352,7 +352,9 @@ def test_a_view_of_an_adjusted_volume_is_what_is_left_of_two_views() -> None:
     views = VolumeViews(plain, Augmentation(**everything))
     members = Members.all_of(6, 3)
     expected = views(volumes - effects, members)
-    torch.testing.assert_close(views(volumes, members) - views.moved(effects, members), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        views(volumes, members) - views.of_effects(effects, members), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_covariates_are_learned_and_codes_erased_by_training_people(trained) -> None:

@@ -31,7 +31,7 @@ class RandomViews:
     def to(self, device: torch.device) -> RandomViews:
         return self
 
-    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+    def unaugmented(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return scans
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -49,7 +49,7 @@ class AsTheyAre:
     def to(self, device: torch.device) -> AsTheyAre:
         return self
 
-    def plain(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
+    def unaugmented(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
         return scans
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -35,7 +35,7 @@ from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.learning.embedding import represent_scans
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
-from sepclr_neuro.learning.training import VolumeViews, training_covariates, training_people
+from sepclr_neuro.learning.training import VolumeViews, training_covariates, training_scans
 from sepclr_neuro.maps.attribution import smoothgrad
 from sepclr_neuro.maps.localisation import localisation
 from sepclr_neuro.maps.mapping import true_map
@@ -124,7 +124,7 @@ def best_achievable(
     """
     standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
     model = VoxelLinear(VoxelLinearSettings(), told.network, (1, *cache.shape))
-    people = training_people(cohort, cache, fold, {})
+    people = training_scans(cohort, cache, fold, {})
     model.fit(
         lambda rows, planes: standardisation.apply(cache.read(rows, planes=planes), planes),
         people.rows,
@@ -160,7 +160,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     torch.manual_seed(seed_of(seed, 0))
     method: Method = build_method(told, name, [1, *cache.shape])
     coding = training_covariates(told, configured, people_of, fold)
-    people = training_people(people_of, cache, fold, configured.settings.columns(), coding)
+    people = training_scans(people_of, cache, fold, configured.settings.columns(), coding)
     shared = {"standardisation", "augmentation", "network", "training", "adjust_for", "impute_covariates"}
     settings = told.model_dump(mode="json", include=shared)
     settings["methods"] = {name: configured.settings.model_dump(mode="json")}
