@@ -57,7 +57,7 @@ class Linear(Method):
 
 
 class Quadratic(Linear):
-    """r(x) = A x² / 2: without noise the map of w·r at a volume x is x Aᵀw, so that it tells whose it is."""
+    """r(x) = A x² / 2: without noise the map of w·r at a volume x is x Aᵀw, so that each participant's map differs."""
 
     def features(self, volumes: Tensor) -> Tensor:
         return volumes**2 / 2
@@ -67,7 +67,7 @@ class Quadratic(Linear):
 
 
 class Run:
-    """What the stages before saliency leave behind for 12 people, of whom the last two scans are one patient's."""
+    """The files of the stages before saliency for 12 scans, of which the last two are of one patient."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
         self.results = Results(folder)

@@ -114,7 +114,7 @@ TABLES: dict[str, Fault] = {
 
 @contextmanager
 def without_privileges() -> Iterator[Path]:
-    """A folder that everybody reads and, for the duration, the rights of nobody in particular: root may read all."""
+    """A folder that all users can read, and for the duration an unprivileged user: root can read everything."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -245,7 +245,7 @@ def test_a_volume_outside_the_data_is_refused(path: str, tmp_path: Path, command
     assert not (tmp_path / "study" / "results").exists()
 
 
-def test_volumes_that_are_links_are_read_and_broken_ones_told(tmp_path: Path, command: Any) -> None:
+def test_volumes_that_are_links_are_read_and_broken_ones_reported(tmp_path: Path, command: Any) -> None:
     """Of two kinds, those of DataLad whose content was not fetched and those to a disk that is not there."""
     for number in range(1, 5):
         save_small(tmp_path / "archive" / f"{number}.nii.gz", number)

@@ -20,7 +20,7 @@ from sepclr_neuro.methods.networks import PatchStem
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_recipe_and_a_step_descend_on_the_same_loss() -> None:
+def test_the_recipe_and_a_step_minimise_the_same_loss() -> None:
     ours, theirs = Step(side=32, batch_size=4, bfloat16=False), Step(side=32, batch_size=4, bfloat16=False)
     batch = ours.views()
     ours.descend(batch)

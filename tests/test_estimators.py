@@ -98,7 +98,7 @@ def test_with_a_nilearn_masker_patterns_become_images() -> None:
     assert unmask(model.patterns(), mask).shape == (4, 4, 4, 1)
 
 
-def test_covariates_are_needed_of_everybody() -> None:
+def test_covariates_are_needed_for_all_participants() -> None:
     X, y, table = people()
     model = RidgeDiscriminant().fit(X, y, covariates=table)
     with pytest.raises(ValueError, match="covariates: the estimator was fitted with them"):
@@ -123,7 +123,7 @@ GRID = np.diag([6.0, 6.0, 6.0, 1.0])
 
 
 def volumes(count: int = 40, side: int = 8) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """The disease is in a cube of one corner; a plane of another corner is 0 in everybody."""
+    """The disease is in a cube of one corner; a plane of another corner is 0 in all participants."""
     X, y, table = people(count, side**3)
     X = X.reshape(count, side, side, side).astype(np.float32)
     X[:, :2] = np.random.default_rng(1).normal(size=X[:, :2].shape)
@@ -139,7 +139,7 @@ def saved(X: np.ndarray, folder: Path) -> list[Path]:
     return paths
 
 
-def test_volumes_files_and_images_say_the_same_as_the_matrix(tmp_path: Path) -> None:
+def test_volumes_files_and_images_give_the_same_result_as_the_matrix(tmp_path: Path) -> None:
     X, y, table = volumes()
     matrix = X.reshape(len(X), -1)
     expected = GeneralizedContrastivePCA(salient_dim=2).fit(matrix, y, covariates=table)
@@ -170,7 +170,7 @@ def test_volumes_of_a_run_are_read_by_rows(tmp_path: Path) -> None:
     assert (model.patterns().affine == cache.affine).all()
 
 
-def test_outside_the_mask_nothing_is_seen(tmp_path: Path) -> None:
+def test_voxels_outside_the_mask_are_ignored(tmp_path: Path) -> None:
     X, y, _ = volumes()
     mask = np.zeros(X.shape[1:], dtype=bool)
     mask[:3, :3, :3] = True
@@ -248,7 +248,7 @@ def test_a_network_learns_by_the_loop_of_the_workflow(tmp_path: Path) -> None:
         clone(model).set_params(encoder="heavy").fit(X, y)
 
 
-def test_maps_of_held_out_people_show_the_disease() -> None:
+def test_maps_of_held_out_participants_show_the_disease() -> None:
     X, y, table = volumes(120)
     train, test = np.arange(60), np.arange(60, 120)
     model = GeneralizedContrastivePCA(salient_dim=2).fit(X[train], y[train], covariates=table.iloc[train])

@@ -76,7 +76,7 @@ def test_a_killed_training_ends_in_the_same_bits(
 
 
 def test_killed_again_and_again_it_still_ends(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    """At every write in turn, then at moments that nobody chose."""
+    """At every write in turn, then at random moments."""
     method = "sepclr-tc"
     config, results = small(tmp_path, method)
     for number in range(1, 9):

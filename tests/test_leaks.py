@@ -1,5 +1,5 @@
-"""Every known way in which held-out people leak into a figure, tried through the stages: each is refused, or moves
-nothing that was learned."""
+"""Every known way in which held-out participants leak into a figure, tried through the stages: each is refused, or
+changes nothing that was learned."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def refused(stage: str, run: tuple[Config, Results]) -> None:
 
 
 @pytest.mark.parametrize("stage", ["train", "embed", "leakage", "saliency"])
-def test_mean_sd_and_mask_of_everybody(run: tuple[Config, Results], stage: str) -> None:
-    """The standardisation is learned while the split holds nobody of them out, and the split is put back."""
+def test_mean_sd_and_mask_of_all_participants(run: tuple[Config, Results], stage: str) -> None:
+    """The standardisation is learned with a split that has no held-out participant; then the split is restored."""
     config, results = run
     honest = results.splits.read_bytes()
     splits = read_tsv(results.splits, text=("scan_id", "participant_id", "unit"))
@@ -77,7 +77,7 @@ def test_mean_sd_and_mask_of_everybody(run: tuple[Config, Results], stage: str) 
 
 
 @pytest.mark.parametrize("stage", ["embed", "probe", "leakage", "saliency"])
-def test_an_encoder_that_was_trained_on_a_held_out_person(run: tuple[Config, Results], stage: str) -> None:
+def test_an_encoder_that_was_trained_on_a_held_out_participant(run: tuple[Config, Results], stage: str) -> None:
     path = run[1].model_folder(METHOD, 0) / "model.json"
     metadata = read_json(path)
     held_out = read_fold(run[1].splits, run[1].index, 0).test[3]
@@ -95,7 +95,7 @@ def test_models_of_another_split(run: tuple[Config, Results], stage: str) -> Non
 
 
 @pytest.mark.parametrize("stage", ["probe", "leakage"])
-def test_training_people_who_are_called_held_out(run: tuple[Config, Results], stage: str) -> None:
+def test_training_participants_that_are_marked_held_out(run: tuple[Config, Results], stage: str) -> None:
     path = run[1].representations(METHOD, 1)
     table = read_tsv(path, text=("scan_id", "side"))
     row = table.index[table["side"] == "train"][0]
@@ -104,7 +104,7 @@ def test_training_people_who_are_called_held_out(run: tuple[Config, Results], st
     refused(stage, run)
 
 
-def test_people_who_were_kept_for_probes(tmp_path: Path) -> None:
+def test_participants_kept_for_probes(tmp_path: Path) -> None:
     """Nothing but the probe learns from them, and an encoder that did is refused."""
     config, results = small_run(
         tmp_path,
@@ -131,7 +131,7 @@ def test_people_who_were_kept_for_probes(tmp_path: Path) -> None:
         refused(stage, (config, results))
 
 
-def test_scalers_and_penalties_do_not_move_with_held_out_people(run: tuple[Config, Results]) -> None:
+def test_scalers_and_penalties_do_not_change_with_held_out_participants(run: tuple[Config, Results]) -> None:
     """Held-out representations and answers are replaced by others; whatever a probe learned stays to the last digit."""
     config, results = run
     before, scores = results.coefficients.read_bytes(), read_tsv(results.scores)

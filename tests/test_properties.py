@@ -1,4 +1,4 @@
-"""Inputs that nobody thought of: the right answer or one clear error, never another one (100,000: tests/soak/fuzz.py).
+"""Random inputs: the right answer or one clear error, never another one (100,000: tests/soak/fuzz.py).
 
 Each property is about bytes, so that hypothesis may choose any; those that are near a good file are asked most.
 """
@@ -142,7 +142,7 @@ def test_any_bytes_are_a_cohort_or_a_clear_error(content: bytes) -> None:
     back = read_tsv(folder() / "cohort.tsv", text=names)
     for name in ("participant_id", "diagnosis", "site"):
         assert back[name].tolist() == tables.cohort[name].tolist()
-    # Leaving people out never lets in anybody whom stopping would not.
+    # With exclusion no participant is included whom the strict mode would have refused.
     lenient = outcome(lambda: build_cohort(settings.model_copy(update={"on_error": "exclude"}), None))
     assert lenient is not None
     pd.testing.assert_frame_equal(lenient.cohort, tables.cohort)

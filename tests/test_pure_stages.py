@@ -50,7 +50,7 @@ CONFIG = Config(
 
 
 def represented(cohort: pd.DataFrame) -> Represented:
-    """Two folds: the common space tells age and site, the salient one the diagnosis."""
+    """Two folds: the common space predicts age and site, the salient one the diagnosis."""
     scans, rng = np.array(cohort["scan_id"]), np.random.default_rng(0)
     known = {
         "common": [cohort["age"] / 10, *(cohort["site"] == site for site in ("oslo", "prague", "rome"))],
@@ -188,7 +188,7 @@ def run(probed: ProbeTables) -> Run:
     )
 
 
-def test_a_run_to_people_and_volumes(run: Run) -> None:
+def test_a_run_to_participants_and_volumes(run: Run) -> None:
     charts: dict[str, Picture] = {}
     found = cohort_and_volumes(run, charts)
     assert (found["people"], found["sites"], found["groups"]) == (60, 3, {"background": 30, "target": 30})
@@ -196,7 +196,7 @@ def test_a_run_to_people_and_volumes(run: Run) -> None:
     assert found["volumes"]["picture"] is charts["volumes"]
 
 
-def test_a_run_to_an_answer_in_words(run: Run) -> None:
+def test_a_run_to_findings_in_words(run: Run) -> None:
     found = interpretation(run)
     assert "SepCLR, k-JEM" in found["meaning"][0]
     assert any("the salient space predicts Diagnosis" in line for line in found["uncertain"])

@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "python.md"
 
 
 def cohort(folder: Path, count: int = 60) -> dict[str, Any]:
-    """What the document takes for given: files of a disease in a corner, a mask, and a table of the people."""
+    """The files that the document uses: volumes with a disease in a corner, a mask, and a table of participants."""
     rng, affine = np.random.default_rng(0), np.diag([6.0, 6.0, 6.0, 1.0])
     y = np.array(["control", "patient"])[np.arange(count) % 2]
     mask = np.ones((8, 8, 8), dtype=np.uint8)

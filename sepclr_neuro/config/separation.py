@@ -33,11 +33,11 @@ class SeparationCohort(Section):
         return self
 
     def describe(self) -> str:
-        """Size, effect and confounding, in words."""
+        """Number of participants, effect and confounding of a cohort, for the heading of its table."""
         made = self.cohort.simulation or self.cohort.implant or Implant()
-        people = f"{made.participants} people, " if isinstance(made, Simulation) else ""
+        size = f"{made.participants} participants, " if isinstance(made, Simulation) else ""
         return (
-            f"{people}{made.disease_kind.replace('-', ' ')}, effect {made.disease_effect:g}, {made.disease_regions} "
+            f"{size}{made.disease_kind.replace('-', ' ')}, effect {made.disease_effect:g}, {made.disease_regions} "
             f"regions, site confounding {made.site_confounding:g}"
             + (f", unrecorded bias {made.unrecorded:g}" if made.unrecorded else "")
         )

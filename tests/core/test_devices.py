@@ -190,7 +190,7 @@ def test_commands_share_gpus_where_there_are_no_locks(two_gpus: Path, monkeypatc
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the memory of the GPU is told")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU its memory is reported instead")
 def test_memory_is_told_in_each_systems_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         ru_maxrss = 2**31

@@ -82,7 +82,7 @@ def test_a_folder_belongs_to_one_run_at_a_time(results: Results) -> None:
 def test_a_killed_run_gives_its_folder_back_at_once(results: Results) -> None:
     with holder(results) as other:
         other.kill()
-        assert until(lambda: not runs.is_running(results))  # though nobody has waited for it yet
+        assert until(lambda: not runs.is_running(results))  # although no process has waited for it yet
     assert results.under_way.exists()
     said = hold_elsewhere(results)
     assert said.returncode == 0

@@ -81,7 +81,7 @@ def test_mean_over_folds_leaves_out_folds_without_a_value() -> None:
 # --- permutations ------------------------------------------------------------------------------------------------
 
 
-def test_permutations_stay_within_strata_and_keep_a_persons_rows_together(rng: np.random.Generator) -> None:
+def test_permutations_stay_within_strata_and_keep_a_participants_rows_together(rng: np.random.Generator) -> None:
     people = np.array(["a", "a", "b", "b", "c", "d", "e", "f", "f"])
     strata = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
     permuted = permuted_rows(people, strata, 200, rng)
@@ -93,7 +93,7 @@ def test_permutations_stay_within_strata_and_keep_a_persons_rows_together(rng: n
     assert (permuted[:, 6:] == [6, 7, 8]).all()
 
 
-def test_resamples_draw_people_not_rows(rng: np.random.Generator) -> None:
+def test_resamples_draw_participants_not_rows(rng: np.random.Generator) -> None:
     people = np.array(["a", "a", "b", "c", "c", "d"])
     counts = resampled_counts(people, 500, rng)
     assert (counts[:, 0] == counts[:, 1]).all()
@@ -117,7 +117,7 @@ def judge(labels: np.ndarray, told: np.ndarray, name: str, sites: np.ndarray | N
 
 
 @pytest.mark.parametrize("name", list(METRICS))
-def test_p_is_uniform_where_nothing_is(name: str, rng: np.random.Generator) -> None:
+def test_p_is_uniform_under_the_null(name: str, rng: np.random.Generator) -> None:
     """Over 200 null data sets p is below 0.05, 0.2 and 0.5 about that often."""
     p = []
     for seed in range(200):
@@ -170,7 +170,7 @@ def test_scores_are_never_pooled() -> None:
 
 
 def test_repeats_share_their_permutations() -> None:
-    """A prediction that is made twice tells no more than once: the null must not shrink."""
+    """A duplicated prediction adds no information: the null must not become narrower."""
     rng = np.random.default_rng(3)
     labels, told = rng.normal(size=40), rng.normal(size=40)
     drawn = Labels.draw(labels, np.arange(40), np.zeros(40), False, 299, 99, 0)

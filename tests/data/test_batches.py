@@ -25,7 +25,7 @@ from sepclr_neuro.learning.models import build_method, load_model
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.methods import sepclr
 from sepclr_neuro.methods.base import Batch, GradientMethod
-from sepclr_neuro.validation.digits.views import AsTheyAre, RandomViews
+from sepclr_neuro.validation.digits.views import IdenticalViews, RandomViews
 from tests.small_run import small_run
 
 TRAINED = [name for name, entry in METHODS.items() if entry.settings.trained]
@@ -149,8 +149,8 @@ def test_views_are_in_the_networks_precision(precision: str, tmp_path: Path, mon
     assert seen == [getattr(torch, precision)]
 
 
-@pytest.mark.parametrize("views", [RandomViews(ImageViews()), AsTheyAre()])
-def test_views_of_images_are_in_the_precision_that_is_asked_for(views: RandomViews | AsTheyAre) -> None:
+@pytest.mark.parametrize("views", [RandomViews(ImageViews()), IdenticalViews()])
+def test_views_of_images_are_in_the_precision_that_is_asked_for(views: RandomViews | IdenticalViews) -> None:
     made = views(torch.rand(4, 3, 32, 32), Members.all_of(4, 0), 2, torch.bfloat16)
     assert made.dtype == torch.bfloat16
     assert made.shape[:3] == (2, 4, 3)

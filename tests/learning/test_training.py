@@ -1,4 +1,4 @@
-"""Training is repeatable to the bit, resumes after any kill, and its models say whom they saw."""
+"""Training is bitwise reproducible and resumable; models record their training scans."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_model_says_what_it_is(trained) -> None:
 
 
 def test_a_model_says_what_batch_it_really_had(tmp_path: Path) -> None:
-    """Eight people train, four of each group, so that 64 are not to be had."""
+    """Eight training participants, four per group, are too few for batches of 64."""
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 64})
     write_fold_model(config, results, METHOD, 0)
     metadata = read_json(results.model_folder(METHOD, 0) / "model.json")
@@ -81,7 +81,7 @@ def test_a_model_says_what_batch_it_really_had(tmp_path: Path) -> None:
     assert metadata["batch_size"] == 8
 
 
-def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_training_participants_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sepclr_neuro.data.cache import VolumeCache
 
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4, "validation_fraction": 0.4})
@@ -98,7 +98,7 @@ def test_only_training_people_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert read <= set(read_fold(results.splits, results.index, 0).train)
 
 
-def test_the_seed_decides_every_bit(trained, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bits(trained, tmp_path: Path) -> None:
     again, results = small_run(tmp_path / "again")
     write_fold_model(again, results, METHOD, 0)
     assert_equal_to_the_bit(weights(trained[1]), weights(results))
@@ -156,7 +156,7 @@ def test_changed_settings_start_afresh_and_say_so(tmp_path: Path, said: pytest.L
     assert len(read_tsv(results.model_folder(METHOD, 0) / "history.tsv")) == 3
 
 
-def test_early_stopping_watches_training_people_and_keeps_the_best(tmp_path: Path) -> None:
+def test_early_stopping_validates_on_training_participants_and_keeps_the_best(tmp_path: Path) -> None:
     settings = {"epochs": 30, "batch_size": 4, "validation_fraction": 0.4, "patience": 1, "learning_rate": 0.05}
     config, results = small_run(tmp_path, training=settings)
     write_fold_model(config, results, METHOD, 0)
@@ -187,7 +187,7 @@ def test_a_changed_model_is_refused(trained, tmp_path: Path) -> None:
         load_model(results.model_folder(METHOD, 0))
 
 
-def test_representations_mark_who_was_held_out(trained) -> None:
+def test_representations_mark_held_out_scans(trained) -> None:
     config, results = trained
     write_representations(config, results, METHOD)
     for fold in range(2):
@@ -197,7 +197,7 @@ def test_representations_mark_who_was_held_out(trained) -> None:
         assert {space: array.shape for space, array in table.spaces.items()} == {"common": (16, 4), "salient": (16, 4)}
 
 
-def test_a_model_refuses_people_it_was_trained_on(trained) -> None:
+def test_a_model_refuses_participants_it_was_trained_on(trained) -> None:
     _, results = trained
     model = load_model(results.model_folder(METHOD, 0))
     fold = read_fold(results.splits, results.index, 0)
@@ -219,7 +219,7 @@ def test_a_table_that_calls_a_trained_scan_held_out_is_refused(trained, tmp_path
 
 
 def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
-    """A model of other splits cannot embed: its training people would be called held-out."""
+    """A model of other splits is refused: some of its training participants would count as held out."""
     config, results = small_run(tmp_path, training={"epochs": 1, "batch_size": 4})
     for fold in range(2):
         write_fold_model(config, results, METHOD, fold)
@@ -234,7 +234,7 @@ def test_splits_changed_after_training_are_refused(tmp_path: Path) -> None:
 # --- attributes and closed forms -----------------------------------------------------------------------------------
 
 
-def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attributes_are_scaled_on_training_participants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attributes = {"sans": "continuous", "sex": "discrete"}
     settings = {METHOD: {"common_dim": 4, "salient_dim": 4, "attributes": attributes}}
     config, results = small_run(tmp_path, methods=settings, training={"epochs": 1, "batch_size": 4})
@@ -271,7 +271,7 @@ def test_attributes_reach_the_loss_scaled_on_training_people(tmp_path: Path, mon
         ({"saps": "continuous"}, r"attributes\.saps: the patients that fold 0 trains on have 1 different values"),
     ],
 )
-def test_attributes_that_teach_nothing_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
+def test_constant_attributes_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
     config, results = small_run(tmp_path, methods={METHOD: {"attributes": attributes}})
     cohort = read_tsv(results.cohort, text=("scan_id",))
     cohort.loc[cohort["group"] == "target", "saps"] = 3
@@ -307,7 +307,7 @@ def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pyt
     assert_equal_to_the_bit(weights(trained[1]), weights(results))
 
 
-def test_what_goes_wrong_while_reading_ahead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_reading_ahead_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, results = small_run(tmp_path)
     array = np.load(results.volumes)
     np.save(results.volumes, array + 1)
@@ -343,7 +343,7 @@ def test_no_step_waits_for_the_gpu(method: str, tmp_path: Path, monkeypatch: pyt
 # --- what salient encoders read ----------------------------------------------------------------------------------
 
 
-def test_a_view_of_an_adjusted_volume_is_what_is_left_of_two_views() -> None:
+def test_a_view_of_an_adjusted_volume_is_the_difference_of_two_views() -> None:
     """Crop, rotation, blur and cutout act on a sum as on its parts; noise is added once."""
     rng, shape = torch.Generator().manual_seed(0), (6, 1, 16, 16, 16)
     volumes, effects = (torch.randn(shape, generator=rng) for _ in range(2))
@@ -357,7 +357,7 @@ def test_a_view_of_an_adjusted_volume_is_what_is_left_of_two_views() -> None:
     )
 
 
-def test_covariates_are_learned_and_codes_erased_by_training_people(trained) -> None:
+def test_covariates_and_erasure_are_learned_from_training_participants(trained) -> None:
     config, results = trained
     model = load_model(results.model_folder(METHOD, 0))
     method, cohort = model.method, load_cohort(results.cohort).set_index("scan_id", drop=False)
@@ -374,7 +374,7 @@ def test_covariates_are_learned_and_codes_erased_by_training_people(trained) -> 
     with torch.no_grad():
         found = method.represent(volumes, codes.float())
     common, salient = (values - values.mean(dim=0) for values in (found["common"], found["salient"]))
-    erased = torch.linalg.svd(salient, full_matrices=False)[2][: len(train) // 4]  # the axes that so few people have
+    erased = torch.linalg.svd(salient, full_matrices=False)[2][: len(train) // 4]  # at most N / 4 axes
     assert (common.T @ salient @ erased.T).abs().max() < 1e-3 * common.norm() * salient.norm()
 
 
@@ -387,7 +387,7 @@ def test_the_published_form_adjusts_for_nothing_and_erases_nothing(tmp_path: Pat
     assert not method.erasing.numel()
 
 
-def test_salient_encoders_are_shown_each_volume_without_its_persons_effects(
+def test_salient_encoders_read_each_volume_without_its_covariates_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[torch.Tensor, torch.Tensor]] = []

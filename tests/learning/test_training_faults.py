@@ -43,7 +43,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_swapped_labels_are_trained_anew(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
-    """The same people in the same folds, but a corrected code has turned patients into controls."""
+    """The same participants in the same folds, but corrected labels: patients became controls."""
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     write_fold_model(config, results, METHOD, 0)
     before = weights(results)
@@ -93,7 +93,7 @@ def test_a_training_that_stopped_early_stays_so(tmp_path: Path) -> None:
     assert equal(before, weights(results))
 
 
-def test_a_loss_without_a_value_stops_and_keeps_who_was_in_the_batch(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_training_and_its_batch_is_recorded(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training={"epochs": 5, "batch_size": 4, "learning_rate": 1e30})
     with pytest.raises(InputError, match=r"epoch \d of 5, step \d: the loss is not finite \(.*loss") as caught:
         write_fold_model(config, results, METHOD, 0)
@@ -107,7 +107,7 @@ def test_a_loss_without_a_value_stops_and_keeps_who_was_in_the_batch(tmp_path: P
     assert batch[["view_1_min", "view_2_max"]].notna().all(axis=None)
 
 
-def test_weights_that_the_last_step_spoiled_make_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_finite_make_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss was still finite."""
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     step = torch.optim.Adam.step
@@ -179,7 +179,7 @@ def test_a_damaged_or_hostile_checkpoint_falls_back_to_the_one_before(
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_damaged_best_epoch_is_told(tmp_path: Path) -> None:
+def test_a_damaged_best_epoch_is_reported(tmp_path: Path) -> None:
     settings = {"epochs": 2, "batch_size": 4, "validation_fraction": 0.4, "patience": 5}
     config, results = small_run(tmp_path, training=settings)
     write_fold_model(config, results, METHOD, 0)
@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(stage: str, tmp
     assert CliRunner().invoke(cli.app, [stage, str(path), *given]).exit_code == 0
 
 
-def test_the_loss_so_far_can_be_read_while_training(tmp_path: Path) -> None:
+def test_the_loss_so_far_can_be_read_during_training(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     write_fold_model(config, results, METHOD, 0)
     so_far = results.checkpoints(METHOD, 0) / "history.tsv"
@@ -261,7 +261,7 @@ def test_each_option_of_the_loop_changes_the_weights(option: dict[str, object], 
     assert precision == ("bf16-mixed" if option.get("precision") == "bfloat16" else "32-true")
 
 
-def test_a_standardisation_of_held_out_people_is_refused(tmp_path: Path) -> None:
+def test_a_standardisation_of_held_out_participants_is_refused(tmp_path: Path) -> None:
     config, results = small_run(tmp_path, training=ONE_EPOCH)
     for fold in range(2):
         write_fold_model(config, results, METHOD, fold)

@@ -36,9 +36,9 @@ def test_the_page_works_as_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_pa
     )
     assert name in json_schema()["properties"]["methods"]["properties"]
     for shape in contract.SHAPES:
-        contract.test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(name, shape)
+        contract.test_representations_are_one_row_per_participant_and_do_not_depend_on_the_others(name, shape)
         contract.test_every_space_can_be_mapped_back_to_voxels(name, shape)
-        contract.test_every_parameter_is_moved_by_its_own_loss_alone(name, shape, [False, False, True, True])
+        contract.test_every_parameter_has_a_gradient_of_its_own_loss_alone(name, shape, [False, False, True, True])
         contract.test_bfloat16_autocast_leaves_losses_in_float32(name, shape)
     contract.test_it_is_described_and_cited(name)
     config, results = tiny(tmp_path, {name: {}}, images={"train": 40, "test": 20})

@@ -1,4 +1,4 @@
-"""The autoencoders' losses against their equations, and who is decoded from what."""
+"""The autoencoders' losses against their equations, and the decoder's input for patients and controls."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_sepvae_does_not_learn_the_variance_of_controls() -> None:
 
 
 @pytest.mark.parametrize("name", ["convae", "sepvae"])
-def test_one_patient_teaches_the_discriminator_nothing(name: str) -> None:
+def test_one_patient_does_not_train_the_discriminator(name: str) -> None:
     method = build(name)
     data = batch(np.array([False, False, True]))
     encoded = method.encode(data)
@@ -119,7 +119,7 @@ def test_one_control_has_no_moments_to_match() -> None:
         method.losses(method.encode(data), data)
 
 
-def test_descending_makes_reconstructions_better() -> None:
+def test_training_makes_reconstructions_better() -> None:
     method, data = build("cvae"), batch()
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
     errors = []

@@ -46,7 +46,7 @@ def gradient_method(name: str, shape: tuple[int, ...]) -> GradientMethod:
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(name: str, shape: tuple) -> None:
+def test_representations_are_one_row_per_participant_and_do_not_depend_on_the_others(name: str, shape: tuple) -> None:
     method = learnt(name, shape)
     x = people(shape, 5)
     representations = method.represent(x)
@@ -58,7 +58,7 @@ def test_representations_are_one_row_a_person_and_do_not_depend_on_the_others(na
 
 
 @pytest.mark.parametrize(("name", "shape"), TRAINED)
-def test_as_many_views_are_made_as_are_looked_at(name: str, shape: tuple) -> None:
+def test_as_many_views_are_made_as_the_method_uses(name: str, shape: tuple) -> None:
     method, target = gradient_method(name, shape), [False, False, True, True]
     data, enough = batch(shape, target), batch(shape, target, method.views)
     losses = []
@@ -75,7 +75,7 @@ def test_as_many_views_are_made_as_are_looked_at(name: str, shape: tuple) -> Non
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_a_salient_head_has_a_distance_from_its_point_of_no_disease(name: str, shape: tuple) -> None:
+def test_a_salient_head_has_a_distance_from_its_reference_point(name: str, shape: tuple) -> None:
     method = learnt(name, shape)
     x = people(shape, 3).requires_grad_()
     if not method.has_salient_norm:
@@ -105,7 +105,7 @@ def test_every_space_can_be_mapped_back_to_voxels(name: str, shape: tuple) -> No
 @pytest.mark.parametrize(
     "target", [[False, True] * 3, [False, False, True, True], [False, False, False, False, True, True]]
 )
-def test_every_parameter_is_moved_by_its_own_loss_alone(name: str, shape: tuple, target: list[bool]) -> None:
+def test_every_parameter_has_a_gradient_of_its_own_loss_alone(name: str, shape: tuple, target: list[bool]) -> None:
     method = gradient_method(name, shape)
     data = batch(shape, target)
     estimators = {id(parameter) for parameter in method.estimator_parameters()}
@@ -137,7 +137,7 @@ def test_a_batch_without_a_group_is_refused(target: list[bool]) -> None:
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_saved_and_loaded_it_represents_alike(name: str, shape: tuple, tmp_path: Path) -> None:
+def test_a_loaded_method_has_the_same_representations(name: str, shape: tuple, tmp_path: Path) -> None:
     method = learnt(name, shape)
     save_file({k: v.contiguous() for k, v in method.state_dict().items()}, tmp_path / "model.safetensors")
     torch.manual_seed(99)

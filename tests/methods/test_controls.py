@@ -103,7 +103,7 @@ def test_a_few_planes_are_read_at_once_and_it_does_not_matter_how_many(
     method = PCA(PCASettings(dim=3), Network(), SHAPE)
     figures = method.fit(read, range(20), TARGET)
     assert len(read_voxels) == 2 * reads
-    assert sum(read_voxels) == 2 * volumes.numel()  # however many people there are
+    assert sum(read_voxels) == 2 * volumes.numel()  # for any number of participants
     torch.testing.assert_close(method.single_directions, reference.single_directions, atol=1e-5, rtol=1e-4)
     kept = ReferencePCA(3).fit(volumes.flatten(1).numpy()).explained_variance_ratio_.sum()
     assert figures["loss"] == pytest.approx(1 - kept, abs=1e-5)
@@ -126,14 +126,14 @@ def test_contrastive_pca_of_adjusted_volumes(volumes: torch.Tensor) -> None:
     torch.testing.assert_close(ours["common"], plain["common"], atol=1e-3, rtol=1e-3)
 
 
-def test_voxels_that_are_0_in_everybody_are_not_stored(volumes: torch.Tensor) -> None:
+def test_voxels_that_are_0_in_all_participants_are_not_stored(volumes: torch.Tensor) -> None:
     masked = volumes.clone()
     masked[..., :2] = 0
     method = fitted(PCA(PCASettings(dim=3), Network(), SHAPE), masked)
     assert method.single_directions.shape == (3, int((masked != 0).any(dim=0).sum()))
 
 
-def test_no_more_components_than_people_span(volumes: torch.Tensor) -> None:
+def test_no_more_components_than_participants_span(volumes: torch.Tensor) -> None:
     method = fitted(PCA(PCASettings(dim=100), Network(), SHAPE), volumes)
     assert method.represent(volumes)["single"].shape == (20, 19)
 

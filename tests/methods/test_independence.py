@@ -54,7 +54,7 @@ def test_kernel_terms_equal_their_equations(n: int, tau: float) -> None:
 
 @pytest.mark.parametrize("tau", [0.5, None])
 @pytest.mark.parametrize("diagonal", [True, False])
-def test_kernels_of_median_width_and_without_oneself_equal_their_equations(tau: float | None, diagonal: bool) -> None:
+def test_kernels_of_median_width_or_without_diagonal_equal_their_equations(tau: float | None, diagonal: bool) -> None:
     c, s = arrays(7)
     both = torch.tensor(c), torch.tensor(s)
     for name, equation in (("k-mi", oracle.kernel_mutual_information), ("k-jem", joint_entropy)):
@@ -63,7 +63,7 @@ def test_kernels_of_median_width_and_without_oneself_equal_their_equations(tau: 
         assert term(*both).item() == pytest.approx(equation(c, s, tau, diagonal), rel=1e-12, abs=1e-12)
 
 
-def test_far_people_are_felt_without_oneself_only() -> None:
+def test_distant_points_have_a_gradient_without_the_diagonal_only() -> None:
     far = torch.diag(torch.tensor([10.0, 20.0, 30.0, 40.0])).requires_grad_()
     for diagonal, felt in ((True, False), (False, True)):
         term = build_independence("k-jem", TermSettings(4, 4, diagonal=diagonal))
@@ -72,7 +72,7 @@ def test_far_people_are_felt_without_oneself_only() -> None:
         assert (gradient.abs().max() > 1e-3) == felt
 
 
-def test_the_median_width_of_people_in_one_place_is_1() -> None:
+def test_the_median_width_of_equal_points_is_1() -> None:
     assert median_temperature(torch.zeros(5, 3)).item() == 1
     assert median_temperature(torch.ones(1, 3)).item() == 1
 
@@ -89,7 +89,7 @@ def test_distance_correlation_equals_its_equation(n: int) -> None:
     assert term(torch.tensor(c), torch.tensor(s)).item() == found
 
 
-def test_distance_correlation_of_controls_on_one_point_has_a_gradient() -> None:
+def test_distance_correlation_of_controls_at_one_point_has_a_gradient() -> None:
     c = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     s = torch.cat([torch.zeros(4, 2), torch.randn(4, 2, generator=torch.Generator().manual_seed(1))]).requires_grad_()
     (gradient,) = torch.autograd.grad(distance_correlation(c, s), s)
@@ -117,7 +117,7 @@ def test_a_negative_mmd_keeps_its_gradient() -> None:
     assert y.grad.abs().max() > 0
 
 
-def test_mmd_of_fewer_than_two_people_is_refused() -> None:
+def test_mmd_of_fewer_than_two_participants_is_refused() -> None:
     with pytest.raises(ValueError, match="MMD needs 2 participants per sample in a batch, got 1 and 3"):
         squared_mmd(torch.zeros(1, 2), torch.zeros(3, 2))
 
@@ -191,7 +191,7 @@ def test_the_density_ratio_equals_its_equation() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 16])
-def test_everybody_is_paired_with_somebody_else(n: int) -> None:
+def test_each_participant_is_paired_with_another(n: int) -> None:
     torch.manual_seed(0)
     drawn = torch.stack([random_partners(n, torch.device("cpu")) for _ in range(200)])
     assert (drawn.sort(dim=1).values == torch.arange(n)).all()
@@ -229,7 +229,7 @@ def test_a_degenerate_batch_has_a_value_and_a_gradient(name: str, case: str) -> 
         assert torch.isfinite(number).all()
 
 
-def test_a_term_that_is_none_is_no_term() -> None:
+def test_none_builds_no_term() -> None:
     assert build_independence("none", TermSettings(2, 2)) is None
 
 
@@ -243,7 +243,7 @@ def test_a_term_orders_three_levels_of_dependence(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TERMS if not name.startswith("vub")])
-def test_descending_on_a_term_reaches_independence(name: str) -> None:
+def test_minimising_a_term_reaches_independence(name: str) -> None:
     """Only the angle moves, by the gradient of the term with its estimator, fitted to the present angle, frozen."""
     torch.manual_seed(0)
     term = build_independence(name, TermSettings(1, 1, width=16))
@@ -263,7 +263,7 @@ def test_descending_on_a_term_reaches_independence(name: str) -> None:
     assert abs(np.mean(path[-20:])) < 0.2
 
 
-def test_vub_cannot_be_descended_on_where_marginals_are_fixed() -> None:
+def test_vub_cannot_be_minimised_with_fixed_marginals() -> None:
     """With q(b|a) frozen it reads a alone: it orders dependence, but its gradient is that of the marginal of a.
 
     q is the true conditional, and the people are mirrored, so that their moments are those of the normal.
@@ -291,9 +291,9 @@ def test_vub_cannot_be_descended_on_where_marginals_are_fixed() -> None:
     ("name", "people", "dim", "temperature", "tells"),
     [
         ("k-jem", 256, 2, 0.5, True),
-        ("k-jem", 16, 2, 0.5, False),  # few people: noise
+        ("k-jem", 16, 2, 0.5, False),  # small batch: noise
         ("k-jem", 256, 32, 0.5, False),  # many dimensions: all are far apart, nothing is left but -log N
-        ("k-jem", 256, 32, 4.0, True),  # until the kernel is about as wide as people are apart
+        ("k-jem", 256, 32, 4.0, True),  # until the kernel is about as wide as the typical distance
         ("k-jem", 256, 32, 32.0, False),  # wider still: all are in one place
         ("k-mi", 256, 2, 0.5, True),
         ("k-mi", 16, 2, 0.5, False),

@@ -21,7 +21,7 @@ TWO_SPACES = ["sepclr-linear", "ridge-discriminant", "gcpca"]
 
 
 class People:
-    """Volumes of which age and a site change a pattern each, patients' disease another; patients are older."""
+    """Simulated volumes: age, a site and the patients' disease change one pattern each; patients are older."""
 
     def __init__(self, count: int = 40) -> None:
         rng = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_effects_of_covariates_are_those_within_groups(people: People) -> None:
     np.testing.assert_allclose(people.x[t] - people.covariates[t] @ effects, people.adjusted(t), atol=1e-9)
 
 
-def test_covariates_that_say_the_same_and_none_at_all() -> None:
+def test_collinear_covariates_and_none_at_all() -> None:
     age = np.array([-1.0, 0.0, 1.0, 0.0])
     target = np.array([False, True, False, True])
     twice = covariate_weights(np.column_stack([age, age]), target)
@@ -104,7 +104,7 @@ def test_what_is_erased_cannot_be_predicted_linearly() -> None:
 
 
 @pytest.mark.parametrize("count", [8, 24, 40, 64])
-def test_many_codes_of_few_people_do_not_erase_what_others_have_in_common(count: int) -> None:
+def test_many_codes_of_few_participants_do_not_erase_the_common_space_of_others(count: int) -> None:
     rng = np.random.default_rng(3)
     scale = np.geomspace(3, 0.1, 32)
     salient, common = rng.normal(size=(count, 32)) * scale, rng.normal(size=(count, 6))
@@ -112,7 +112,7 @@ def test_many_codes_of_few_people_do_not_erase_what_others_have_in_common(count:
     new_salient, new_common = rng.normal(size=(500, 32)) * scale, rng.normal(size=(500, 6))
     e = erasing_weights(common, salient)
     assert (new_common[:, 1:] - new_salient @ e[1:].T).std() < 1.5, "noise is put into the common space"
-    assert (common[:, 1:] - salient @ e[1:].T).std() > 0.7, "what people have in common is gone"
+    assert (common[:, 1:] - salient @ e[1:].T).std() > 0.7, "the common factors are gone"
     left = new_common[:, 0] + new_salient[:, 0] - new_salient @ e[0]
     assert (
         abs(np.corrcoef(left, new_salient[:, 0])[0, 1])
@@ -123,7 +123,7 @@ def test_many_codes_of_few_people_do_not_erase_what_others_have_in_common(count:
 
 @pytest.mark.parametrize("name", TWO_SPACES)
 def test_held_out_salient_codes_are_linear_in_the_adjusted_volume(people: People, name: str) -> None:
-    """Nothing of the covariates is left in it, although training people's volumes are full of them."""
+    """They hold no effect of covariates, although these have large effects on the training volumes."""
     method = fitted(people, name)
     directions = np.zeros((len(method.salient_directions), 4 * 5 * 6))
     directions[:, method.voxels.numpy()] = method.salient_directions.double().numpy()
@@ -225,7 +225,7 @@ def test_the_number_of_dimensions_is_the_best_of_inner_folds(name: str) -> None:
     assert method.settings.salient_dim == 8, "what was set stays"
 
 
-def test_inner_folds_leave_everybody_out_once_with_a_share_of_both_groups() -> None:
+def test_stratified_folds_hold_out_each_participant_once() -> None:
     target = np.arange(50) % 5 == 0
     left_out = []
     for rest, held_out in stratified_folds(TrainingSet(np.eye(50), target, np.zeros((50, 0)), 3)):

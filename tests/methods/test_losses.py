@@ -50,7 +50,7 @@ def test_far_points_stay_finite(term: str) -> None:
         assert far.grad.abs().max() == 0
 
 
-def test_near_points_keep_their_digits() -> None:
+def test_distances_of_near_points_are_accurate() -> None:
     """The matrix form |a|² + |b|² - 2ab has an error of 1e-4 here, larger than the distance."""
     x = torch.tensor([[30.0, 40.0], [30.0, 40.001], [0.0, 0.0], [0.0, 0.0]])
     exact = -((x[0].double() - x[1].double()) ** 2).sum().item()
@@ -64,7 +64,7 @@ def test_autocast_does_not_reach_the_distances() -> None:
         assert losses.uniformity(x.bfloat16()).dtype == torch.float32
 
 
-def test_a_pair_at_one_point_has_no_gradient_problem() -> None:
+def test_equal_points_have_a_finite_gradient() -> None:
     x = torch.zeros(4, 3, requires_grad=True)
     (losses.uniformity(x) + losses.joint_entropy(x, x)).backward()
     assert (x.grad == 0).all()
@@ -79,6 +79,6 @@ def test_a_pair_at_one_point_has_no_gradient_problem() -> None:
         (lambda e: losses.joint_entropy(e, e), "no participant"),
     ],
 )
-def test_a_mean_over_nobody_is_refused(call, message: str) -> None:
+def test_a_mean_over_an_empty_batch_is_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(0, 3))

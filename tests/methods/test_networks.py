@@ -35,7 +35,7 @@ def test_light_takes_sides_of_different_length() -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "light"])
-def test_dropout_leaves_out_in_training_alone(name: str) -> None:
+def test_dropout_is_active_in_training_alone(name: str) -> None:
     encoder = build_encoder(Network(name=name, channels=[8, 16], dropout=0.5), (1, 32, 32, 32), dim=4)
     x = torch.randn(2, 1, 32, 32, 32)
     assert (encoder(x) - encoder(x)).abs().max() > 1e-3
@@ -43,7 +43,7 @@ def test_dropout_leaves_out_in_training_alone(name: str) -> None:
     torch.testing.assert_close(encoder(x), encoder(x))
 
 
-def test_light_does_not_mix_people() -> None:
+def test_light_does_not_mix_participants() -> None:
     encoder = build_encoder(Network(channels=[8, 16]), (1, 32, 32, 32), dim=4)
     x = torch.randn(3, 1, 32, 32, 32)
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))

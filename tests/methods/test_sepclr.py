@@ -65,7 +65,7 @@ def test_independence_none_leaves_only_that_term_out() -> None:
     assert (whole["loss"] - without["loss"]).item() == pytest.approx(10 * whole["independence"].item())
 
 
-def test_distance_correlation_is_that_of_representations_with_controls_on_one_point() -> None:
+def test_distance_correlation_is_that_of_representations_with_controls_at_one_point() -> None:
     rng = np.random.default_rng(0)
     views = rng.normal(size=(2, 8, 8))
     target = np.array([False, True] * 4)
@@ -154,7 +154,7 @@ def test_too_few_values_leave_only_the_alignment_out(known: int) -> None:
     assert torch.equal(s.grad, torch.zeros(4))
 
 
-def test_descending_gives_each_attribute_its_dimension() -> None:
+def test_training_gives_each_attribute_its_dimension() -> None:
     """Two attributes that patients carry independently: dimension k follows attribute k, and not the other."""
     torch.manual_seed(0)
     n = 64

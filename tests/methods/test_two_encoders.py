@@ -65,7 +65,7 @@ def test_no_linear_probe_finds_salient_codes_in_the_common_space(name: str) -> N
     method = with_effects(name)
     with torch.no_grad():
         before = method.represent(VOLUMES, COVARIATES)
-        some = before["salient"][:, :3]  # of more than a quarter of the people not all are erased
+        some = before["salient"][:, :3]  # at most N / 4 axes are erased
         method.salient_encoder.register_forward_hook(
             lambda module, given, code: code * (torch.arange(code.shape[1]) < 3)
         )

@@ -8,7 +8,7 @@ from tests.oracles.independence import squared_mmd
 
 
 def divergence(mean: np.ndarray, log_variance: np.ndarray) -> float:
-    """KL( N(mean, exp(log_variance)) || N(0, 1) ) of one person, by the textbook's form for each dimension."""
+    """KL( N(mean, exp(log_variance)) || N(0, 1) ) of one participant, by the textbook's form for each dimension."""
     total = 0.0
     for m, v in zip(mean, np.exp(log_variance), strict=True):
         total += np.log(1 / np.sqrt(v)) + (v + m**2) / 2 - 0.5

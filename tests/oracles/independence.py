@@ -63,7 +63,7 @@ def upper_bound(mean: np.ndarray, log_variance: np.ndarray) -> float:
 
 
 def log_ratio(own: np.ndarray) -> float:
-    """Mean log D / (1 - D) of probabilities D that a pair is one person's."""
+    """Mean log D / (1 - D) of probabilities D that a pair is a true one."""
     return float(np.mean([np.log(d / (1 - d)) for d in own]))
 
 

@@ -9,7 +9,7 @@ Matrix = NDArray[np.float64]
 
 
 def adjusted(z: Matrix, y: NDArray[np.bool_], a: Matrix, new: Matrix, of_new: Matrix) -> Matrix:
-    """Volumes less the covariates' effects, which training people teach by least squares with the group in the design.
+    """Volumes minus covariates' effects, fitted on training participants by least squares with the group in the design.
 
     z [N, V], y [N], a [N, k] of training people; new [M, V] and of_new [M, k] of those to be adjusted.
     """
@@ -19,7 +19,7 @@ def adjusted(z: Matrix, y: NDArray[np.bool_], a: Matrix, new: Matrix, of_new: Ma
 
 
 def erased(common: Matrix, salient: Matrix, new_common: Matrix, new_salient: Matrix) -> Matrix:
-    """Common representations less their regression, with an intercept, on the salient codes of training people."""
+    """Common representations minus their regression (with intercept) on training participants' salient codes."""
     design = np.column_stack([np.ones(len(salient)), salient])
     slope = np.linalg.lstsq(design, common, rcond=None)[0][1:]
     return new_common - (new_salient - salient.mean(axis=0)) @ slope

@@ -25,7 +25,7 @@ def mean_absolute_error(truth: Sequence[float], prediction: Sequence[float]) -> 
 
 
 def median_error(train: Sequence[float], test: Sequence[float]) -> float:
-    """The error on ``test`` of a reader who always says the median of ``train``."""
+    """The mean absolute error on ``test`` of always predicting the median of ``train``."""
     ordered = sorted(float(value) for value in train)
     middle = len(ordered) // 2
     median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

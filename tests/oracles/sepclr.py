@@ -37,7 +37,7 @@ def joint_entropy(c: np.ndarray, s: np.ndarray, tau: float | None, diagonal: boo
 
 
 def attribute_alignment(s: np.ndarray, a: np.ndarray, discrete: bool) -> float:
-    """One salient dimension of patients who all have a value."""
+    """One salient dimension; all patients have a value."""
     pairs = []
     for i in range(len(s)):
         for j in range(i + 1, len(s)):

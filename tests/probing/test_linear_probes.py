@@ -12,7 +12,7 @@ from sepclr_neuro.probing import linear_probes
 from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA
 
-# People and dimensions: more people, more dimensions, one dimension.
+# Participants and dimensions: more participants, more dimensions, one dimension.
 SHAPES = [(60, 5), (24, 40), (30, 1)]
 
 
@@ -86,7 +86,7 @@ def test_scaling_is_scikit_learns_also_of_what_is_constant_but_for_rounding() ->
 def test_probes_of_many_answers_are_nearly_those_at_their_optimum(people: int) -> None:
     rng = np.random.default_rng(8)
     x, others = rng.normal(size=(people, 20)), rng.normal(size=(50, 20))
-    answers = (rng.random((30, people)) < 0.3).astype(np.int64)  # classes that do not weigh the same
+    answers = (rng.random((30, people)) < 0.3).astype(np.int64)  # unbalanced classes
     for penalty in (0.001, 0.1, 1.0):
         found = logistic_scores(x, answers, others, penalty)
         assert found.shape == (30, 50, 2)

@@ -1,4 +1,4 @@
-"""The probe of arrays: it finds what is there and nothing else, keeps people together, and says what it cannot do."""
+"""The probe of arrays: it finds true effects only, keeps a participant's rows together, and refuses bad input."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_the_same_seed_gives_the_same() -> None:
     pd.testing.assert_frame_equal(one.predictions, other.predictions)
 
 
-def test_people_without_a_truth_are_left_out() -> None:
+def test_participants_without_a_value_are_left_out() -> None:
     codes, _, age = people()
     age[:10] = np.nan
     found = probe(codes, age, cv=list(KFold(4).split(codes)), **FEW)
     assert sorted(found.predictions["row"]) == list(range(10, 80))
 
 
-def test_rows_of_a_person_stay_on_one_side() -> None:
+def test_rows_of_a_participant_stay_on_one_side() -> None:
     codes, group, _ = people()
     person = np.arange(80) // 4
     found = probe(codes, group, groups=person, **FEW)
@@ -67,7 +67,7 @@ def test_rows_of_a_person_stay_on_one_side() -> None:
         probe(codes, group, groups=person, cv=KFold(3), **FEW)
 
 
-def test_what_confounds_know_already_adds_nothing() -> None:
+def test_a_space_that_repeats_confounds_has_no_increment() -> None:
     codes, _, age = people()
     table = pd.DataFrame({"age": age, "site": np.where(np.arange(80) % 3, "a", "b")})
     assert probe(codes, age, confounds=table[["site"]], **FEW).increment > 2
@@ -84,7 +84,7 @@ def test_each_fold_may_have_an_encoder_of_its_own() -> None:
         probe(turned, group, **FEW)
 
 
-def test_what_cannot_be_told_is_said() -> None:
+def test_what_cannot_be_predicted_is_an_error() -> None:
     codes, group, _ = people()
     with pytest.raises(ValueError, match="metric: 'mae' is none of bacc, auc"):
         probe(codes, group, metric="mae", **FEW)

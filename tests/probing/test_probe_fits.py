@@ -53,7 +53,7 @@ def test_a_class_unseen_in_training_counts_as_never_found() -> None:
     assert answer.chance["bacc"] == 0.5
 
 
-def test_a_class_of_one_person_stays_a_class() -> None:
+def test_a_class_of_one_participant_stays_a_class() -> None:
     truth = ["a", "b"] * 6 + ["rare"] + ["a", "b"]
     x = np.array([[float(label == "b"), float(label == "rare")] for label in truth])
     answer = ask(truth, x, train=13, kind="classification")
@@ -73,12 +73,12 @@ def test_a_class_of_one_person_stays_a_class() -> None:
     ],
     ids=["one class", "one member", "one person scanned twice", "nobody held out", "one number", "no value at all"],
 )
-def test_too_few_people_give_no_answer(truth: list, train: int, kind: str, people: list[str] | None) -> None:
+def test_too_few_participants_give_no_figure(truth: list, train: int, kind: str, people: list[str] | None) -> None:
     assert ask(truth, np.arange(2.0 * len(truth)).reshape(-1, 2), train, kind, people) is None
 
 
-def test_inner_folds_keep_people_together_and_classes_on_both_sides() -> None:
-    """The two people of class 2 are five apart: dealt in the order of people, both would be in the first fold."""
+def test_inner_folds_keep_participants_together_and_classes_on_both_sides() -> None:
+    """The two participants of class 2 are five rows apart: dealt in order of rows, both would be in the first fold."""
     people = np.array(["p0", "p0", "p1", "p2", "p2", "p3", "p4", "p5", "p6", "p7"])
     truth = np.array([2, 2, 0, 0, 0, 0, 1, 2, 1, 0])
     folds = inner_folds(truth, people)
@@ -104,7 +104,7 @@ def test_the_penalty_is_the_one_that_scikit_learns_grid_search_chooses() -> None
     assert answer.score == pytest.approx(search.decision_function(x[60:]), abs=1e-6)
 
 
-def test_a_probe_does_better_on_those_whom_it_was_fitted_on() -> None:
+def test_a_probe_does_better_on_its_training_participants() -> None:
     rng = np.random.default_rng(6)
     truth = list(rng.permutation(np.repeat(["a", "b"], 30)))
     answer = ask(truth, rng.normal(size=(60, 25)), train=40, kind="classification")
@@ -112,14 +112,14 @@ def test_a_probe_does_better_on_those_whom_it_was_fitted_on() -> None:
     assert answer.train_values["auc"] > 0.7
 
 
-def test_one_class_among_held_out_people_has_no_figure_but_predictions() -> None:
+def test_one_class_among_held_out_participants_has_no_figure_but_predictions() -> None:
     truth = ["a", "b"] * 6 + ["a", "a"]
     answer = ask(truth, np.array([[float(label == "b")] for label in truth]), train=12, kind="classification")
     assert np.isnan([answer.values["bacc"], answer.values["auc"]]).all()
     assert answer.prediction.tolist() == ["a", "a"]
 
 
-def test_nobody_of_a_training_class_is_held_out() -> None:
-    """A site that is held out as a whole cannot be told."""
+def test_a_training_class_without_held_out_participants() -> None:
+    """A site that is held out as a whole has no prediction."""
     truth = ["a", "b"] * 6 + ["c", "d"]
     assert ask(truth, np.zeros((14, 1)), train=12, kind="classification") is None

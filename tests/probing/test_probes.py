@@ -1,4 +1,4 @@
-"""Linear probes: figures against an independent oracle, nobody leaks, nobody is dropped or invented."""
+"""Linear probes: figures against an independent oracle, no leakage, no participant dropped or added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked, of whom, and what counts as an answer."""
+"""Targets of probes: columns, groups of participants, and valid values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from sepclr_neuro.probing.verdicts import write_verdicts
 from tests.probing.probed_run import make_cohort, only, write_run
 
 
-def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
-    tmp_path: Path, said: pytest.LogCaptureFixture
-) -> None:
+def test_by_default_constant_columns_are_no_targets(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     cohort = make_cohort(24).assign(site="oslo", sans=np.nan)
     config, results = write_run(tmp_path, cohort)
     write_probes(config, results)
@@ -34,7 +32,7 @@ def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
         assert set(read_tsv(table)["target"]) == asked
     assert "Site" not in results.table("schizophrenia", "md").read_text()
     assert with_cohort_defaults(config, cohort).saliency.targets == ["diagnosis", "saps"]
-    # What is listed is asked, as far as it goes.
+    # Listed targets are kept if they vary.
     listed = only(config, "site", "diagnosis")
     assert list(with_cohort_defaults(listed, cohort).probes.targets) == ["site", "diagnosis"]
     write_probes(listed, results)
@@ -43,7 +41,7 @@ def test_by_default_nothing_is_asked_in_which_people_do_not_differ(
 
 
 @pytest.mark.parametrize("people", ["background", "target"])
-def test_a_target_asks_its_people_only(people: str) -> None:
+def test_a_target_is_predicted_in_its_group_only(people: str) -> None:
     cohort = make_cohort(8)
     config = Config(
         probes={"targets": {"age": {"kind": "regression", "expected_in": "common", "people": people}}},
@@ -53,7 +51,7 @@ def test_a_target_asks_its_people_only(people: str) -> None:
     assert question.truth.index.tolist() == cohort.loc[cohort["group"] == people, "scan_id"].tolist()
 
 
-def test_a_sex_that_is_neither_of_two_is_no_answer_and_a_class_of_the_confounds(tmp_path: Path) -> None:
+def test_a_third_sex_is_no_class_of_the_target_but_one_of_the_confounds(tmp_path: Path) -> None:
     cohort = make_cohort()
     cohort.loc[[4, 11], "sex"] = "other"
     config, results = write_run(tmp_path, cohort)
@@ -70,7 +68,7 @@ def test_a_sex_that_is_neither_of_two_is_no_answer_and_a_class_of_the_confounds(
     asked = predictions.groupby("target")["scan_id"].nunique()
     assert (asked["sex"], asked["age"]) == (58, 60)
     assert "Sex: 58 of 60 scans have a value" in results.table("schizophrenia", "md").read_text()
-    # Of two classes one must be left to be asked about.
+    # At least two classes must remain.
     assert "sex" not in with_cohort_defaults(config, cohort[cohort["sex"] != "male"]).probes.targets
 
 

@@ -28,7 +28,7 @@ def test_leak_guard_names_a_held_out_scan_that_was_trained_on() -> None:
         check(["b", "c"], ["train", "test", "train", "test"])
 
 
-def test_leak_guard_knows_a_person_in_another_session() -> None:
+def test_leak_guard_knows_a_participant_in_another_session() -> None:
     with pytest.raises(InputError, match="'a_2' is held out, but the model was trained on this participant"):
         check(["a_1", "b"], ["train", "test", "train", "test"])
 

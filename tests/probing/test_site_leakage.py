@@ -1,4 +1,4 @@
-"""Site leakage is seen where it is and nowhere else; dependence has a null; ComBat learns from training people."""
+"""Site leakage is found where it exists only; dependence has a null; ComBat is fitted on training participants."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_cohort() -> pd.DataFrame:
 
 
 def write_run(folder: Path, cohort: pd.DataFrame, **site_leakage: object) -> tuple[Config, Results]:
-    """Common tells the site plainly, salient as a ring that no line divides, in patients the two share a dimension."""
+    """Site is linear in the common space and a ring in the salient one; in patients the spaces share a dimension."""
     config = Config(
         output=folder,
         splits={"folds": 3},
@@ -209,7 +209,7 @@ def combat_example() -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
     return frame, cohort, scans[:60], scans[60:]
 
 
-def test_combat_takes_the_site_out_of_held_out_people_and_keeps_age() -> None:
+def test_combat_removes_the_site_from_held_out_participants_and_keeps_age() -> None:
     features, cohort, train, test = combat_example()
     after = harmonise(features, cohort, train, test).loc[test]
     people = cohort.set_index("scan_id").loc[test]
@@ -221,7 +221,7 @@ def test_combat_takes_the_site_out_of_held_out_people_and_keeps_age() -> None:
     assert np.corrcoef(after.iloc[:, 0], people["age"])[0, 1] > 0.9
 
 
-def test_combat_learns_nothing_from_held_out_people_nor_from_the_diagnosis() -> None:
+def test_combat_learns_nothing_from_held_out_participants_nor_from_the_diagnosis() -> None:
     features, cohort, train, test = combat_example()
     before = harmonise(features, cohort, train, test)
     changed = features.copy()
@@ -244,7 +244,7 @@ def test_combat_refuses_what_it_cannot_know() -> None:
 
 
 @pytest.mark.parametrize("side", ["train", "test", "both"])
-def test_combat_names_people_without_a_site(side: str) -> None:
+def test_combat_names_participants_without_a_site(side: str) -> None:
     features, cohort, train, test = combat_example()
     without = {"train": train[:1], "test": test[:1], "both": [*train[:1], *test[:1]]}[side]
     cohort = cohort.assign(site=cohort["site"].where(~cohort["scan_id"].isin(without)))

@@ -129,7 +129,7 @@ def test_summary_is_mean_and_sd_over_folds_with_bacc_in_percent(run: tuple[Confi
     assert table.loc[("age", "common"), "chance"] == 8
 
 
-def test_the_summary_says_what_each_figure_is_worth() -> None:
+def test_the_summary_has_p_and_intervals_of_each_figure() -> None:
     scores, verdicts = make_scores(), make_verdicts(make_scores())
     auc = [frame.assign(metric="auc") for frame in (scores[scores["metric"] == "bacc"], verdicts[2:4])]
     paper = scores.assign(regime="paper", value=scores["value"] / 2)
@@ -239,7 +239,7 @@ def test_a_method_with_one_space_stands_in_both_columns() -> None:
 @pytest.mark.parametrize(
     ("source", "word"), [("simulated", "SIMULATED"), ("implanted", "IMPLANTED"), ("files", "Real cohort")]
 )
-def test_every_form_says_who_the_people_are(run: tuple[Config, Results], source: str, word: str) -> None:
+def test_every_form_names_the_group_of_a_target(run: tuple[Config, Results], source: str, word: str) -> None:
     config, results = run
     config = config.model_copy(update={"cohort": config.cohort.model_copy(update={"source": source})})
     write_tables(config, results)
@@ -277,7 +277,7 @@ def test_two_targets_of_one_label_are_refused(tmp_path: Path) -> None:
         make_config(tmp_path, sans="Age")
 
 
-def test_demographics_count_people_once(run: tuple[Config, Results]) -> None:
+def test_demographics_count_participants_once(run: tuple[Config, Results]) -> None:
     write_tables(*run)
     table = read_tsv(run[1].table("demographics", "tsv")).set_index(["group", "site"])
     assert table["n"].to_dict() == {

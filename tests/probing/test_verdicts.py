@@ -27,7 +27,7 @@ from tests.oracles import statistics as statistics_oracle
 from tests.probing.probed_run import METHOD, make_cohort, only, read_predictions, read_scores, read_verdicts, write_run
 
 
-def test_what_a_space_holds_is_beyond_chance_and_what_it_does_not_hold_is_not(run: tuple[Config, Results]) -> None:
+def test_factors_in_a_space_are_predicted_above_chance_and_others_are_not(run: tuple[Config, Results]) -> None:
     verdicts = read_verdicts(run[1])
     for target, metric, space in (
         ("sex", "bacc", "common"),
@@ -83,7 +83,7 @@ def test_a_null_is_that_of_the_mean_over_folds_with_labels_permuted_within_site(
 
 
 def test_site_is_permuted_within_diagnosis(tmp_path: Path) -> None:
-    """Site is the diagnosis here: a space that holds the diagnosis tells nothing of the site beyond it."""
+    """Site equals diagnosis here: a space that predicts the diagnosis does not predict the site beyond it."""
     cohort = make_cohort()
     cohort["site"] = np.where(cohort["group"] == "target", "rome", "oslo")
     config, results = write_run(tmp_path, cohort)
@@ -136,7 +136,7 @@ def judged(labels: Labels, fits: list[Fit], penalty: float) -> dict[str, Verdict
     return judge(labels, fits[0].question, tables, on_permutations(labels, fits, penalties))
 
 
-def test_p_of_numbers_is_uniform_where_nothing_is() -> None:
+def test_p_of_numbers_is_uniform_under_the_null() -> None:
     """With a penalty that leaves little but each fold's training mean: with predictions that stay as they are while
     answers are exchanged, half of these p were above 0.9."""
     found = [judged(*noise(seed), 1000.0) for seed in range(200)]
@@ -146,7 +146,7 @@ def test_p_of_numbers_is_uniform_where_nothing_is() -> None:
             assert abs(np.mean(p <= level) - level) < slack, (name, level)
 
 
-def test_p_of_classes_is_uniform_where_nothing_is() -> None:
+def test_p_of_classes_is_uniform_under_the_null() -> None:
     """With the same representation in all folds, where predictions that stay as they are while answers are exchanged
     make p small too often (benchmarks/null_calibration.py)."""
     found = [judged(*noise(seed, classes=2), 1.0) for seed in range(200)]
@@ -175,7 +175,7 @@ def test_the_null_of_classes_is_that_of_probes_fitted_on_exchanged_answers(class
             found.append(recall_score(given[test], predicted, average="macro", labels=np.unique(given[test])))
         means.append(np.mean(found))
     null = judged(labels, fits, 0.1)["bacc"].null[:40]
-    # A person at the border of two classes may fall to the other side.
+    # A participant at the border of two classes may be predicted as either.
     assert np.corrcoef(null, means)[0, 1] > 0.98
     np.testing.assert_allclose(null, means, atol=0.05)
 
@@ -219,7 +219,7 @@ def test_figures_of_numbers_are_those_of_the_probes(run: tuple[Config, Results])
         assert rows["pooled"].item() == pytest.approx(errors.mean(), rel=1e-4)
 
 
-def test_where_nobody_can_exchange_a_number_nothing_is_found() -> None:
+def test_without_exchangeable_numbers_nothing_is_significant() -> None:
     labels, fits = noise(0, effect=3.0)
     alone = Labels.draw(labels.truth, labels.people, np.arange(len(labels.truth)), False, 99, 99, 0)
     assert judged(alone, fits, 1.0)["mae"].p == 1

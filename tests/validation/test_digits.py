@@ -210,7 +210,7 @@ def test_crops_cover_the_released_share_and_ratio() -> None:
     assert area.mean().item() == pytest.approx(0.6, abs=0.03)
 
 
-def test_colour_is_changed_and_taken_away_as_often_as_asked() -> None:
+def test_colour_is_changed_and_removed_as_often_as_configured() -> None:
     image = torch.tensor([0.7, 0.4, 0.2]).view(1, 3, 1, 1).expand(4000, 3, 32, 32)
     views = image_views(image, ImageViews(), seed=0)[:, :, 0, 0]
     grey = (views.amax(1) - views.amin(1)) < 1e-4

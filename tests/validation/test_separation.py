@@ -1,4 +1,4 @@
-"""The benchmark of separation: its shares and score, the best achievable, one recipe measured, and the tables."""
+"""The separation benchmark: recovery and score, the best achievable figures, one evaluated recipe, and the tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sepclr_neuro.validation.separation.benchmark import (
     run_recipe,
     truth_features,
 )
-from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, factor_values, separation_parts, shares
+from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, factor_values, recovery, separation_parts
 from sepclr_neuro.validation.separation.table import (
     comparison_table,
     interval,
@@ -35,7 +35,7 @@ from sepclr_neuro.validation.separation.table import (
 
 RECIPES: dict[str, Any] = {
     "separating": {"method": "sepclr-dcor", "settings": {"salient_dim": 4, "common_dim": 4}},
-    "told": {"method": "supervised", "standardisation": {"intensity": "global"}},
+    "supervised": {"method": "supervised", "standardisation": {"intensity": "global"}},
     "closed": {"method": "ridge-discriminant"},  # without a loss
 }
 
@@ -74,7 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]:
 # --- figures -----------------------------------------------------------------------------------------------------
 
 
-def test_a_share_is_0_at_chance_and_1_at_the_best_whatever_the_unit() -> None:
+def test_recovery_is_0_at_chance_and_1_at_the_best_whatever_the_unit() -> None:
     values = pd.DataFrame(
         {
             "factor": ["sex", "sex", "sex", "age", "age", "sans"],
@@ -82,7 +82,7 @@ def test_a_share_is_0_at_chance_and_1_at_the_best_whatever_the_unit() -> None:
             "chance": [0.5, 0.5, 0.5, 12.0, 12.0, 5.0],
         }
     )
-    found = shares(values, {"sex": 0.9, "age": 4.0, "sans": 6.0})
+    found = recovery(values, {"sex": 0.9, "age": 4.0, "sans": 6.0})
     np.testing.assert_allclose(found, [0, 1, 0.5, 0, 1, np.nan])
 
 
@@ -98,7 +98,7 @@ def test_the_score_of_known_spaces(held: str, score: float) -> None:
 
 
 def test_an_empty_salient_space_has_no_salient_part() -> None:
-    """It has a score all the same, of the factors that nothing is to be found of in it, which is why parts are told."""
+    """It has a score all the same, of the common factors that it does not predict: the reason to report both parts."""
     rows = [{"factor": name, "space": "salient", "share": 0.0} for name in FACTORS]
     rows += [
         {"factor": name, "space": "common", "share": float(factor.belongs_in == "common")}
@@ -112,7 +112,7 @@ def test_a_single_space_has_no_score() -> None:
     assert np.isnan(list(single.values())).all()
 
 
-def test_held_out_people_whom_an_encoder_saw_are_refused(made: tuple[Config, Results]) -> None:
+def test_held_out_participants_that_an_encoder_was_trained_on_are_refused(made: tuple[Config, Results]) -> None:
     config, _ = made
     data = Results(config.separation_run("small", 3).output)
     cohort, fold = load_cohort(data.cohort), read_fold(data.splits, data.index, 0)
@@ -120,7 +120,7 @@ def test_held_out_people_whom_an_encoder_saw_are_refused(made: tuple[Config, Res
         factor_values({}, cohort, fold, [*fold.train, fold.test[0]])
 
 
-def test_what_the_site_tells_of_the_diagnosis_is_no_share_of_a_space() -> None:
+def test_predicting_the_diagnosis_by_site_alone_is_no_recovery() -> None:
     """Three of four patients are at one site and three of four controls at the other."""
     people = [f"sub-{number:03}" for number in range(80)]
     patient = np.arange(80) % 2 == 1
@@ -163,8 +163,8 @@ def test_recipes_are_compared_on_the_same_cohort_and_seed() -> None:
     assert comparison_table([_run("single", 0, np.nan)]).empty
 
 
-def test_seeds_are_what_is_independent_over_cohorts() -> None:
-    """The same seed draws the same people, who are healthier or sicker, in each cohort."""
+def test_over_cohorts_only_seeds_are_independent() -> None:
+    """The same seed draws the same participants in each cohort, so that only seeds are independent."""
     scores = {("ours", "small"): [0.5, 0.3, 0.7], ("other", "small"): [0.4, 0.1, 0.6]}
     scores |= {("ours", "large"): [0.6, 0.8, 0.7], ("other", "large"): [0.3, 0.4, 0.6]}
     runs = [
@@ -180,7 +180,7 @@ def test_seeds_are_what_is_independent_over_cohorts() -> None:
 
 
 def _run(recipe: str, seed: int, score: float, cohort: str = "small") -> dict[str, Any]:
-    """Age alone is asked; a recipe without a score has one space."""
+    """A run with the factor age alone; a recipe without a score has one space."""
     spaces = {"single": 1.0} if np.isnan(score) else {"common": score, "salient": 0.0}
     values = pd.DataFrame([{"factor": "age", "space": space, "share": share} for space, share in spaces.items()])
     return {"cohort": cohort, "recipe": recipe, "seed": seed, "values": values}
@@ -189,7 +189,7 @@ def _run(recipe: str, seed: int, score: float, cohort: str = "small") -> dict[st
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
-def test_half_of_the_people_are_held_out_and_seeds_are_other_cohorts(made: tuple[Config, Results]) -> None:
+def test_half_of_the_participants_are_held_out_and_seeds_are_other_cohorts(made: tuple[Config, Results]) -> None:
     config, _ = made
     first, second = (Results(config.separation_run("small", seed).output) for seed in (3, 4))
     fold = read_fold(first.splits, first.index, 0)
@@ -197,7 +197,7 @@ def test_half_of_the_people_are_held_out_and_seeds_are_other_cohorts(made: tuple
     assert VolumeCache(first).checksums != VolumeCache(second).checksums
 
 
-def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> None:
+def test_features_of_the_true_maps_predict_the_disease(made: tuple[Config, Results]) -> None:
     config, results = made
     data = Results(config.separation_run("small", 3).output)
     cache, fold = VolumeCache(data), read_fold(data.splits, data.index, 0)
@@ -217,7 +217,7 @@ def test_who_knows_the_maps_finds_the_disease(made: tuple[Config, Results]) -> N
     assert best.loc["age", "value"] == min(best.loc["age", ["truth_maps", "voxels"]])
 
 
-def test_what_a_run_says(made: tuple[Config, Results]) -> None:
+def test_what_a_run_records(made: tuple[Config, Results]) -> None:
     _, results = made
     run = read_json(results.separation_run("small", 3, "separating"))
     assert {(row["factor"], row["space"]) for row in run["values"]} == {
@@ -227,9 +227,9 @@ def test_what_a_run_says(made: tuple[Config, Results]) -> None:
     assert -1 <= run["score"] <= 1
     assert -1 <= run["dependence"] <= 1
     assert run["localisation"]["ratio"] > 0
-    told = read_json(results.separation_run("small", 3, "told"))
-    assert (told["score"], told["dependence"]) == (None, None)
-    assert told["settings"]["standardisation"]["intensity"] == "global"
+    supervised = read_json(results.separation_run("small", 3, "supervised"))
+    assert (supervised["score"], supervised["dependence"]) == (None, None)
+    assert supervised["settings"]["standardisation"]["intensity"] == "global"
 
 
 def test_dependence_is_that_of_held_out_patients() -> None:
@@ -241,8 +241,8 @@ def test_dependence_is_that_of_held_out_patients() -> None:
     of_others = _dependence(spaces, cohort, fold)
     assert of_others is not None
     assert abs(of_others) < 0.3
-    asked = people[41::2]
-    spaces["salient"].loc[asked] = 3 * spaces["common"].loc[asked]
+    patients = people[41::2]
+    spaces["salient"].loc[patients] = 3 * spaces["common"].loc[patients]
     assert _dependence(spaces, cohort, fold) == pytest.approx(1)
     assert _dependence({"single": spaces["common"]}, cohort, fold) is None
 
@@ -266,7 +266,7 @@ def test_the_tables_and_the_figure(made: tuple[Config, Results]) -> None:
     runs = [read_json(results.separation_run("small", seed, "separating")) for seed in (3, 4)]
     assert table.loc[0, "score"] == pytest.approx(np.mean([run["score"] for run in runs]), abs=1e-5)
     text = results.separation("separation.md").read_text(encoding="utf-8")
-    assert "| `told` | n/a |" in text
+    assert "| `supervised` | n/a |" in text
     assert "simulated" in text
     comparisons = read_tsv(results.separation("comparisons.tsv"))
     of_reference = comparisons[comparisons["reference"] == "separating"]
@@ -275,7 +275,7 @@ def test_the_tables_and_the_figure(made: tuple[Config, Results]) -> None:
         assert results.separation(f"separation.{suffix}").stat().st_size > 5000
 
 
-def test_factors_that_nobody_has_leave_the_score_to_the_others() -> None:
+def test_factors_without_values_leave_the_score_to_the_others() -> None:
     runs = [
         {
             "cohort": "small",
@@ -291,7 +291,7 @@ def test_factors_that_nobody_has_leave_the_score_to_the_others() -> None:
         for seed, (value, best) in enumerate([(4.0, 3.0), (8.0, 8.0)])
     ]
     row = separation_table(runs).iloc[0]
-    # Of the means: a cohort in which hardly anything can be told does not decide.
+    # Recovery of the mean figures: a cohort whose best figure is near chance does not dominate.
     assert row["age_common"] == pytest.approx((9 - 6) / (9 - 5.5))
     assert (row["minutes"], row["seeds"]) == (1.0, 2)
     assert [row["age_common_value"], row["age_common_value_low"]] == pytest.approx(interval([4.0, 8.0])[:2])
@@ -315,7 +315,7 @@ def test_factors_that_nobody_has_leave_the_score_to_the_others() -> None:
         ),
     ],
 )
-def test_what_cannot_be_run_is_told(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+def test_settings_that_cannot_be_run_are_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         configure(tmp_path, **section)
 
@@ -324,10 +324,10 @@ def test_an_edit_of_one_recipe_changes_its_runs_alone(tmp_path: Path) -> None:
     from sepclr_neuro.config.stages import stage_config
 
     before = configure(tmp_path)
-    edited = {**RECIPES, "told": {"method": "supervised"}}
+    edited = {**RECIPES, "supervised": {"method": "supervised"}}
     after = configure(tmp_path, recipes=edited, seeds=[3, 4, 5])
     changed = {
         name for name in RECIPES if stage_config(before, "separation", name) != stage_config(after, "separation", name)
     }
-    assert changed == {"told"}
+    assert changed == {"supervised"}
     assert stage_config(before, "separation-cohort", "small") == stage_config(after, "separation-cohort", "small")

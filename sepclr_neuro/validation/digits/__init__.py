@@ -1,1 +1,1 @@
-"""Digits on objects, the paper's benchmark in two dimensions: images, views, one run of a method, and the table."""
+"""Digits on objects, the paper's benchmark on 2D images: images, views, one run of a method, and the table."""

@@ -1,4 +1,4 @@
-"""One method of the benchmark, trained and probed, and the table of all."""
+"""Trains and probes one method of the benchmark; the table of all methods."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.probing.published import published_digits
 from sepclr_neuro.validation.digits.images import ImageSet, load_images
-from sepclr_neuro.validation.digits.views import AsTheyAre, RandomViews
+from sepclr_neuro.validation.digits.views import IdenticalViews, RandomViews
 
 __all__ = ["delta_tot", "digits_table", "probe_spaces", "write_digits_run", "write_digits_table"]
 
@@ -44,12 +44,12 @@ _AT_ONCE = 500
 
 
 def write_digits_run(config: Config, results: Results, method: str, repetition: int) -> None:
-    """Trains a method on training images, probes it on test images of the target group, and writes what it found.
+    """Trains a method on the training images, probes it on test images of the target group, and writes the result.
 
-    The same call goes on after an interruption.
+    After an interruption the same call resumes.
 
     Raises:
-        InputError: if the images cannot be read, or do not fill the batches.
+        InputError: if the images cannot be read, or are too few for a batch.
     """
     started, title = time.monotonic(), f"{method}, repetition {repetition}"
     digits = config.digits
@@ -69,7 +69,7 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
                 target=train.target.tolist(),
                 attributes={},
             ),
-            RandomViews(digits.views) if configured.settings.augmented else AsTheyAre(),
+            RandomViews(digits.views) if configured.settings.augmented else IdenticalViews(),
             configured.training,
             seeds=(config.seed, repetition),
             folder=results.digits_checkpoints(method, repetition),
@@ -77,7 +77,7 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
             title=title,
         )
     except InputError as error:
-        # The loop speaks of the section `training`, which volumes have.
+        # Messages of the loop name keys of the section `training`; here they are in `digits.training`.
         problems = [problem.replace("training.", "digits.training.") for problem in error.problems]
         raise InputError(problems) from error
     found = {
@@ -104,9 +104,9 @@ def _checksum(train: ImageSet) -> str:
 
 
 def probe_spaces(model: Method, train: ImageSet, test: ImageSet) -> dict[str, dict[str, float]]:
-    """Accuracy of a logistic regression on standardised representations of the target group's test images.
+    """Test accuracy of logistic regressions on standardised representations of the target group.
 
-    It is fitted on the representations of the target group's training images; released: without standardisation.
+    They are fitted on the target group's training images; the released code does not standardise.
 
     Returns:
         ``{space: {"digits": accuracy, "objects": accuracy}}``, in percent.
@@ -125,7 +125,7 @@ def probe_spaces(model: Method, train: ImageSet, test: ImageSet) -> dict[str, di
 
 @torch.no_grad()
 def _represent(model: Method, images: ImageSet) -> dict[str, NDArray[np.float32]]:
-    """Of the target group's images, [N, d] a space."""
+    """Representations of the target group's images, [N, d] for each space."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     of_target = images.images[torch.from_numpy(images.target)]
     blocks = [model.represent(block.to(device)) for block in of_target.split(_AT_ONCE)]
@@ -136,9 +136,10 @@ def _represent(model: Method, images: ImageSet) -> dict[str, NDArray[np.float32]
 
 
 def delta_tot(accuracy: Mapping[str, float], chance: Mapping[str, float]) -> float:
-    """How far a method is from a perfect separation, 0: (100 - DS) + (DC - chance) + (OS - chance) + (100 - OC).
+    """Deviation from a perfect separation, which has 0: (100 - DS) + (DC - chance) + (OS - chance) + (100 - OC).
 
-    Signed, as published: worse than chance where nothing should be counts as better. All in percent.
+    D and O are the accuracies for digits and objects in the salient (S) and the common (C) space, all in percent.
+    Differences are signed, as published: an accuracy below chance in the wrong space counts as better.
 
     >>> perfect = {"digits_salient": 100, "digits_common": 10, "objects_salient": 10, "objects_common": 100}
     >>> delta_tot(perfect, chance={"digits": 10, "objects": 10})
@@ -153,12 +154,12 @@ def delta_tot(accuracy: Mapping[str, float], chance: Mapping[str, float]) -> flo
 
 
 def digits_table(runs_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
-    """One row a method: mean and SD over repetitions of each accuracy and of delta_tot, and the published figures.
+    """One row per method: mean and SD over repetitions of each accuracy and of delta_tot, and the published figures.
 
     A method with one space has its accuracies in the columns of the common space and no delta_tot.
 
     Args:
-        runs_of: by method, what each repetition found: ``accuracy``, ``chance`` and ``seconds``.
+        runs_of: by method, the result of each repetition, with ``accuracy``, ``chance`` and ``seconds``.
     """
     published = published_digits()
     rows = []
@@ -192,7 +193,7 @@ _HEADINGS = {
 
 
 def write_digits_table(config: Config, results: Results) -> None:
-    """Writes the table as data and as Markdown, published figures in brackets."""
+    """Writes the table as TSV and as Markdown, with published figures in brackets."""
     runs_of = {
         method: [read_json(results.digits_run(method, repetition)) for repetition in range(repetitions)]
         for method, repetitions in ((name, config.digits.repetitions(name)) for name in config.digits.methods)
@@ -202,8 +203,8 @@ def write_digits_table(config: Config, results: Results) -> None:
     source = config.digits.images.source
     images = "embedded digits over generated textures" if source == "embedded" else "the images of the configuration"
     lines = [
-        f"Linear probes, accuracy in %, on target test images ({images}); mean ± SD over repetitions. In brackets what "
-        "Louiset et al. (ICLR 2024) published, of 50,000 images of CIFAR-10 and MNIST, ResNet-18, 250 epochs.",
+        f"Linear probes, accuracy in %, on target test images ({images}); mean ± SD over repetitions. In brackets, "
+        "figures of Louiset et al. (ICLR 2024), with 50,000 images of CIFAR-10 and MNIST, ResNet-18, 250 epochs.",
         "",
         "| method | repetitions | " + " | ".join(_HEADINGS.values()) + " | minutes |",
         "|---|---|" + "---|" * (len(_HEADINGS) + 1),

@@ -31,7 +31,7 @@ class ImageSet:
     Attributes:
         images: float32 [N, 3, 32, 32], 0 to 1.
         objects: the class of each object, [N].
-        digits: the class of each digit, [N]; -1 where there is none, in the background.
+        digits: the class of each digit, [N]; -1 for background images, which have none.
     """
 
     images: Tensor
@@ -55,13 +55,13 @@ _Sets = dict[tuple[str, str], _Labelled]
 
 
 def load_images(settings: Images, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Training images, as many background as target; and test images, target only.
+    """Training images, half of them background and half target, and test images, all of them target.
 
-    Objects and digits of a side are drawn at random, none twice. That the sides of an ``.npz`` share no image is for
-    who made it to know.
+    Objects and digits of a side are drawn at random without replacement. Whether the training and test sides of an
+    ``.npz`` file share images is not checked.
 
     Raises:
-        InputError: if something cannot be read, has another form than expected, or is too few.
+        InputError: if images cannot be read, have another form than expected, or are too few.
     """
     sets = _READERS[settings.source](settings, settings.path or Path(), seed)
     for (kind, side), labelled in sets.items():
@@ -101,7 +101,7 @@ def _compose(
 
 
 def _padded(digits: NDArray[Any]) -> NDArray[Any]:
-    """[N, H, W] in the middle of 32 by 32 pixels."""
+    """Pads digits with zeros: [N, H, W] -> [N, 32, 32]."""
     sides = [(0, 0)]
     for size in digits.shape[1:]:
         before = (IMAGE_SIZE - size) // 2
@@ -199,11 +199,11 @@ def _read_image(folder: Path, file: str, colour: str) -> NDArray[np.uint8]:
 
 
 TEXTURES = 10
-"""Classes of generated textures: stripes across, stripes down, boards, rings and clouds, each fine and coarse."""
+"""Classes of generated textures: horizontal and vertical stripes, chessboards, rings, clouds; each fine and coarse."""
 
 
 def _embedded(settings: Images, path: Path, seed: int) -> _Sets:
-    """scikit-learn's digits, those of the test set apart, and as many generated textures as requested."""
+    """scikit-learn's digits, split into training and test, and generated textures as objects."""
     rng = np.random.default_rng((seed, 0))
     digits = load_digits()
     images = np.stack([np.clip(zoom(image, 3, order=1) / 16 * 255, 0, 255) for image in digits.images])
@@ -211,8 +211,8 @@ def _embedded(settings: Images, path: Path, seed: int) -> _Sets:
     tested = order[: settings.test]
     trained = order[settings.test :]
     sets: _Sets = {
-        (settings.digits, side): _Labelled(images[who].astype(np.uint8), digits.target[who].astype(np.int64))
-        for side, who in (("train", trained), ("test", tested))
+        (settings.digits, side): _Labelled(images[rows].astype(np.uint8), digits.target[rows].astype(np.int64))
+        for side, rows in (("train", trained), ("test", tested))
     }
     for side, count in (("train", 2 * settings.train), ("test", settings.test)):
         labels = rng.permutation(np.arange(count) % TEXTURES)

@@ -1,7 +1,7 @@
-"""Random views of images: crop and resize, flip, colour jitter and greyscale, each image by itself, one batch at once.
+"""Random views of images: crop and resize, flip, colour jitter and greyscale, drawn per image, computed per batch.
 
-MONAI has no transforms of colour. Definitions are those of torchvision; kinds, ranges and probabilities are the
-released ones of SepCLR. The order of the four changes of colour is fixed, where torchvision draws it.
+MONAI has no transforms of colour. Definitions are those of torchvision; transforms, ranges and probabilities are those
+of SepCLR's released code. The order of the four colour transforms is fixed; torchvision's is random.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from sepclr_neuro.config.digits import ImageViews
 from sepclr_neuro.data.sampling import Members
 
-__all__ = ["AsTheyAre", "RandomViews", "adjust_colour", "crop_and_resize", "image_views"]
+__all__ = ["IdenticalViews", "RandomViews", "adjust_colour", "crop_and_resize", "image_views"]
 
 # ITU-R 601, as torchvision and Pillow have it.
 _LUMINANCE = (0.299, 0.587, 0.114)
@@ -24,7 +24,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class RandomViews:
-    """Two random views of each image."""
+    """Random views of images, at most two of each."""
 
     settings: ImageViews
 
@@ -35,7 +35,7 @@ class RandomViews:
         return scans
 
     def __call__(self, scans: Tensor, members: Members, count: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        # Both are drawn in any case, so that the first does not depend on how many are requested.
+        # Two are always drawn, so that the first does not depend on how many are requested.
         of_both = [*members.positions, *(members.batch_size + position for position in members.positions)]
         twice = Members(of_both, 2 * members.batch_size, members.seed)
         both = image_views(scans.repeat(2, 1, 1, 1), self.settings, members.seed, twice)
@@ -43,10 +43,10 @@ class RandomViews:
 
 
 @dataclass(frozen=True)
-class AsTheyAre:
-    """Each image twice, for methods that reconstruct it."""
+class IdenticalViews:
+    """Each image itself as its views, for methods that reconstruct it."""
 
-    def to(self, device: torch.device) -> AsTheyAre:
+    def to(self, device: torch.device) -> IdenticalViews:
         return self
 
     def unaugmented(self, scans: Tensor, planes: slice = slice(None)) -> Tensor:
@@ -57,13 +57,16 @@ class AsTheyAre:
 
 
 def image_views(images: Tensor, settings: ImageViews, seed: int, members: Members | None = None) -> Tensor:
-    """One random view of each image [B, 3, H, W], 0 to 1; the same seed gives the same views: [B, 3, size, size].
+    """One random view of each image; the same seed gives the same views.
 
     Args:
         images: [B, 3, H, W], 0 to 1.
         settings: the section `digits.views` of the configuration.
-        seed: draws all random parameters, on the CPU.
-        members: whose images of a batch these are; None for a whole batch.
+        seed: of all random parameters, which are drawn on the CPU.
+        members: which images of a batch these are; None for a whole batch.
+
+    Returns:
+        [B, 3, size, size].
     """
     rng = torch.Generator().manual_seed(seed)
     members, device = members or Members.all_of(len(images), seed), images.device
@@ -100,19 +103,19 @@ def image_views(images: Tensor, settings: ImageViews, seed: int, members: Member
 
 
 def crop_and_resize(images: Tensor, corner: Tensor, sides: Tensor, flipped: Tensor, size: int) -> Tensor:
-    """A box of each image, resized by linear interpolation.
+    """Crops a box from each image and resizes it by linear interpolation.
 
     Args:
         images: [B, C, H, W].
-        corner: upper left one of each box, as shares of height and width, [B, 2].
-        sides: of each box, likewise, [B, 2].
+        corner: upper left corner of each box, relative to height and width, [B, 2].
+        sides: height and width of each box, likewise, [B, 2].
         flipped: whether left and right are exchanged, [B].
-        size: pixels a side of the result.
+        size: height and width of the result, in pixels.
 
     Returns:
         [B, C, size, size].
     """
-    middle = 2 * corner + sides - 1  # from -1 to 1, as affine_grid counts
+    middle = 2 * corner + sides - 1  # in affine_grid's coordinates, from -1 to 1
     width = torch.where(flipped, -sides[:, 1], sides[:, 1])
     zero = torch.zeros_like(width)
     matrix = torch.stack([width, zero, middle[:, 1], zero, sides[:, 0], middle[:, 0]], dim=1).view(-1, 2, 3)
@@ -121,14 +124,17 @@ def crop_and_resize(images: Tensor, corner: Tensor, sides: Tensor, flipped: Tens
 
 
 def adjust_colour(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image, one after the other.
+    """Changes brightness, contrast, saturation and hue of each image, in this order.
 
     Args:
         images: [B, 3, H, W], 0 to 1.
         brightness: factor of all values, [B].
-        contrast: 0 leaves the image's mean luminance, 1 the image, [B].
-        saturation: 0 leaves each pixel's luminance, 1 the image, [B].
-        hue: turn of the colour circle, 1 once round, [B].
+        contrast: 1 for no change, 0 for the image's mean luminance everywhere, [B].
+        saturation: 1 for no change, 0 for greyscale, [B].
+        hue: rotation of the colour circle, 1 for a full turn, [B].
+
+    Returns:
+        [B, 3, H, W], 0 to 1.
     """
 
     def blend(image: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
@@ -142,14 +148,16 @@ def adjust_colour(images: Tensor, brightness: Tensor, contrast: Tensor, saturati
 
 
 def _luminance(images: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 1, H, W]."""
+    """Luminance of each pixel, [B, 3, H, W] -> [B, 1, H, W]."""
     weights = torch.tensor(_LUMINANCE, device=images.device, dtype=images.dtype)
     return torch.einsum("c,bchw->bhw", weights, images)[:, None]
 
 
 def _turn_hue(images: Tensor, hue: Tensor) -> Tensor:
-    """Through hue, saturation and value; with hue h in sixths, a channel is v - v s max(0, min(k, 4 - k, 1)), where
-    k = (n + 6 h) mod 6 and n is 5, 3, 1 for red, green, blue."""
+    """Rotates hue in HSV space: each channel is v - v s max(0, min(k, 4 - k, 1)) with k = (n + 6 h) mod 6.
+
+    h is the hue, s the saturation, v the value; n is 5, 3, 1 for red, green, blue.
+    """
     value, lowest = images.amax(dim=1), images.amin(dim=1)
     chroma = value - lowest
     safe = torch.where(chroma > 0, chroma, 1.0)

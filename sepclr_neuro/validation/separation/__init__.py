@@ -1,1 +1,1 @@
-"""The ground-truth benchmark: how far recipes separate, on cohorts whose factors are known."""
+"""The separation benchmark: how far recipes separate common from salient factors, on cohorts with known factors."""

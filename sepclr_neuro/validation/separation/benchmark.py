@@ -1,4 +1,4 @@
-"""One cohort of the benchmark, and one recipe trained on it and measured."""
+"""Cohorts of the benchmark and their best achievable figures; training and evaluation of one recipe."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from sepclr_neuro.maps.mapping import true_map
 from sepclr_neuro.methods.base import Method
 from sepclr_neuro.methods.controls import VoxelLinear
 from sepclr_neuro.probing.probe_fits import Fit
-from sepclr_neuro.validation.separation.instruments import of_codes, of_maps, true_subtypes
+from sepclr_neuro.validation.separation.further_measures import code_measures, map_measures, true_subtypes
 from sepclr_neuro.validation.separation.measure import (
     NUMBERS,
     factor_questions,
     factor_values,
+    recovery,
     separation_parts,
-    shares,
 )
 
 __all__ = ["best_achievable", "prepare_cohort", "read_truth", "run_recipe", "truth_features"]
@@ -56,26 +56,31 @@ __all__ = ["best_achievable", "prepare_cohort", "read_truth", "run_recipe", "tru
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
-MAPPED_PEOPLE, SMOOTHGRAD_SAMPLES, SMOOTHGRAD_SD = 8, 8, 0.3
+MAPPED_PARTICIPANTS, SMOOTHGRAD_SAMPLES, SMOOTHGRAD_SD = 8, 8, 0.3
 
 
-# --- a cohort and what can be found in it ------------------------------------------------------------------------
+# --- a cohort and its best achievable figures ---------------------------------------------------------------------
 
 
 def prepare_cohort(config: Config, cohort: str, seed: int) -> None:
-    """Makes one cohort, half of whose people are held out, and writes what of it can be found at best.
+    """Makes one cohort, half of whose participants are held out, and writes its best achievable figures.
+
+    Args:
+        config: of the run, with the section `separation`.
+        cohort: its name in that section.
+        seed: of the simulation.
 
     Raises:
-        InputError: if real volumes that an effect is to be implanted into cannot be used.
+        InputError: if an effect is to be implanted into real volumes and these cannot be used.
     """
-    told = config.separation_run(cohort, seed)
-    results = Results(told.output)
-    write_dataset(told, results)
-    write_cohort(told, results)
-    write_volumes(told, results)
-    write_splits(told, results)
+    run = config.separation_run(cohort, seed)
+    results = Results(run.output)
+    write_dataset(run, results)
+    write_cohort(run, results)
+    write_volumes(run, results)
+    write_splits(run, results)
     best = best_achievable(
-        told,
+        run,
         load_cohort(results.cohort),
         VolumeCache(results),
         read_fold(results.splits, results.index, 0),
@@ -85,7 +90,7 @@ def prepare_cohort(config: Config, cohort: str, seed: int) -> None:
 
 
 def read_truth(folder: Path) -> dict[str, np.ndarray]:
-    """The true map of each factor, float32 [X, Y, Z], in the order of their names."""
+    """The true map of each factor by name, in alphabetical order, float32 [X, Y, Z]."""
     names = sorted(path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
     names.remove("disease_mask")
     return {name: nibabel.nifti1.load(folder / f"{name}.nii.gz").get_fdata(dtype=np.float32) for name in names}
@@ -94,7 +99,7 @@ def read_truth(folder: Path) -> dict[str, np.ndarray]:
 def truth_features(
     truth: Mapping[str, np.ndarray], cache: VolumeCache, standardisation: Standardisation
 ) -> pd.DataFrame:
-    """What a model that knows the true maps reads: for each, the inner product with a standardised volume, [N, k].
+    """Features of a model that knows the true maps: the inner product of each map with standardised volumes, [N, k].
 
     A factor changes log grey matter by its map m, hence a standardised voxel by about mean x m / SD.
     """
@@ -109,26 +114,30 @@ def truth_features(
 
 
 def best_achievable(
-    told: Config, cohort: pd.DataFrame, cache: VolumeCache, fold: Fold, truth: Mapping[str, np.ndarray]
+    run: Config, cohort: pd.DataFrame, cache: VolumeCache, fold: Fold, truth: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """By factor, the better of two linear models: one that knows the true maps, and one on all voxels.
+    """For each factor, the better held-out figure of two linear models: on the true maps, and on all voxels.
 
-    Real brains have no true map of age, sex and site, and where individual anatomy is smooth the voxels together can
-    tell more than the maps alone.
+    Real brains have no true map of age, sex and site; and where individual anatomy is smooth, all voxels together can
+    predict better than the inner products with the maps.
 
     Args:
-        truth: the true map of each factor.
+        run: the configuration of one run of the benchmark.
+        cohort: rows of ``cohort.tsv``.
+        cache: the array of all volumes.
+        fold: training and held-out participants.
+        truth: the true map of each factor, [X, Y, Z].
 
     Returns:
         ``factor value truth_maps voxels``: the better figure, and both.
     """
-    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
-    model = VoxelLinear(VoxelLinearSettings(), told.network, (1, *cache.shape))
-    people = training_scans(cohort, cache, fold, {})
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, run.standardisation)
+    model = VoxelLinear(VoxelLinearSettings(), run.network, (1, *cache.shape))
+    training = training_scans(cohort, cache, fold, {})
     model.fit(
         lambda rows, planes: standardisation.apply(cache.read(rows, planes=planes), planes),
-        people.rows,
-        torch.tensor(people.target),
+        training.rows,
+        torch.tensor(training.target),
     )
     features = {
         "truth_maps": truth_features(truth, cache, standardisation),
@@ -144,29 +153,29 @@ def best_achievable(
 
 
 def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
-    """Trains a recipe on the training half of a cohort and measures it on the other; the same call resumes.
+    """Trains a recipe on one half of a cohort, evaluates it on the other and writes the result; the same call resumes.
 
     Raises:
-        InputError: if the cohort's people cannot fill the batches, or the loss is not finite.
+        InputError: if the cohort has too few participants for a batch, or the loss is not finite.
     """
     started, title = time.monotonic(), f"{cohort}, seed {seed}, {recipe}"
-    told = config.separation_run(cohort, seed, recipe)
-    # Where the cohort lies, and where the benchmark's own files do.
-    data, results = Results(told.output), Results(config.output)
-    (name,) = told.methods
-    configured = told.for_method(name)
-    cache, people_of, fold = VolumeCache(data), load_cohort(data.cohort), read_fold(data.splits, data.index, 0)
-    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, told.standardisation)
+    run = config.separation_run(cohort, seed, recipe)
+    # The files of the cohort, and those of the benchmark itself.
+    data, results = Results(run.output), Results(config.output)
+    (name,) = run.methods
+    configured = run.for_method(name)
+    cache, participants, fold = VolumeCache(data), load_cohort(data.cohort), read_fold(data.splits, data.index, 0)
+    standardisation = learn_standardisation(cache.one_by_one(fold.train), fold.train, run.standardisation)
     torch.manual_seed(seed_of(seed, 0))
-    method: Method = build_method(told, name, [1, *cache.shape])
-    coding = training_covariates(told, configured, people_of, fold)
-    people = training_scans(people_of, cache, fold, configured.settings.columns(), coding)
+    method: Method = build_method(run, name, [1, *cache.shape])
+    coding = training_covariates(run, configured, participants, fold)
+    training = training_scans(participants, cache, fold, configured.settings.columns(), coding)
     shared = {"standardisation", "augmentation", "network", "training", "adjust_for", "impute_covariates"}
-    settings = told.model_dump(mode="json", include=shared)
+    settings = run.model_dump(mode="json", include=shared)
     settings["methods"] = {name: configured.settings.model_dump(mode="json")}
     history, how = fit(
         method,
-        people,
+        training,
         VolumeViews(standardisation, configured.augmentation),
         configured.training,
         seeds=(seed, 0),
@@ -176,13 +185,13 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     )
     method.eval()
     scans = [*fold.train, *fold.test]
-    covariates = coding.code(people_of.set_index("scan_id", drop=False).loc[scans])
+    covariates = coding.code(participants.set_index("scan_id", drop=False).loc[scans])
     spaces = _represent(method, cache, standardisation, scans, covariates)
     table = read_tsv(results.separation_best(cohort, seed))
     best: dict[str, float] = dict(zip(table["factor"], table["value"], strict=True))
-    values = factor_values(spaces, people_of, fold, [cache.scan_ids[row] for row in people.rows])
+    values = factor_values(spaces, participants, fold, [cache.scan_ids[row] for row in training.rows])
     values["best"] = values["factor"].map(best)
-    values["share"] = shares(values, best)
+    values["share"] = recovery(values, best)
     write_json(
         results.separation_run(cohort, seed, recipe),
         _without_nan(
@@ -193,11 +202,11 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 "seed": seed,
                 "score": separation_parts(values)["score"],
                 "values": values.to_dict("records"),
-                "dependence": _dependence(spaces, people_of, fold),
-                "localisation": _localisation(method, spaces, data, cache, standardisation, people_of, fold),
-                **_instruments(told, spaces, data, people_of, fold, cache, standardisation, coding),
+                "dependence": _dependence(spaces, participants, fold),
+                "localisation": _localisation(method, spaces, data, cache, standardisation, participants, fold),
+                **_further_measures(run, spaces, data, participants, fold, cache, standardisation, coding),
                 "epochs": len(history),
-                "loss": history[-1].get("loss"),  # none of what is solved at once
+                "loss": history[-1].get("loss"),  # absent for some closed forms
                 "seconds": round(sum(row["seconds"] for row in history), 1),
                 **how,
                 "processor": platform.machine(),
@@ -209,8 +218,8 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     logger.info(f"{title}: trained and measured in {time.monotonic() - started:.0f} s")
 
 
-def _instruments(
-    told: Config,
+def _further_measures(
+    run: Config,
     spaces: Mapping[str, pd.DataFrame],
     data: Results,
     cohort: pd.DataFrame,
@@ -219,26 +228,26 @@ def _instruments(
     standardisation: Standardisation,
     coding: CovariateCoding,
 ) -> dict[str, Any]:
-    """What the salient or the only space says beside shares, and its patterns beside the t-map."""
+    """Further measures of the salient (or only) space and of its patterns."""
     space = spaces["salient" if "salient" in spaces else "single"]
-    people = cohort.set_index("scan_id", drop=False)
-    sides = people.loc[list(fold.train)], people.loc[list(fold.test)]
+    by_scan = cohort.set_index("scan_id", drop=False)
+    sides = by_scan.loc[list(fold.train)], by_scan.loc[list(fold.test)]
     train, test = (space.loc[side.index].to_numpy(float) for side in sides)
     patient = (sides[0]["group"] == "target").to_numpy(bool), (sides[1]["group"] == "target").to_numpy(bool)
     factors = read_tsv(data.truth / "factors.tsv", text=("participant_id",))
     subtype = true_subtypes(factors, sides[0]["participant_id"]), true_subtypes(factors, sides[1]["participant_id"])
     mask = standardisation.mask.cpu().numpy() > 0
-    truth = true_map(told, data.truth, cache)
+    truth = true_map(run, data.truth, cache)
     volumes = partial(standardised_voxels, cache, standardisation, fold.train, mask)
-    held_by = learn_covariates(sides[0], None, impute=True).code(sides[0]), coding.code(sides[0])
-    found: dict[str, Any] = {"codes": of_codes(train, test, patient, subtype)}
+    covariates = learn_covariates(sides[0], None, impute=True).code(sides[0]), coding.code(sides[0])
+    found: dict[str, Any] = {"codes": code_measures(train, test, patient, subtype)}
     if truth is not None:
-        found["maps"] = of_maps(volumes, train, test, patient, held_by, truth[mask])
+        found["maps"] = map_measures(volumes, train, test, patient, covariates, truth[mask])
     return found
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: null."""
+    """Replaces NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -259,7 +268,7 @@ def _represent(
 
 
 def _dependence(spaces: Mapping[str, pd.DataFrame], cohort: pd.DataFrame, fold: Fold) -> float | None:
-    """Bias-corrected distance correlation of the spaces in held-out patients, since controls are on one point."""
+    """Bias-corrected distance correlation of the spaces in held-out patients, since controls coincide at one point."""
     if "common" not in spaces:
         return None
     patients = set(cohort.loc[cohort["group"] == "target", "scan_id"])
@@ -276,7 +285,7 @@ def _localisation(
     cohort: pd.DataFrame,
     fold: Fold,
 ) -> dict[str, Any] | None:
-    """Where the probe of diagnosis looks, of the salient or the only space: mean SmoothGrad of held-out patients."""
+    """Localisation of the diagnosis probe on the salient (or only) space, by mean SmoothGrad of held-out patients."""
     space = "salient" if "salient" in spaces else "single"
     question = factor_questions(cohort)["diagnosis"]
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
@@ -292,7 +301,7 @@ def _localisation(
 
     patients = set(cohort.loc[cohort["group"] == "target", "scan_id"])
     total = np.zeros(cache.shape)
-    for number, scan in enumerate([scan for scan in fold.test if scan in patients][:MAPPED_PEOPLE]):
+    for number, scan in enumerate([scan for scan in fold.test if scan in patients][:MAPPED_PARTICIPANTS]):
         volume = standardisation.apply(cache.read(cache.rows([scan])).to(device))
         options = {"samples": SMOOTHGRAD_SAMPLES, "noise_sd": SMOOTHGRAD_SD, "seed": number}
         total += smoothgrad(scores, volume, standardisation.mask, **options)[0].numpy()  # type: ignore[arg-type]

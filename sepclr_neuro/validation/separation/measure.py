@@ -1,9 +1,10 @@
-r"""How far two spaces separate: what each holds of each known factor, between chance and the best achievable.
+r"""How far two spaces separate known factors: recovery of each factor in each space, and the separation score.
 
-A factor's *share* in a space is :math:`(v - chance) / (best - chance)` of its probe's figure v on held-out people: 0
-where the space tells nothing, 1 where it tells all that the volumes tell. The separation score is the mean over
-factors of the share in the space where the factor belongs, minus that in the other one, both cut to 0 to 1: 1 for a
-perfect separation, 0 for spaces that hold the same, below 0 for exchanged ones.
+The recovery of a factor in a space is :math:`(v - chance) / (best - chance)`, with the probe's figure v on held-out
+participants and the best achievable figure: 0 at chance, 1 if the space predicts the factor as well as the volumes do.
+The separation score is the mean over factors of the recovery in the space where the factor belongs, minus that in the
+other space, both clipped to 0 to 1: 1 for a perfect separation, 0 for two equal spaces, below 0 for exchanged spaces.
+Columns of tables call the recovery `share`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.probe_fits import Fit
 from sepclr_neuro.probing.questions import Question, confound_features
 
-__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "separation_parts", "shares"]
+__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "recovery", "separation_parts"]
 
 
 @dataclass(frozen=True)
 class Factor:
-    """What is asked of the spaces: the column of the cohort, of whom, and the space where it belongs."""
+    """A known factor that probes predict."""
 
     column: str
+    """Of the cohort."""
     people: str
+    """The group in which it is predicted, or ``all``."""
     belongs_in: str
+    """The space where it belongs."""
 
 
 FACTORS = {
@@ -36,17 +40,17 @@ FACTORS = {
     "saps": Factor("saps", "target", "salient"),
     "age": Factor("age", "all", "common"),
     "sex": Factor("sex", "all", "common"),
-    # Of everybody, a space that tells the diagnosis would tell of the sites with many patients too.
+    # In all participants, a space that predicts the diagnosis would also predict sites with many patients.
     "site_in_controls": Factor("site", "background", "common"),
     "site_in_patients": Factor("site", "target", "common"),
 }
 NUMBERS = ("age", "sans", "saps")
 PARTS = ("score", "salient", "common")
-"""The separation score, and its parts: of the factors that belong in the salient, and in the common space."""
+"""The separation score, and the same mean over the factors that belong in the salient, and in the common space."""
 
 
 def factor_questions(cohort: pd.DataFrame) -> dict[str, Question]:
-    """One probe's question a factor, of the people who have a value."""
+    """For each factor, the question of its probe: kind of probe, and true values of participants who have one."""
     found = {}
     for name, factor in FACTORS.items():
         people = cohort if factor.people == "all" else cohort[cohort["group"] == factor.people]
@@ -62,18 +66,18 @@ def factor_questions(cohort: pd.DataFrame) -> dict[str, Question]:
 def factor_values(
     spaces: Mapping[str, pd.DataFrame], cohort: pd.DataFrame, fold: Fold, trained_on: Collection[str]
 ) -> pd.DataFrame:
-    """What probes, fitted on training people, tell of held-out ones: balanced accuracy, or the mean absolute error.
+    """Held-out balanced accuracy or mean absolute error of probes fitted on training participants.
 
-    Chance is guessing, or the training median; of the diagnosis, what the site alone tells, where that is more.
+    Chance is guessing, or the training median; for the diagnosis it is the accuracy of the site alone, if higher.
 
     Args:
         spaces: by name, representations [N, d] indexed by scan id.
-        cohort: as in ``cohort.tsv``.
-        fold: who trains and who is held out.
-        trained_on: scans that the encoder and everything before it saw.
+        cohort: rows of ``cohort.tsv``.
+        fold: training and held-out scans.
+        trained_on: scans that the encoder and its preprocessing were fitted on.
 
     Returns:
-        ``factor space value chance``; a factor that held-out people lack has NaN.
+        ``factor space value chance``; NaN for a factor without values in held-out participants.
 
     Raises:
         ValueError: if a held-out scan was trained on.
@@ -81,10 +85,10 @@ def factor_values(
     if leaked := set(trained_on) & set(fold.test):
         raise ValueError(f"leak: {min(leaked)} is held out, but the encoder was trained on this scan")
     person = dict(zip(cohort["scan_id"], cohort["participant_id"], strict=True))
-    asked = factor_questions(cohort)
-    from_site = Fit({}, asked["diagnosis"], confound_features(cohort, ["site"], fold.train), fold).answer(person)
+    questions = factor_questions(cohort)
+    from_site = Fit({}, questions["diagnosis"], confound_features(cohort, ["site"], fold.train), fold).answer(person)
     rows = []
-    for name, question in asked.items():
+    for name, question in questions.items():
         metric = question.metrics[0]
         floor = from_site.values[metric] if from_site and name == "diagnosis" else 0.0
         for space, features in spaces.items():
@@ -94,8 +98,8 @@ def factor_values(
     return pd.DataFrame(rows)
 
 
-def shares(values: pd.DataFrame, best: Mapping[str, float]) -> pd.Series:
-    """Each row's share of what can be told; NaN where the best achievable is no better than chance.
+def recovery(values: pd.DataFrame, best: Mapping[str, float]) -> pd.Series:
+    """Recovery of each row, (value - chance) / (best - chance); NaN if the best achievable is no better than chance.
 
     Args:
         values: of :func:`factor_values`.
@@ -108,15 +112,15 @@ def shares(values: pd.DataFrame, best: Mapping[str, float]) -> pd.Series:
 
 
 def separation_parts(values: pd.DataFrame) -> dict[str, float]:
-    """The separation score of a method with a common and a salient space, and of the factors of each; NaN for others.
+    """The separation score and its two parts; NaN for a method without a common and a salient space.
 
     Args:
-        values: ``factor space share``.
+        values: ``factor space share``, where ``share`` is the recovery.
 
     Returns:
-        ``score``: the mean over factors of the share where a factor belongs less that in the other space;
-        ``salient`` and ``common``: the same of the factors that belong there alone. A salient space that holds nothing
-        costs the first nothing in the factors of the common one, so that all three are to be read.
+        ``score``: the mean over factors of the recovery in the space where a factor belongs, minus that in the other;
+        ``salient`` and ``common``: the same mean over the factors that belong in this space only. Read all three: an
+        empty salient space costs the score nothing in the factors of the common space.
 
     >>> table = pd.DataFrame({"factor": ["age", "age", "sans", "sans"], "space": ["common", "salient"] * 2,
     ...                       "share": [1.0, 0.2, -0.1, 0.6]})

@@ -1,4 +1,4 @@
-"""The benchmark's tables and its figure: a row a recipe and cohort, and every recipe beside the reference."""
+"""The benchmark's tables and figure: one row per recipe and cohort, and differences between recipes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, write_text, write_tsv
 from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, drawn
-from sepclr_neuro.validation.separation.instruments import CODES, MAPS
-from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, separation_parts, shares
+from sepclr_neuro.validation.separation.further_measures import CODES, MAPS
+from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, recovery, separation_parts
 
 __all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean of figures of several seeds, and its 95 % interval by Student's t; no interval for a single one.
+    """Mean over seeds and its 95 % confidence interval by Student's t, (mean, low, high); NaN for that of one seed.
 
     >>> tuple(round(end, 2) for end in interval([1.0, 2.0, 3.0]))
     (2.0, -0.48, 4.48)
@@ -52,16 +52,16 @@ def _runs(config: Config, results: Results) -> list[dict[str, Any]]:
 
 
 def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
-    """A row a recipe and cohort, over seeds.
+    """One row per recipe and cohort, with means over seeds.
 
     Returns:
-        ``method`` (the recipe), ``cohort seeds score low high`` (mean and 95 % interval); a share a factor and space,
-        e.g. ``age_common``: the mean figure less the mean chance, over the mean best less the mean chance;
-        ``score_salient score_salient_low score_salient_high`` of the factors that belong in the salient space, and so
-        for the common one; the probes' figures themselves with their intervals, e.g. ``age_common_value
+        ``method`` (the recipe), ``cohort seeds score low high`` (mean and 95 % interval); the recovery of each factor
+        in each space, e.g. ``age_common``: (mean figure - mean chance) / (mean best - mean chance);
+        ``score_salient score_salient_low score_salient_high`` for the factors that belong in the salient space, and
+        likewise for the common one; the probes' figures themselves with their intervals, e.g. ``age_common_value
         age_common_value_low age_common_value_high``, ``age_best``, ``age_chance``; ``dependence``, ``localisation``
-        (share of relevance in the true regions over their share of the brain); what
-        :mod:`sepclr_neuro.validation.separation.instruments` says of the salient or only space, with intervals:
+        (the proportion of relevance in the true regions divided by their proportion of the brain); the measures of
+        :mod:`sepclr_neuro.validation.separation.further_measures` for the salient or only space, with intervals:
         ``diagnosis_nonlinear``, ``distance_auc``, ``subtype``, ``inflation``, ``t_map_r``, ``beyond_controls_ratio``
         and so on; ``minutes``.
     """
@@ -69,45 +69,47 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
     for (cohort, recipe), group in _grouped(runs):
         parts = [separation_parts(run["values"]) for run in group]
         row: dict[str, Any] = {"method": recipe, "cohort": cohort, "seeds": len(group)}
-        row |= _with_interval("score", [of_run["score"] for of_run in parts], "low", "high")
+        row |= _interval_columns("score", [of_run["score"] for of_run in parts], "low", "high")
         values = pd.concat([run["values"] for run in group])
         best = values.groupby("factor")["best"].mean()
         means = values.groupby(["factor", "space"], sort=False)[["value", "chance"]].mean().reset_index()
-        means["share"] = shares(means, best.to_dict())
+        means["share"] = recovery(means, best.to_dict())
         of_space = means.set_index(["factor", "space"])
         asked = [(f, s) for f in FACTORS for s in ("common", "salient", "single") if (f, s) in of_space.index]
         row |= {f"{factor}_{space}": of_space.loc[(factor, space), "share"] for factor, space in asked}
         for space in ("salient", "common"):
-            row |= _with_interval(f"score_{space}", [of_run[space] for of_run in parts])
+            row |= _interval_columns(f"score_{space}", [of_run[space] for of_run in parts])
         for factor, space in asked:
             chosen = values[(values["factor"] == factor) & (values["space"] == space)]
-            row |= _with_interval(f"{factor}_{space}_value", chosen["value"].tolist())
+            row |= _interval_columns(f"{factor}_{space}_value", chosen["value"].tolist())
         for factor in FACTORS:
             row |= {f"{factor}_best": best.get(factor, np.nan)}
             row |= {f"{factor}_chance": values.loc[values["factor"] == factor, "chance"].mean()}
         row["dependence"] = _mean([run["dependence"] for run in group])
         row["localisation"] = _mean([(run["localisation"] or {}).get("ratio") for run in group])
         for name in CODES:
-            row |= _with_interval(name, [_number((run.get("codes") or {}).get(name)) for run in group])
+            row |= _interval_columns(name, [_number((run.get("codes") or {}).get(name)) for run in group])
         for name, kind in itertools.product(MAPS, ("r", "ratio")):
             of_runs = [((run.get("maps") or {}).get(name) or {}).get(kind) for run in group]
-            row |= _with_interval(f"{name}_{kind}", [_number(value) for value in of_runs])
+            row |= _interval_columns(f"{name}_{kind}", [_number(value) for value in of_runs])
         row["minutes"] = _mean([run["seconds"] / 60 for run in group])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _with_interval(name: str, values: list[float], low: str | None = None, high: str | None = None) -> dict[str, float]:
+def _interval_columns(
+    name: str, values: list[float], low: str | None = None, high: str | None = None
+) -> dict[str, float]:
     return dict(zip((name, low or f"{name}_low", high or f"{name}_high"), interval(values), strict=True))
 
 
 def comparison_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
-    """Each recipe's score, and its parts, less each other's on the same cohort and seed, with its 95 % interval.
+    """Paired differences of scores and their parts between recipes on the same cohorts and seeds.
 
     Returns:
-        ``cohort reference method part difference low high seeds``: the reference less the method; ``part`` is one of
-        :data:`PARTS`. Recipes without a score are left out. ``cohort`` is ``all`` for the mean over cohorts: the same
-        seed draws the same people in each of them, so that seeds are what is independent.
+        ``cohort reference method part difference low high seeds``: the reference minus the method, with its 95 %
+        interval; ``part`` is one of :data:`PARTS`. Recipes without a score are left out. ``cohort`` is ``all`` for the
+        mean over cohorts: a seed draws the same participants in every cohort, so that only seeds are independent.
     """
     known = [
         {"cohort": run["cohort"], "recipe": run["recipe"], "seed": run["seed"], "part": part, "value": value}
@@ -129,7 +131,7 @@ def comparison_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
                 of_seeds = (differences.mean(axis=1, skipna=False) if cohort == "all" else differences[cohort]).dropna()
                 if len(of_seeds):
                     row: dict[str, Any] = {"cohort": cohort, "reference": reference, "method": method, "part": part}
-                    row |= _with_interval("difference", of_seeds.tolist(), "low", "high")
+                    row |= _interval_columns("difference", of_seeds.tolist(), "low", "high")
                     rows.append(row | {"seeds": len(of_seeds)})
     return pd.DataFrame(rows, columns=columns)
 
@@ -142,7 +144,7 @@ def write_separation_tables(config: Config, results: Results) -> None:
     write_tsv(results.separation("comparisons.tsv"), comparisons)
     write_text(results.separation("separation.md"), _markdown(config, table, comparisons))
     matplotlib.use("Agg")
-    alt = "Separation score of each recipe and seed, and what each space holds of each factor"
+    alt = "Separation score of each recipe and seed, and the recovery of each factor in each space"
     drawn(lambda: _figure(table, runs), alt).save(results.separation(""), "separation")
 
 
@@ -152,7 +154,7 @@ def _grouped(runs: list[dict[str, Any]]) -> list[tuple[tuple[str, str], list[dic
 
 
 def _number(value: float | None) -> float:
-    """JSON has no NaN."""
+    """A number from JSON, where NaN is null."""
     return float("nan") if value is None else float(value)
 
 
@@ -162,11 +164,11 @@ def _mean(values: list[float | None]) -> float:
 
 
 def _known(row: pd.Series, *names: str) -> float:
-    """The first of these figures that the row has."""
+    """The first finite one of these figures of a row; NaN without any."""
     return next((float(row[name]) for name in names if np.isfinite(row.get(name, np.nan))), float("nan"))
 
 
-def _told(row: pd.Series, name: str, low: str | None = None, high: str | None = None) -> str:
+def _with_ci(row: pd.Series, name: str, low: str | None = None, high: str | None = None) -> str:
     value, ends = row[name], (row[low or f"{name}_low"], row[high or f"{name}_high"])
     if not np.isfinite(value):
         return "n/a"
@@ -181,22 +183,26 @@ def _share(row: pd.Series, factor: str, space: str) -> str:
 def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     kinds = {name: cohort.cohort.source for name, cohort in config.separation.cohorts.items()}
     lines = [
-        "What each space holds of each factor, in % of the best achievable: common / salient, or of the only space. "
+        "Recovery of each factor, in % of the best achievable: common / salient, or of the only space. "
         "Score: 1 is a perfect separation, 0 none; with the 95 % interval over seeds. Every cohort is simulated, or "
-        "real volumes with an implanted effect; none tells anything about real patients.",
+        "real volumes with an implanted effect; results do not describe real patients.",
     ]
     for cohort, rows in table.groupby("cohort", sort=False):
-        people = config.separation.cohorts[str(cohort)]
+        described = config.separation.cohorts[str(cohort)].describe()
         seeds = config.separation.seeds
         lines += [
             "",
-            f"**{cohort}** ({kinds[str(cohort)]}; {people.describe()}; seeds {', '.join(map(str, seeds))})",
+            f"**{cohort}** ({kinds[str(cohort)]}; {described}; seeds {', '.join(map(str, seeds))})",
             "",
         ]
         names = ["recipe", "score", "salient part", "common part", *FACTORS, "dependence", "localisation", "minutes"]
         lines += [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
         for _, row in rows.sort_values("score", ascending=False).iterrows():
-            scores = [_told(row, "score", "low", "high"), _told(row, "score_salient"), _told(row, "score_common")]
+            scores = [
+                _with_ci(row, "score", "low", "high"),
+                _with_ci(row, "score_salient"),
+                _with_ci(row, "score_common"),
+            ]
             cells = []
             for factor in FACTORS:
                 single = _share(row, factor, "single")
@@ -206,26 +212,26 @@ def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) ->
             lines.append(f"| `{row['method']}` | {' | '.join(scores + cells + last)} | {row['minutes']:.1f} |")
         lines += [
             "",
-            "Of the salient space, or the only one: balanced accuracy of the diagnosis by a nonlinear probe; the area "
-            "under the curve of the distance from the controls; balanced accuracy of the subtype among patients; how "
-            "much farther training patients lie than held-out ones. Of maps, r with the truth, and the share in "
-            "affected voxels over their share of the brain: the voxel-wise t-map, the mean patient, patients beyond "
-            "controls.",
+            "For the salient or only space: balanced accuracy of the diagnosis by a nonlinear probe; area under the "
+            "ROC curve of the distance from the controls' mean; balanced accuracy of the subtype among patients; "
+            "inflation, the distance of training patients divided by that of held-out patients. For maps (the "
+            "voxel-wise t-map, the mean patient, patients beyond controls): correlation r with the truth, and ratio, "
+            "the proportion of the map in affected voxels divided by their proportion of the brain.",
             "",
         ]
         names = ["recipe", *CODES, *MAPS]
         lines += [f"| {' | '.join(names).replace('_', ' ')} |", "|" + "---|" * len(names)]
         for _, row in rows.sort_values("distance_auc", ascending=False).iterrows():
-            cells = [_told(row, name) for name in CODES]
-            cells += [f"r {_told(row, f'{name}_r')}, ratio {_told(row, f'{name}_ratio')}" for name in MAPS]
+            cells = [_with_ci(row, name) for name in CODES]
+            cells += [f"r {_with_ci(row, f'{name}_r')}, ratio {_with_ci(row, f'{name}_ratio')}" for name in MAPS]
             lines.append(f"| `{row['method']}` | {' | '.join(cells)} |")
     reference = config.separation.reference_recipe
-    lines += ["", f"`{reference}` less each other recipe, on the same cohorts and seeds, with 95 % intervals:", ""]
+    lines += ["", f"`{reference}` minus each other recipe, on the same cohorts and seeds, with 95 % intervals:", ""]
     lines += ["| cohort | recipe | score | salient part | common part | seeds |", "|---|---|---|---|---|---|"]
     of_reference = comparisons[comparisons["reference"] == reference]
     for (place, method), rows in of_reference.groupby(["cohort", "method"], sort=False):
         by_part = {row["part"]: row for _, row in rows.iterrows()}
-        cells = [_told(by_part[part], "difference", "low", "high") if part in by_part else "n/a" for part in PARTS]
+        cells = [_with_ci(by_part[part], "difference", "low", "high") if part in by_part else "n/a" for part in PARTS]
         lines.append(f"| {place} | `{method}` | {' | '.join(cells)} | {rows['seeds'].max()} |")
     return "\n".join(lines) + "\n"
 
@@ -237,7 +243,7 @@ def _figure(table: pd.DataFrame, runs: list[dict[str, Any]]) -> Figure:
     figure, axes = plt.subplots(
         len(cohorts), 2, figsize=(11, height * len(cohorts)), squeeze=False, layout="constrained", width_ratios=(2, 3)
     )
-    for (scores, held), cohort in zip(axes, cohorts, strict=True):
+    for (scores, recovered), cohort in zip(axes, cohorts, strict=True):
         rows = table[table["cohort"] == cohort].set_index("method").loc[recipes]
         places = np.arange(len(recipes))[::-1]
         for place, (recipe, row) in zip(places, rows.iterrows(), strict=True):
@@ -251,22 +257,22 @@ def _figure(table: pd.DataFrame, runs: list[dict[str, Any]]) -> Figure:
         scores.set_xlabel("separation score")
         scores.set_title(cohort, loc="left")
         columns = [(factor, space) for factor in FACTORS for space in ("common", "salient")]
-        shares = np.array(
+        recoveries = np.array(
             [
                 [_known(row, f"{factor}_{space}", f"{factor}_single") for factor, space in columns]
                 for _, row in rows.iterrows()
             ],
             dtype=float,
         )
-        held.imshow(np.clip(shares, 0, 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for (line, column), share in np.ndenumerate(shares):
+        recovered.imshow(np.clip(recoveries, 0, 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for (line, column), share in np.ndenumerate(recoveries):
             if np.isfinite(share):
                 colour = "white" if share > 0.6 else INK
-                held.text(column, line, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-        held.set_xticks(
+                recovered.text(column, line, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        recovered.set_xticks(
             range(len(columns)), [f"{factor}, {space}" for factor, space in columns], rotation=60, ha="right"
         )
-        held.set_yticks([])
-        held.grid(visible=False)
-        held.set_title("held of each factor, % of the best achievable", loc="left")
+        recovered.set_yticks([])
+        recovered.grid(visible=False)
+        recovered.set_title("recovery of each factor, % of the best achievable", loc="left")
     return figure

@@ -1,4 +1,4 @@
-"""Instruments beside shares: what they say of codes and maps that are made so that the answer is known."""
+"""Measures beside recovery, on codes and maps whose result is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sepclr_neuro.validation.separation.instruments import of_codes, of_maps, true_subtypes
+from sepclr_neuro.validation.separation.further_measures import code_measures, map_measures, true_subtypes
 
 RNG = np.random.default_rng(0)
 PATIENT = np.arange(200) % 2 == 1
@@ -17,23 +17,23 @@ NONE = np.full(200, np.nan)
 
 
 def two_signs(strength: float = 4.0) -> np.ndarray:
-    """Codes of 200 people, of whom half the patients lie on one side of the controls and half on the other."""
+    """Codes of 200 participants; half of the patients lie on one side of the controls and half on the other."""
     codes = RNG.normal(size=(200, 2))
     codes[:, 0] += strength * SIGN
     return codes
 
 
-def test_patients_on_both_sides_of_controls_are_found_by_distance_and_told_apart_by_subtype() -> None:
+def test_patients_on_both_sides_of_controls_are_found_by_distance_and_classified_by_subtype() -> None:
     subtype = np.where(PATIENT, SIGN, np.nan)
-    found = of_codes(two_signs(), two_signs(), (PATIENT, PATIENT), (subtype, subtype))
+    found = code_measures(two_signs(), two_signs(), (PATIENT, PATIENT), (subtype, subtype))
     assert found["distance_auc"] > 0.95
     assert found["diagnosis_nonlinear"] > 0.9
     assert found["subtype"] > 0.95
     assert found["inflation"] == pytest.approx(1, abs=0.1)
 
 
-def test_codes_that_say_nothing_are_at_chance() -> None:
-    found = of_codes(two_signs(0), two_signs(0), (PATIENT, PATIENT), (NONE, NONE))
+def test_codes_without_information_are_at_chance() -> None:
+    found = code_measures(two_signs(0), two_signs(0), (PATIENT, PATIENT), (NONE, NONE))
     assert found["distance_auc"] == pytest.approx(0.5, abs=0.12)
     assert found["diagnosis_nonlinear"] == pytest.approx(0.5, abs=0.12)
     assert np.isnan(found["subtype"])
@@ -44,7 +44,7 @@ def test_training_patients_twice_as_far_from_controls_are_inflated_twofold() -> 
     train = held_out - held_out[~PATIENT].mean(axis=0)
     test = train.copy()
     train[PATIENT] *= 2
-    assert of_codes(train, test, (PATIENT, PATIENT), (NONE, NONE))["inflation"] == pytest.approx(2)
+    assert code_measures(train, test, (PATIENT, PATIENT), (NONE, NONE))["inflation"] == pytest.approx(2)
 
 
 def test_of_two_signs_the_t_map_shows_nothing_and_patients_beyond_controls_the_truth() -> None:
@@ -55,7 +55,7 @@ def test_of_two_signs_the_t_map_shows_nothing_and_patients_beyond_controls_the_t
     def chunks() -> Iterator[np.ndarray]:
         return iter(np.array_split(volumes, 7))
 
-    found = of_maps(chunks, codes, two_signs(), (PATIENT, PATIENT), (nothing, nothing), truth)
+    found = map_measures(chunks, codes, two_signs(), (PATIENT, PATIENT), (nothing, nothing), truth)
     assert found["beyond_controls"]["r"] > 0.95
     assert found["beyond_controls"]["ratio"] > 5
     assert found["t_map"]["r"] < 0.3
