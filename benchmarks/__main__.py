@@ -1,8 +1,9 @@
-"""The benchmarks of speed, one after the other, each in its own process; rows go to results/benchmark/speed.tsv.
+"""Runs the benchmarks of speed one after the other, each in its own process; rows go to results/benchmark/speed.tsv.
 
 python -m benchmarks [--quick] [--afresh]
 
-Killed, it goes on with the rows that are missing. `--afresh` begins anew. Then docs/speed.md is given the rows.
+After an interruption it continues with the missing rows; `--afresh` starts again. In the end the rows are written into
+docs/speed.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> None:
             table.unlink(missing_ok=True)
     quick = ["--quick"] if arguments.quick else []
     threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
-    no_gpu = {"CUDA_VISIBLE_DEVICES": ""}  # the recipe computes on processors: so does what it is compared with
+    no_gpu = {"CUDA_VISIBLE_DEVICES": ""}  # the recipe runs on CPUs, so the comparison does too
     names = [*ALL, "gpu"] if torch.cuda.is_available() else list(ALL)
     failed = []
     for name in names:
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def write_page(output: Path) -> None:
-    """Puts the rows between the marks of docs/speed.md; a GPU's stay there where this machine has none."""
+    """Writes the rows between the marks of docs/speed.md; without a GPU, rows of an earlier GPU run are kept."""
     table = read_tsv(output, text=("name", "unit"))
     before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
     earlier, after = rest.split(MARKS[1])

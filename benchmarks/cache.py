@@ -1,4 +1,4 @@
-"""The volume cache: building against reading alone, adding people, reading in a step, memory; and MONAI's data sets.
+"""The volume cache: building against reading alone, adding participants, reading in a step, memory; MONAI's data sets.
 
 python -m benchmarks.cache [--quick]
 """
@@ -62,14 +62,14 @@ def _dataset(folder: Path, side: int, people: int) -> Config:
     write_cohort(config, Results(config.output))
     for path in load_cohort(Results(config.output).cohort)["volume"]:
         image = nibabel.load(path)
-        # As CAT12 writes them; the simulation's own have fewer digits.
+        # With as many digits as CAT12 writes; those of the simulation are fewer and compress better.
         nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine), path)
     return config
 
 
 def _drop_page_cache(paths: list[Path]) -> None:
-    """So that every reader meets the disk alike."""
-    os.sync()  # what is not written yet cannot be dropped
+    """Drops files from the page cache, so that all readers start from the disk."""
+    os.sync()  # data that is not written yet cannot be dropped
     for path in paths:
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -81,7 +81,7 @@ def _building(rows: Rows, config: Config, people: int) -> None:
     paths = [Path(path) for path in everybody["volume"][:people]]
     write_tsv(results.cohort, everybody[:people])
 
-    # Reading alone as its user would start it, and where its process keeps freed memory as ours does.
+    # Reading alone with default memory settings, and with those of this program, which keeps freed memory.
     timed = {
         "build": partial(in_new_process, _build, config, paths, keep_memory=True),
         "": partial(in_new_process, _read_alone, paths),
@@ -99,7 +99,7 @@ def _building(rows: Rows, config: Config, people: int) -> None:
 
 
 def _build_again(rows: Rows, name: str, config: Config, results: Results) -> None:
-    """How many volumes are read for it, and the time it takes."""
+    """Builds the cache again and adds rows with the number of volumes read, and the time."""
     original = volumes.read_checked
     started = time.perf_counter()
     with patch.object(volumes, "read_checked", side_effect=original) as read:
@@ -109,7 +109,7 @@ def _build_again(rows: Rows, name: str, config: Config, results: Results) -> Non
 
 
 def _sparse(folder: Path, side: int, people: int) -> Results:
-    """A finished cache of empty volumes, which take no room on the disk."""
+    """A finished cache of empty volumes, as a sparse file."""
     results, shape = Results(folder), (people, side, side, side)
     ids = [f"sub-{number:05d}" for number in range(people)]
     empty = voxels_sha256(np.zeros(shape[1:], np.float16))
@@ -126,7 +126,7 @@ def _sparse(folder: Path, side: int, people: int) -> Results:
 
 
 def _reading(rows: Rows, results: Results, side: int) -> None:
-    """Of volumes in the page cache. The first time a process reads one, its checksum is compared too."""
+    """Reading volumes from the page cache; the first time a process reads a volume includes checking its checksum."""
     cache, batch = VolumeCache(results), list(range(BATCH_SIZE))
     step = mean_of(Step(side=side, batch_size=BATCH_SIZE), 10, warm_up=8)
     opened = [VolumeCache(results) for _ in range(11)]
@@ -143,7 +143,7 @@ def _reading(rows: Rows, results: Results, side: int) -> None:
 
 
 def _read_alone(paths: list[Path]) -> float:
-    """Seconds of nibabel and gzip on all cores, none of it in the page cache."""
+    """Seconds that nibabel and gzip take on all cores, with an empty page cache."""
 
     def read() -> None:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
@@ -153,7 +153,7 @@ def _read_alone(paths: list[Path]) -> float:
 
 
 def _build(config: Config, paths: list[Path]) -> float:
-    """Seconds of building the cache of the same volumes."""
+    """Seconds to build the cache of the same volumes."""
     results = Results(config.output)
 
     def clear() -> None:
@@ -163,7 +163,7 @@ def _build(config: Config, paths: list[Path]) -> float:
 
 
 def _from_disk(read: Callable[[], None], paths: list[Path], before: Callable[[], None] = lambda: None) -> float:
-    """Of the fastest of some calls, for each of which the files are read from the disk; ``before`` is not counted."""
+    """Seconds of the fastest of some calls, each with an empty page cache; ``before`` is not included."""
     seconds = []
     for _ in range(3):
         before()
@@ -173,7 +173,7 @@ def _from_disk(read: Callable[[], None], paths: list[Path], before: Callable[[],
 
 
 def _read_many(folder: Path, batches: int) -> float:
-    """MiB that opening a cache and reading some batches of it adds to a process."""
+    """MiB of memory that a process needs to open a cache and read some batches."""
     before = held_memory("RssAnon")
     cache, rng, most = VolumeCache(Results(folder)), np.random.default_rng(0), 0.0
     for _ in range(batches):

@@ -1,4 +1,4 @@
-"""Embedding scans from the cache against the forward pass alone, and what bfloat16 would gain and change.
+"""Speed of representing scans from the cache against the forward pass alone; speed and error of bfloat16.
 
 python -m benchmarks.embedding [--quick]
 """
@@ -40,7 +40,7 @@ def measure(rows: Rows, quick: bool) -> None:
 
         @torch.inference_mode()
         def forward(bfloat16: bool) -> Tensor:
-            device = next(method.parameters()).device  # that on which embedding left it
+            device = next(method.parameters()).device  # where `represent_scans` has moved it
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 given = volumes.to(torch.bfloat16 if bfloat16 else torch.float32)
                 parts = (method.represent(some.to(device)) for some in given.split(AT_ONCE))
@@ -54,11 +54,11 @@ def measure(rows: Rows, quick: bool) -> None:
     rows.add("embedding", PEOPLE / seconds["embedding"], "volumes/s, reading and standardising included")
     rows.add("embedding_ratio_to_forward", seconds["embedding"] / seconds["float32"], "times the forward pass alone")
     rows.add("embedding_bfloat16_speed", seconds["float32"] / seconds["bfloat16"], "times the speed in float32")
-    rows.add("embedding_bfloat16_error", error, "SDs over people, the largest change")
+    rows.add("embedding_bfloat16_error", error, "SD over participants, the largest change")
 
 
 def _made_up_cache(results: Results, side: int) -> VolumeCache:
-    """Of people who differ in patches of 8 voxels, since noise that differs in each voxel is averaged away."""
+    """Random participants that differ in patches of 8 voxels, since voxel-wise noise would be averaged out."""
     random = torch.Generator().manual_seed(0)
     patches = torch.randn(PEOPLE, 1, *[side // 8] * 3, generator=random)
     scans = (0.5 + 0.3 * functional.interpolate(patches, scale_factor=8))[:, 0].half().numpy()

@@ -1,4 +1,4 @@
-"""Training steps at 128³ on a GPU: precisions, the views' share, synchronisations, the whole loop, peak memory.
+"""Training steps at 128³ on a GPU: precisions, share of the views, synchronisations, the whole loop, peak memory.
 
 python -m benchmarks.gpu [--quick]
 """
@@ -26,14 +26,14 @@ SECONDS_TO_COMPILE = 90
 
 
 def _build(precision: str, **given: object) -> Step:
-    """A step in a precision; float32 is exact, tf32 is float32 with TensorFloat-32 products."""
+    """A step in one precision; float32 is exact, tf32 is float32 with TensorFloat-32 products."""
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
     torch.backends.cudnn.allow_tf32 = precision != "float32"
     return Step(bfloat16=precision == "bfloat16", device="cuda", **given)  # type: ignore[arg-type]
 
 
 def _waited_for(work: Callable[[], object]) -> Callable[[], object]:
-    """With the wait for what it started on the GPU."""
+    """The call, followed by a wait until the GPU has finished."""
 
     def done() -> None:
         work()
@@ -48,13 +48,13 @@ def _release() -> None:
 
 
 def measure_steps(rows: Rows, side: int, network: str, precision: str, batch_size: int, repetitions: int) -> None:
-    """Seconds of a step, of its views alone, volumes a second, the most memory held."""
+    """Seconds of a step and of its views alone, volumes per second, peak memory."""
     name = f"gpu_{network}_{precision}_batch_{batch_size}"
     _release()
     try:
         step = _build(precision, side=side, batch_size=batch_size, network=network)
         step()
-        memory = torch.cuda.max_memory_allocated()  # beside nothing else
+        memory = torch.cuda.max_memory_allocated()  # nothing else is allocated
         parts = {"whole": step, "views": step.views, "bare": partial(step.descend, step.views())}
         seconds = mean_of_each({name: _waited_for(part) for name, part in parts.items()}, repetitions, warm_up=3)
     except torch.OutOfMemoryError:
@@ -69,7 +69,7 @@ def measure_steps(rows: Rows, side: int, network: str, precision: str, batch_siz
 
 
 def count_synchronisations(rows: Rows, side: int, method: str) -> None:
-    """How often the processor waits for the GPU in a step, and where."""
+    """How often the CPU waits for the GPU in a step, and where."""
     step = Step(method, side=side, device="cuda")
 
     def take() -> None:
@@ -78,20 +78,24 @@ def count_synchronisations(rows: Rows, side: int, method: str) -> None:
 
     take()
     torch.cuda.synchronize()
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         take()
         torch.cuda.set_sync_debug_mode("default")
-    # torch's first such warning is of the mode itself, which it calls a prototype.
-    waits = [told for told in said if "synchroniz" in str(told.message) and "prototype" not in str(told.message)]
+    # torch's first such warning is about the mode itself, a prototype.
+    waits = [
+        warning
+        for warning in caught
+        if "synchroniz" in str(warning.message) and "prototype" not in str(warning.message)
+    ]
     places = Counter(f"{Path(warning.filename).name}:{warning.lineno}" for warning in waits)
     where = ", ".join(f"{place} x {count}" for place, count in places.items())
-    rows.add(f"gpu_synchronisations_{method}", len(waits), "a step", where)
+    rows.add(f"gpu_synchronisations_{method}", len(waits), "per step", where)
 
 
 def measure_loop(rows: Rows, side: int, people: int, batch_size: int) -> None:
-    """The project's own loop, copying to the GPU included."""
+    """The training loop, including copies to the GPU."""
     _release()
     seconds, memory = loop(side, people, batch_size)
     rows.add(f"gpu_loop_step_batch_{batch_size}", seconds, "s")
@@ -99,7 +103,7 @@ def measure_loop(rows: Rows, side: int, people: int, batch_size: int) -> None:
 
 
 def measure_compiled(rows: Rows, side: int, repetitions: int) -> None:
-    """A step whose encoders torch.compile has compiled. In a process of its own: it may need a compiler, and time."""
+    """A step with encoders compiled by torch.compile, in its own process, since this may need a compiler, and time."""
     step = _build("bfloat16", side=side)
     plain = mean_of(_waited_for(step), repetitions, warm_up=3)
     for part in ("common_encoder", "salient_encoder"):

@@ -1,4 +1,4 @@
-"""Memory and time of a training step whose batch fits into memory, and of one that goes through it in parts.
+"""Memory and time of a training step with the batch in memory as a whole, and in parts.
 
 python -m benchmarks.gradient_caching --side 64
 """
@@ -39,7 +39,7 @@ class _RandomVolumes:
 
 
 def measure(method: str, side: int, people: int, at_once: int | None, steps: int) -> None:
-    """Prints what the steps of one training took, in a process of its own."""
+    """Prints memory and time of the steps of one training; runs in its own process."""
     devices.use_given_threads()
     devices.keep_freed_memory()
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def measure(method: str, side: int, people: int, at_once: int | None, steps: int
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        # A batch holds everybody: an epoch is a step.
+        # A batch holds all participants, so that an epoch is one step.
         training = Training(epochs=steps, batch_size=people, people_in_memory=at_once)
         views = VolumeViews(made_up_standardisation(side), Augmentation())
         fit(built, scans, views, training, seeds=(0, 0), folder=Path(folder) / "run", identity="", title=method)
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--side", default=64, type=int, help="voxels")
     parser.add_argument("--steps", default=2, type=int)
     arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")  # the peak is that of one case
+    context = multiprocessing.get_context("spawn")  # a process per case, to measure its own peak
     for people, at_once in CASES:
         case = context.Process(
             target=measure, args=(arguments.method, arguments.side, people, at_once, arguments.steps)

@@ -1,4 +1,4 @@
-"""How the time of a run grows with participants, folds and methods: a fitted line each.
+"""Time of a run by number of participants, of folds and of methods: a fitted line for each.
 
 python -m benchmarks.growth [--quick]
 """
@@ -41,13 +41,13 @@ def measure(rows: Rows, quick: bool) -> None:
         slope, start = np.polyfit(x, y, 1)
         for size, seconds in zip(x, y, strict=True):
             rows.add(f"growth_{size}_{what}", seconds, "s")
-        rows.add(f"growth_{what}_slope", slope, f"s for one more of the {what}")
-        rows.add(f"growth_{what}_start", start, "s at none")
-        rows.add(f"growth_{what}_r2", np.corrcoef(x, y)[0, 1] ** 2, "share of the variance on the line")
+        rows.add(f"growth_{what}_slope", slope, f"s per additional one of the {what}")
+        rows.add(f"growth_{what}_start", start, "s, intercept")
+        rows.add(f"growth_{what}_r2", np.corrcoef(x, y)[0, 1] ** 2, "variance explained by the line")
 
 
 def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
-    """Of all stages that learn or map, on volumes of 32³, two epochs of training; the cohort is made before."""
+    """Seconds of all stages from standardisation on, with volumes of 32³ and two epochs; the cohort is made before."""
     with tempfile.TemporaryDirectory() as folder:
         config, results = small_run(
             Path(folder),
@@ -56,7 +56,7 @@ def _seconds(people: int, folds: int = 2, methods: int = 1) -> float:
             training={"epochs": 2, "batch_size": 4},
             methods={name: {} for name in METHODS[:methods]},
             probes={"permutations": 100, "bootstraps": 100, "confounds": ["age"]},
-            # What is done once a method, whoever and however many took part, would hide the growth.
+            # Work that is done once per method, whatever the number of participants, would hide the growth.
             saliency={"targets": ["diagnosis"], "samples": 2, "permutations": 0, "sanity_participants": 0},
         )
         started = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Where each independence term stops ordering three levels of dependence: by people a batch, dimensions, bandwidth.
+"""Where each independence term no longer orders three levels of dependence: by batch size, dimensions, bandwidth.
 
     python -m benchmarks.independence_limits
 
-Prints a Markdown table: the share of draws in which the term is lowest for independent pairs, higher at a correlation
-of 0.56 and highest at 0.93 in every dimension, with standard normal marginals throughout. Estimators see 300 fresh
-batches of the same size first.
+Prints a Markdown table: the proportion of draws in which the term is lowest for independent pairs, higher at a
+correlation of 0.56 and highest at 0.93 in every dimension, with standard normal marginals throughout. Estimators are
+first trained on 300 other batches of the same size.
 """
 
 from __future__ import annotations

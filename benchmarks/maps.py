@@ -24,7 +24,7 @@ def measure(rows: Rows, quick: bool) -> None:
         return
     side = 32 if quick else 64
     method, standardisation = Step(side=side, batch_size=4).method.eval(), made_up_standardisation(side)
-    method.requires_grad_(False)  # neither of the two asks for the weights' gradients
+    method.requires_grad_(False)  # neither needs gradients of the weights
     volume = standardisation.apply(made_up_scans(1, side))
     weights = torch.randn(TARGETS, 32, generator=torch.Generator().manual_seed(0))
 
@@ -33,12 +33,12 @@ def measure(rows: Rows, quick: bool) -> None:
         return [found[space] @ target for space in method.spaces for target in weights]
 
     def forward_backward() -> None:
-        """Of one volume and one score."""
+        """A forward and a backward pass of one volume and one score."""
         x = volume.clone().requires_grad_()
         torch.autograd.grad(scores(x)[0], x)
 
     def map_once(number: int) -> None:
-        """Of the first scores."""
+        """SmoothGrad of the first scores."""
         smoothgrad(lambda x: scores(x)[:number], volume, standardisation.mask, samples=SAMPLES, noise_sd=0.1, seed=0)
 
     scored = len(method.spaces) * TARGETS

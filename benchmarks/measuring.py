@@ -1,4 +1,4 @@
-"""How benchmarks take times and memory, and run what is to have a process of its own."""
+"""Measures time and memory for benchmarks, and runs functions in their own processes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _Result = TypeVar("_Result")
 
 
 def best_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
-    """Seconds of the fastest of calls that all do the same: what else a machine does makes one slower, never faster.
+    """Seconds of the fastest of several equal calls, since other load on the machine only makes calls slower.
 
     Args:
-        warm_up: calls before, which do not count.
+        function: to be timed.
+        repetitions: number of timed calls.
+        warm_up: number of calls before these.
     """
     seconds = []
     for call in range(-warm_up, repetitions):
@@ -32,12 +34,12 @@ def best_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) 
 
 
 def best_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """The same of several functions, called by turns: what else a machine does meets all alike, for their ratios."""
+    """As :func:`best_of` for several functions, called in turn, so that other load affects all of them alike."""
     return {name: min(seconds) for name, seconds in _by_turns(functions, repetitions, warm_up=1).items()}
 
 
 def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) -> float:
-    """Seconds of a call, the mean of calls one after the other, as a loop makes them; of work that is random too."""
+    """Mean seconds of consecutive calls, as in a loop; also for calls that differ at random."""
     for _ in range(warm_up):
         function()
     started = time.perf_counter()
@@ -47,31 +49,39 @@ def mean_of(function: Callable[[], object], repetitions: int, warm_up: int = 1) 
 
 
 def mean_of_each(functions: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int) -> dict[str, float]:
-    """The same of several functions, called by turns."""
+    """As :func:`mean_of` for several functions, called in turn."""
     return {name: sum(seconds) / repetitions for name, seconds in _by_turns(functions, repetitions, warm_up).items()}
 
 
 def _by_turns(functions: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int) -> dict[str, list[float]]:
-    """Seconds of each call but those before."""
+    """Seconds of each call after the warm-up."""
     turns = [{name: best_of(f, 1, warm_up=0) for name, f in functions.items()} for _ in range(warm_up + repetitions)]
     return {name: [turn[name] for turn in turns[warm_up:]] for name in functions}
 
 
 def held_memory(kind: str) -> float:
-    """MiB of this process, by a line of the system's account of it (`man 5 proc`): ``RssAnon`` is what it holds now
-    beyond the page cache, ``VmHWM`` the most that it ever held."""
+    """Memory of this process in MiB, from /proc/self/status (`man 5 proc`).
+
+    Args:
+        kind: ``RssAnon`` for what it holds now, without the page cache; ``VmHWM`` for its peak.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{kind}:"))
 
 
 def in_new_process(function: Callable[..., _Result], *arguments: Any, keep_memory: bool = False) -> _Result:
-    """What a function returns in a process that handles memory as the system does by default, or as our own command
-    line does."""
+    """Calls a function in a new process and returns its result.
+
+    Args:
+        function: at the top level of a module.
+        arguments: of the function.
+        keep_memory: whether the process keeps freed memory as `sepclr-neuro` does; otherwise system defaults apply.
+    """
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(sender, keep_memory, function, *arguments))
     process.start()
-    sender.close()  # here, so that a process that failed is not waited for
+    sender.close()  # or `recv` would wait forever for a process that failed
     with receiver:
         result: _Result = receiver.recv()
     process.join()

@@ -1,12 +1,12 @@
-"""The p of probes where nothing is to be found: how often it is how small, for each kind of answer and of split.
+"""Calibration of probes' p under the null: its distribution on noise, for each kind of target and of split.
 
     python -m benchmarks.null_calibration [--quick] [--output p.tsv]
 
-100 people on 4 sites have answers at random and representations at random, of 16 dimensions; probes are fitted, judged
-and exchanged within site as those of a run are. Representations are each fold's own, as of encoders that share
-nothing, or alike in all folds, as of encoders that all see the same: real ones lie between. Of honest p, 5 % are at
-most 0.05, half at most 0.5 and 5 % above 0.95. The same with predictions that stay as they are while held-out answers
-are exchanged is printed beside it.
+100 participants of 4 sites have random values of the target and random representations of 16 dimensions. Probes are
+fitted and tested as in a run, with permutations within site. Representations are independent between folds, as of
+unrelated encoders, or the same in all folds, as of identical encoders: real ones lie between. If calibrated, 5 % of p
+are at most 0.05, half are at most 0.5 and 5 % are above 0.95. For numbers it also prints p of the null with fixed
+predictions, for which only held-out values are permuted.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def p_of_noise(
     effect: float = 0.0,
     permutations: int = PERMUTATIONS,
 ) -> dict[str, float]:
-    """The p of each metric of one probe of noise, and, of numbers, as ``<metric>, fixed``, with predictions that stay.
+    """The p of each metric of one probe on noise; for numbers also ``<metric>, fixed``, with fixed predictions.
 
     Args:
-        alike: whether people have one representation in all folds.
-        effect: what is added to the first dimension for each SD of the answer; 0 for noise alone.
+        alike: whether participants have the same representation in all folds.
+        effect: effect of the target on the first dimension, per SD; 0 for noise alone.
     """
     rng = np.random.default_rng([seed, 2])  # [seed, 0] and [seed, 1] are those of `Labels`
     ids = pd.Index([f"p{number:03d}" for number in range(PEOPLE)])

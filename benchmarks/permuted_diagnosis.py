@@ -1,10 +1,10 @@
-"""The whole pipeline on permuted diagnoses: whatever it then finds of the diagnosis is a leak, or chance.
+"""The whole pipeline on permuted diagnoses: if a diagnosis is then predicted, this is leakage, or chance.
 
     python -m benchmarks.permuted_diagnosis config.yaml /tmp/permuted --seeds 5 --cores 2
 
 For each seed the workflow makes the cohort, diagnoses (with groups and the scores that patients alone have) are
 exchanged within site, and the workflow goes on: volumes, splits, trainings, probes, tables. Prints a row for each
-figure of the diagnosis; of honest figures, one in twenty has p below 0.05, and q hardly ever.
+figure of the diagnosis; without leakage one in twenty has p below 0.05, and hardly any q below 0.05.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def permute(cohort: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Exchanges what makes a patient between people of one site; scans of a person stay together.
+    """Permutes diagnosis, group and patients' scores between participants of a site; scans of one stay together.
 
     Args:
         cohort: rows of cohort.tsv, as text.

@@ -29,7 +29,7 @@ DIM = 32
 
 
 def random_representations(config: Config) -> None:
-    """A cohort, its splits, and representations in which nothing is to be found, for all methods and folds."""
+    """A cohort, its splits, and random representations, for all methods and folds."""
     results = Results(config.output)
     people = simulate_people(config.cohort, config.seed)
     group = np.where(people["diagnosis"].isin(config.cohort.target), "target", "background")

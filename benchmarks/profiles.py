@@ -1,4 +1,4 @@
-"""What a training step, its views and the probes spend their time on.
+"""Profiles of a training step, its views and the probes.
 
 python -m benchmarks.profiles
 """
@@ -49,7 +49,7 @@ def _of_steps() -> None:
 
 
 def _of_views() -> None:
-    """Prints what the views of a step at 128³, batch 8, are made of, on average; and the step that is bare of them."""
+    """Prints the mean time of each part of the views of a step at 128³, batch 8, and of the step without views."""
     step, seconds = Step(side=128, batch_size=8), dict.fromkeys(("bare", "views", "standardisation", *VIEWS), 0.0)
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +81,7 @@ def _of_probes() -> None:
         config = load_config(DEMO).model_copy(update={"output": Path(folder), "methods": {"cvae": {}}})
         random_representations(config)
         profiler = cProfile.Profile()
-        # In this process, since what others do is not seen by the profiler.
+        # In this process: the profiler does not see others.
         with patch.dict(os.environ, OMP_NUM_THREADS="1"):
             for stage in (write_probes, write_verdicts):
                 profiler.runcall(stage, config, Results(config.output))

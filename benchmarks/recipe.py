@@ -1,6 +1,6 @@
-"""What a competent MONAI user would write: CacheDataset, dictionary transforms in loader workers, float32, contiguous
-tensors, one forward pass a view. The same network of torch's own layers, the same kinds of transforms and the same
-probabilities as here; only a crop, for which MONAI has none, is made of every view or of none.
+"""A recipe that a competent MONAI user would write: CacheDataset, dictionary transforms in loader workers, float32,
+contiguous tensors, one forward pass per view. Network (of torch's own layers), transforms and probabilities are those
+of this project; only a crop, for which MONAI has no probability, is applied to all views or to none.
 """
 
 from __future__ import annotations
@@ -105,12 +105,13 @@ def loader(
     batch_size: int,
     pairs: bool = False,
 ) -> DataLoader:
-    """A loader of batches ``first``, ``second`` and ``target``, a worker a core.
+    """A loader of batches ``first``, ``second`` and ``target``, with one worker per core.
 
     Args:
         data: dictionaries with ``volume`` (a path, or [1, X, Y, Z]) and ``target``.
         before: deterministic transforms, whose result is cached.
-        pairs: whether each epoch shuffles ``data`` by twos (a control and a patient), for balanced batches; else none.
+        pairs: whether each epoch shuffles pairs of ``data`` (a control and a patient), for balanced batches; otherwise
+            ``data`` is not shuffled.
     """
     whole = Compose([*before, _TwoViews(random_transforms(settings, side))])
     workers = len(os.sched_getaffinity(0))
@@ -158,7 +159,7 @@ def _as_convolution(stem: PatchStem) -> nn.Conv3d:
 
 
 def descend(method: GradientMethod, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> Tensor:
-    """A step in float32, one forward pass a view; its loss."""
+    """A step in float32 with one forward pass per view; returns its loss."""
     views = (convert_to_tensor(batch[name], track_meta=False) for name in ("first", "second"))
     given = Batch(torch.empty(0), batch["target"].bool())
     codes = [method.represent(view) for view in views]

@@ -1,4 +1,4 @@
-"""What benchmarks measure: rows of name, value and unit, kept as they come."""
+"""Results of benchmarks: rows of name, value and unit, saved as soon as they are measured."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ __all__ = ["Rows", "run"]
 
 
 class Rows:
-    """A table of figures on disk, a row of which is replaced when it is measured again.
+    """A table of results on disk; measuring a row again replaces it.
 
     Args:
-        path: of the table; None keeps nothing.
+        path: of the table; None for no table.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
 
     def has(self, *names: str) -> bool:
-        """Whether all of these were measured before, so that an interrupted run goes on."""
+        """Whether the table has all of these rows already, so that an interrupted run can skip them."""
         if self.path is None or not self.path.is_file():
             return False
         return set(names) <= set(read_tsv(self.path, text=("name", "unit"))["name"])
 
     def add(self, name: str, value: float, unit: str, note: str = "") -> None:
-        """Prints a row and keeps it. One without a value, NaN, is not kept, nor is what was measured before;
-        ``note`` says why there is none."""
+        """Prints a row and saves it. A row with the value NaN is removed from the table; ``note`` gives the reason."""
         print(f"{name}\t{value:.4g}\t{unit}" + (f"\t# {note}" if note else ""), flush=True)
         if self.path is None:
             return
@@ -48,10 +47,11 @@ class Rows:
 
 
 def run(description: str | None, measure: Callable[[Rows, bool], None]) -> None:
-    """The command line of a benchmark. Memory is kept as our own command line keeps it.
+    """The command line of a benchmark, with the memory settings of `sepclr-neuro`.
 
     Args:
-        measure: is given the rows, and whether a small size will do, to try the benchmark out.
+        description: of the benchmark; the first line is used.
+        measure: called with the rows, and with whether to use small sizes, to try the benchmark out.
     """
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to try it out")

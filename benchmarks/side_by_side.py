@@ -1,4 +1,4 @@
-"""README's picture of a disease of two signs: the truth, the t-map and the salient space, of a finished run.
+"""README's picture of a disease with two signs, from a finished run: the truth, the t-map and the salient space.
 
 make demo
 python -m benchmarks.side_by_side [results-two-signs] [--method sepclr-linear] [--output docs/images/two_signs.png]

@@ -1,4 +1,4 @@
-"""What a voxel-wise linear model finds in the simulated cohort: the figures that its effect sizes were set by.
+"""Predictions of a voxel-wise linear model in the simulated cohort, by which its effect sizes were chosen.
 
 python benchmarks/simulation_calibration.py --seeds 0 1 2 --picture docs/images/simulated_cohort.png
 """
@@ -27,10 +27,10 @@ NUMBERS = ("age", "sans", "saps")
 
 
 def predict(voxels: np.ndarray, people: pd.DataFrame) -> pd.DataFrame:
-    """Held-out predictions of every fact by a linear model; symptom scores by and of patients.
+    """Held-out predictions of every variable by a linear model; symptom scores in patients only.
 
-    Voxels are standardised by training people and rotated to all their principal components, which keep their relative
-    sizes, so that the linear model is one on voxels; its penalty is chosen on training people.
+    Voxels are standardised on training participants and rotated to all principal components without rescaling, so that
+    the model is equivalent to one on voxels; its penalty is chosen on training participants.
     """
     predicted = pd.DataFrame(index=people.index, columns=[*CLASSES, *NUMBERS], dtype=object)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -91,7 +91,7 @@ def figures(config: Config) -> dict[str, float]:
 
 
 def draw(path: Path) -> None:
-    """Two slices of the template, of one person and of each factor's map."""
+    """Two slices of the template, of one participant and of each factor's map."""
     config = configure(seed=0, participants=240, size=128, disease_effect=1)
     simulator = Simulator(config)
     person = simulate_people(config.cohort, 0).iloc[1].to_dict()

@@ -1,7 +1,7 @@
-"""What it takes to start: `sepclr-neuro --help`, stages, and Snakemake until it knows what there is to do.
+"""Start-up times: `sepclr-neuro --help`, stages, Snakemake until its list of jobs; the demo; a run of all methods.
 
-Apart, a stage's start is what it imports; from the process that jobs share, it is the time until its first line. Then
-the demo, and a run of all methods in which little is computed, on one core, its jobs sharing a process and apart.
+A stage that starts by itself spends this time on imports; for one that starts from the shared process, it is the time
+until its first line. The run of all methods computes little, on one core, with and without the shared process.
 
 python -m benchmarks.start [--quick]
 """
@@ -43,7 +43,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl.h
 
 
 def _processor_seconds(command: list[str], folder: Path | None = None, **environment: str) -> float:
-    """Of all processes that a command starts, in a folder; those that outlive it are waited for."""
+    """CPU seconds of a command with all processes that it starts, including those that outlive it."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     kept = {name: value for name, value in os.environ.items() if name != warm.ADDRESS}
@@ -56,7 +56,7 @@ def _processor_seconds(command: list[str], folder: Path | None = None, **environ
 
 
 def _seconds_to_first_line(stage: str, repetitions: int) -> float:
-    """Of a stage that has imported all, in the shared process: until it says that there is no such configuration."""
+    """Seconds until a stage in the shared process, which has imported everything, reports an absent configuration."""
     program = str(Path(sys.executable).parent / "sepclr-neuro")
     options = {"standardise": ["--fold", "0"], "train": ["--method", "pca", "--fold", "0"]}
     options |= {stage: ["--method", "pca"] for stage in ("embed", "saliency")}
@@ -65,8 +65,7 @@ def _seconds_to_first_line(stage: str, repetitions: int) -> float:
 
 
 def _run(methods: list[str], shared: bool) -> tuple[float, float]:
-    """64 people at 32³, two folds, two epochs, everything until the report, on one core: its seconds and those of a
-    processor."""
+    """Wall-clock and CPU seconds of a whole run on one core: 64 participants at 32³, two folds, two epochs."""
     with tempfile.TemporaryDirectory() as folder:
         small_config(
             Path(folder),
@@ -81,7 +80,7 @@ def _run(methods: list[str], shared: bool) -> tuple[float, float]:
 
 
 def _demo() -> tuple[float, int]:
-    """The seconds of a processor that the demo takes, on all cores, and its jobs."""
+    """CPU seconds of the demo on all cores, and its number of jobs."""
     root = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
         demo = snakemake_command(Path(folder), "--cores", "all", "--configfile", str(root / "config.yaml"))
@@ -114,7 +113,7 @@ def measure(rows: Rows, quick: bool) -> None:
         seconds, jobs = _demo()
         rows.add("demo_processor", seconds, f"processor seconds, {jobs} jobs")
     methods = list(METHODS)[:2] if quick else list(METHODS)
-    what = f"{len(methods)} methods, 64 people at 32³, one core"
+    what = f"{len(methods)} methods, 64 participants at 32³, one core"
     for name, shared in {"run_of_methods": True, "run_of_methods_apart": False}.items():
         if not rows.has(name):
             seconds, processor = _run(methods, shared)

@@ -1,5 +1,5 @@
-"""A training step in its parts, on made-up scans: views, then the network forward and back with Adam's step; and the
-loop that a run takes its steps in."""
+"""A training step on random scans, in its parts: views, then forward and backward pass with a step of Adam; and the
+training loop of a run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["Step", "loop", "made_up_scans", "made_up_standardisation"]
 
 
 def made_up_scans(people: int, side: int) -> Tensor:
-    """Noise as the cache holds volumes: float16 [N, 1, X, Y, Z]."""
+    """Noise in the form in which the cache holds volumes: float16 [N, 1, X, Y, Z]."""
     rng = torch.Generator().manual_seed(0)
     return torch.rand(people, 1, *[side] * 3, generator=rng).half()
 
 
 def made_up_standardisation(side: int) -> Standardisation:
-    """Of voxels with mean 0.5 and SD 0.3, all in the mask."""
+    """Standardisation of voxels with mean 0.5 and SD 0.3, all in the mask."""
     shape = [side] * 3
     return Standardisation(torch.full(shape, 0.5), torch.full(shape, 0.3), torch.ones(shape, dtype=torch.bool), ())
 
@@ -71,7 +71,7 @@ class Step:
         self._seed = 0
 
     def views(self) -> Batch:
-        """The views of each scan that the method looks at, copied from where they are kept first."""
+        """The views of the batch's scans, including a copy of the scans to the device."""
         self._seed += 1
         scans = self.scans.clone() if self.device.type == "cpu" else self.scans.to(self.device, non_blocking=True)
         members = Members.all_of(len(scans), self._seed)
@@ -80,7 +80,7 @@ class Step:
         return Batch(views, self.target, {}, *self.members)
 
     def descend(self, batch: Batch) -> Any:
-        """Forward, backward and Adam's step; what the networks made of the batch."""
+        """Forward and backward pass and a step of Adam; returns the encoded batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             encoded = self.method.encode(batch)
         loss = self.method.losses(encoded, batch)["loss"]
@@ -94,8 +94,7 @@ class Step:
 
 
 def loop(side: int, people: int, batch_size: int) -> tuple[float, str]:
-    """Seconds a step of SepCLR in the project's own loop, scans in memory, after two epochs of warming up; and the most
-    memory that it held."""
+    """Seconds per step of SepCLR in the training loop, scans in memory, after two warm-up epochs; and peak memory."""
     scans, entry = made_up_scans(people, side), METHODS["sepclr-k-jem"]
     ids = [f"sub-{number}" for number in range(people)]
     data = Scans(lambda rows: scans[rows], list(range(people)), ids, [n % 2 == 1 for n in range(people)], {})

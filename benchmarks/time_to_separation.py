@@ -1,12 +1,12 @@
-"""Time from the start to a separation: until held-out patients are told from controls by the salient space as well as
-after the whole training of a MONAI user's recipe, on simulated cohorts.
+"""Time to a separation: until the salient space classifies held-out patients against controls as accurately as after
+the whole training of a MONAI user's recipe, on simulated cohorts.
 
-The recipe trains a convolutional encoder for all its epochs; here network and schedule are free: config.yaml's.
-Both start from volumes on disk: theirs are read into memory, ours into the cache and standardised. What it takes to
-start Python and to look at the accuracy is not counted. The accuracy is the mean over cohorts, since 60 held-out people
-of one leave it uncertain by 6 points. How long ours is trained is chosen on the held-out people, so the recipe is given
-the same choice too, in the row ``..._same_choice``. Each cohort's points are kept beside the table of rows, in a table
-of the same name that ends in ``.points.tsv``.
+The recipe trains a convolutional encoder for all its epochs; this project uses the network and schedule of config.yaml.
+Both start from volumes on disk: the recipe reads them into memory, this project builds the cache and standardises them.
+The start of Python and the evaluation are not included. The accuracy is the mean over cohorts, since with 60 held-out
+participants that of one cohort has an uncertainty of 6 points. The number of epochs of this project is chosen on
+held-out participants; in the row ``..._same_choice`` so is that of the recipe. The points of each cohort are in a table
+beside that of the rows, whose name ends in ``.points.tsv``.
 
 python -m benchmarks.time_to_separation [--quick] [--epochs 100] [--seeds 0 1 2]
 """
@@ -54,9 +54,9 @@ EPOCHS = (2, 4, 8, 16, 32, 64, 128)
 
 
 class Points:
-    """How accurate a training is after so many seconds; kept on disk, so that an interrupted run goes on.
+    """Accuracy of trainings over time, in a table on disk, so that an interrupted run can continue.
 
-    A training is known by where, on what cohort, whose it was and how many epochs it was to last.
+    A training is identified by device, seed of the cohort, ``recipe`` or ``ours``, and its planned number of epochs.
     """
 
     def __init__(self, path: Path | None, device: str) -> None:
@@ -66,7 +66,7 @@ class Points:
             self.table = read_tsv(path, text=("device", "trained"))
 
     def of(self, trained: str, length: int, seeds: Sequence[int]) -> pd.DataFrame:
-        """Those of ``recipe`` or ``ours``."""
+        """The points of ``recipe`` or ``ours``."""
         known = {"device": self.device, "trained": trained, "length": length}
         same = (self.table[list(known)] == pd.Series(known)).all(axis=1)
         return self.table[same & self.table["seed"].isin(seeds)]
@@ -82,9 +82,9 @@ class Points:
 
 
 def measure(points: Points, side: int, people: int, epochs: int, lengths: Sequence[int], seed: int) -> None:
-    """Trains both on one cohort, unless that was done: the recipe for some epochs, ours for each of these lengths."""
-    asked = (("recipe", epochs), ("ours", lengths[-1]))
-    missing = [trained for trained, length in asked if points.of(trained, length, [seed]).empty]
+    """Trains both on one cohort unless the table has the result: the recipe for ``epochs``, ours for each length."""
+    planned = (("recipe", epochs), ("ours", lengths[-1]))
+    missing = [trained for trained, length in planned if points.of(trained, length, [seed]).empty]
     if not missing:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -101,14 +101,14 @@ def measure(points: Points, side: int, people: int, epochs: int, lengths: Sequen
 
 
 def compare(rows: Rows, points: Points, seeds: Sequence[int], epochs: int, longest: int) -> None:
-    """The rows, of means over cohorts."""
+    """Adds the rows, means over cohorts."""
     prefix = "gpu_" if points.device == "gpu" else ""
     theirs, ours = (
         points.of(trained, length, seeds).groupby("epochs")[["seconds", "accuracy"]].mean()
         for trained, length in (("recipe", epochs), ("ours", longest))
     )
     whole, goal = theirs.loc[epochs]
-    accuracy = f"% balanced, held-out people, salient space, mean over cohorts {' '.join(map(str, seeds))}"
+    accuracy = f"% balanced, held-out participants, salient space, mean over cohorts {' '.join(map(str, seeds))}"
     speed = "times the recipe's speed"
     rows.add(f"{prefix}recipe_accuracy", 100 * goal, accuracy)
     rows.add(f"{prefix}recipe_epochs", epochs, "epochs")
@@ -125,7 +125,7 @@ def compare(rows: Rows, points: Points, seeds: Sequence[int], epochs: int, longe
 
 
 def _first_to_reach(trained: pd.DataFrame, goal: float) -> int | None:
-    """The shortest training that reaches an accuracy, when the next longer one does too: one alone may be luck."""
+    """The shortest training that reaches an accuracy and whose next longer one does too, since one may be by chance."""
     reach = trained["accuracy"] >= goal
     return next((epochs for epochs, longer in pairwise(trained.index) if reach[epochs] and reach[longer]), None)
 
@@ -138,7 +138,7 @@ def _config(folder: Path, side: int, people: int, seed: int) -> Config:
             "cohort": {"source": "simulated", "simulation": {"participants": people}},
             "volumes": {"shape": [side] * 3},
             "splits": {"folds": 2},
-            # Ours, as config.yaml sets them for half as many voxels an axis.
+            # Settings of this project, as in config.yaml, where there are half as many voxels along each axis.
             "network": {"name": "linear", "patch": 4},
             "augmentation": {"crop_probability": 0.0},
             "training": {"batch_size": 64, "learning_rate": 1e-3},
@@ -148,7 +148,7 @@ def _config(folder: Path, side: int, people: int, seed: int) -> Config:
 
 
 def _accuracy(config: Config, fold: Fold, method: GradientMethod) -> float:
-    """Of a probe of the diagnosis, fitted on the salient representation of training people."""
+    """Held-out accuracy of a probe of the diagnosis, fitted on training participants' salient representations."""
     results = Results(config.output)
     cache, standardisation = VolumeCache(results), Standardisation.load(results, 0)
     device = next(method.parameters()).device
@@ -171,14 +171,14 @@ def _accuracy(config: Config, fold: Fold, method: GradientMethod) -> float:
 
 
 def _recipe(config: Config, fold: Fold, epochs: int) -> list[tuple[int, float, float]]:
-    """Epochs, seconds from the start (reading included), accuracy (0 to 1), on the way to the whole training."""
+    """Points of the recipe's training: epochs, seconds from the start (including reading), accuracy (0 to 1)."""
     results, side = Results(config.output), config.volumes.shape[0]
     cohort = load_cohort(results.cohort).set_index("scan_id")
     data: list[dict[str, Any]] = [
         {"volume": cohort.loc[scan, "volume"], "target": int(cohort.loc[scan, "group"] == "target")}
         for scan in fold.train
     ]
-    # Balanced batches, as every method here needs.
+    # All methods of this project need balanced batches.
     groups = [[person for person in data if person["target"] == group] for group in (0, 1)]
     data = [person for pair in zip(*groups, strict=False) for person in pair]
     standardisation = Standardisation.load(results, 0)
@@ -212,7 +212,7 @@ def _recipe(config: Config, fold: Fold, epochs: int) -> list[tuple[int, float, f
 
 
 def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int, float, float]]:
-    """The same of our training, cache and standardisation included."""
+    """Points of this project's training, including cache and standardisation."""
     results = Results(config.output)
     for path in results.volumes.parent.iterdir():
         path.unlink()
@@ -226,7 +226,7 @@ def _ours(config: Config, fold: Fold, lengths: Sequence[int]) -> list[tuple[int,
     assert isinstance(method, GradientMethod)
     seconds, trained = 0.0, []
     for epochs in lengths:
-        # Goes on where the shorter training ended.
+        # Resumes from the end of the shorter training.
         fit(
             method,
             scans,

@@ -1,12 +1,11 @@
 """A training step at 128³, batch 8, two cores: against the recipe of a MONAI user, and against a step without views.
 
-Each figure is the mean of steps that follow each other, and the median of rounds, in each of which everything is
-measured in turn: a machine that is shared with others changes its speed within minutes. A rotation is the dearest
-transform, and the default draws one for a quarter of the views: the rows `..._rotating_half` say what it is to draw one
-for half of them.
+Each figure is the median over rounds of the mean of consecutive steps; each round measures everything in turn, since
+the speed of a shared machine changes within minutes. Rotation is the slowest transform, and by default a quarter of
+the views have one: in the rows `..._rotating_half` it is half of them.
 
-The recipe runs as its user would start it, in a process of its own. Rows `..._keeping_memory` say what it is where that
-process keeps freed memory as ours does, a setting that has nothing to do with how a step is written.
+The recipe runs in its own process with default memory settings. In the rows `..._keeping_memory` this process keeps
+freed memory as this program does, a setting that is independent of how a step is implemented.
 
 python -m benchmarks.training_step [--quick]
 """
@@ -28,8 +27,8 @@ from sepclr_neuro.methods.base import GradientMethod
 
 BATCH_SIZE = 8
 SETTINGS = {"": Augmentation(), "_rotating_half": Augmentation(affine_probability=0.5)}
-# Steps before those that count. The recipe's workers are batches ahead: those that were ready before, and cores that
-# idle after the last, would flatter it. Ours takes new memory from the system in its first steps.
+# Warm-up steps. The recipe's workers are some batches ahead: batches made before the start, and idle cores at the end,
+# would make it look faster. This project's step allocates memory in its first steps.
 AHEAD = 8
 
 
@@ -81,7 +80,7 @@ def _beside_the_recipe(
 
 
 def _ours(step: Step, repetitions: int) -> dict[str, float]:
-    """Seconds of a step and of its parts."""
+    """Seconds of a step of this project and of its parts."""
     ready, standardisation = step.views(), step.make_views.standardisation
     parts: dict[str, Callable[[], object]] = {
         "step_bare": lambda: step.descend(ready),
@@ -98,13 +97,13 @@ def _ours(step: Step, repetitions: int) -> dict[str, float]:
 
 
 def _step_and_memory(method: str, side: int, repetitions: int) -> tuple[float, float]:
-    """Seconds of a step, and the most memory that this process held, GiB."""
+    """Seconds of a step, and peak memory of this process, GiB."""
     seconds = mean_of(Step(method, side=side, batch_size=BATCH_SIZE), repetitions, warm_up=AHEAD)
     return seconds, held_memory("VmHWM") / 1024
 
 
 def _recipe(suffix: str, side: int, augmentation: Augmentation, repetitions: int) -> dict[str, float]:
-    """Seconds of a step of the recipe, whose workers run ahead as they do in an epoch; and of its network alone."""
+    """Seconds of a step of the recipe, with workers that read ahead as in an epoch; and of its network alone."""
     step = Step(side=side, batch_size=BATCH_SIZE, bfloat16=False, augmentation=augmentation)
     method = recipe.of_usual_layers(step.method)
     optimizer = torch.optim.Adam(method.parameters())
