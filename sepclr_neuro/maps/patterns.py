@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.statistics import area_under_curve, mean_of_known, permutation_p, permuted_rows
+from sepclr_neuro.core.metrics import area_under_curve, mean_of_known
+from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort

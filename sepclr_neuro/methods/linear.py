@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
 from sepclr_neuro.config.network import Network
-from sepclr_neuro.core.statistics import area_under_curve
+from sepclr_neuro.core.metrics import area_under_curve
 from sepclr_neuro.methods.base import Batch, by_participant
 from sepclr_neuro.methods.sepclr import SepCLR
 from sepclr_neuro.methods.span import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.core.statistics import METRICS as METRIC
+from sepclr_neuro.core.metrics import METRICS as METRIC
 from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel
 from sepclr_neuro.probing.questions import confound_features, with_cohort_defaults
 

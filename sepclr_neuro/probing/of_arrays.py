@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
-from sepclr_neuro.core.statistics import METRICS, Labels
+from sepclr_neuro.core.metrics import METRICS
+from sepclr_neuro.core.statistics import Labels
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.probe_fits import Answer, Fit, fit_in_parallel, refits
 from sepclr_neuro.probing.questions import Question, confound_features

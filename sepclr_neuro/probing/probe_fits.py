@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from sepclr_neuro.config.probes import PROBES
 from sepclr_neuro.core.devices import given_threads
-from sepclr_neuro.core.statistics import METRICS as METRIC
+from sepclr_neuro.core.metrics import METRICS as METRIC
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probing.questions import Question
@@ -31,8 +31,8 @@ __all__ = [
     "ProbeModels",
     "fit_in_parallel",
     "fit_probe",
-    "inner_folds",
     "logistic",
+    "participant_folds",
     "refit",
     "refits",
     "ridge",
@@ -45,7 +45,7 @@ SVM_C = [0.1, 1.0, 10.0]
 INNER_FOLDS = 5
 
 
-def inner_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def participant_folds(truth: np.ndarray, people: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Row numbers (train, test) of the inner folds of a training side: participants kept together, truth balanced.
 
     Participants are sorted by truth (of their first scan) and dealt to the folds in turn, so that each fold gets its
@@ -177,7 +177,7 @@ class _Chosen:
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> None:
         sums = np.zeros(len(self.penalties))
-        for train, test in inner_folds(y, self.people):
+        for train, test in participant_folds(y, self.people):
             mean, scale = scaling(x[train])
             z, z_test = (x[train] - mean) / scale, (x[test] - mean) / scale
             models = self._models(z, y[train], self.penalties)

@@ -13,15 +13,11 @@ import torch
 from sepclr_neuro.config.methods.controls import PCASettings
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.network import Network
+from sepclr_neuro.core.dependence import dependence_test, distance_correlation
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.statistics import (
-    METRICS,
-    dependence_test,
-    distance_correlation,
-    false_discovery_rate,
-    permutation_p,
-)
+from sepclr_neuro.core.metrics import METRICS
+from sepclr_neuro.core.statistics import false_discovery_rate, permutation_p
 from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cache import VolumeCache

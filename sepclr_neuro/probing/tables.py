@@ -12,7 +12,7 @@ import pandas as pd
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.statistics import METRICS as METRIC
+from sepclr_neuro.core.metrics import METRICS as METRIC
 from sepclr_neuro.core.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort

@@ -7,20 +7,21 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from sepclr_neuro.core.statistics import (
+from sepclr_neuro.core.dependence import dependence_test, distance_correlation
+from sepclr_neuro.core.metrics import (
     METRICS,
-    Labels,
     area_under_curve,
     balanced_accuracy,
-    corrected_t_test,
-    dependence_test,
-    distance_correlation,
-    false_discovery_rate,
     mean_absolute_error,
     mean_over_folds,
+    r_squared,
+)
+from sepclr_neuro.core.statistics import (
+    Labels,
+    corrected_t_test,
+    false_discovery_rate,
     permutation_p,
     permuted_rows,
-    r_squared,
     resampled_counts,
 )
 from tests.oracles import probe_scores

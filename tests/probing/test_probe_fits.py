@@ -9,8 +9,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sepclr_neuro.core.statistics import balanced_accuracy
-from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA, inner_folds
+from sepclr_neuro.core.metrics import balanced_accuracy
+from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA, participant_folds
 from tests.oracles import probe_scores as oracle
 from tests.probing.probed_run import ask
 
@@ -81,7 +81,7 @@ def test_inner_folds_keep_participants_together_and_classes_on_both_sides() -> N
     """The two participants of class 2 are five rows apart: dealt in order of rows, both would be in the first fold."""
     people = np.array(["p0", "p0", "p1", "p2", "p2", "p3", "p4", "p5", "p6", "p7"])
     truth = np.array([2, 2, 0, 0, 0, 0, 1, 2, 1, 0])
-    folds = inner_folds(truth, people)
+    folds = participant_folds(truth, people)
     assert len(folds) == 5
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(10))
     for train, test in folds:
@@ -99,7 +99,7 @@ def test_the_penalty_is_the_one_that_scikit_learns_grid_search_chooses() -> None
         make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=10_000, tol=1e-10)),
         {"logisticregression__C": LOGISTIC_C},
         scoring="balanced_accuracy",
-        cv=inner_folds(y, people),
+        cv=participant_folds(y, people),
     ).fit(x[:60], y)
     assert answer.score == pytest.approx(search.decision_function(x[60:]), abs=1e-6)
 

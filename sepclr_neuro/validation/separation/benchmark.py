@@ -20,9 +20,9 @@ from torch import Tensor
 from sepclr_neuro import __version__
 from sepclr_neuro.config.methods.controls import VoxelLinearSettings
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.dependence import distance_correlation
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.provenance import versions
-from sepclr_neuro.core.statistics import distance_correlation
 from sepclr_neuro.core.storage import fingerprint, read_tsv, sha256, write_json, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
