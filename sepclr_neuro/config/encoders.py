@@ -116,6 +116,13 @@ ENCODERS: Registry[Encoder] = Registry(
             _light,
             decoder="sepclr_neuro.methods.networks:light_decoder",
         ),
+        "linear-light": Encoder(
+            "Linear plus light convolutions",
+            "sepclr_neuro.methods.networks:linear_light",
+            lambda network: f"the sum of {_linear(network)} and {_light(network)}",
+            decoder="sepclr_neuro.methods.networks:light_decoder",
+            last_grid="flattened",
+        ),
         "strided": Encoder(
             "Five convolutions of stride 2",
             "sepclr_neuro.methods.networks:strided",

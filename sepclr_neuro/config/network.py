@@ -18,9 +18,9 @@ class Network(Section):
 
     name: Annotated[str, NameOf(ENCODERS)] = Field(
         "light",
-        description="`linear`, of patch means, for small cohorts; `light`, convolutions for CPUs; for GPUs `resnet18` "
-        "and `densenet121`, which are MONAI's, and `strided`, five stride-2 convolutions as in other VBM code of "
-        "SepCLR's authors. A decoder mirrors `linear`, `light` or `strided`.",
+        description="`linear`, of patch means, for small cohorts; `light`, convolutions for CPUs; `linear-light`, the "
+        "sum of both; for GPUs `resnet18` and `densenet121`, which are MONAI's, and `strided`, five stride-2 "
+        "convolutions as in other VBM code of SepCLR's authors. A decoder mirrors `linear`, `light` or `strided`.",
     )
     dropout: Fraction = Field(
         0.0, description="`linear` and `light`: share of the last grid that a training step leaves out. As released: 0."

@@ -20,7 +20,12 @@ from sepclr_neuro.config.methods.controls import (
     SupervisedSettings,
     VoxelLinearSettings,
 )
-from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
+from sepclr_neuro.config.methods.linear import (
+    GCPCASettings,
+    LinearSepCLRSettings,
+    NormativeSettings,
+    RidgeDiscriminantSettings,
+)
 from sepclr_neuro.config.methods.sepclr import EstimatedSepCLRSettings, SepCLRSettings
 from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.config.probes import PROBES
@@ -76,6 +81,9 @@ METHODS = _Methods(
         ),
         "gcpca": MethodEntry(
             "Generalised contrastive PCA", "sepclr_neuro.methods.linear:GeneralisedContrastivePCA", GCPCASettings
+        ),
+        "normative": MethodEntry(
+            "Normative deviation", "sepclr_neuro.methods.linear:NormativeDeviation", NormativeSettings
         ),
         "cvae": MethodEntry("cVAE", "sepclr_neuro.methods.ca_vae:CVAE", CVAESettings),
         "convae": MethodEntry("conVAE", "sepclr_neuro.methods.ca_vae:ConVAE", ConVAESettings),

@@ -7,6 +7,7 @@ principal components of the unadjusted volumes, minus their linear prediction fr
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,12 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from sepclr_neuro.config.methods.linear import GCPCASettings, LinearSepCLRSettings, RidgeDiscriminantSettings
+from sepclr_neuro.config.methods.linear import (
+    GCPCASettings,
+    LinearSepCLRSettings,
+    NormativeSettings,
+    RidgeDiscriminantSettings,
+)
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.metrics import area_under_curve
 from sepclr_neuro.methods.base import Batch, by_participant
@@ -33,7 +39,7 @@ from sepclr_neuro.methods.span import (
     stratified_folds,
 )
 
-__all__ = ["GeneralisedContrastivePCA", "LinearSepCLR", "RidgeDiscriminant"]
+__all__ = ["GeneralisedContrastivePCA", "LinearSepCLR", "NormativeDeviation", "RidgeDiscriminant"]
 
 
 class TwoLinearSpaces(LinearMaps):
@@ -53,13 +59,18 @@ class TwoLinearSpaces(LinearMaps):
         return ~training.target if space == "salient" else super().origin(space, training)
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        settings, chosen = self.settings, {}
-        if several := sorted(set(getattr(settings, "salient_dims", []))):
-            auc = {dim: self._inner_auc(training, settings.model_copy(update={"salient_dim": dim})) for dim in several}
-            dim = max(several, key=auc.__getitem__)  # of ties the smallest
-            settings, chosen = settings.model_copy(update={"salient_dim": dim}), {"salient_dim": dim, "auc": auc[dim]}
-        salient, figures = self._salient(training, settings)
-        return {"common": _common(salient, training, settings.erase), "salient": salient}, figures | chosen
+        chosen, of_choice = self._choose(training)
+        salient, figures = self._salient(training, self.settings.model_copy(update=chosen))
+        return {"common": _common(salient, training, self.settings.erase), "salient": salient}, figures | of_choice
+
+    def _choose(self, training: TrainingSet) -> tuple[dict[str, Any], dict[str, float]]:
+        """The values of `choose` with the largest AUC in inner folds; as figures, they and the AUC."""
+        candidates = self.settings.candidates()
+        if len(candidates) == 1:
+            return candidates[0], candidates[0]
+        auc = [self._inner_auc(training, self.settings.model_copy(update=values)) for values in candidates]
+        best = int(np.argmax(auc))  # of ties the first, which has fewer dimensions
+        return candidates[best], candidates[best] | {"auc": auc[best]}
 
     def _salient(self, training: TrainingSet, settings: Any) -> tuple[VoxelMaps, dict[str, float]]:
         centred = centring(np.ones(len(training.gram), dtype=bool))
@@ -143,6 +154,30 @@ class GeneralisedContrastivePCA(TwoLinearSpaces):
         return oriented(first / np.linalg.norm(first, axis=1, keepdims=True)), {}
 
 
+class NormativeDeviation(TwoLinearSpaces):
+    r"""Principal axes of the patients' deviations from what a normative model of the controls predicts.
+
+    The model regresses the volumes of the training controls on the covariates; a deviation is a volume minus its
+    prediction. Its axes are those of the patients' second moment about the controls' mean, each in units of the
+    controls' SD.
+
+    Source: Marquand et al., Biological Psychiatry 2016, https://doi.org/10.1016/j.biopsych.2015.12.023; a linear model,
+    and principal axes as the salient space, are choices of this project.
+    """
+
+    settings: NormativeSettings
+
+    def _salient(self, training: TrainingSet, settings: Any) -> tuple[VoxelMaps, dict[str, float]]:
+        return super()._salient(replace(training, effects_of_controls=True), settings)
+
+    def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
+        patients, controls = axes.scores[training.target], axes.scores[~training.target]
+        values, vectors = np.linalg.eigh(_moment(patients, controls.mean(axis=0)))
+        first = vectors[:, np.argsort(-values, kind="stable")[: settings.salient_dim]].T
+        sd = np.sqrt(np.einsum("dr,rs,ds->d", first, _moment(controls), first))
+        return oriented(first / sd[:, None]), {}
+
+
 def _moment(x: Matrix, about: Matrix | None = None) -> Matrix:
     """Second moment, the mean of (x - about)(x - about)', by default about the mean: [N, r] -> [r, r]."""
     centred = x - (x.mean(axis=0) if about is None else about)
@@ -167,33 +202,39 @@ class LinearSepCLR(TwoLinearSpaces):
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         centred = centring(np.ones(len(training.gram), dtype=bool))
-        plain, adjusted = _scaled(principal_axes(training.gram, centred).scores), _scaled(axes.scores)
+        coordinates = {
+            "common": _scaled(principal_axes(training.gram, centred).scores),
+            "salient": _scaled(axes.scores),
+        }
         torch.manual_seed(training.seed)
-        encoders = (
-            nn.Linear(plain.shape[1], settings.common_dim),
-            nn.Linear(adjusted.shape[1], settings.salient_dim),
-        )
-        model = SepCLR(settings, Network(), (), settings.independence, encoders)
-        figures = self._train(model, plain, adjusted, Batch(torch.empty(0), torch.from_numpy(training.target)))
-        return encoders[1].weight.detach().double().numpy(), figures
-
-    def _train(self, model: SepCLR, plain: Tensor, adjusted: Tensor, batch: Batch) -> dict[str, float]:
-        """Trains both encoders on all participants in each step; returns the loss terms of the last step."""
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate)
+        encoders = {
+            "common": nn.Linear(coordinates["common"].shape[1], settings.common_dim),
+            "salient": nn.Linear(coordinates["salient"].shape[1], settings.salient_dim),
+        }
+        model = SepCLR(settings, Network(), (), settings.independence, (encoders["common"], encoders["salient"]))
+        batch = Batch(torch.empty(0), torch.from_numpy(training.target))
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         losses: dict[str, Tensor] = {}
-        for _ in range(self.settings.steps):
-            views = {
-                "common": torch.cat([model.common_encoder(self._view(plain)) for _ in range(2)]),
-                "salient": torch.cat([model.salient_encoder(self._view(adjusted)) for _ in range(2)]),
-            }
+        for _ in range(settings.steps):  # all participants in each
+            views = {space: _codes_of_views(encoders[space], coordinates[space], settings.noise) for space in encoders}
             losses = model.losses(model.heads(by_participant(views), batch), batch)
             optimizer.zero_grad()
             losses["loss"].backward()
             optimizer.step()
-        return {name: value.item() for name, value in losses.items()}
+        figures = {name: value.item() for name, value in losses.items()}
+        return encoders["salient"].weight.detach().double().numpy(), figures
 
-    def _view(self, coordinates: Tensor) -> Tensor:
-        return coordinates + self.settings.noise * torch.randn_like(coordinates)
+
+def _codes_of_views(encoder: nn.Linear, coordinates: Tensor, noise: float) -> Tensor:
+    """What a linear encoder with weights W [d, r] makes of two views of each participant: [2 N, d].
+
+    A view is the coordinates [N, r] with Gaussian noise of this SD. Noise orthogonal to the rows of W changes no code,
+    and its gradient is 0 on average: noise is drawn in the span of these rows alone, in d in place of r dimensions.
+    """
+    weight = encoder.weight
+    rows = torch.linalg.qr(weight.detach().T).Q
+    drawn = torch.randn(2, len(coordinates), rows.shape[1]) @ (weight @ rows).T
+    return (encoder(coordinates) + noise * drawn).flatten(0, 1)
 
 
 def _scaled(scores: Matrix) -> Tensor:

@@ -21,6 +21,7 @@ __all__ = [
     "LightEncoder",
     "LinearDecoder",
     "LinearEncoder",
+    "LinearLightEncoder",
     "PatchStem",
     "Projector",
     "StridedEncoder",
@@ -154,6 +155,21 @@ class LinearEncoder(nn.Sequential):
         super().__init__(average, nn.Flatten(), nn.Dropout(dropout), linear)
 
 
+class LinearLightEncoder(nn.Module):
+    """A linear map of patch means plus a light convolutional encoder, which adds what no linear map has.
+
+    Shape: [B, C, *spatial] -> [B, dim].
+    """
+
+    def __init__(self, linear_part: LinearEncoder, convolutional_part: LightEncoder) -> None:
+        super().__init__()
+        self.linear_part = linear_part
+        self.convolutional_part = convolutional_part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_part(x) + self.convolutional_part(x)
+
+
 def _to_vector(grid: Tensor, pooled: bool) -> Tensor:
     """[B, C, *grid] -> [B, C] if pooled over space, otherwise [B, C * positions]."""
     return grid.flatten(start_dim=2).mean(dim=2) if pooled else grid.flatten(start_dim=1)
@@ -174,13 +190,17 @@ def _with_group_norm(network: nn.Module) -> nn.Module:
     return network
 
 
-def linear(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+def linear(network: Network, input_shape: Sequence[int], dim: int) -> LinearEncoder:
     return LinearEncoder(input_shape, dim, network.patch, network.dropout)
 
 
-def light(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+def light(network: Network, input_shape: Sequence[int], dim: int) -> LightEncoder:
     pooled = network.pooling == "mean"
     return LightEncoder(input_shape, network.channels, dim, network.patch, pooled, network.dropout)
+
+
+def linear_light(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
+    return LinearLightEncoder(linear(network, input_shape, dim), light(network, input_shape, dim))
 
 
 def strided(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:

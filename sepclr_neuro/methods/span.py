@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -70,17 +70,23 @@ class TrainingSet:
         target: whether each participant is a patient, [N].
         covariates: [N, k], centred; k = 0 without adjustment.
         seed: of the random numbers.
+        effects_of_controls: whether the effects of covariates are learned from the controls alone.
     """
 
     gram: Matrix
     target: NDArray[np.bool_]
     covariates: Matrix
     seed: int
+    effects_of_controls: bool = False
 
     @cached_property
     def covariate_weights(self) -> Matrix:
-        """P [k, N]: P X are the voxel maps of the covariates' effects within groups."""
-        return covariate_weights(self.covariates, self.target)
+        """P [k, N]: P X are the voxel maps of the covariates' effects within groups, or within controls."""
+        if not self.effects_of_controls:
+            return covariate_weights(self.covariates, self.target)
+        controls, weights = ~self.target, np.zeros((self.covariates.shape[1], len(self.gram)))
+        weights[:, controls] = covariate_weights(self.covariates[controls], self.target[controls])
+        return weights
 
     @cached_property
     def residual_maker(self) -> Matrix:
@@ -90,7 +96,7 @@ class TrainingSet:
     def subset(self, rows: NDArray[np.intp]) -> TrainingSet:
         """The participants of some rows, with covariates centred on them alone."""
         covariates = self.covariates[rows] - self.covariates[rows].mean(axis=0)
-        return TrainingSet(self.gram[np.ix_(rows, rows)], self.target[rows], covariates, self.seed)
+        return replace(self, gram=self.gram[np.ix_(rows, rows)], target=self.target[rows], covariates=covariates)
 
     def adjusted(self, weights: Matrix) -> VoxelMaps:
         """The representation K X e of adjusted volumes e = x - B'a, for weights K [d, N] of the training volumes."""

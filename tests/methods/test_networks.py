@@ -12,7 +12,7 @@ from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.methods.networks import PatchStem, _Unpatch, build_decoder, build_encoder
 
 
-@pytest.mark.parametrize("name", ["linear", "light", "strided", "resnet18", "densenet121"])
+@pytest.mark.parametrize("name", ["linear", "light", "linear-light", "strided", "resnet18", "densenet121"])
 @pytest.mark.parametrize("shape", [(1, 32, 32, 32), (3, 32, 32)])
 def test_every_encoder_in_2d_and_3d(name: str, shape: tuple[int, ...]) -> None:
     encoder = build_encoder(Network(name=name, channels=[8, 16]), shape, dim=6)
@@ -29,12 +29,22 @@ def test_networks_of_monai_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch
     build_encoder(Network(name="light", channels=[8, 16]), (1, 32, 32, 32), dim=6)
 
 
+def test_linear_light_is_the_sum_of_both() -> None:
+    encoder, x = (
+        build_encoder(Network(name="linear-light", channels=[8, 16]), (1, 32, 32, 32), dim=4),
+        torch.randn(2, 1, 32, 32, 32),
+    )
+    torch.nn.init.zeros_(encoder.convolutional_part.representation.weight)
+    torch.nn.init.zeros_(encoder.convolutional_part.representation.bias)
+    torch.testing.assert_close(encoder(2 * x) - encoder(x), encoder(x) - encoder(0 * x))
+
+
 def test_light_takes_sides_of_different_length() -> None:
     encoder = build_encoder(Network(channels=[8, 8, 8]), (1, 32, 48, 64), dim=4)
     assert encoder(torch.randn(1, 1, 32, 48, 64)).shape == (1, 4)
 
 
-@pytest.mark.parametrize("name", ["linear", "light"])
+@pytest.mark.parametrize("name", ["linear", "light", "linear-light"])
 def test_dropout_is_active_in_training_alone(name: str) -> None:
     encoder = build_encoder(Network(name=name, channels=[8, 16], dropout=0.5), (1, 32, 32, 32), dim=4)
     x = torch.randn(2, 1, 32, 32, 32)

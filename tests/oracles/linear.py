@@ -46,3 +46,13 @@ def contrast_ratio(e: Matrix, y: NDArray[np.bool_], ridge: float, w: Matrix) -> 
     return float(
         np.square((e[y] - mean) @ w).mean() / (np.square((e[~y] - mean) @ w).mean() + ridge * variance * w @ w)
     )
+
+
+def normative_deviations(z: Matrix, y: NDArray[np.bool_], a: Matrix, new: Matrix, of_new: Matrix) -> Matrix:
+    """Volumes less what a regression of the training controls' volumes on their covariates predicts.
+
+    z [N, V], y [N], a [N, k] of training people; new [M, V] and of_new [M, k] of those whose deviations are wanted.
+    """
+    design = np.column_stack([np.ones((~y).sum()), a[~y]])
+    solution = np.linalg.lstsq(design, z[~y], rcond=None)[0]
+    return new - np.column_stack([np.ones(len(new)), of_new]) @ solution

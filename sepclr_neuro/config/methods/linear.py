@@ -2,33 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from itertools import product
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, ValidationError, model_validator
 
 from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
 from sepclr_neuro.config.methods.sepclr import SepCLRTerms
 from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.config.names import NameOf
+from sepclr_neuro.core.errors import nearest
 
-__all__ = ["GCPCASettings", "LinearSepCLRSettings", "RidgeDiscriminantSettings"]
+__all__ = ["GCPCASettings", "LinearSepCLRSettings", "NormativeSettings", "RidgeDiscriminantSettings"]
 
-_FROM_SEVERAL = (
-    "Numbers of salient dimensions to choose from, in place of `salient_dim`: the one with which the distance from the "
-    "controls predicts the group best (area under the ROC curve), in five inner folds of the training data."
-)
 _COMMON = "The common space holds all principal components of the training volumes."
 
 
-class LinearSepCLRSettings(SepCLRTerms):
+class ChosenByInnerFolds(TwoSpaceSettings):
+    """A linear method of which some settings can be chosen by inner folds of the training participants."""
+
+    can_be_chosen: ClassVar[tuple[str, ...]] = ()
+    """The settings that `choose` may name."""
+
+    choose: dict[str, list[float]] = Field(
+        {},
+        description="Values of settings to choose from, such as `{salient_dim: [2, 8]}`: those with which the distance "
+        "from the controls predicts the group best (area under the ROC curve), in five inner folds of the training "
+        "participants. Of several settings each combination is tried.",
+    )
+
+    @model_validator(mode="after")
+    def _can_choose(self) -> Self:
+        for name, values in self.choose.items():
+            if name not in self.can_be_chosen:
+                raise ValueError(
+                    f"`choose`: no such setting, {name!r}.{nearest(name, self.can_be_chosen, listed=True)}"
+                )
+            if not values:
+                raise ValueError(f"`choose`: {name}: no value to choose from; list some, such as [2, 8]")
+            for value in values:
+                self._with(name, value)
+        return self
+
+    def _with(self, name: str, value: float) -> Self:
+        try:
+            return type(self).model_validate(self.model_dump(exclude={"choose"}) | {name: value})
+        except ValidationError as error:
+            raise ValueError(f"`choose`: {name}: {value:g}: {error.errors()[0]['msg']}") from None
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """All combinations of the values to choose from, the smallest first; `[{}]` where nothing is to be chosen."""
+        valid = [[getattr(self._with(name, v), name) for v in sorted(set(vs))] for name, vs in self.choose.items()]
+        return [dict(zip(self.choose, values, strict=True)) for values in product(*valid)]
+
+    def _in_words(self, name: str) -> str:
+        """A setting's value, or those that it is chosen from."""
+        return " or ".join(f"{value:g}" for value in sorted(set(self.choose.get(name, [getattr(self, name)]))))
+
+    def _how_chosen(self) -> str:
+        if not self.choose:
+            return ""
+        return (
+            " Where several values are given, the one with which the distance from the controls predicted the group "
+            "best in five inner folds of the training participants was taken."
+        )
+
+
+class LinearSepCLRSettings(SepCLRTerms, ChosenByInnerFolds):
     """SepCLR with linear encoders, trained in the span of the training participants."""
+
+    can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim", "noise")
 
     salient_dim: int = Field(
         8,
         ge=1,
         description="Dimensions of the salient space. 8: better than 2 on four development cohorts.",
     )
-    salient_dims: list[PositiveInt] = Field([], description=_FROM_SEVERAL)
     salient_projector: bool = Field(False, description="Whether the salient terms read a projection of the space.")
     independence: Annotated[
         str, NameOf(TERMS, lambda term: not term.estimated, "is estimated by networks, which this method has none of")
@@ -52,29 +101,19 @@ class LinearSepCLRSettings(SepCLRTerms):
         return (
             "SepCLR (Louiset et al., 2024) with linear encoders was trained on the coordinates of all training "
             f"participants on the principal axes of their volumes, {self.steps} steps of Adam (learning rate "
-            f"{self.learning_rate:g}), with {_dimensions(self)}; a common head of "
+            f"{self.learning_rate:g}), with {self._in_words('salient_dim')} salient dimensions; a common head of "
             f"{self.common_dim} dimensions serves the loss alone; a view is the coordinates with noise of "
-            f"{self.noise:g} times their root mean square; temperature {self.temperature:g}; "
+            f"{self._in_words('noise')} times their root mean square; temperature {self.temperature:g}; "
             f"weights: uniformity {self.uniformity_weight:g}, salient terms {self.salient_weight:g}, "
             f"information-less term {self.informationless_weight:g}{between}. "
-            f"{_COMMON}"
+            f"{_COMMON}{self._how_chosen()}"
         )
 
 
-def _dimensions(settings: LinearSepCLRSettings | GCPCASettings) -> str:
-    """The number of salient dimensions, or how it is chosen, in words."""
-    if not settings.salient_dims:
-        return f"{settings.salient_dim} salient dimensions"
-    *most, last = map(str, sorted(set(settings.salient_dims)))
-    several = f"{', '.join(most)} or {last}" if most else last
-    return (
-        f"{several} salient dimensions, whichever number let the distance from controls predict the group best in five "
-        "inner folds of the training participants"
-    )
-
-
-class RidgeDiscriminantSettings(TwoSpaceSettings):
+class RidgeDiscriminantSettings(ChosenByInnerFolds):
     """Fisher's discriminant with a ridge: the one direction in which the groups differ."""
+
+    can_be_chosen: ClassVar[tuple[str, ...]] = ("ridge",)
 
     ridge: float = Field(
         2.0, gt=0, description="Of the covariance within groups, in mean variances of an axis. Our choice."
@@ -83,12 +122,14 @@ class RidgeDiscriminantSettings(TwoSpaceSettings):
     def describe(self, **options: Any) -> str:
         return (
             "A ridge discriminant: the one salient direction is Fisher's, with a ridge of "
-            f"{self.ridge:g} mean variances of an axis. {_COMMON}"
+            f"{self._in_words('ridge')} mean variances of an axis. {_COMMON}{self._how_chosen()}"
         )
 
 
-class GCPCASettings(TwoSpaceSettings):
+class GCPCASettings(ChosenByInnerFolds):
     """Generalised contrastive PCA (de Oliveira et al., 2025)."""
+
+    can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim", "ridge")
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
@@ -99,7 +140,6 @@ class GCPCASettings(TwoSpaceSettings):
     )
 
     salient_dim: int = Field(8, ge=1, description="Dimensions of the salient space. Our choice: as linear SepCLR's.")
-    salient_dims: list[PositiveInt] = Field([], description=_FROM_SEVERAL)
     ridge: float = Field(
         4.0, gt=0, description="Of the controls' covariance, in mean variances of an axis. Our choice."
     )
@@ -112,7 +152,31 @@ class GCPCASettings(TwoSpaceSettings):
     def describe(self, **options: Any) -> str:
         about = "the controls' mean" if self.about == "controls" else "their own mean"
         return (
-            f"Generalised contrastive PCA (de Oliveira et al., 2025), with {_dimensions(self)}: directions in which "
-            f"the patients' second moment about {about} is largest beside the controls' covariance, with a ridge of "
-            f"{self.ridge:g} mean variances of an axis. {_COMMON}"
+            "Generalised contrastive PCA (de Oliveira et al., 2025), with "
+            f"{self._in_words('salient_dim')} salient dimensions: directions in which the patients' second moment "
+            f"about {about} is largest beside the controls' covariance, with a ridge of "
+            f"{self._in_words('ridge')} mean variances of an axis. {_COMMON}{self._how_chosen()}"
+        )
+
+
+class NormativeSettings(ChosenByInnerFolds):
+    """Deviations from a normative model of the controls."""
+
+    can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim",)
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Marquand AF, Rezek I, Buitelaar J, Beckmann CF (2016). Understanding heterogeneity in clinical cohorts "
+            "using normative models: beyond case-control studies. Biological Psychiatry 80, 552-561.",
+            "https://doi.org/10.1016/j.biopsych.2015.12.023",
+        ),
+    )
+
+    salient_dim: int = Field(8, ge=1, description="Dimensions of the salient space. Our choice: as linear SepCLR's.")
+
+    def describe(self, **options: Any) -> str:
+        return (
+            "A normative model (after Marquand et al., 2016), linear and of the training controls alone, predicts each "
+            f"voxel from the covariates; the salient space has the {self._in_words('salient_dim')} principal axes of "
+            "the patients' deviations from it, each in units of the controls' standard deviation. "
+            f"{_COMMON}{self._how_chosen()}"
         )
