@@ -75,11 +75,11 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
         means = values.groupby(["factor", "space"], sort=False)[["value", "chance"]].mean().reset_index()
         means["share"] = recovery(means, best.to_dict())
         of_space = means.set_index(["factor", "space"])
-        asked = [(f, s) for f in FACTORS for s in ("common", "salient", "single") if (f, s) in of_space.index]
-        row |= {f"{factor}_{space}": of_space.loc[(factor, space), "share"] for factor, space in asked}
+        pairs = [(f, s) for f in FACTORS for s in ("common", "salient", "single") if (f, s) in of_space.index]
+        row |= {f"{factor}_{space}": of_space.loc[(factor, space), "share"] for factor, space in pairs}
         for space in ("salient", "common"):
             row |= _interval_columns(f"score_{space}", [of_run[space] for of_run in parts])
-        for factor, space in asked:
+        for factor, space in pairs:
             chosen = values[(values["factor"] == factor) & (values["space"] == space)]
             row |= _interval_columns(f"{factor}_{space}_value", chosen["value"].tolist())
         for factor in FACTORS:
