@@ -19,7 +19,7 @@ from sepclr_neuro.methods.span import (
     LinearMaps,
     TrainingSet,
     VoxelMaps,
-    centring,
+    centred,
     equal_variance_rotation,
     oriented,
     principal_axes,
@@ -90,7 +90,7 @@ class PCA(LinearMaps):
     settings: PCASettings
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        axes = principal_axes(training.gram, centring(np.ones(len(training.gram), dtype=bool)))
+        axes = principal_axes(centred(training.coordinates))
         spaces = {"single": training.unadjusted(axes.weights[: self.settings.dim])}
         return spaces, unexplained_variance(training, spaces)
 
@@ -108,16 +108,18 @@ class ContrastivePCA(LinearMaps):
     settings: CPCASettings
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        target = training.target
-        sides = {side: centring(target == side) / math.sqrt((target == side).sum()) for side in (False, True)}
-        # With rows of both groups centred and scaled, D = A X, the matrix is D' diag(1 or -a) D. Q = K X is an
-        # orthonormal basis of D's rows, in which D are the scores.
-        basis, _, d = principal_axes(training.gram, (sides[False] + sides[True]) @ training.residual_maker)
+        target, adjusted = training.target, training.adjusted_coordinates
+        # With both groups centred and scaled as D, the matrix is D' diag(1 or -a) D.
+        d = np.zeros_like(adjusted)
+        for side in (target, ~target):
+            d[side] = centred(adjusted[side]) / math.sqrt(side.sum())
         sign = np.where(target, 1.0, -self.settings.contrast)
         values, vectors = np.linalg.eigh(d.T @ (sign[:, None] * d))
         first = vectors[:, np.argsort(-values, kind="stable")[: self.settings.salient_dim]]
-        common = training.unadjusted(principal_axes(training.gram, sides[False]).weights[: self.settings.common_dim])
-        salient = training.adjusted(oriented(first.T @ basis))
+        common = training.unadjusted(
+            principal_axes(centred(training.coordinates[~target])).weights[: self.settings.common_dim]
+        )
+        salient = training.adjusted(oriented(first.T))
         figures = unexplained_variance(training, {"common": common, "salient": training.unadjusted(salient.weights)})
         if self.settings.erase:
             common = training.erased(common, salient)
@@ -136,6 +138,6 @@ class VoxelLinear(LinearMaps):
     spaces: ClassVar[tuple[str, ...]] = ("single",)
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        axes = principal_axes(training.gram, centring(np.ones(len(training.gram), dtype=bool)))
+        axes = principal_axes(centred(training.coordinates))
         spaces = {"single": training.unadjusted(equal_variance_rotation(axes.variances) @ axes.weights)}
         return spaces, unexplained_variance(training, spaces)

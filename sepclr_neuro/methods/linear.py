@@ -32,7 +32,7 @@ from sepclr_neuro.methods.span import (
     Matrix,
     TrainingSet,
     VoxelMaps,
-    centring,
+    centred,
     equal_variance_rotation,
     oriented,
     principal_axes,
@@ -40,6 +40,10 @@ from sepclr_neuro.methods.span import (
 )
 
 __all__ = ["GeneralisedContrastivePCA", "LinearSepCLR", "NormativeDeviation", "RidgeDiscriminant"]
+
+
+AT_ONCE = 2048
+"""Participants in a step of linear SepCLR, whose kernels take a matrix of all pairs; of more, some at random."""
 
 
 class TwoLinearSpaces(LinearMaps):
@@ -73,8 +77,7 @@ class TwoLinearSpaces(LinearMaps):
         return candidates[best], candidates[best] | {"auc": auc[best]}
 
     def _salient(self, training: TrainingSet, settings: Any) -> tuple[VoxelMaps, dict[str, float]]:
-        centred = centring(np.ones(len(training.gram), dtype=bool))
-        axes = principal_axes(training.gram, centred @ training.residual_maker)
+        axes = principal_axes(centred(training.adjusted_coordinates))
         w, figures = self.directions(axes, training, settings)
         return training.adjusted(w @ axes.weights), figures
 
@@ -87,9 +90,7 @@ class TwoLinearSpaces(LinearMaps):
         for rest, held_out in stratified_folds(training):
             learned = training.subset(rest)
             maps, _ = self._salient(learned, settings)
-            codes = training.gram[:, rest] @ maps.weights.T - (
-                training.covariates - training.covariates[rest].mean(axis=0)
-            ) @ (maps.covariates.T)
+            codes = training.represent(maps)
             distance = np.linalg.norm(codes - codes[rest][~learned.target].mean(axis=0), axis=1)[held_out]
             found.append(float(area_under_curve(training.target[held_out].astype(int), distance)))
         return float(np.mean(found))
@@ -100,11 +101,11 @@ def _common(salient: VoxelMaps, training: TrainingSet, erase: bool) -> VoxelMaps
 
     With ``erase``, minus their linear prediction from the salient codes.
     """
-    axes = principal_axes(training.gram, centring(np.ones(len(training.gram), dtype=bool)))
+    axes = principal_axes(centred(training.coordinates))
     common = training.unadjusted(axes.weights)
     if erase:
         common = training.erased(common, salient)
-    scores = training.represent(common)
+    scores = centred(training.represent(common))
     variances, turns = np.linalg.eigh(scores.T @ scores)
     kept = variances > 1e-7 * variances.max()
     rotation = equal_variance_rotation(variances[kept]) @ turns[:, kept].T
@@ -201,9 +202,8 @@ class LinearSepCLR(TwoLinearSpaces):
     settings: LinearSepCLRSettings
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
-        centred = centring(np.ones(len(training.gram), dtype=bool))
         coordinates = {
-            "common": _scaled(principal_axes(training.gram, centred).scores),
+            "common": _scaled(principal_axes(centred(training.coordinates)).scores),
             "salient": _scaled(axes.scores),
         }
         torch.manual_seed(training.seed)
@@ -212,11 +212,16 @@ class LinearSepCLR(TwoLinearSpaces):
             "salient": nn.Linear(coordinates["salient"].shape[1], settings.salient_dim),
         }
         model = SepCLR(settings, Network(), (), settings.independence, (encoders["common"], encoders["salient"]))
-        batch = Batch(torch.empty(0), torch.from_numpy(training.target))
+        target = torch.from_numpy(training.target)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         losses: dict[str, Tensor] = {}
-        for _ in range(settings.steps):  # all participants in each
-            views = {space: _codes_of_views(encoders[space], coordinates[space], settings.noise) for space in encoders}
+        for _ in range(settings.steps):
+            some = torch.randperm(len(target))[:AT_ONCE] if len(target) > AT_ONCE else slice(None)
+            batch = Batch(torch.empty(0), target[some])
+            views = {
+                space: _codes_of_views(encoder, coordinates[space][some], settings.noise)
+                for space, encoder in encoders.items()
+            }
             losses = model.losses(model.heads(by_participant(views), batch), batch)
             optimizer.zero_grad()
             losses["loss"].backward()

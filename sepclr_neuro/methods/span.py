@@ -1,7 +1,14 @@
-r"""Linear maps of the voxels in the span of the training volumes, computed from their Gram matrix.
+r"""Linear maps of the voxels in the span of the training volumes.
 
 Any linear encoder that is learned with weight decay is a weighted sum of the N training volumes (the representer
-theorem), so that N x N matrices suffice, however many voxels there are.
+theorem). So everything is computed from the coordinates of the training participants on an orthonormal basis of this
+span, N numbers for each of N participants, however many voxels there are.
+
+Of some thousand participants, the basis spans random weighted sums of the volumes that lie near their largest principal
+components, so that memory and time grow with the number of participants, not with its square.
+
+Source of the latter: Halko, Martinsson, Tropp, SIAM Review 2011, https://doi.org/10.1137/090771806, algorithm 4.3 (the
+range of :math:`X \Omega`) and section 5.5 (Nystroem).
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ __all__ = [
     "Matrix",
     "TrainingSet",
     "VoxelMaps",
-    "centring",
+    "centred",
     "equal_variance_rotation",
     "oriented",
     "principal_axes",
@@ -40,25 +47,34 @@ __all__ = [
 
 Matrix = NDArray[np.float64]
 
+ALL_DIMENSIONS_UP_TO = 3000
+"""Training participants of whom the whole span is kept: a matrix of 70 MB, and seconds for its eigenvectors."""
+SKETCH_DIMENSIONS = 1000
+"""Dimensions that are kept of the span of more participants."""
+_ROUNDING = 1e-7
+"""Of the largest variance: volumes have float32 accuracy, and smaller variances are rounding errors."""
+_NOTHING = 1e-10
+"""The same before centring, where the largest sum of squares may be the mean volume's."""
+
 
 class VoxelMaps(NamedTuple):
-    """A linear representation r = K X x - F a of a volume x with covariates a; X are the training volumes, [N, V]."""
+    """A linear representation r = K B x - F a of a volume x with covariates a; B [r, V] is the basis of the span."""
 
     weights: Matrix
-    """K [d, N]: the voxel map of each dimension as a weighted sum of the training volumes."""
+    """K [d, r]: the voxel map of each dimension in coordinates on the basis."""
     covariates: Matrix
     """F [d, k]: the effect of each covariate on each dimension, which is subtracted."""
 
 
 class Axes(NamedTuple):
-    """Principal axes of D = T X, in order of decreasing variance."""
+    """Principal axes of volumes with coordinates D, in order of decreasing variance."""
 
     weights: Matrix
-    """K [r, N]: the axes are the rows of K X, orthonormal in voxel space."""
+    """K [q, r]: the axes in coordinates on the basis, orthonormal."""
     variances: Matrix
-    """Sum of squares of D along each axis, [r]."""
+    """Sum of squares of D along each axis, [q]."""
     scores: Matrix
-    """Scores of the training participants on the axes, D (K X)', [N, r]."""
+    """Scores on the axes, D K', [N, q]."""
 
 
 @dataclass(frozen=True)
@@ -66,50 +82,46 @@ class TrainingSet:
     """The training data of a linear method, for N participants.
 
     Attributes:
-        gram: inner products of the standardised volumes, X X', [N, N].
+        coordinates: of the standardised volumes on an orthonormal basis of their span, [N, r].
         target: whether each participant is a patient, [N].
         covariates: [N, k], centred; k = 0 without adjustment.
         seed: of the random numbers.
         effects_of_controls: whether the effects of covariates are learned from the controls alone.
     """
 
-    gram: Matrix
+    coordinates: Matrix
     target: NDArray[np.bool_]
     covariates: Matrix
     seed: int
     effects_of_controls: bool = False
 
     @cached_property
-    def covariate_weights(self) -> Matrix:
-        """P [k, N]: P X are the voxel maps of the covariates' effects within groups, or within controls."""
-        if not self.effects_of_controls:
-            return covariate_weights(self.covariates, self.target)
-        controls, weights = ~self.target, np.zeros((self.covariates.shape[1], len(self.gram)))
-        weights[:, controls] = covariate_weights(self.covariates[controls], self.target[controls])
-        return weights
+    def covariate_effects(self) -> Matrix:
+        """[k, r]: the effects of the covariates within groups, or within controls, in coordinates on the basis."""
+        some = ~self.target if self.effects_of_controls else np.ones(len(self.target), dtype=bool)
+        return covariate_weights(self.covariates[some], self.target[some]) @ self.coordinates[some]
 
     @cached_property
-    def residual_maker(self) -> Matrix:
-        """M [N, N]: M X are the adjusted volumes."""
-        return np.eye(len(self.gram)) - self.covariates @ self.covariate_weights
+    def adjusted_coordinates(self) -> Matrix:
+        """The coordinates of the adjusted volumes, [N, r]."""
+        return self.coordinates - self.covariates @ self.covariate_effects
 
     def subset(self, rows: NDArray[np.intp]) -> TrainingSet:
         """The participants of some rows, with covariates centred on them alone."""
         covariates = self.covariates[rows] - self.covariates[rows].mean(axis=0)
-        return replace(self, gram=self.gram[np.ix_(rows, rows)], target=self.target[rows], covariates=covariates)
+        return replace(self, coordinates=self.coordinates[rows], target=self.target[rows], covariates=covariates)
 
     def adjusted(self, weights: Matrix) -> VoxelMaps:
-        """The representation K X e of adjusted volumes e = x - B'a, for weights K [d, N] of the training volumes."""
-        return VoxelMaps(weights, weights @ self.gram @ self.covariate_weights.T)
+        """The representation K B e of adjusted volumes e, for weights K [d, r]."""
+        return VoxelMaps(weights, weights @ self.covariate_effects.T)
 
     def unadjusted(self, weights: Matrix) -> VoxelMaps:
-        """The representation K X x of unadjusted volumes, for weights K [d, N] of the training volumes."""
+        """The representation K B x of unadjusted volumes x, for weights K [d, r]."""
         return VoxelMaps(weights, np.zeros((len(weights), self.covariates.shape[1])))
 
     def represent(self, maps: VoxelMaps) -> Matrix:
-        """The representations of the training participants, [N, d], centred."""
-        values = self.gram @ maps.weights.T - self.covariates @ maps.covariates.T
-        return values - values.mean(axis=0)
+        """The representations of the training participants, [N, d]; not centred."""
+        return self.coordinates @ maps.weights.T - self.covariates @ maps.covariates.T
 
     def erased(self, common: VoxelMaps, salient: VoxelMaps) -> VoxelMaps:
         """The common maps minus their linear prediction from the salient ones, fitted on the training participants."""
@@ -118,11 +130,12 @@ class TrainingSet:
 
 
 class LinearMaps(ClosedFormMethod):
-    r"""Linear maps of the voxels, computed from the Gram matrix :math:`G = XX^T` of the N training volumes.
+    r"""Linear maps of the voxels, computed from coordinates of the N training volumes X on a basis of their span.
 
-    A direction in the span of the training volumes is :math:`k^T X`, with one coefficient per participant. Volumes are
-    read a few planes of all participants at a time, and each plane twice: for its part of G, then for its part of the
-    directions.
+    Volumes are read a few planes of all participants at a time. With a sketch Q [N, q], whose columns weight the
+    participants (the identity where the whole span is kept), one reading gives :math:`Y = XX^TQ`. From the eigenvectors
+    V and eigenvalues of :math:`Q^TY` the basis is :math:`\Lambda^{-1/2}V^TQ^TX`, and the coordinates are
+    :math:`YV\Lambda^{-1/2}`. One reading more gives the voxel maps.
     """
 
     voxels: Tensor
@@ -149,7 +162,7 @@ class LinearMaps(ClosedFormMethod):
 
     def origin(self, space: str, training: TrainingSet) -> NDArray[np.bool_]:
         """Whether each training participant counts in the mean that is the origin of a space, [N]."""
-        return np.ones(len(training.gram), dtype=bool)
+        return np.ones(len(training.target), dtype=bool)
 
     @abstractmethod
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
@@ -159,27 +172,46 @@ class LinearMaps(ClosedFormMethod):
         self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor | None = None, seed: int = 0
     ) -> dict[str, float]:
         rows = list(rows)
-        gram, voxels = np.zeros((len(rows), len(rows))), []
-        for positions, x in self._slabs(read, rows):
-            gram += (x @ x.T).numpy()
-            voxels.append(positions)
-        self.voxels = torch.cat(voxels)
+        coordinates, basis = self._span(read, rows, seed)
         a = np.zeros((len(rows), 0))
         if covariates is not None and covariates.numel():
             a = covariates.double().numpy()
-        training = TrainingSet(gram, target.numpy(), a, seed)
+        training = TrainingSet(coordinates, target.numpy(), a, seed)
         spaces, figures = self.solve(training)
+        weights = {space: torch.from_numpy(maps.weights @ basis) for space, maps in spaces.items()}
         directions: dict[str, list[Tensor]] = {space: [] for space in spaces}
         for _, x in self._slabs(read, rows):
-            for space, maps in spaces.items():
-                directions[space].append((torch.from_numpy(maps.weights) @ x).float())
+            for space in spaces:
+                directions[space].append((weights[space] @ x).float())
         for space, maps in spaces.items():
-            of = self.origin(space, training)
-            offset = maps.weights @ gram[:, of].mean(axis=1) - maps.covariates @ a[of].mean(axis=0)
+            offset = training.represent(maps)[self.origin(space, training)].mean(axis=0)
             setattr(self, f"{space}_directions", torch.cat(directions[space], dim=1))
             setattr(self, f"{space}_offset", torch.from_numpy(offset).float())
             setattr(self, f"{space}_covariates", torch.from_numpy(maps.covariates).float())
         return figures
+
+    def _span(self, read: Read, rows: list[int], seed: int) -> tuple[Matrix, Matrix]:
+        """Coordinates [N, r] on an orthonormal basis, and the weights [r, N] with which volumes are summed to it."""
+        sketch = None if len(rows) <= ALL_DIMENSIONS_UP_TO else self._sketch(read, rows, seed)
+        products, voxels = torch.zeros(len(rows), len(rows) if sketch is None else sketch.shape[1]).double(), []
+        for positions, x in self._slabs(read, rows):
+            products += x @ x.T if sketch is None else x @ (x.T @ sketch)
+            voxels.append(positions)
+        self.voxels = torch.cat(voxels)
+        y, q = products.numpy(), np.eye(len(rows)) if sketch is None else sketch.numpy()
+        values, vectors = np.linalg.eigh(q.T @ y)
+        kept = values > _NOTHING * values.max()
+        turn = vectors[:, kept] / np.sqrt(values[kept])
+        turn *= _signs((q @ turn).T)
+        return y @ turn, (q @ turn).T
+
+    def _sketch(self, read: Read, rows: list[int], seed: int) -> Tensor:
+        """Orthonormal weights of participants, [N, q], whose sums of volumes are near the largest components."""
+        random = torch.Generator().manual_seed(seed)
+        sketch = torch.zeros(len(rows), SKETCH_DIMENSIONS).double()
+        for _, x in self._slabs(read, rows):
+            sketch += x @ torch.randn(x.shape[1], SKETCH_DIMENSIONS, generator=random).double()
+        return torch.linalg.qr(sketch).Q
 
     def _slabs(self, read: Read, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Slab by slab, the voxels that are not 0 in all participants: their positions [k] and values [N, k]."""
@@ -202,38 +234,34 @@ def stratified_folds(training: TrainingSet) -> Iterator[tuple[NDArray[np.intp], 
 
 def unexplained_variance(training: TrainingSet, spaces: dict[str, VoxelMaps]) -> dict[str, float]:
     """The proportion of variance of the training volumes that orthonormal maps do not explain, averaged over spaces."""
-    centred = centring(np.ones(len(training.gram), dtype=bool))
-    variance = np.trace(centred @ training.gram @ centred)
-    kept = [np.square(training.represent(maps)).sum() / variance for maps in spaces.values()]
+    variance = np.square(centred(training.coordinates)).sum()
+    kept = [np.square(centred(training.represent(maps))).sum() / variance for maps in spaces.values()]
     return {"loss": float(1 - np.mean(kept))}
 
 
-def centring(members: NDArray[np.bool_]) -> Matrix:
-    """T [N, N] that centres the members of X on their mean and sets the rows of all others to 0 in T X."""
-    chosen = members.astype(float)
-    return np.diag(chosen) - np.outer(chosen, chosen) / chosen.sum()
+def centred(x: Matrix) -> Matrix:
+    """Rows minus their mean: [N, r] -> [N, r]."""
+    return x - x.mean(axis=0)
 
 
-def principal_axes(gram: Matrix, transform: Matrix) -> Axes:
-    """The principal axes of D = T X, from the Gram matrix of X [N, N] and T [N, N]."""
-    values, u = np.linalg.eigh(transform @ gram @ transform.T)
+def principal_axes(coordinates: Matrix) -> Axes:
+    """The principal axes of volumes with these coordinates D [N, r], as they are: neither centred nor scaled."""
+    values, vectors = np.linalg.eigh(coordinates.T @ coordinates)
     order = np.argsort(-values, kind="stable")
-    # Volumes are float32: smaller eigenvalues are rounding errors.
-    order = order[values[order] > 1e-7 * values.max()]
-    values, u = values[order], u[:, order]
-    k = (u / np.sqrt(values)).T @ transform
-    sign = _signs(k)
-    return Axes(k * sign[:, None], values, u * sign * np.sqrt(values))
-
-
-def _signs(k: Matrix) -> Matrix:
-    """The sign of the coefficient of largest magnitude in each row, [d]; the sign of an eigenvector is arbitrary."""
-    return np.sign(k[np.arange(len(k)), np.abs(k).argmax(axis=1)])
+    order = order[values[order] > _ROUNDING * values.max()]
+    weights = vectors[:, order].T
+    # By its largest score, an axis has the same sign whatever the basis is.
+    weights *= _signs((coordinates @ weights.T).T)[:, None]
+    return Axes(weights, values[order], coordinates @ weights.T)
 
 
 def oriented(k: Matrix) -> Matrix:
-    """Rows [d, N] with signs that make the coefficient of largest magnitude positive."""
+    """Rows [d, n], each with the sign that makes its largest coefficient positive, since eigenvectors have none."""
     return k * _signs(k)[:, None]
+
+
+def _signs(k: Matrix) -> Matrix:
+    return np.sign(k[np.arange(len(k)), np.abs(k).argmax(axis=1)])
 
 
 def equal_variance_rotation(variances: Matrix) -> Matrix:

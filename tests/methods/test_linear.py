@@ -10,9 +10,12 @@ from sklearn.metrics import roc_auc_score
 
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.methods import linear, span
 from sepclr_neuro.methods.adjustment import covariate_weights
+from sepclr_neuro.methods.base import Batch
 from sepclr_neuro.methods.erasure import erasing_weights
 from sepclr_neuro.methods.linear import TwoLinearSpaces
+from sepclr_neuro.methods.sepclr import Heads
 from sepclr_neuro.methods.span import TrainingSet, stratified_folds
 from tests.oracles import linear as oracle
 
@@ -268,7 +271,7 @@ def test_stratified_folds_hold_out_each_participant_once() -> None:
 def test_several_settings_are_chosen_together(people: People) -> None:
     method, figures = fitted_with_figures(people, "gcpca", choose={"salient_dim": [1, 3], "ridge": [0.5, 50]})
     assert (figures["salient_dim"], figures["ridge"]) in {(1, 0.5), (1, 50), (3, 0.5), (3, 50)}
-    training = TrainingSet(people.x[:40] @ people.x[:40].T, people.target[:40], people.covariates[:40], 0)
+    training = TrainingSet(people.x[:40], people.target[:40], people.covariates[:40], 0)
     auc = {
         (dim, ridge): method._inner_auc(
             training, method.settings.model_copy(update={"salient_dim": dim, "ridge": ridge})
@@ -277,3 +280,43 @@ def test_several_settings_are_chosen_together(people: People) -> None:
         for ridge in (0.5, 50)
     }
     assert auc[figures["salient_dim"], figures["ridge"]] == pytest.approx(max(auc.values()), abs=0.01)
+
+
+@pytest.mark.parametrize("name", [*TWO_SPACES, "cpca", "pca", "voxel-linear"])
+def test_a_sketch_of_all_dimensions_is_the_whole_span(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Of more participants than are kept, but of no more dimensions than the sketch has, nothing is lost."""
+    people = People(60)
+    people.x = people.x @ np.linalg.svd(np.random.default_rng(5).normal(size=(120, 120)))[0][:, :12] @ np.eye(12, 120)
+    own = {"steps": 5} if name == "sepclr-linear" else {}
+    whole = represented(fitted(people, name, **own), people, people.held_out)
+    monkeypatch.setattr(span, "ALL_DIMENSIONS_UP_TO", 50)
+    monkeypatch.setattr(span, "SKETCH_DIMENSIONS", 20)
+    sketched = represented(fitted(people, name, **own), people, people.held_out)
+    for space, codes in whole.items():
+        np.testing.assert_allclose(sketched[space], codes, atol=2e-3 * np.abs(codes).max())
+
+
+def test_a_sketch_keeps_the_largest_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 120 participants, in 30 dimensions: covariates and disease, far above the noise, are in them."""
+    people = People(120)
+    whole = represented(fitted(people, "gcpca", salient_dim=1, ridge=2), people, people.held_out)["salient"]
+    monkeypatch.setattr(span, "ALL_DIMENSIONS_UP_TO", 50)
+    monkeypatch.setattr(span, "SKETCH_DIMENSIONS", 30)
+    method = fitted(people, "gcpca", salient_dim=1, ridge=2)
+    sketched = represented(method, people, people.held_out)["salient"]
+    assert represented(method, people, people.held_out)["common"].shape[1] <= 30
+    assert abs(np.corrcoef(whole[:, 0], sketched[:, 0])[0, 1]) > 0.95
+
+
+def test_linear_sepclr_takes_some_of_very_many_participants_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    people, sizes = People(60), []
+    monkeypatch.setattr(linear, "AT_ONCE", 32)
+    losses = linear.SepCLR.losses
+
+    def counted(self: linear.SepCLR, heads: Heads, batch: Batch) -> dict[str, torch.Tensor]:
+        sizes.append((len(batch.target), len(heads.common[0])))
+        return losses(self, heads, batch)
+
+    monkeypatch.setattr(linear.SepCLR, "losses", counted)
+    fitted(people, "sepclr-linear", steps=3)
+    assert sizes == [(32, 32)] * 3
