@@ -19,7 +19,17 @@ import torch
 from sepclr_neuro.core.storage import read_tsv, write_text
 
 # The shortest first.
-ALL = ("start", "maps", "embedding", "probes", "cache", "training_step", "growth", "time_to_separation")
+ALL = (
+    "start",
+    "maps",
+    "embedding",
+    "probes",
+    "cache",
+    "linear_training",
+    "training_step",
+    "growth",
+    "time_to_separation",
+)
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
 MARKS = "<!-- rows of speed.tsv -->\n", "<!-- end of the rows -->\n"
 
