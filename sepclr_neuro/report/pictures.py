@@ -156,8 +156,11 @@ def name_entries(legend: Legend, names: Sequence[str], width: int) -> None:
 
 
 def smaller(png: bytes, alt: str) -> Picture:
-    """A PNG file made smaller for a page that holds many: a fifth of its size, and hardly another picture."""
-    return Picture(_webp(png, quality=85), alt)
+    """A PNG file made smaller for a page that holds many: a seventh of its size, and hardly another picture.
+
+    By a quick method: the slower ones, twice as slow, save 5 %.
+    """
+    return Picture(_webp(png, quality=80, method=2), alt)
 
 
 def _webp(png: bytes, **settings: Any) -> str:
