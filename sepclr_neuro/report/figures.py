@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -130,22 +130,18 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             scale = 100 if targets[target].of_classes else 1
             unit = "balanced accuracy, %" if scale == 100 else "mean absolute error"
-            for position, method in enumerate(methods):
-                rows = results[(results["method"] == method) & (results["target"] == target)]
-                folds = scores[(scores["method"] == method) & (scores["target"] == target)]
-                spaces = [space for space in present if (rows["space"] == space).any()]
-                height = 0.72 / max(1, len(spaces))
-                for offset, space in enumerate(spaces):
-                    y = position + (offset - (len(spaces) - 1) / 2) * height
-                    colour = SPACE_COLOURS[space]
-                    ax.barh(y, rows.loc[rows["space"] == space, "mean"], height * 0.9, color=colour, alpha=0.75)
-                    values = folds.loc[folds["space"] == space, "value"].to_numpy() * scale
-                    ax.plot(values, np.full(len(values), y), "o", color=INK, markersize=2.5, alpha=0.8)
-                    row = rows[rows["space"] == space].iloc[0]
-                    if interval:
-                        ax.hlines(y, row["ci_low"], row["ci_high"], color=INK, linewidth=1)
-                    if null:
-                        ax.vlines(row["null95"], y - height / 2, y + height / 2, color=INK, linewidth=2)
+            bars = _bars(results[results["target"] == target], methods, present)
+            folds = scores[scores["target"] == target].merge(bars[["method", "space", "y"]])
+            for space in present:
+                colour, rows = SPACE_COLOURS[space], bars[bars["space"] == space]
+                ax.barh(rows["y"], rows["mean"], 0.9 * rows["height"], color=colour, alpha=0.75)
+                dots = folds[folds["space"] == space]
+                ax.plot(dots["value"] * scale, dots["y"], "o", color=INK, markersize=2.5, alpha=0.8)
+                if interval:
+                    ax.hlines(rows["y"], rows["ci_low"], rows["ci_high"], color=INK, linewidth=1)
+                if null:
+                    half = rows["height"] / 2
+                    ax.vlines(rows["null95"], rows["y"] - half, rows["y"] + half, color=INK, linewidth=2)
             chance = results.loc[results["target"] == target, "chance"].mean()
             ax.axvline(chance, color=INK, linestyle="--", linewidth=1)
             _titled(ax, target_label(target, targets), columns)
@@ -172,6 +168,16 @@ def scores_figure(results: pd.DataFrame, scores: pd.DataFrame, targets: Mapping[
     )
 
 
+def _bars(results: pd.DataFrame, methods: Sequence[str], spaces: Sequence[str]) -> pd.DataFrame:
+    """Rows of one target with ``y`` and ``height`` of their bars: the spaces of a method share a row of the chart."""
+    rows = results.drop_duplicates(["method", "space"])
+    of_method = rows["space"].map(spaces.index).groupby(rows["method"])
+    count = of_method.transform("size")
+    height = 0.72 / count
+    y = rows["method"].map(methods.index) + (of_method.rank() - 1 - (count - 1) / 2) * height
+    return rows.assign(y=y, height=height)
+
+
 def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[str, ProbeTarget]) -> Picture:
     """Null distributions beside the observed figures, a panel a target: the shape is the null, the dot the figure.
 
@@ -196,16 +202,22 @@ def nulls_figure(nulls: pd.DataFrame, results: pd.DataFrame, targets: Mapping[st
         for number, (ax, target) in enumerate(zip(axes, shown, strict=False)):
             rows = both[both["target"] == target].reset_index(drop=True)
             scale = 100 if targets[target].of_classes else 1
-            for place in range(len(rows)):
-                colour = SPACE_COLOURS.get(rows["space"][place], INK)
-                values = scale * rows.loc[place, percentiles].to_numpy(np.float64)
-                if np.ptp(values) > 0:
+            for space, of_space in rows.groupby("space"):
+                colour = SPACE_COLOURS.get(str(space), INK)
+                values = scale * of_space[percentiles].to_numpy(np.float64)
+                spread = np.ptp(values, axis=1) > 0  # a null that is always the same has no shape
+                if spread.any():
                     parts = ax.violinplot(
-                        values, [place], orientation="horizontal", widths=0.85, showextrema=False, points=40
+                        list(values[spread]),
+                        list(of_space.index[spread]),
+                        orientation="horizontal",
+                        widths=0.85,
+                        showextrema=False,
+                        points=40,
                     )
                     for body in parts["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
-                ax.plot(rows["mean"][place], place, "o", color=colour, markeredgecolor=INK, markersize=5)
+                ax.plot(of_space["mean"], of_space.index, "o", color=colour, markeredgecolor=INK, markersize=5)
             names = rows["name"] if number % columns == 0 else [""] * len(rows)
             ax.set_yticks(range(len(rows)), list(names), fontsize=7)
             ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -246,12 +258,12 @@ def leakage_figure(leakage: pd.DataFrame) -> Picture:
         figure, axes = _panels(count, count, height, _beside(written, 7))
         for number, (ax, (title, panel)) in enumerate(zip(axes, panels, strict=False)):
             rows = panel.reset_index(drop=True)
-            for place in range(len(rows)):
-                colour = SPACE_COLOURS.get(rows["space"][place], INK)
-                ax.hlines(place, rows["ci_low"][place], rows["ci_high"][place], color=colour, linewidth=1.5)
-                marker = "o" if rows["probe"][place] == "linear" else "D"
-                ax.plot(rows["mean"][place], place, marker, color=colour, markersize=4.5)
-                ax.plot(rows["null95"][place], place, "|", color=INK, markersize=7, markeredgewidth=1.5)
+            colours = rows["space"].map(SPACE_COLOURS).fillna(INK)
+            ax.hlines(rows.index, rows["ci_low"], rows["ci_high"], color=colours, linewidth=1.5)
+            for (colour, probe), alike in rows.groupby([colours, "probe"]):
+                marker = "o" if probe == "linear" else "D"
+                ax.plot(alike["mean"], alike.index, marker, color=str(colour), markersize=4.5)
+            ax.plot(rows["null95"], rows.index, "|", color=INK, markersize=7, markeredgewidth=1.5)
             ax.axvline(rows["chance"].mean(), color=INK, linestyle="--", linewidth=1)
             names = [_named(row) for row in rows.itertuples()]
             labelled = number == 0  # the same rows follow, but for the last panel's
