@@ -17,7 +17,7 @@ from sepclr_neuro.core.dependence import dependence_test, distance_correlation
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.metrics import METRICS
-from sepclr_neuro.core.statistics import false_discovery_rate, permutation_p
+from sepclr_neuro.core.statistics import Labels, false_discovery_rate, permutation_p
 from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cache import VolumeCache
@@ -223,12 +223,16 @@ def _judged(
     for number, fit in enumerate(fits):
         probes.setdefault(tuple(fit.key[name] for name in KEY), []).append(number)
     rows = []
+    drawn: dict[tuple[Any, ...], Labels] = {}  # the same for all probes that ask the same of the same participants
     for key, numbers in probes.items():
         question = fits[numbers[0]].question
         named = dict(zip(KEY, key, strict=True))
         # A probe of the site alone cannot change within a site.
         within = None if named["method"] == "site" else "group" if named["target"] == "site" else "site"
-        labels = draw_labels(config, cohort, question, within)
+        asked = question.target, named["people"], within
+        if asked not in drawn:
+            drawn[asked] = draw_labels(config, cohort, question, within)
+        labels = drawn[asked]
         pairs = [(fits[number], answers[number]) for number in numbers]
         known = [(fit, answer) for fit, answer in pairs if answer is not None]
         verdict = judge(labels, question, [predictions_of(fit, answer) for fit, answer in known])["bacc"]

@@ -84,8 +84,8 @@ def judge_probes(
                     if of_method == method and not np.isnan(penalty[fold.fold])
                 ]
                 refitted = on_permutations(labels, fits, penalty)
-                order = [(fit.fold.fold, scan) for fit in fits for scan in fit.test]
-                of_probe = of_probe.set_index(["fold", "scan_id"]).loc[order].reset_index()
+                place = {row: k for k, row in enumerate(zip(of_probe["fold"], of_probe["scan_id"], strict=True))}
+                of_probe = of_probe.iloc[[place[fit.fold.fold, scan] for fit in fits for scan in fit.test]]
             for name, verdict in judge(labels, question, [of_probe], refitted).items():
                 figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
                 rows.append(key | {"metric": name} | figures | {"missing": question.missing})
