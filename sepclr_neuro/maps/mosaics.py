@@ -51,7 +51,7 @@ _Colours = NDArray[np.uint8]
 def mosaic(image: nibabel.Nifti1Image, path: Path, title: str, subtitle: str, unit: str) -> None:
     """Draws a map on slices of the MNI152 template, left on the left. Weak values let the anatomy through.
 
-    Not by matplotlib, whose axes, ticks and layout take ten times as long: a run has hundreds of these pictures.
+    Not by matplotlib, whose axes and letters take three times as long: a run has hundreds of these pictures.
 
     Args:
         image: the map, in MNI space.
