@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-__all__ = ["CohortColumn", "ColumnOf", "TableColumn", "with_columns"]
+__all__ = ["DEFAULT_COVARIATES", "CohortColumn", "ColumnOf", "TableColumn", "with_columns"]
 
 
 class ColumnOf(Enum):
@@ -27,6 +27,9 @@ CohortColumn = Annotated[str, ColumnOf.COHORT]
 
 TableColumn = Annotated[str, ColumnOf.TABLES]
 """Any column of a study's tables, looked for when they are read."""
+
+DEFAULT_COVARIATES = ("age", "sex", "site", "tiv")
+"""What `adjust_for` means by default, as far as the cohort has these columns."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Rename = Callable[[str, str], str]

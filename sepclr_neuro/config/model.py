@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sepclr_neuro.config.augmentation import MOST_RAW_NOISE, Augmentation
 from sepclr_neuro.config.cohort import Cohort
-from sepclr_neuro.config.columns import CohortColumn, with_columns
+from sepclr_neuro.config.columns import DEFAULT_COVARIATES, CohortColumn, with_columns
 from sepclr_neuro.config.configured import ConfiguredMethod, check_name, check_parts, of_method, with_empty_settings
 from sepclr_neuro.config.digits import Digits
 from sepclr_neuro.config.messages import explain, validate
@@ -135,19 +135,36 @@ class Config(Section):
     @model_validator(mode="after")
     def _defaults_follow_the_tables(self) -> Self:
         """Probes by default the scores that the cohort has; a default still counts as not written."""
-        names = self.scores
         if "targets" not in self.probes.model_fields_set:
-            targets = {name: target for name, target in DEFAULT_TARGETS.items() if name not in SYMPTOMS}
-            diagnosis = targets.pop("diagnosis")
-            for name in names:
-                people = self.cohort.scores[name].people if name in self.cohort.scores else "target"
-                label = DEFAULT_TARGETS[name].label if name in SYMPTOMS else None
-                targets[name] = ProbeTarget(kind="regression", people=people, expected_in="salient", label=label)
-            _set_default(self, "probes", targets=targets | {"diagnosis": diagnosis})
+            _set_default(self, "probes", targets=self.default_targets)
         if "targets" not in self.saliency.model_fields_set:
-            mapped = [name for name in ("diagnosis", *names) if name in self.probes.targets]
+            mapped = [name for name in ("diagnosis", *self.scores) if name in self.probes.targets]
             _set_default(self, "saliency", targets=mapped)
         return self
+
+    @property
+    def default_targets(self) -> dict[str, ProbeTarget]:
+        """What probes predict where the user says nothing: it depends on the scores that the cohort has."""
+        targets = {name: target for name, target in DEFAULT_TARGETS.items() if name not in SYMPTOMS}
+        diagnosis = targets.pop("diagnosis")
+        for name in self.scores:
+            people = self.cohort.scores[name].people if name in self.cohort.scores else "target"
+            label = DEFAULT_TARGETS[name].label if name in SYMPTOMS else None
+            targets[name] = ProbeTarget(kind="regression", people=people, expected_in="salient", label=label)
+        return targets | {"diagnosis": diagnosis}
+
+    @property
+    def has_default_questions(self) -> bool:
+        """Whether probes ask what they ask by default, whoever wrote it: a default that is written out is the same."""
+        asked, default = self.probes.targets, self.default_targets
+        return [(name, *asked[name].question) for name in asked] == [
+            (name, *default[name].question) for name in default
+        ]
+
+    @property
+    def has_default_confounds(self) -> bool:
+        """Whether the confounds are those that stand by default, whoever wrote them."""
+        return self.probes.confounds == Probes().confounds
 
     @property
     def scores(self) -> list[str]:
@@ -227,6 +244,8 @@ class Config(Section):
         check_parts(settings, network, training, f"methods.{name}")
         own_covariates = getattr(settings, "adjust_for", None)
         adjust_for = self.adjust_for if own_covariates is None else own_covariates
+        if adjust_for == [column for column in DEFAULT_COVARIATES if column in self.cohort.known]:
+            adjust_for = None  # the default, written out
         return ConfiguredMethod(name, method, settings, network, augmentation, training, adjust_for)
 
 

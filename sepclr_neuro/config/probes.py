@@ -53,6 +53,11 @@ class ProbeTarget(Section):
     def of_classes(self) -> bool:
         return PROBES[self.kind].of_classes
 
+    @property
+    def question(self) -> tuple[str, str]:
+        """What is asked of whom: the kind of probe and the participants, without what tables alone show."""
+        return self.kind, self.people
+
 
 DEFAULT_TARGETS = {
     "age": ProbeTarget(kind="regression", expected_in="common", label="Age"),

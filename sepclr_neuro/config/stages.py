@@ -75,6 +75,10 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
     for read, others in _NEUTRAL.items():
         if read in sections:
             content |= {name: section for name, section in others.items() if name not in sections}
+    if "cohort" in content:
+        # The order of codes says nothing.
+        values = content["cohort"]["values"]
+        content["cohort"]["values"] = {name: dict(sorted(values[name].items())) for name in sorted(values)}
     if stage == "digits" and method is not None:
         only = {"methods": {method: config.digits.methods[method]}, "more_seeds": {}, "seeds": 1}
         content["digits"] |= only
@@ -94,6 +98,9 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
                 del content[key]
                 if configured.settings.trained:
                     content[key] = getattr(configured, key).model_dump(mode="json")
+                    # The section says it all; below the method stands only what would change it back.
+                    own = type(configured.settings).model_fields[key].default
+                    content["methods"][method][key] = {name: content[key][name] for name in own}
             content["methods"][method].pop("adjust_for", None)
             content["adjust_for"] = configured.adjust_for if configured.adjusts else []
             content["impute_covariates"] = configured.adjusts and config.impute_covariates
@@ -110,9 +117,11 @@ def _cut_questions(config: Config, stage: str, content: dict[str, Any]) -> None:
     """Leaves out of a stage's ``probes`` and ``saliency`` what it does not read: maps hold no target's name in tables,
     and only the tables draw permutations, so that changing these makes no map anew."""
     probes = content["probes"]
-    if "targets" not in config.probes.model_fields_set:
-        del probes["targets"]  # the stage fills it in too, and may leave out what the cohort has no answers for
-    if "confounds" not in config.probes.model_fields_set:
+    # Defaults, written or not, stay unwritten: the stage fills them in too, and may leave out what the cohort has no
+    # answers for.
+    if list(config.probes.targets.items()) == list(config.default_targets.items()):
+        del probes["targets"]
+    if config.has_default_confounds:
         del probes["confounds"]
     if stage == "leakage":
         content["probes"] = {key: probes[key] for key in ("permutations", "bootstraps")}
@@ -125,7 +134,9 @@ def _cut_questions(config: Config, stage: str, content: dict[str, Any]) -> None:
     elif stage == "probes":
         for key in ("permutations", "bootstraps"):
             del probes[key]
-        if "targets" in probes:
+        if config.has_default_questions:
+            probes.pop("targets", None)
+        else:
             probes["targets"] = _unnamed(config.probes.targets)
 
 

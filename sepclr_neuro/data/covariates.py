@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sepclr_neuro.config.columns import DEFAULT_COVARIATES
 from sepclr_neuro.core.errors import InputError, nearest
 
-__all__ = ["DEFAULT_COVARIATES", "CovariateCoding", "learn_covariates"]
-
-DEFAULT_COVARIATES = ("age", "sex", "site", "tiv")
-"""Covariates by default, as far as the cohort has them."""
+__all__ = ["CovariateCoding", "learn_covariates"]
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,11 @@ def with_cohort_defaults(config: Config, cohort: pd.DataFrame) -> Config:
     """The configuration whose defaults follow the cohort: no target or confound without variation, and no confound with
     missing values.
 
-    Targets and confounds that the configuration lists stay as they are.
+    Other targets and confounds, which the configuration lists, stay as they are.
     """
     probes, saliency = config.probes, config.saliency
     changed: dict[str, Any] = {}
-    if "targets" not in probes.model_fields_set:
+    if config.has_default_questions:
         listed = saliency.targets if "targets" in saliency.model_fields_set else []
         kept = {
             name: target
@@ -95,7 +95,7 @@ def with_cohort_defaults(config: Config, cohort: pd.DataFrame) -> Config:
         changed["targets"] = kept
         mapped = [name for name in saliency.targets if name in kept]
         config = config.model_copy(update={"saliency": saliency.model_copy(update={"targets": mapped})})
-    if "confounds" not in probes.model_fields_set:
+    if config.has_default_confounds:
         whole = [name for name in probes.confounds if cohort[name].notna().all()]
         changed["confounds"] = [name for name in whole if cohort[name].nunique() > 1]
     return config.model_copy(update={"probes": probes.model_copy(update=changed)})
@@ -114,8 +114,8 @@ def left_out_lines(config: Config, cohort: pd.DataFrame) -> list[str]:
     lines = [f"neither probed nor a confound, since all participants have one value: {', '.join(said)}"] if said else []
     if unknown:
         missing = ", ".join(f"{name} ({count} scans lack it)" for name, count in sorted(unknown.items()))
-        lines.append(f"no confound, since `probes.confounds` does not list it and it is missing in places: {missing}")
-    if not config.scores and "targets" not in config.probes.model_fields_set:
+        lines.append(f"no confound by default, since it is missing in places: {missing}")
+    if not config.scores and config.has_default_questions:
         lines.append("`cohort.scores` lists no symptom score, so that none is probed or mapped")
     return lines
 

@@ -86,6 +86,41 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        {"probes": {"targets": QUESTIONS, "confounds": ["age", "sex", "site"]}},
+        {"saliency": {"targets": ["diagnosis", "sans", "saps"]}},
+        {"adjust_for": ["age", "sex", "site", "tiv"]},
+        {"methods": {METHOD: {"adjust_for": ["age", "sex", "site", "tiv"], "training": {"epochs": 100}}}},
+        {"methods": {METHOD: {"network": {"dropout": 0.0}}}},
+    ],
+    ids=["probes", "maps", "covariates", "a method's", "a method's network"],
+)
+def test_a_default_that_is_written_out_redoes_nothing(written: dict[str, Any]) -> None:
+    default, after = Config(), parse_config(written)
+    for stage in set(STAGES) - {"report", "separation"}:
+        method = METHOD if stage in ("training", "embedding", "patterns", "saliency") else None
+        assert stage_config(default, stage, method) == stage_config(after, stage, method), stage
+
+
+def test_a_setting_redoes_nothing_where_it_moves_below_its_only_method() -> None:
+    shared = parse_config({"training": {"epochs": 7}})
+    own = parse_config({"methods": {METHOD: {"training": {"epochs": 7}}}})
+    assert stage_config(shared, "training", METHOD) == stage_config(own, "training", METHOD)
+
+
+def test_the_order_of_codes_redoes_nothing() -> None:
+    codes = [("sex", {"1": "male", "2": "female"}), ("diagnosis", {"0": "control", "1": "schizophrenia"})]
+    told = [
+        json.dumps(
+            stage_config(parse_config({"cohort": {"source": "files", "studies": [STUDY], "values": v}}), "cohort")
+        )
+        for v in (dict(codes), {name: dict(reversed(list(meanings.items()))) for name, meanings in reversed(codes)})
+    ]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
     ("change", "stages"),
     [
         ({"label": "Negative symptoms"}, {"tables", "report"}),

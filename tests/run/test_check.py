@@ -350,8 +350,10 @@ def test_what_somebody_lacks_is_no_confound_by_default(study: dict[str, Any], tm
     rows[1][column] = "n/a"
     table.write_text("\n".join("\t".join(row) for row in rows))
     cohort = study | {"include": {"require": []}}
-    said = "no confound, since `probes.confounds` does not list it and it is missing in places: age (1 scans lack it)"
+    said = "no confound by default, since it is missing in places: age (1 scans lack it)"
     assert said in check(configuration(cohort=cohort))
+    # The default written out is the default.
+    assert said in check(configuration(cohort=cohort, probes={"confounds": ["age", "sex", "site"]}))
     (problem,) = errors(configuration(cohort=cohort, probes={"confounds": ["age"]}))
     assert problem.startswith("probes.confounds: age is missing for 1 scans")
 
