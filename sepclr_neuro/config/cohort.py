@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from sepclr_neuro.config.columns import TableColumn
-from sepclr_neuro.config.section import Name, PlainPath, Range, Section
+from sepclr_neuro.config.section import Name, PlainPath, Range, Section, WrongKeyError
 from sepclr_neuro.config.simulation import SYMPTOMS, Implant, Simulation
 from sepclr_neuro.core.errors import nearest
 from sepclr_neuro.core.words import listed
@@ -30,7 +30,10 @@ class Study(Section):
     """One source of participants: a participants table, its phenotype tables and its volumes."""
 
     name: Name = Field(description="A short name, used in messages.")
-    participants: PlainPath = Field(description="participants.tsv (or .csv), one row a participant or a session.")
+    participants: PlainPath = Field(
+        description="participants.tsv (or .csv), one row a participant or a session. Relative paths, here and "
+        "everywhere in the configuration, start from the folder in which the command is given."
+    )
     phenotypes: list[PlainPath] = Field([], description="Tables joined to it on participant (and session).")
     constants: dict[str, str] = Field(
         {}, description="Columns that this study's tables lack, one value for all, e.g. `site: prague`."
@@ -234,36 +237,61 @@ class Cohort(Section):
     def _possible(self) -> Self:
         both = sorted(set(self.background) & set(self.target))
         if both:
-            raise ValueError(f"{both[0]!r} is in `background` and in `target`; a diagnosis has one side")
+            raise WrongKeyError("target", f"{both[0]!r} is in `background` and in `target`; a diagnosis has one side")
         if self.source == "simulated":
             if self.studies:
-                raise ValueError("`source: simulated` reads no `studies`; remove them, or say `source: files`")
+                raise WrongKeyError(
+                    "studies", "`source: simulated` reads no `studies`; remove them, or say `source: files`"
+                )
         elif not self.studies:
-            raise ValueError(f"`source: {self.source}` needs at least one entry in `studies`")
+            raise WrongKeyError("studies", f"`source: {self.source}` needs at least one entry in `studies`")
         if self.source != "simulated" and self.simulation is not None:
-            raise ValueError(f"`simulation` is not used by `source: {self.source}`; remove it")
+            raise WrongKeyError("simulation", f"`simulation` is not used by `source: {self.source}`; remove it")
         if self.source != "implanted" and self.implant is not None:
-            raise ValueError(f"`implant` is not used by `source: {self.source}`; remove it")
+            raise WrongKeyError("implant", f"`implant` is not used by `source: {self.source}`; remove it")
         names = [study.name for study in self.studies]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two studies are called {name!r}")
+                raise WrongKeyError("studies", f"two are called {name!r}; give one of them another `name`")
         reserved = {"participant_id", "session_id", "scan_id", "diagnosis", "group", "age", "sex", "site", "volume"}
         if self.source == "implanted":
             reserved |= {"sans", "saps"}
         for name in (*self.scores, *self.columns.others):
+            key = "scores" if name in self.scores else "columns.others"
             if name in reserved:
-                raise ValueError(f"{name!r} is a column that the cohort has anyway; choose another name")
+                raise WrongKeyError(
+                    f"{key}.{name}", f"{name!r} is a column that the cohort has anyway; choose another name"
+                )
             if name in self.scores and name in self.columns.others:
-                raise ValueError(f"{name!r} is in `scores` and in `columns.others`; a name has one meaning")
+                raise WrongKeyError(
+                    f"{key}.{name}", f"{name!r} is in `scores` and in `columns.others`; a name has one meaning"
+                )
         if self.source != "files" and self.on_error == "exclude":
-            raise ValueError(f"`on_error: exclude` is for `source: files`, not {self.source}; correct what is wrong")
+            raise WrongKeyError(
+                "on_error", f"`on_error: exclude` is for `source: files`, not {self.source}; correct what is wrong"
+            )
         if self.source != "files" and self.scores:
-            raise ValueError(f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`")
+            raise WrongKeyError(
+                "scores", f"`scores` are made by `source: {self.source}`; remove them, or say `source: files`"
+            )
         if self.source == "simulated" and (self.values or self.columns != Columns()):
             raise ValueError("`source: simulated` knows its own tables; remove `columns` and `values`")
         self._name_values_as_the_cohort_does()
+        self._constants_leave_someone()
         return self
+
+    def _constants_leave_someone(self) -> None:
+        """Refuses a constant by which a whole study would be left out."""
+        required = {self.known_as(name) for name in self.include.require} - self.scores.keys()
+        for number, study in enumerate(self.studies):
+            for name, value in study.constants.items():
+                if value in ("", "n/a") and self.known_as(name) in required:
+                    raise WrongKeyError(
+                        f"studies.{number}.constants.{name}",
+                        f"is {value or 'empty'!r}, and `cohort.include.require` lists it, so that all participants of "
+                        f"{study.name} would be left out; take it out of `require` (by default age, sex and site), or "
+                        "give a value",
+                    )
 
     def _name_values_as_the_cohort_does(self) -> None:
         """Refuses meanings of codes that are never used."""
@@ -275,8 +303,8 @@ class Cohort(Section):
         for name, meanings in self.values.items():
             own = self.known_as(name)
             if own not in read and not any(re.fullmatch(pattern, own) for pattern in matched):
-                raise ValueError(f"values.{name}: no such fact has codes.{nearest(name, read, listed=True)}")
+                raise WrongKeyError(f"values.{name}", f"no such fact has codes.{nearest(name, read, listed=True)}")
             if own in values:
-                raise ValueError(f"values.{name}: is {own!r}, which is listed already; remove one")
+                raise WrongKeyError(f"values.{name}", f"is {own!r}, which is listed already; remove one")
             values[own] = meanings
         object.__setattr__(self, "values", values)

@@ -49,7 +49,10 @@ class Config(Section):
     """A whole run."""
 
     title: str = Field("sepclr_neuro", description="Heading of the report.")
-    output: PlainPath = Field(Path("results"), description="Folder of everything that the run writes.")
+    output: PlainPath = Field(
+        Path("results"),
+        description="Folder of everything that the run writes; relative to the folder in which the command is given.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything that is drawn at random.")
     cohort: Cohort = Field(
         Cohort(simulation=Simulation()), description="Sources of participants and rules of inclusion."

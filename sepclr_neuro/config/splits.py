@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sepclr_neuro.config.columns import CohortColumn
-from sepclr_neuro.config.section import Section
+from sepclr_neuro.config.section import Section, WrongKeyError
 
 __all__ = ["Splits"]
 
@@ -24,7 +24,8 @@ class Splits(Section):
     folds: int = Field(5, ge=2, description="Of `k-fold`. The authors' practice: five splits.")
     repeats: int = Field(1, ge=1, description="Of `k-fold`: how often all folds are drawn afresh.")
     stratify_by: list[CohortColumn] = Field(
-        ["diagnosis", "site"], description="Of `k-fold`: columns balanced over folds."
+        ["diagnosis", "site"],
+        description="Of `k-fold`: columns balanced over folds, a number such as the age by its quarters.",
     )
     sites: list[str] = Field(
         [],
@@ -85,16 +86,26 @@ class Splits(Section):
     def _scheme_has_what_it_needs(self) -> Self:
         by_site = self.scheme in ("leave-site-out", "external-sites")
         if by_site and not self.sites:
-            raise ValueError(f"`scheme: {self.scheme}` needs `sites`, the names of those to be held out")
+            raise WrongKeyError("sites", f"`scheme: {self.scheme}` needs the names of the sites to be held out")
         if not by_site and self.sites:
-            raise ValueError(f"`sites` are not used by `scheme: {self.scheme}`; remove them, or change the scheme")
+            raise WrongKeyError(
+                "sites",
+                f"is not used by `splits.scheme: {self.scheme}`, but by `leave-site-out` and `external-sites`; remove "
+                "it, or change the scheme",
+            )
         for name in self.sites:
             if self.sites.count(name) > 1:
-                raise ValueError(f"`sites`: {name!r} is listed twice")
-        if (self.scheme == "file") != (self.file is not None) or (self.scheme == "file") != bool(self.file_folds):
-            raise ValueError("`scheme: file` needs both `file` and `file_folds`, and no other scheme uses them")
+                raise WrongKeyError("sites", f"{name!r} is listed twice; remove one")
+        for key in ("file", "file_folds"):
+            if (self.scheme == "file") != (getattr(self, key) is not None):
+                advice = "add it" if self.scheme == "file" else "remove it, or say `splits.scheme: file`"
+                raise WrongKeyError(
+                    key, f"`scheme: file` needs `file` and `file_folds`, and no other scheme uses them; {advice}"
+                )
         if self.scheme != "k-fold" and self.repeats > 1:
-            raise ValueError(f"`scheme: {self.scheme}` draws nothing at random: remove `repeats`")
+            raise WrongKeyError(
+                "repeats", f"is of `splits.scheme: k-fold` alone, and {self.scheme} draws nothing at random; remove it"
+            )
         return self
 
     @property

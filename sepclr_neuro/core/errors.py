@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-__all__ = ["Alike", "InputError", "by_kind", "nearest", "shape_of"]
+__all__ = ["Alike", "InputError", "by_kind", "nearest", "shape_of", "taken_from"]
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|[+-]?\d[\d.]*(e[+-]?\d+)?", re.IGNORECASE)
 _NAMED = 3
@@ -117,3 +118,12 @@ def nearest(name: str, known: Iterable[str], listed: bool = False) -> str:
         return meant
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
     return f"{meant} Known: {', '.join(known[:_LISTED])}{more}."
+
+
+def taken_from(path: Path) -> str:
+    """The middle of a message about a file that is not there: the folder that a relative path was taken from.
+
+    >>> taken_from(Path("/data/participants.tsv"))
+    ''
+    """
+    return "" if path.is_absolute() else f" (a relative path, taken from the folder of the command, {Path.cwd()})"

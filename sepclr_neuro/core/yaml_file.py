@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import yaml
 
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import InputError, taken_from
 
 __all__ = ["YamlFile", "read_yaml"]
 
@@ -129,7 +129,9 @@ def read_yaml(path: Path) -> YamlFile:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a config.yaml") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}){taken_from(path)}; give the path of a config.yaml"
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not valid YAML: {error}; save it as UTF-8") from error
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sepclr_neuro.config.cohort import Cohort
-from sepclr_neuro.core.errors import Alike
+from sepclr_neuro.core.errors import Alike, taken_from
 from sepclr_neuro.data.facts import cells_of, numbers_of, read_facts
 from sepclr_neuro.data.finding import find_volumes
 from sepclr_neuro.data.matching import Row
@@ -164,7 +164,8 @@ def _volumes(
     wrong = [f"the pattern of its volumes has {problem}" for problem in wrong]
     if not root.is_dir():
         link = broken_link(root)
-        wrong.append(f"the folder of its volumes, {root}, does not exist{f'; {link_advice(link)}' if link else ''}")
+        advice = f"; {link_advice(link)}" if link else ""
+        wrong.append(f"the folder of its volumes, {root}, does not exist{taken_from(root)}{advice}")
     if wrong:
         problems += [f"{study.name}: {problem}" for problem in wrong]
         return found, None

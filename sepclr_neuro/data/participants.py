@@ -68,8 +68,9 @@ class StudyTables:
             return self.rows[column]
         problems.append(
             f"{self.study.participants}: neither it nor a phenotype table of {self.study.name} has the column {name!r}"
-            f" ({key}).{nearest(name, self.rows.columns, listed=True)} If this study has no such thing, say so in its "
-            f"`constants`: `{name}: n/a`"
+            f" ({key}).{nearest(name, self.rows.columns, listed=True)} If it is the same for all of this study, say so "
+            f"in its `constants`, as in `{name}: one`; if this study has no such thing, `{name}: n/a` there, and no "
+            f"{name} in `cohort.include.require`, which would leave out all of the study"
         )
         return self.missing()
 

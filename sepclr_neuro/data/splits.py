@@ -13,13 +13,13 @@ import pandas as pd
 
 from sepclr_neuro.config import splits as settings_of
 from sepclr_neuro.config.model import Config
-from sepclr_neuro.core.errors import Alike, InputError, nearest
+from sepclr_neuro.core.errors import Alike, InputError, nearest, taken_from
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
 
-__all__ = ["Fold", "make_splits", "publishable", "read_fold", "read_list", "write_splits"]
+__all__ = ["Fold", "make_splits", "publishable", "read_fold", "read_list", "stratified_lines", "write_splits"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +55,10 @@ def make_splits(
     """Splits units, not scans: scans of a participant, and participants with one value of ``group_by``, stay together.
 
     ``k-fold`` shuffles afresh each repeat. Participants are spread over folds by group and then by ``stratify_by``; a
-    numeric column counts by its quarters. A stratum with fewer participants than folds cannot be spread evenly: its
-    participants count by one column less, then by another, and in the end by their group alone. Where a participant's
-    scans differ in a column (two sites, say), the first scan counts. With ``group_by`` the spread is as even as the
-    units allow.
+    number with more than four values counts by its quarters. A stratum with fewer participants than folds cannot be
+    spread evenly: its participants count by one column less, then by another, and in the end by their group alone.
+    Where a participant's scans differ in a column (two sites, say), the first scan counts. With ``group_by`` the spread
+    is as even as the units allow.
 
     ``leave-site-out`` holds out ``sites`` in turn, in their order, ``external-sites`` all of them at once, ``file``
     whom the file says.
@@ -129,9 +129,11 @@ def _twofold(cohort: pd.DataFrame) -> list[str]:
 
 def _too_few(people: pd.DataFrame, folds: int) -> list[str]:
     counts = people["group"].value_counts()
+    most = min(counts.get(group, 0) for group in ("background", "target"))
+    advice = f"set it to between 2 and {most}" if most >= 2 else "two folds are the fewest: add participants"
     return [
         f"splits.folds: {folds} folds need {folds} participants of each group, {group} has {counts.get(group, 0)}; "
-        "use fewer folds"
+        f"{advice}"
         for group in ("background", "target")
         if counts.get(group, 0) < folds
     ]
@@ -185,12 +187,31 @@ def _k_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> l
     return found
 
 
+def _by_quarters(values: pd.Series) -> bool:
+    """Whether a column holds measured numbers; a few whole ones are codes."""
+    return pd.api.types.is_numeric_dtype(values) and values.nunique() > _QUANTILES
+
+
+def stratified_lines(cohort: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
+    """Lines on columns of ``stratify_by`` whose values are too many to be balanced one by one."""
+    if settings.scheme != "k-fold":
+        return []
+    people, lines = cohort.drop_duplicates("participant_id"), []
+    for name in settings.stratify_by:
+        if name in people and _by_quarters(people[name]):
+            limits = " | ".join(f"{limit:g}" for limit in people[name].quantile([0.25, 0.5, 0.75]))
+            lines.append(
+                f"splits.stratify_by: {name} is a number, so that folds balance its quarters (limits {limits})"
+            )
+    return lines
+
+
 def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
     """One label a participant; every label has at least as many participants as there are folds."""
     columns = [people["group"].astype(str)]
     for name in settings.stratify_by:
         values = people[name]
-        if pd.api.types.is_numeric_dtype(values):
+        if _by_quarters(values):
             values = pd.qcut(values, _QUANTILES, duplicates="drop")
         columns.append(values.astype(object).where(values.notna(), "n/a").astype(str))
     keys = pd.DataFrame({level: column.to_numpy() for level, column in enumerate(columns)})
@@ -292,6 +313,8 @@ def write_splits(config: Config, results: Results) -> None:
     ]
     if twins:
         raise InputError(twins)
+    for line in stratified_lines(cohort, config.splits):
+        logger.info(line)
     splits = make_splits(cohort, config.splits, config.seed, read_list(config.splits))
     write_tsv(results.splits, splits)
     key = None
@@ -315,7 +338,9 @@ def read_list(settings: settings_of.Splits) -> pd.DataFrame | None:
     try:
         table = read_tsv(path, text=("fold", "participant_id", "side"))
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a table `fold participant_id side`") from error
+        raise InputError(
+            f"{path}: cannot be read ({error}){taken_from(path)}; expected a table `fold participant_id side`"
+        ) from error
     missing = [name for name in ("fold", "participant_id", "side") if name not in table]
     if missing:
         raise InputError(f"{path}: has no column {', '.join(map(repr, missing))}; expected fold, participant_id, side")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from sepclr_neuro.config.cohort import Study
-from sepclr_neuro.core.errors import Alike, InputError
+from sepclr_neuro.core.errors import Alike, InputError, taken_from
 from sepclr_neuro.core.storage import read_bytes
 
 __all__ = ["read_table"]
@@ -37,7 +37,9 @@ def read_table(path: Path, study: Study) -> pd.DataFrame:
     try:
         content = read_bytes(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path in `cohort.studies`") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}){taken_from(path)}; check the path in `cohort.studies`"
+        ) from error
     text = _decoded(content, path, study.encoding)
 
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)

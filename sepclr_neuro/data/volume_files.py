@@ -19,7 +19,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from sepclr_neuro.config import volumes as settings_of
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import InputError, taken_from
 from sepclr_neuro.data.grid import Affine, Shape, bring_to_grid, check_inside, describe, final_affine
 from sepclr_neuro.data.patterns import broken_link, link_advice
 
@@ -102,7 +102,9 @@ def _read_header(path: Path) -> tuple[Shape, Affine, Any]:
         link = broken_link(path)
         if link is not None:
             raise InputError(f"{path}: {link_advice(link)}") from error
-        raise InputError(f"{path}: there is no such file; correct the path in the tables or the pattern") from error
+        raise InputError(
+            f"{path}: there is no such file{taken_from(path)}; correct the path in the tables or the pattern"
+        ) from error
     except _DAMAGED as error:
         raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
     except OSError as error:

@@ -12,7 +12,7 @@ from nilearn.image import resample_img
 from numpy.typing import NDArray
 
 from sepclr_neuro.config import saliency as settings_of
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import InputError, taken_from
 
 __all__ = ["Atlas", "cubes", "load_atlas", "read_atlas", "region_table"]
 
@@ -69,7 +69,9 @@ def _read_labels(settings: settings_of.Atlas, problems: list[str]) -> dict[int, 
         # The separator is found out: both kinds are about.
         table = pd.read_csv(settings.labels, sep=None, engine="python", dtype="str", keep_default_na=False)
     except (OSError, ValueError) as error:
-        problems.append(f"{settings.labels}: cannot be read as a table ({error}); give a .tsv or .csv")
+        problems.append(
+            f"{settings.labels}: cannot be read as a table ({error}){taken_from(settings.labels)}; give a .tsv or .csv"
+        )
         return {}
     missing = [name for name in ("index", "name") if name not in table]
     if missing:
@@ -95,7 +97,7 @@ def _read_image(settings: settings_of.Atlas, problems: list[str]) -> nibabel.Nif
         image = nibabel.Nifti1Image.from_filename(settings.image)
         values = np.asanyarray(image.dataobj)
     except (OSError, ImageFileError, EOFError) as error:
-        problems.append(f"{settings.image}: cannot be read as NIfTI ({error})")
+        problems.append(f"{settings.image}: cannot be read as NIfTI ({error}){taken_from(settings.image)}")
         return None
     if values.ndim != 3:
         problems.append(f"{settings.image}: has {values.ndim} axes; expected 3, with one number a voxel")

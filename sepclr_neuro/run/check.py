@@ -14,7 +14,7 @@ from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.effects import simulated_grid
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.data.simulated_people import implant_people, simulate_people
-from sepclr_neuro.data.splits import make_splits, read_list
+from sepclr_neuro.data.splits import make_splits, read_list, stratified_lines
 from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes
 from sepclr_neuro.maps.atlases import read_atlas
 from sepclr_neuro.maps.designs import nuisance
@@ -86,6 +86,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
             found.lines.append(f"an effect to be implanted into participants drawn at random{_groups(people)}")
         found.warnings.extend(_odd_sites(people, config.splits.folds))
     found.lines.extend(left_out_lines(config, people))
+    found.lines.extend(stratified_lines(people, config.splits))
     for look in (questions, nuisance):
         try:
             look(config, people)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sepclr_neuro
 from sepclr_neuro.config.model import load_config
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import InputError, taken_from
 from sepclr_neuro.core.words import listed
 
 __all__ = ["run", "snakemake_command", "workflow_folder"]
@@ -62,7 +62,7 @@ def snakemake_command(path: Path | None, options: Sequence[str]) -> list[str]:
             f"folder from {folder / 'workflow' / 'profiles'}"
         )
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file; expected a configuration")
+        raise InputError(f"{path}: there is no such file{taken_from(path)}; expected a configuration")
     names = {option.partition("=")[0] for option in options}
     for name in OURS.keys() & names:
         raise InputError(f"{name}: not with `sepclr-neuro run`; {OURS[name]}")

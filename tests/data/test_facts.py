@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sepclr_neuro.core.errors import by_kind
+from sepclr_neuro.config.model import parse_config
+from sepclr_neuro.core.errors import InputError, by_kind
 from tests.data.own_tables import HEADER, PEOPLE, build, flow_of, problems, table
 
 
@@ -133,7 +134,10 @@ def test_missing_columns(folder: Path) -> None:
     age, site = problems(folder)
     assert "has the column 'age' (cohort.columns.age). Did you mean 'ages'?" in age
     assert "`site: n/a`" in site
+    assert "no site in `cohort.include.require`" in site
     study = {"constants": {"site": "n/a"}}
+    with pytest.raises(InputError, match=r"cohort.studies.0.constants.site: is 'n/a', and `cohort.include.require`"):
+        parse_config({"cohort": {"source": "files", "studies": [{"name": "a", "participants": "p.tsv", **study}]}})
     tables = build(folder, study, columns={"age": "ages"}, include={"require": ["age", "sex"]})
     assert tables.cohort["site"].isna().all()
     (participant,) = problems(folder, columns={"participant_id": "subject"})

@@ -16,7 +16,7 @@ from sepclr_neuro.config.splits import Splits
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
-from sepclr_neuro.data.splits import make_splits, publishable, read_fold, read_list, write_splits
+from sepclr_neuro.data.splits import make_splits, publishable, read_fold, read_list, stratified_lines, write_splits
 
 
 def make_cohort(people: int = 40, sessions: int = 1, sites: int = 2) -> pd.DataFrame:
@@ -94,6 +94,27 @@ def test_numeric_columns_are_spread_by_quarters_and_missing_values_count_apart()
     held_out = splits[splits["side"] == "test"].merge(cohort, on="scan_id")
     quarters = pd.qcut(held_out["sans"], 4)
     assert set(held_out.groupby(["fold", quarters], observed=True).size()) == {1}
+
+
+def test_a_number_is_said_to_count_by_its_quarters_and_a_code_counts_by_its_values() -> None:
+    cohort = make_cohort().assign(scanner=[1 + (number % 10 == 0) for number in range(40)])
+    settings = Splits(folds=2, stratify_by=["age", "scanner"])
+    (line,) = stratified_lines(cohort, settings)
+    assert line.startswith("splits.stratify_by: age is a number, so that folds balance its quarters (limits ")
+    splits = make_splits(cohort, Splits(folds=2, stratify_by=["scanner"]), seed=0)
+    held_out = splits[splits["side"] == "test"].merge(cohort, on="scan_id")
+    assert set(held_out[held_out["scanner"] == 2].groupby("fold").size()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("folds", "advice"), [(21, "set it to between 2 and 20"), (20, ""), (1000, "set it to between 2 and 20")]
+)
+def test_too_many_folds_are_told_how_many_are_possible(folds: int, advice: str) -> None:
+    if not advice:
+        make_splits(make_cohort(), Splits(folds=folds), seed=0)
+        return
+    with pytest.raises(InputError, match=f"splits.folds: {folds} folds need .* has 20; {advice}"):
+        make_splits(make_cohort(), Splits(folds=folds), seed=0)
 
 
 @pytest.mark.parametrize("sites", [12, 20, 40])
@@ -334,12 +355,12 @@ def test_some_training_people_are_kept_for_probes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scheme": "leave-site-out"}, "needs `sites`"),
-        ({"sites": ["a"]}, "`sites` are not used by `scheme: k-fold`"),
+        ({"scheme": "leave-site-out"}, "needs the names of the sites"),
+        ({"sites": ["a"]}, "is not used by `splits.scheme: k-fold`"),
         ({"scheme": "external-sites", "sites": ["a", "a"]}, "'a' is listed twice"),
-        ({"scheme": "file"}, "needs both `file` and `file_folds`"),
+        ({"scheme": "file"}, "needs `file` and `file_folds`"),
         ({"file": "splits.tsv", "file_folds": 2}, "no other scheme uses them"),
-        ({"scheme": "leave-site-out", "sites": ["a"], "repeats": 2}, "remove `repeats`"),
+        ({"scheme": "leave-site-out", "sites": ["a"], "repeats": 2}, "is of `splits.scheme: k-fold` alone"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict, message: str) -> None:

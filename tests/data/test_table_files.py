@@ -109,3 +109,14 @@ def test_an_encoding_that_there_is_not(folder: Path, encoding: str, near: str) -
     (problem,) = problems(folder, {"encoding": encoding})
     assert f"cohort.studies.0.encoding: no encoding is called {encoding!r}." in problem
     assert near in problem
+
+
+def test_a_table_that_is_not_there_names_the_folder_that_its_path_was_taken_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (said,) = problems(folder, {"participants": "data/people.tsv"})
+    assert said.startswith("data/people.tsv: cannot be read (No such file or directory) (a relative path, taken from ")
+    assert f"the folder of the command, {folder}); check the path in `cohort.studies`" in said
+    (said,) = problems(folder, {"participants": "/nowhere/people.tsv"})
+    assert "relative" not in said

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from sepclr_neuro.config.digits import IMAGE_SIZE, Images
-from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.errors import InputError, taken_from
 from sepclr_neuro.core.storage import read_tsv
 
 __all__ = ["ImageSet", "load_images"]
@@ -141,7 +141,9 @@ def _read_npz(settings: Images, path: Path, seed: int) -> _Sets:
                 raise InputError(f"{path}: has no array {missing[0]!r}; it has {', '.join(file)}")
             arrays = {name: file[name] for name in wanted}
     except OSError as error:
-        raise InputError(f"digits.images.path: {path} cannot be read ({error.strerror or error})") from error
+        raise InputError(
+            f"digits.images.path: {path} cannot be read ({error.strerror or error}){taken_from(path)}"
+        ) from error
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is no .npz file of arrays ({error})") from error
     sets: _Sets = {}
