@@ -32,8 +32,7 @@ except InputError as error:
 results = Results(settings.output)
 folds = range(settings.splits.count)
 if workflow.is_main_process:
-    write_run_files(settings, results)
-    resume(workflow, results)
+    resume(workflow, results, undo=write_run_files(settings, results))
 
 # The command is found beside the Python that runs Snakemake, also where no environment is activated. `logged` shows
 # what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved. By the

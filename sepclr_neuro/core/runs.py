@@ -14,6 +14,7 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -46,7 +47,7 @@ class _Run:
     started: str
 
 
-def resume(workflow: Any, results: Results) -> None:
+def resume(workflow: Any, results: Results, undo: Callable[[], None]) -> None:
     """Makes a Snakemake workflow go on from what a killed run left, and hold its results folder while it executes.
 
     The Snakefile is read before Snakemake knows whether it will execute anything, so that the one call by which it
@@ -56,8 +57,11 @@ def resume(workflow: Any, results: Results) -> None:
     Args:
         workflow: Snakemake's ``workflow``, in the process that the user started.
         results: the folder into which it writes.
+        undo: takes back what was written before Snakemake knows whether it will execute anything. It is called at the
+            end of a process that executes nothing: a dry run writes nothing.
     """
     execute = workflow.execute
+    atexit.register(undo)
 
     def execute_alone(executor_plugin: Any, **others: Any) -> Any:
         workflow.dag_settings.force_incomplete = True
@@ -66,6 +70,7 @@ def resume(workflow: Any, results: Results) -> None:
                 hold(results)
             except InputError as error:
                 sys.exit(f"{error}")
+            atexit.unregister(undo)
             _remove_locks(results)
         elif not is_running(results):
             _remove_locks(results)

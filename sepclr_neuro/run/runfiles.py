@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.runs import is_running
 from sepclr_neuro.core.storage import write_text_if_changed
 
-__all__ = ["atlas_files", "cohort_tables", "digits_files", "workflow_config", "write_run_files"]
+__all__ = ["atlas_files", "cohort_tables", "digits_files", "run_file_text", "workflow_config", "write_run_files"]
 
 PER_METHOD = ("training", "embedding", "patterns", "saliency")
 SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "tables", "leakage", "vbm", "report")
@@ -48,23 +50,55 @@ def workflow_config(files: Sequence[str | Path], overrides: Mapping[str, Any]) -
     return load_config(files[0])
 
 
-def write_run_files(config: Config, results: Results) -> None:
+def write_run_files(config: Config, results: Results) -> Callable[[], None]:
     """Writes each stage's run file where its content changes.
 
     While a run is under way its run files stay as they are, whatever happens to the configuration: a job reads what
     the run started with, and a dry run beside it changes nothing.
+
+    Returns:
+        what puts all back as it was, for a dry run, which needs the files to see what would be done.
     """
     if is_running(results):
-        return
+        return lambda: None
+    undo = _remembered(results)
     stages: list[tuple[str, str | None]] = [(stage, None) for stage in SHARED]
     stages += [(stage, method) for stage in PER_METHOD for method in config.methods]
     stages += [("digits", method) for method in config.digits.methods] + [("digits", None)]
     stages += [("separation-cohort", cohort) for cohort in config.separation.cohorts]
     stages += [("separation", recipe) for recipe in config.separation.recipes] + [("separation", None)]
     for stage, method in stages:
-        content = json.dumps(stage_config(config, stage, method), indent=2, ensure_ascii=False)
-        write_text_if_changed(results.run_file(stage, method), content + "\n")
+        write_text_if_changed(results.run_file(stage, method), run_file_text(config, stage, method))
     _note_replaced_volumes(results)
+    return undo
+
+
+def run_file_text(config: Config, stage: str, method: str | None = None) -> str:
+    """The content of a run file."""
+    return json.dumps(stage_config(config, stage, method), indent=2, ensure_ascii=False) + "\n"
+
+
+def _remembered(results: Results) -> Callable[[], None]:
+    """What puts the folder of run files back as it is now: files, their times, whether it and those above it exist."""
+    results = Results(results.root.absolute())  # Snakemake leaves the working directory before it ends
+    folder = results.run_file("cohort").parent
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    files = {path: (path.read_text(encoding="utf-8"), path.stat()) for path in folder.glob("*.json")}
+
+    def put_back() -> None:
+        if is_running(results):
+            return
+        for path in folder.glob("*.json"):
+            if path not in files:
+                path.unlink()
+        for path, (text, was) in files.items():
+            if write_text_if_changed(path, text):
+                os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+        for place in absent:
+            with suppress(OSError):  # something else is there by now
+                place.rmdir()
+
+    return put_back
 
 
 def _note_replaced_volumes(results: Results) -> None:

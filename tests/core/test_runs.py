@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -129,12 +130,12 @@ def lock(name: str, *files: str) -> Path:
     return path
 
 
-def execute(results: Results, dry: bool) -> SimpleNamespace:
+def execute(results: Results, dry: bool, undo: Callable[[], None] = lambda: None) -> SimpleNamespace:
     """What Snakemake does with a workflow that goes on."""
     executed: list[bool] = []
     settings = SimpleNamespace(force_incomplete=False)
     workflow = SimpleNamespace(dag_settings=settings, execute=lambda executor_plugin: executed.append(True))
-    runs.resume(workflow, results)
+    runs.resume(workflow, results, undo)
     workflow.execute(executor_plugin=SimpleNamespace(common_settings=SimpleNamespace(dryrun_exec=dry)))
     assert executed == [True]
     return workflow
@@ -150,6 +151,20 @@ def test_locks_of_a_dead_run_of_this_folder_are_removed_and_no_others(
     assert execute(results, dry).dag_settings.force_incomplete
     assert [path.exists() for path in (*ours, other)] == [False, False, True]
     assert results.under_way.exists() != dry  # a dry run writes nothing
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_was_written_before_is_taken_back_unless_a_run_executes(
+    dry: bool, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_exit: list[Any] = []
+    monkeypatch.setattr(runs.atexit, "register", lambda function, *given: at_exit.append(function))
+    monkeypatch.setattr(runs.atexit, "unregister", at_exit.remove)
+
+    def undo() -> None: ...
+
+    execute(results, dry, undo)
+    assert (undo in at_exit) == dry
 
 
 def test_a_living_run_keeps_its_lock_and_a_dry_run_may_look(results: Results) -> None:

@@ -20,6 +20,7 @@ import yaml
 from sepclr_neuro.config.model import load_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.run.runfiles import write_run_files
 from tests.workflow.running import QUESTIONS, REPOSITORY, jobs, small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)
@@ -91,10 +92,26 @@ def test_a_mistake_in_the_configuration_is_one_plain_message(tmp_path: Path) -> 
 def test_another_configuration_replaces_the_default_one(tmp_path: Path) -> None:
     small_config(tmp_path, seed=5, output="first")
     (tmp_path / "other.yaml").write_text("output: second\n")
-    snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "other.yaml"))
-    assert not (tmp_path / "first").exists()
-    read = load_config(Results(tmp_path / "second").run_file("report"))
-    assert read == load_config(tmp_path / "other.yaml")
+    planned = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "other.yaml"))
+    assert "second/cohort/cohort.tsv" in planned
+    assert "first" not in planned
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    def written() -> dict[Path, tuple[int, str]]:
+        files = [path for path in tmp_path.rglob("*") if ".snakemake" not in path.parts and path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.read_text()) for path in files}
+
+    small_config(tmp_path)
+    assert jobs(tmp_path)["dataset"] == 1
+    assert not (tmp_path / "results").exists()
+    snakemake(tmp_path, "--list-rules")
+    assert not (tmp_path / "results").exists()
+    write_run_files(load_config(tmp_path / "config.yaml"), Results(tmp_path / "results"))
+    small_config(tmp_path, seed=3)
+    before = written()
+    assert jobs(tmp_path)["dataset"] == 1
+    assert written() == before
 
 
 def test_values_on_the_command_line_are_refused(tmp_path: Path) -> None:
