@@ -27,6 +27,7 @@ from benchmarks.steps import Step
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.core.threads import free_cores
 from sepclr_neuro.data import volumes
 from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
@@ -68,7 +69,9 @@ def _dataset(folder: Path, side: int, people: int) -> Config:
 
 
 def _drop_page_cache(paths: list[Path]) -> None:
-    """Drops files from the page cache, so that all readers start from the disk."""
+    """Drops files from the page cache, so that all readers start from the disk; macOS and Windows cannot do that."""
+    if not hasattr(os, "posix_fadvise"):
+        return
     os.sync()  # data that is not written yet cannot be dropped
     for path in paths:
         with path.open("rb") as file:
@@ -146,7 +149,7 @@ def _read_alone(paths: list[Path]) -> float:
     """Seconds that nibabel and gzip take on all cores, with an empty page cache."""
 
     def read() -> None:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        with ThreadPoolExecutor(free_cores()) as threads:
             list(threads.map(lambda path: np.asarray(nibabel.load(path).dataobj, dtype=np.float32), paths))
 
     return _from_disk(read, paths)
@@ -236,7 +239,7 @@ def _epochs_of_monai(kind: str, paths: list[str], shape: list[int], folder: Path
     if folder is not None:
         dataset = getattr(data, kind)(people, whole, folder)
     else:
-        dataset = getattr(data, kind)(people, whole, num_workers=len(os.sched_getaffinity(0)), progress=False)
+        dataset = getattr(data, kind)(people, whole, num_workers=free_cores(), progress=False)
     first = time.perf_counter() - started + _epochs(lambda row: dataset[row]["volume"].shape, len(paths))
     later = _epochs(lambda row: dataset[row]["volume"].sum(), len(paths))
     disk = 0.0 if folder is None else sum(path.stat().st_size for path in folder.iterdir()) / 2**20
@@ -244,5 +247,5 @@ def _epochs_of_monai(kind: str, paths: list[str], shape: list[int], folder: Path
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(free_cores())
     run(__doc__, measure)

@@ -23,6 +23,7 @@ from benchmarks.steps import Step
 from sepclr_neuro.config.model import load_config
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.threads import free_cores
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning import augmentation
 from sepclr_neuro.probing.probes import write_probes
@@ -96,7 +97,7 @@ def _of_probes() -> None:
 
 if __name__ == "__main__":
     devices.keep_freed_memory()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(free_cores())
     _of_steps()
     _of_views()
     _of_probes()

@@ -5,7 +5,6 @@ of this project; only a crop, for which MONAI has no probability, is applied to 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.core.threads import free_cores
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.methods.networks import PatchStem
@@ -114,7 +114,7 @@ def loader(
             ``data`` is not shuffled.
     """
     whole = Compose([*before, _TwoViews(random_transforms(settings, side))])
-    workers = len(os.sched_getaffinity(0))
+    workers = free_cores()
     dataset = CacheDataset(data, whole, cache_rate=1.0, num_workers=workers, progress=False)
     return DataLoader(
         dataset,

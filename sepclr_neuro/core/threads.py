@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["in_parallel"]
+__all__ = ["free_cores", "in_parallel"]
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +19,15 @@ _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
 
 
+def free_cores() -> int:
+    """The cores that this process may use; on macOS and Windows, which do not say, those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_parallel(function: Callable[[_Item], _Value], items: Sequence[_Item], label: str) -> list[_Value]:
     """``function`` of each item in threads (decompression and filters release Python's lock), with progress."""
     cores = os.environ.get("OMP_NUM_THREADS", "")
-    if cores.isdigit() and int(cores) > 0:
-        threads = int(cores)
-    else:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = int(cores) if cores.isdigit() and int(cores) > 0 else free_cores()
     executor = ThreadPoolExecutor(threads)
     try:
         return list(_progress(executor.map(function, items), len(items), label))

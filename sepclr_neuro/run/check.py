@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from sepclr_neuro.maps.atlases import read_atlas
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.probing.questions import left_out_lines, questions, with_cohort_defaults
 
-__all__ = ["Findings", "check"]
+__all__ = ["Findings", "check", "refuse_wrong_tables"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,26 @@ class Findings:
         return pd.DataFrame(rows, columns=["severity", "problem"], dtype="str")
 
 
-def check(config: Config, *, headers_only: bool = False) -> Findings:
+def refuse_wrong_tables(config: Config) -> None:
+    """Looks at all but the volumes, which takes no longer than reading the tables.
+
+    Raises:
+        InputError: with everything that would stop a run.
+    """
+    errors = check(config, volumes="none").errors
+    if errors:
+        raise InputError(errors)
+
+
+def check(config: Config, *, volumes: Literal["voxels", "headers", "none"] = "voxels") -> Findings:
     """Reads the tables and all volumes, tries splits, batches and probes' questions, writes nothing.
 
     Participants who are yet to be made are those whom the stage ``dataset`` will make. Where tables have errors, the
     rest is checked for all others, so that all problems come at once.
 
     Args:
-        headers_only: of volumes reads the headers alone, which takes seconds where voxels take minutes.
+        volumes: what is read of them; headers take seconds where voxels take minutes. Whether there are any is looked
+            at anyway.
     """
     found = Findings(["configuration: valid"], [], [])
     if config.cohort.source == "simulated":
@@ -79,7 +92,7 @@ def check(config: Config, *, headers_only: bool = False) -> Findings:
         tables = _look_at_tables(config, found)
         if tables is None:
             return found
-        people = _look_at_volumes(tables, config, found, headers_only)
+        people = _look_at_volumes(tables, config, found, volumes)
         if config.cohort.source == "implanted":
             drawn = implant_people(people, config.cohort, config.cohort.implant or Implant(), config.seed)
             people = _with_groups(people.merge(drawn, on="participant_id"), config)
@@ -127,11 +140,11 @@ def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
     return tables
 
 
-def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, headers_only: bool) -> pd.DataFrame:
+def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, volumes: str) -> pd.DataFrame:
     """Those whose volume may be used."""
     people = tables.cohort
-    if headers_only:
-        found.errors.extend(check_volumes(people, config.volumes))
+    if volumes != "voxels":
+        found.errors.extend(check_volumes(people, config.volumes) if volumes == "headers" else [])
         return people
     faults, of_all = faulty_volumes(people, config.volumes)
     found.errors.extend(of_all)

@@ -103,7 +103,7 @@ def check(
     from sepclr_neuro.run.check import check
 
     config = load_config(path)
-    found = check(config, headers_only=headers_only)
+    found = check(config, volumes="headers" if headers_only else "voxels")
     print(found.text(), flush=True)
     if tsv is not None:
         write_tsv(tsv, found.table())

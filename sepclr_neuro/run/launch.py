@@ -13,9 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import sepclr_neuro
-from sepclr_neuro.config.model import load_config
+from sepclr_neuro.config.model import Config, load_config
 from sepclr_neuro.core.errors import InputError, taken_from
+from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.words import listed
+from sepclr_neuro.run.runfiles import cohort_tables, run_file_text
 
 __all__ = ["run", "snakemake_command", "workflow_folder"]
 
@@ -29,6 +31,8 @@ OURS = {
     "-s": "call `snakemake` itself for another workflow",
 }
 PROFILE = "--workflow-profile"
+# With any of these no table of participants is read, or it is taken from another folder than this one.
+OTHER_RUNS = {"digits", "separation", "--unlock", "--directory", "-d"}
 # With any of these, the user says where jobs run.
 PLACES = {PROFILE, "--profile", "--executor", "-e"}
 
@@ -93,14 +97,36 @@ def _with_shipped_profiles(options: Sequence[str], profiles: Path) -> list[str]:
     return found
 
 
+def _look_at_tables(config: Config) -> None:
+    """Looks at tables that the run would read, since Snakemake says a hundred lines around a message of a job.
+
+    Raises:
+        InputError: if something in them would stop it.
+    """
+    results, tables = Results(config.output), cohort_tables(config)
+    told = {results.run_file(stage): run_file_text(config, stage) for stage in ("cohort", "splits", "probes")}
+    if all(path.is_file() for path in (results.cohort, *told, *tables)):
+        read_at = results.cohort.stat().st_mtime
+        if all(path.read_text(encoding="utf-8") == text for path, text in told.items()) and all(
+            table.stat().st_mtime <= read_at for table in tables
+        ):
+            return  # they have been read as they are
+    from sepclr_neuro.run.check import refuse_wrong_tables  # takes a second or two, which a run that goes on need not
+
+    refuse_wrong_tables(config)
+
+
 def run(path: Path | None, options: Sequence[str]) -> None:
     """Becomes Snakemake: no process stays between it and the user, so that a signal reaches it, whatever its kind.
 
     Raises:
-        InputError: as :func:`snakemake_command`, and without Snakemake.
+        InputError: as :func:`snakemake_command`, without Snakemake, and if tables are wrong or do not suit the
+            configuration.
     """
     command = snakemake_command(path, options)
     if find_spec("snakemake") is None:
         raise InputError("Snakemake is not installed here; pip install 'sepclr_neuro[workflow]' brings it")
+    if path is not None and not OTHER_RUNS & {option.partition("=")[0] for option in options}:
+        _look_at_tables(load_config(path))
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 (no shell is wanted)

@@ -244,7 +244,7 @@ def test_a_key_takes_the_cohorts_name_or_the_tables(key: str, folder: Path) -> N
     tables = [build_cohort(config.cohort, None) for config in (one, other)]
     assert tables[0].cohort.equals(tables[1].cohort)
     assert tables[0].exclusions["participant_id"].equals(tables[1].exclusions["participant_id"])
-    assert check(other, headers_only=True).errors == check(one, headers_only=True).errors == []
+    assert check(other, volumes="headers").errors == check(one, volumes="headers").errors == []
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -262,7 +262,7 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are(key: str, 
 @pytest.mark.parametrize("name", ["ID", "gender", "TIV ml", "SANS total", "visit", "note", "age", "group"])
 def test_no_column_ends_in_a_traceback(key: str, name: str, folder: Path) -> None:
     try:
-        found = check(configured(folder, KEYS[key][0](name)), headers_only=True)
+        found = check(configured(folder, KEYS[key][0](name)), volumes="headers")
     except InputError:
         return
     assert "configuration: valid" in found.lines

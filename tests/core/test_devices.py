@@ -15,6 +15,7 @@ import torch
 
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.threads import free_cores
 
 
 @pytest.fixture
@@ -181,6 +182,16 @@ def test_every_module_is_imported_without_what_linux_alone_has() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "[]\n"
+
+
+def test_cores_are_counted_where_the_system_does_not_say_which_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert free_cores() == os.cpu_count()
+    # Nobody else asks the system.
+    root = Path(__file__).resolve().parents[2]
+    asking = [path for folder in ("sepclr_neuro", "benchmarks") for path in (root / folder).rglob("*.py")]
+    asking = [path.name for path in asking if "sched_getaffinity" in path.read_text(encoding="utf-8")]
+    assert asking == ["threads.py"]
 
 
 def test_commands_share_gpus_where_there_are_no_locks(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def test_tiv_in_words_is_refused(study: dict[str, Any], tmp_path: Path) -> None:
 def test_people_without_a_volume_are_told(study: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "p03.nii.gz").unlink()
     cohort = study | {"include": {"require": ["age", "sex", "site", "volume"]}}
-    found = look(configuration(cohort=cohort, **TARGETS), headers_only=True)
+    found = look(configuration(cohort=cohort, **TARGETS), volumes="headers")
     assert found.errors == []
     assert "  left out, no volume: 1" in found.lines
     assert any(line.startswith("left out: ") and "participant p03: expected one" in line for line in found.warnings)
@@ -212,7 +212,7 @@ def test_tables_and_voxels_are_told_together_and_apart_from_warnings(faulty: dic
     assert "1 warning:\n  - site 'brno'" in found.text()
     assert "3 errors:\n" in found.text()
     assert found.table()["severity"].tolist() == ["error"] * 3 + ["warning"]
-    assert len(look(configuration(cohort=faulty, **TARGETS), headers_only=True).errors) == 2
+    assert len(look(configuration(cohort=faulty, **TARGETS), volumes="headers").errors) == 2
 
 
 def test_tables_that_cannot_be_read_end_the_look(study: dict[str, Any], tmp_path: Path) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from sepclr_neuro.config.model import load_config
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.run import cli, launch
+from sepclr_neuro.core.layout import Results
+from sepclr_neuro.run import check, cli, launch
+from sepclr_neuro.run.runfiles import write_run_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL = ["--workflow-profile", str(REPOSITORY / "workflow" / "profiles" / "local")]
@@ -145,3 +150,56 @@ def test_without_snakemake_it_says_which_extra_brings_it(config: Path, monkeypat
     monkeypatch.setattr(launch, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"Snakemake is not installed here; pip install 'sepclr_neuro\[workflow\]'"):
         launch.run(config, [])
+
+
+# --- tables are looked at first ------------------------------------------------------------------------------------
+
+TABLE = "participant_id\tdiagnosis\tage\tsex\tsite"
+PEOPLE = [f"sub-{n:02d}\t{'control' if n % 2 else 'schizophrenia'}\t{20 + n}\tM\ta" for n in range(12)]
+
+
+def run_with(
+    folder: Path, people: list[str], options: list[str], monkeypatch: pytest.MonkeyPatch, **sections: Any
+) -> tuple[BaseException | None, bool]:
+    """Calls `run` on a study of one table, whose volumes are empty files; `started` says whether Snakemake would."""
+    monkeypatch.chdir(folder)
+    (folder / "people.tsv").write_text("\n".join([TABLE, *people]) + "\n")
+    for person in people:
+        (folder / f"{person.split(chr(9))[0]}.nii.gz").touch()
+    studies = [{"name": "ours", "participants": "people.tsv", "volumes": "{participant_id}.nii.gz"}]
+    content = {"cohort": {"source": "files", "studies": studies}, "methods": {"pca": {}}, **sections}
+    (folder / "own.yaml").write_text(yaml.safe_dump(content))
+    started: list[list[str]] = []
+    monkeypatch.setattr(launch.os, "execv", lambda program, command: started.append(command))
+    result = CliRunner().invoke(cli.app, ["run", "own.yaml", *options])
+    return result.exception, bool(started)
+
+
+def test_a_wrong_table_is_one_message_and_snakemake_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_with(tmp_path, PEOPLE, [], monkeypatch) == (None, True)
+    wrong = [PEOPLE[0].replace("\t20\t", "\tforty\t"), *PEOPLE[1:]]
+    error, started = run_with(tmp_path, wrong, [], monkeypatch)
+    assert isinstance(error, InputError)
+    assert "people.tsv: column 'age': 'forty' (participant sub-00) is not a finite number" in str(error)
+    assert not started
+    error, started = run_with(tmp_path, PEOPLE, [], monkeypatch, splits={"folds": 7})
+    assert "splits.folds: 7 folds need 7 participants of each group" in str(error)
+    assert not started
+    # What reads no table needs none, and one in another folder cannot be looked at from here.
+    for options in (["digits"], ["--unlock"], ["--directory=there"]):
+        assert run_with(tmp_path, wrong, options, monkeypatch) == (None, True)
+
+
+def test_a_table_that_was_read_already_is_not_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_with(tmp_path, PEOPLE, [], monkeypatch) == (None, True)
+    config = load_config(tmp_path / "own.yaml")
+    write_run_files(config, Results(config.output))
+    Results(config.output).cohort.parent.mkdir()
+    Results(config.output).cohort.touch()
+    monkeypatch.setattr(check, "refuse_wrong_tables", lambda config: pytest.fail("looked again"))
+    launch.run(Path("own.yaml"), [])
+    os.utime("people.tsv", (2e9, 2e9))
+    with pytest.raises(pytest.fail.Exception):
+        launch.run(Path("own.yaml"), [])
