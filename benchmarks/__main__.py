@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from sepclr_neuro.core.storage import read_tsv, write_text
+from sepclr_neuro.core.threads import free_cores
 
 # The shortest first.
 ALL = (
@@ -46,7 +47,7 @@ def main() -> None:
         for table in (output, output.with_suffix(".points.tsv")):
             table.unlink(missing_ok=True)
     quick = ["--quick"] if arguments.quick else []
-    threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+    threads = {"OMP_NUM_THREADS": str(free_cores())}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""}  # the recipe runs on CPUs, so the comparison does too
     names = [*ALL, "gpu"] if torch.cuda.is_available() else list(ALL)
     failed = []

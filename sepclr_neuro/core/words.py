@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-__all__ = ["counted", "listed"]
+__all__ = ["counted", "listed", "spread"]
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
@@ -25,3 +26,15 @@ def listed(items: Sequence[str], last: str = "and") -> str:
     if any("," in item for item in items):
         return "; ".join(items)
     return f" {last} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def spread(mean: float, sd: float, decimals: int = 2) -> str:
+    """The end of a mean's text, its SD; nothing after a single value or equal ones, which have none.
+
+    >>> [f"66.43{spread(66.43, sd)}" for sd in (0.707, 0.0, math.nan, 0.003)]
+    ['66.43 ± 0.71', '66.43', '66.43', '66.43 ± 0.003']
+    """
+    if math.isnan(sd) or sd <= 1e-6 * max(1.0, abs(mean)):  # equal values, but for rounding
+        return ""
+    shown = f"{sd:.{decimals}f}"
+    return f" ± {shown if float(shown) else f'{sd:.1g}'}"

@@ -23,6 +23,7 @@ __all__ = [
     "describe",
     "final_affine",
     "grid_affine",
+    "mostly_padding",
     "same_grid",
     "too_small",
 ]
@@ -38,6 +39,8 @@ _MOST_OUTSIDE = 0.01
 # Grey matter thins out towards the box of the brain. A grid that holds this share of one side cuts off 5, 3 or 1.4 %
 # of the MNI152 template's (x, y, z): more than the share above.
 _LEAST_OF_BOX = 0.85
+
+_MUCH_PADDING = 3  # the paper's 128³ of 1.5 mm is 1.5 times what fits
 
 _MEAN_TIV_ML = 1500.0
 
@@ -132,6 +135,29 @@ def too_small(stored: Shape, affine: Affine, settings: settings_of.Volumes) -> l
     size, extent, box = (" x ".join(f"{side:g}" for side in sides) for sides in (settings.shape, grid, BRAIN_BOX_MM))
     return [
         f"volumes.shape: {size} voxels hold {extent} mm, but the brain is {box} mm. {_larger_grid(settings)}, or both"
+    ]
+
+
+def mostly_padding(affine: Affine, settings: settings_of.Volumes) -> list[str]:
+    """Whether the grid has several times the voxels that the brain's box needs, and which shape would fit.
+
+    >>> mostly_padding(np.diag([6.0, 6.0, 6.0, 1.0]), settings_of.Volumes(shape=(64, 64, 64)))[0][:69]
+    'volumes.shape: 64 x 64 x 64 voxels of 6 x 6 x 6 mm are mostly padding'
+    >>> mostly_padding(np.diag([1.5, 1.5, 1.5, 1.0]), settings_of.Volumes(shape=(128, 128, 128)))
+    []
+    """
+    sides = nibabel.affines.voxel_sizes(final_affine(affine, settings))
+    fitting = [max(32, 16 * int(np.ceil(box / side / 16))) for box, side in zip(BRAIN_BOX_MM, sides, strict=True)]
+    times = np.prod(settings.shape) / np.prod(fitting)
+    if times < _MUCH_PADDING:
+        return []
+    size, side, held, box = (
+        " x ".join(f"{value:g}" for value in values)
+        for values in (settings.shape, sides, np.asarray(settings.shape) * sides, BRAIN_BOX_MM)
+    )
+    return [
+        f"volumes.shape: {size} voxels of {side} mm are mostly padding: they hold {held} mm, and the brain is {box} "
+        f"mm. {fitting} would fit, with {times:.0f} times fewer voxels to store and to compute on"
     ]
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sepclr_neuro.config import volumes as settings_of
 from sepclr_neuro.core.errors import Alike, InputError, shape_of
 from sepclr_neuro.core.threads import in_parallel
-from sepclr_neuro.data.grid import Affine, checked_tiv, describe, final_affine, same_grid, too_small
+from sepclr_neuro.data.grid import Affine, checked_tiv, describe, final_affine, mostly_padding, same_grid, too_small
 from sepclr_neuro.data.volume_files import canonical_header, read_checked
 
-__all__ = ["check_volumes", "faulty_volumes", "quick_digest", "refuse_twins", "scans_of", "volume_fault"]
+__all__ = ["check_volumes", "faulty_volumes", "padding", "quick_digest", "refuse_twins", "scans_of", "volume_fault"]
 
 _MOST_GRIDS = 10  # of programs that normalise, each has a few at most
 
@@ -58,6 +58,17 @@ def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple
     for one, other, sentence in twins(list(digests), list(digests.values()), "their voxels are identical"):
         faults |= {scan_id: Alike(sentence, scan_id, "twins") for scan_id in (one, other)}  # it may be of either
     return faults, of_all
+
+
+def padding(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[str]:
+    """A sentence where the grid is mostly padding, by the first volume whose header can be read."""
+    for _, path, _ in scans_of(cohort, settings):
+        if path is not None:
+            try:
+                return mostly_padding(canonical_header(path, settings)[1], settings)
+            except InputError:
+                continue  # said by the other checks
+    return []
 
 
 def _header_faults(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, Alike], list[str]]:

@@ -15,6 +15,7 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.metrics import METRICS as METRIC
 from sepclr_neuro.core.statistics import corrected_t_test, false_discovery_rate
 from sepclr_neuro.core.storage import read_tsv, write_text, write_tsv
+from sepclr_neuro.core.words import spread
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.probing.demographics import demographics
 from sepclr_neuro.probing.published import beside_published
@@ -217,17 +218,15 @@ def paper_table(
     chance = summary.groupby("target")["chance"].mean()
     rows.append({"Method": "Chance"} | {column.name: _figure(chance[column.target]) for column in columns})
     folds = config.splits.count
-    caption = (
-        f"{REGIMES[regime]}, mean ± SD over {folds} folds. An arrow says which way is better. "
-        f"{SOURCES[config.cohort.source]}"
-    )
+    what = "of one split" if folds == 1 else f"mean ± SD over {folds} folds"
+    caption = f"{REGIMES[regime]}, {what}. An arrow says which way is better. {SOURCES[config.cohort.source]}"
     return PaperTable(pd.DataFrame(rows), caption, _notes(config, cohort, summary, single))
 
 
 def _figure(mean: float, sd: float = float("nan")) -> str:
     if pd.isna(mean):
         return "n/a"
-    return f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
+    return f"{mean:.2f}{spread(mean, sd)}"
 
 
 def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: bool) -> list[str]:
@@ -247,6 +246,9 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
                 f"{target.label or name}: {known} of {all_scans} scans{group} have a value; the other "
                 f"{all_scans - known} are left out, never counted as 0."
             )
+    shown = summary[summary["mean"].notna()]
+    if not all(spread(mean, sd) for mean, sd in zip(shown["mean"], shown["sd"], strict=True)):
+        notes.append("A figure without ± is that of one fold, or the same in all of them.")
     if single:
         notes.append("A method with a single space has one representation, whose figure is that of both columns.")
     if (summary["folds"] < config.splits.count).any():

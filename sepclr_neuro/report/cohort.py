@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sepclr_neuro.core.words import spread
 from sepclr_neuro.report import figures
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.reading import Run
@@ -51,7 +52,7 @@ def _paired(table: pd.DataFrame) -> pd.DataFrame:
         stem, _, kind = column.rpartition("_")
         if kind == "mean" and f"{stem}_sd" in table:
             pairs = zip(table[column], table[f"{stem}_sd"], strict=True)
-            shown[f"{stem}, mean ± SD"] = [_joined("{:.1f} ± {:.1f}", *pair) for pair in pairs]
+            shown[f"{stem}, mean ± SD"] = [_joined("{:.1f}", mean) + spread(mean, sd, decimals=1) for mean, sd in pairs]
         elif kind == "min" and f"{stem}_max" in table:
             pairs = zip(table[column], table[f"{stem}_max"], strict=True)
             shown[f"{stem}, range"] = [_joined("{:.0f}–{:.0f}", *pair) for pair in pairs]
@@ -63,5 +64,5 @@ def _paired(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(form: str, first: float, *others: float) -> str:
-    """Numbers in a form; a missing SD of one participant is n/a."""
-    return "n/a" if math.isnan(first) else form.format(first, *others).replace("nan", "n/a")
+    """Numbers in a form; n/a where there are none."""
+    return "n/a" if math.isnan(first) else form.format(first, *others)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.config.registry import METHODS
-from sepclr_neuro.core.words import counted, listed
+from sepclr_neuro.core.words import counted, listed, spread
 from sepclr_neuro.probing.tables import METRIC_LABELS, SPACES, arrow
 
 __all__ = [
@@ -124,8 +124,7 @@ def _cell(row: pd.Series, expected_in: str = "") -> Cell:
     text = f"{row['mean']:.2f}"
     if row["metric"] == "mae" and row["mean"] > row.get("chance", math.nan):
         text += "†"
-    if not math.isnan(row["sd"]):
-        text += f" ±\N{NO-BREAK SPACE}{row['sd']:.2f}"
+    text += spread(row["mean"], row["sd"]).replace("± ", "±\N{NO-BREAK SPACE}")
     if math.isnan(row.get("q", math.nan)):
         return Cell(text)
     # As papers write them, without the zero: columns are narrow.

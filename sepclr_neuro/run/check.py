@@ -16,7 +16,7 @@ from sepclr_neuro.data.effects import simulated_grid
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.data.simulated_people import implant_people, simulate_people
 from sepclr_neuro.data.splits import make_splits, read_list, stratified_lines
-from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes
+from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes, padding
 from sepclr_neuro.maps.atlases import read_atlas
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.probing.questions import left_out_lines, questions, with_cohort_defaults
@@ -143,6 +143,8 @@ def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
 def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, volumes: str) -> pd.DataFrame:
     """Those whose volume may be used."""
     people = tables.cohort
+    if volumes != "none":
+        found.warnings.extend(padding(people, config.volumes))
     if volumes != "voxels":
         found.errors.extend(check_volumes(people, config.volumes) if volumes == "headers" else [])
         return people

@@ -218,6 +218,17 @@ def test_paper_table_has_a_row_a_method_and_chance() -> None:
     assert table["Chance"].tolist() == ["8.00", "8.00", "50.00", "50.00", "3.00", "3.00"]
 
 
+def test_a_figure_without_spread_has_no_plus_minus() -> None:
+    scores = make_scores()
+    alike = scores.assign(value=scores.groupby(["target", "metric", "space"])["value"].transform("first"))
+    paper = make_paper_table(alike)
+    cells = paper.table.drop(columns="Method").to_numpy().ravel().tolist()
+    assert "5.00" in cells
+    assert not any("±" in cell for cell in cells)
+    assert "A figure without ± is that of one fold, or the same in all of them." in paper.notes
+    assert "± SD over" in paper.caption
+
+
 def test_notes_say_what_a_reader_must_know() -> None:
     notes = "\n".join(make_paper_table(make_scores()).notes)
     assert "An MAE worse than predicting the median is overfitting of the probe, not separation." in notes

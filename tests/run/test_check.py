@@ -358,6 +358,16 @@ def test_what_somebody_lacks_is_no_confound_by_default(study: dict[str, Any], tm
     assert problem.startswith("probes.confounds: age is missing for 1 scans")
 
 
+@pytest.mark.parametrize("volumes", ["voxels", "headers"])
+def test_a_grid_that_is_mostly_padding_is_told_with_the_shape_that_fits(volumes: Any, study: dict[str, Any]) -> None:
+    found = look(configuration(cohort=study, volumes={"shape": [128, 128, 128]}, **TARGETS), volumes=volumes)
+    assert found.errors == []
+    (line,) = [line for line in found.warnings if line.startswith("volumes.shape")]
+    assert line.startswith("volumes.shape: 128 x 128 x 128 voxels of 6 x 6 x 6 mm are mostly padding: they hold 768 x")
+    assert "[32, 32, 32] would fit, with 64 times fewer voxels" in line
+    assert "padding" not in check(configuration(cohort=study, **TARGETS))
+
+
 # --- leaving people out --------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.storage import fingerprint, read_json, write_json, write_text, write_tsv
+from sepclr_neuro.core.words import spread
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.learning.batches import Scans
 from sepclr_neuro.learning.fitting import fit
@@ -218,8 +219,6 @@ def write_digits_table(config: Config, results: Results) -> None:
 def _cell(row: pd.Series, column: str) -> str:
     if np.isnan(row[column]):
         return "n/a"
-    text = f"{row[column]:.1f}"
-    if not np.isnan(row[f"{column}_sd"]):
-        text += f" ± {row[f'{column}_sd']:.1f}"
+    text = f"{row[column]:.1f}{spread(row[column], row[f'{column}_sd'], decimals=1)}"
     published = row[f"published_{column}"]
     return text if np.isnan(published) else f"{text} ({published:.1f})"
