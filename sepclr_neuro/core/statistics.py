@@ -12,6 +12,7 @@ from scipy import stats
 from sepclr_neuro.core.metrics import METRICS, mean_over_folds
 
 __all__ = [
+    "ALPHA",
     "Labels",
     "Verdict",
     "corrected_t_test",
@@ -24,6 +25,7 @@ __all__ = [
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 LEVEL = 0.95
+ALPHA = 0.05  # of q: the share of false finds among what is called found
 
 
 # --- permutations and resamples ----------------------------------------------------------------------------------
@@ -68,17 +70,17 @@ def resampled_counts(people: Array, count: int, rng: np.random.Generator) -> NDA
 def permutation_p(observed: float, null: Floats, higher_is_better: bool = True) -> float:
     r"""One-sided :math:`p = (b + 1) / (m + 1)`, where b of m permutations are at least as good as the observed value.
 
-    NaN in the null are left out; p is NaN if the observed value or the whole null is NaN.
+    A NaN in the null counts as at least as good, since nobody knows that it was worse; p is NaN if the observed value
+    is NaN or the null is empty.
 
     Source: Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585.
     """
-    null = null[~np.isnan(null)]
     if np.isnan(observed) or not len(null):
         return float("nan")
     # Ties count, and sums in another order differ by rounding.
     slack = 1e-9 * max(1.0, abs(observed))
     as_good = null >= observed - slack if higher_is_better else null <= observed + slack
-    return float((as_good.sum() + 1) / (len(null) + 1))
+    return float(((as_good | np.isnan(null)).sum() + 1) / (len(null) + 1))
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Verdict:
         mean: over folds that have a value.
         pooled: over all held-out predictions at once; equal to ``mean`` for metrics of scores.
         null: [permutations] of ``mean``.
-        null95: the value that 5 % of the permutations reach or exceed (of an error: stay at or below).
+        null95: the value that 5 % of the permutations that have one reach or exceed (of an error: stay at or
+            below).
         p: one-sided, of ``mean``.
         ci_low, ci_high: 95 % percentile interval of ``pooled`` by bootstrap of participants.
         n: participants with a prediction.

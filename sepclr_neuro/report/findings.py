@@ -12,6 +12,7 @@ import pandas as pd
 
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core.statistics import ALPHA
 from sepclr_neuro.core.words import counted, listed, spread
 from sepclr_neuro.probing.tables import METRIC_LABELS, SPACES, arrow
 
@@ -28,8 +29,6 @@ __all__ = [
     "sentences",
     "target_label",
 ]
-
-ALPHA = 0.05  # of q: the share of false finds among what is called found
 
 
 @dataclass(frozen=True)

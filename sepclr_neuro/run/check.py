@@ -11,6 +11,7 @@ import pandas as pd
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.simulation import Implant
 from sepclr_neuro.core.errors import Alike, InputError, by_kind
+from sepclr_neuro.core.statistics import ALPHA
 from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.effects import simulated_grid
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
@@ -105,6 +106,7 @@ def check(config: Config, *, volumes: Literal["voxels", "headers", "none"] = "vo
             look(config, people)
         except InputError as error:
             found.errors.extend(error.problems)
+    found.warnings.extend(_too_few_permutations(with_cohort_defaults(config, people)))
     sides = _look_at_batches(config, people, found)
     if config.saliency.atlas is not None:
         try:
@@ -179,6 +181,28 @@ def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
             what = f"has {len(members)} participants, fewer than folds ({folds})"
             odd.append(Alike(f"site {site!r}: {what}", str(site), "fewer participants than folds"))
     return odd
+
+
+def _too_few_permutations(config: Config) -> list[str]:
+    """Numbers of permutations by which no single figure can have a q below the report's level."""
+    spaces = [2 if config.for_method(name).adjusts else 1 for name in config.methods]
+    families = [
+        ("probes", config.probes.permutations, sum(spaces) * len(config.probes.targets)),
+        ("patterns", config.saliency.permutations, 3 * spaces.count(2)),
+    ]
+    said = []
+    for table, count, tests in families:
+        needed = int(tests / (count + 1) / ALPHA) + 1
+        if count == 0 or needed == 1:
+            continue
+        key = "saliency.permutations" if table == "patterns" else "probes.permutations"
+        who = "none of" if needed > tests else f"{needed} of"
+        can = "can have" if needed > tests else "must reach it before any has"
+        said.append(
+            f"{key}: with {count} the smallest p is {1 / (count + 1):.2g}, and {who} the {tests} tests in the table of "
+            f"{table} {can} a q below {ALPHA}; with {round(tests / ALPHA)} permutations a single one can"
+        )
+    return said
 
 
 def _with_groups(people: pd.DataFrame, config: Config) -> pd.DataFrame:

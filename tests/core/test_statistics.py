@@ -108,6 +108,12 @@ def test_p_counts_the_observed_one_and_ties() -> None:
     assert permutation_p(0.9, null) == 1 / 5
     assert permutation_p(0.5, null, higher_is_better=False) == 3 / 5
     assert np.isnan(permutation_p(float("nan"), null))
+    assert np.isnan(permutation_p(0.5, np.array([])))
+    # A permutation without a value may have been as good.
+    unknown = np.array([0.4, float("nan"), 0.6, float("nan")])
+    assert permutation_p(0.9, unknown) == 3 / 5
+    assert permutation_p(0.5, unknown, higher_is_better=False) == 4 / 5
+    assert permutation_p(0.9, np.full(4, np.nan)) == 1
 
 
 def judge(labels: np.ndarray, told: np.ndarray, name: str, sites: np.ndarray | None = None, seed: int = 0, **more):
