@@ -141,8 +141,7 @@ class Config(Section):
         if "targets" not in self.probes.model_fields_set:
             _set_default(self, "probes", targets=self.default_targets)
         if "targets" not in self.saliency.model_fields_set:
-            mapped = [name for name in ("diagnosis", *self.scores) if name in self.probes.targets]
-            _set_default(self, "saliency", targets=mapped)
+            _set_default(self, "saliency", targets=self.default_mapped)
         return self
 
     @property
@@ -155,6 +154,11 @@ class Config(Section):
             label = DEFAULT_TARGETS[name].label if name in SYMPTOMS else None
             targets[name] = ProbeTarget(kind="regression", people=people, expected_in="salient", label=label)
         return targets | {"diagnosis": diagnosis}
+
+    @property
+    def default_mapped(self) -> list[str]:
+        """What is mapped where the user says nothing."""
+        return [name for name in ("diagnosis", *self.scores) if name in self.probes.targets]
 
     @property
     def has_default_questions(self) -> bool:

@@ -106,6 +106,8 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
             content["impute_covariates"] = configured.adjusts and config.impute_covariates
     elif stage in ("probes", "tables", "leakage", "saliency"):
         content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
+    if stage == "report" and config.saliency.targets == config.default_mapped:
+        del content["saliency"]["targets"]  # as below, of what is mapped
     if stage == "patterns":
         content["saliency"] = {"targets": [], "permutations": config.saliency.permutations}
     if "probes" in sections:

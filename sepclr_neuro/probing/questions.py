@@ -94,11 +94,16 @@ def with_cohort_defaults(config: Config, cohort: pd.DataFrame) -> Config:
         }
         changed["targets"] = kept
         mapped = [name for name in saliency.targets if name in kept]
-        config = config.model_copy(update={"saliency": saliency.model_copy(update={"targets": mapped})})
+        mapping = saliency.model_copy(update={"targets": mapped})
+        if "targets" not in saliency.model_fields_set:
+            mapping.model_fields_set.discard("targets")  # nobody wrote it, so that no report lists it as a change
+        config = config.model_copy(update={"saliency": mapping})
     if config.has_default_confounds:
         whole = [name for name in probes.confounds if cohort[name].notna().all()]
         changed["confounds"] = [name for name in whole if cohort[name].nunique() > 1]
-    return config.model_copy(update={"probes": probes.model_copy(update=changed)})
+    probes = probes.model_copy(update=changed)
+    probes.model_fields_set.difference_update(changed)
+    return config.model_copy(update={"probes": probes})
 
 
 def left_out_lines(config: Config, cohort: pd.DataFrame) -> list[str]:

@@ -38,7 +38,7 @@ def _yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _shown_settings(config: Config) -> dict[str, Any]:
+def _shown_settings(config: Config, *, without_defaults: bool = False) -> dict[str, Any]:
     """The settings for readers, who have no use for the folders, and the names of users, around the run's own."""
 
     def shorten(value: Any) -> Any:
@@ -53,17 +53,27 @@ def _shown_settings(config: Config) -> dict[str, Any]:
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else f"…/{path.name}"
 
     # The other benchmarks are not part of the report.
-    shown: dict[str, Any] = shorten(config.model_dump(mode="json", include=set(STAGES["report"])))
+    dumped = config.model_dump(mode="json", include=set(STAGES["report"]), exclude_defaults=without_defaults)
+    shown: dict[str, Any] = shorten(dumped)
     return shown
 
 
+# Their defaults follow the cohort: unwritten they are no change, whatever they are.
+_DERIVED = [("probes", "targets"), ("probes", "confounds"), ("saliency", "targets")]
+
+
 def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
-    """Key path, value and default of each setting that is not at its default."""
-    given, default = (dict(_flat(_shown_settings(item))) for item in (config, Config()))
+    """Key path, value and default of each setting that the user wrote and that is not at its default."""
+    given = dict(_flat(_shown_settings(config, without_defaults=True)))
+    default = dict(_flat(_shown_settings(Config())))
+    default |= _flat({"probes": _shown_settings(Config(cohort=config.cohort))["probes"]})
+    derived = [f"{name}.{key}" for name, key in _DERIVED if key not in getattr(config, name).model_fields_set]
     changed = []
     for key, value in given.items():
         # The page's head says what the groups are.
         if key.startswith("methods.") or key in ("cohort.background", "cohort.target"):
+            continue
+        if value == {} or any(key == name or key.startswith(f"{name}.") for name in derived):
             continue
         if key not in default:
             changed.append((key, _yaml(value), "not set"))
@@ -75,11 +85,12 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
         # As they were understood: YAML's `1e-1` may be text in the settings as they were given.
         settings = {key: named[key] for key in given_settings if key in named}
         default_settings = {"method": "not set"} | dict(_flat(configured.entry.settings().model_dump(mode="json")))
+        sections = dict(_flat(config.model_dump(mode="json", include={"network", "augmentation", "training"})))
         for key, value in _flat(settings) if settings else ():
-            if value != default_settings.get(key):
-                changed.append(
-                    (f"methods.{method}.{key}", _yaml(value), _yaml(default_settings.get(key, "as the section")))
-                )
+            usual = default_settings[key] if key in default_settings else sections.get(key)
+            if value != usual:
+                of_section = "" if key in default_settings else " (its section)"
+                changed.append((f"methods.{method}.{key}", _yaml(value), _yaml(usual) + of_section))
     return changed
 
 

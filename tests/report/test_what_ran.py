@@ -11,10 +11,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import recorded, write_tsv
+from sepclr_neuro.probing.questions import with_cohort_defaults
 from sepclr_neuro.report.reading import read_run
+from sepclr_neuro.report.run_details import run_details
 from tests.report.reported_run import FILES_COHORT, IMPLANTED_COHORT, METHOD, Page, a_config, page_of, write_run
 
 
@@ -35,6 +38,35 @@ def test_banner_says_whose_data_these_are(tmp_path: Path, changes: dict[str, Any
     assert captions.count(f"{banner}: ") == 6, "the map of the main result, predictions, spaces, two maps and the t-map"
     others = {"SIMULATED", "IMPLANTED", "Real cohort"} - {banner, banner.split()[0]}
     assert not any(other in page.text for other in others)
+
+
+def test_only_what_the_user_wrote_is_listed_as_different() -> None:
+    scores = {"panss": {"column": "PANSS", "range": [30, 210]}}
+    studies = [{"name": "ours", "participants": "people.tsv", "volumes": "{participant_id}.nii.gz"}]
+    written = {
+        "cohort": {"source": "files", "studies": studies, "scores": scores},
+        "volumes": {"shape": [64, 64, 64]},
+        "methods": {METHOD: {"training": {"epochs": 100, "batch_size": 8}}},
+    }
+    config = parse_config(stage_config(parse_config(written), "report"))
+    people = ["a", "b", "c", "d"]
+    cohort = pd.DataFrame({"scan_id": people, "participant_id": people, "group": ["background", "target"] * 2})
+    cohort = cohort.assign(age=[20, 30, 40, 50], sex="male", site="here", diagnosis=["control", "schizophrenia"] * 2)
+    cohort = cohort.assign(panss=[None, 50, None, 60])
+    changed = run_details(with_cohort_defaults(config, cohort), {}, [])["changed"]
+    assert dict(zip(changed["setting"], changed["default"], strict=True)) == {
+        "cohort.source": "simulated",
+        "cohort.studies": "[]",
+        "cohort.scores.panss.column": "not set",
+        "cohort.scores.panss.range": "not set",
+        "volumes.shape": "[128, 128, 128]",
+        f"methods.{METHOD}.training.batch_size": "16 (its section)",
+    }
+    (studies_shown,) = changed.loc[changed["setting"] == "cohort.studies", "this run"]
+    assert studies_shown == "[{name: ours, participants: people.tsv, volumes: '{participant_id}.nii.gz'}]"
+    # What is written is listed, also where the cohort would have it otherwise.
+    one = parse_config(stage_config(parse_config(written | {"saliency": {"targets": ["diagnosis"]}}), "report"))
+    assert "saliency.targets" in run_details(one, {}, [])["changed"]["setting"].tolist()
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -306,8 +306,8 @@ def test_volumes_with_the_same_fault_are_one_line(study: dict[str, Any], tmp_pat
 def test_each_fold_of_each_method_is_not_a_line(study: dict[str, Any]) -> None:
     methods = {"sepclr-k-jem": {}, "simclr": {}, "sepclr-tc": {}}
     found = look(configuration(cohort=study, methods=methods, training={"batch_size": 256}, **TARGETS))
-    assert len(found.warnings) == 6
-    assert "6 warnings of 1 kind:\n  - 6 alike (sepclr-k-jem, fold 0, sepclr-k-jem, fold 1, " in found.text()
+    assert len([line for line in found.warnings if "training.batch_size" in line]) == 6
+    assert "\n  - 6 alike (sepclr-k-jem, fold 0, sepclr-k-jem, fold 1, " in found.text()
 
 
 def test_many_sites_of_one_person_are_one_line(study: dict[str, Any], tmp_path: Path) -> None:
