@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import os
 import shutil
 import subprocess
 import sys
@@ -9,12 +11,15 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from sepclr_neuro.core.layout import Results
-from tests.workflow.running import REPOSITORY, small_config
+from tests.workflow.running import QUESTIONS, REPOSITORY, small_config
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -67,20 +72,53 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return archive, wheel
 
 
+def needed(wheel: Path) -> list[Distribution]:
+    """The distributions, of those installed here, that the wheel with its extra `workflow` asks for, and theirs."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        asked = email.message_from_bytes(archive.read(name)).get_all("Requires-Dist", [])
+    found: dict[str, Distribution] = {}
+    pending = [(Requirement(text), {"workflow"}) for text in asked]
+    done: set[tuple[str, frozenset[str]]] = set()
+    while pending:
+        requirement, extras = pending.pop()
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in extras or {""}):
+            continue
+        name, wanted = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, wanted) not in done:
+            done.add((name, wanted))
+            found[name] = distribution(name)
+            pending += [(Requirement(text), {"", *wanted}) for text in found[name].requires or []]
+    return list(found.values())
+
+
 @pytest.fixture(scope="module")
 def environment(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Programs of an environment with the wheel and what it needs, and without the checkout."""
+    """Programs of an environment with the wheel and what it asks for, at the versions of the lock, and nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     python = folder / "bin" / "python"
     own = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder).strip())
-    # What this environment has is there too; the link to its checkout, a .pth file of its own, is not followed.
-    (own / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", "--prefix", folder]
-    call(python, *install, built[1], folder=folder)
+    shared = Path(sysconfig.get_path("purelib"))
+    for package in needed(built[1]):
+        for file in package.files or ():
+            source = Path(str(package.locate_file(file)))
+            if source.is_relative_to(shared) and source.is_file():
+                link_or_copy(source, own / source.relative_to(shared))
+    install = ["--quiet", "--no-deps", "--no-index", "--prefix", folder]
+    call(sys.executable, "-m", "pip", "--python", python, "install", *install, built[1], folder=folder)
     where = call(python, "-c", "import sepclr_neuro; print(sepclr_neuro.__file__)", folder=folder)
     assert where.startswith(str(own))
     return folder / "bin"
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link takes no time and no room; another disk needs a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def test_index_and_contents_are_in_order(built: tuple[Path, Path], tmp_path: Path) -> None:
@@ -112,16 +150,27 @@ def test_without_a_configuration_the_examples_of_the_wheel_are_named(environment
     assert Path(example).read_bytes() == (REPOSITORY / "docs" / "examples" / "own_cohort.yaml").read_bytes()
 
 
-def test_the_wheel_plans_and_runs_from_any_folder(environment: Path, tmp_path: Path) -> None:
-    """As far as the splits: the stages after them are the same commands (test_workflow runs them all)."""
-    elsewhere, splits = tmp_path / "elsewhere", Results(Path("results")).splits
+def test_what_the_wheel_does_not_ask_for_is_not_there(environment: Path) -> None:
+    for name in ("pytest", "monai", "captum"):
+        said = call(environment / "python", "-c", f"import {name}", folder=environment.parent, status=1)
+        assert f"No module named '{name}'" in said
+
+
+def test_the_wheel_plans_and_runs_from_any_folder_as_far_as_the_report(environment: Path, tmp_path: Path) -> None:
+    elsewhere, report = tmp_path / "elsewhere", Results(Path("results")).report
     elsewhere.mkdir()
-    config = small_config(tmp_path)
+    config = small_config(
+        tmp_path,
+        methods={"sepclr-linear": {}},
+        probes={"targets": QUESTIONS, "permutations": 99, "bootstraps": 99, "paper_regime": False},
+        saliency={"samples": 1, "participants": 2, "permutations": 9, "sanity_participants": 0},
+        report={"viewers": 0},
+    )
     command = [environment / "sepclr-neuro", "run", f"../{config.name}", "--cores", "2"]
     assert "This was a dry-run" in call(*command, "-n", folder=elsewhere)
     assert "This was a dry-run" in call(*command, "--workflow-profile", "slurm", "-n", folder=elsewhere)
-    said = call(*command, splits, folder=elsewhere)
+    said = call(*command, folder=elsewhere)
     assert str(environment.parent) in said  # the workflow is the wheel's
     assert str(REPOSITORY) not in said.replace(sys.prefix, "")  # Snakemake names its own program
-    assert (elsewhere / splits).is_file()
-    assert "Nothing to be done" in call(*command, splits, folder=elsewhere)
+    assert "A small run" in (elsewhere / report).read_text()
+    assert "Nothing to be done" in call(*command, folder=elsewhere)
