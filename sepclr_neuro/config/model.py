@@ -162,11 +162,9 @@ class Config(Section):
 
     @property
     def has_default_questions(self) -> bool:
-        """Whether probes ask what they ask by default, whoever wrote it: a default that is written out is the same."""
+        """Whether probes ask what they ask by default, whoever wrote it and in whatever order."""
         asked, default = self.probes.targets, self.default_targets
-        return [(name, *asked[name].question) for name in asked] == [
-            (name, *default[name].question) for name in default
-        ]
+        return {name: asked[name].question for name in asked} == {name: default[name].question for name in default}
 
     @property
     def has_default_confounds(self) -> bool:

@@ -103,6 +103,15 @@ def test_a_default_that_is_written_out_redoes_nothing(written: dict[str, Any]) -
         assert stage_config(default, stage, method) == stage_config(after, stage, method), stage
 
 
+def test_default_targets_in_another_order_are_the_same_questions_in_other_columns() -> None:
+    after = parse_config({"probes": {"targets": dict(reversed(list(QUESTIONS.items())))}})
+    changed = {stage for stage in STAGES if stage_config(Config(), stage) != stage_config(after, stage)}
+    columns = {
+        stage for stage in STAGES if json.dumps(stage_config(Config(), stage)) != json.dumps(stage_config(after, stage))
+    }
+    assert changed | columns == {"tables", "report"}
+
+
 def test_a_setting_redoes_nothing_where_it_moves_below_its_only_method() -> None:
     shared = parse_config({"training": {"epochs": 7}})
     own = parse_config({"methods": {METHOD: {"training": {"epochs": 7}}}})
