@@ -185,6 +185,8 @@ def _import(command: str) -> None:
         # What is wrong with it the job says, which imports it again.
         with contextlib.suppress(Exception):
             importlib.import_module(module)
+    with contextlib.suppress(Exception):  # the checksum of the code that is loaded, and versions: once for all jobs
+        importlib.import_module("sepclr_neuro.core.provenance").made_by()
     if command in PREPARATIONS:
         module, function = PREPARATIONS.pop(command)
         with contextlib.suppress(Exception):
