@@ -183,8 +183,11 @@ def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
     return odd
 
 
+_A_FEW = 5
+
+
 def _too_few_permutations(config: Config) -> list[str]:
-    """Numbers of permutations by which no single figure can have a q below the report's level."""
+    """Numbers of permutations with which a q below the report's level takes more than a few tests at the smallest p."""
     spaces = [2 if config.for_method(name).adjusts else 1 for name in config.methods]
     families = [
         ("probes", config.probes.permutations, sum(spaces) * len(config.probes.targets)),
@@ -192,15 +195,15 @@ def _too_few_permutations(config: Config) -> list[str]:
     ]
     said = []
     for table, count, tests in families:
-        needed = int(tests / (count + 1) / ALPHA) + 1
-        if count == 0 or needed == 1:
+        smallest = 1 / (count + 1)
+        needed = int(tests * smallest / ALPHA) + 1  # q is p times tests, over the number of tests with such a p
+        if count == 0 or tests == 0 or needed <= min(_A_FEW, tests):
             continue
         key = "saliency.permutations" if table == "patterns" else "probes.permutations"
-        who = "none of" if needed > tests else f"{needed} of"
-        can = "can have" if needed > tests else "must reach it before any has"
+        which = "none can have" if needed > tests else f"{needed} must reach it before any has"
         said.append(
-            f"{key}: with {count} the smallest p is {1 / (count + 1):.2g}, and {who} the {tests} tests in the table of "
-            f"{table} {can} a q below {ALPHA}; with {round(tests / ALPHA)} permutations a single one can"
+            f"{key}: with {count} the smallest p is {smallest:.2g}, and of the {tests} tests in the table of {table} "
+            f"{which} a q below {ALPHA}; with {round(tests / ALPHA)} permutations a single one can have it"
         )
     return said
 

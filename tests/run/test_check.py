@@ -373,19 +373,19 @@ def test_a_grid_that_is_mostly_padding_is_told_with_the_shape_that_fits(volumes:
     [
         ({}, None),
         (
-            {"probes": {"permutations": 99}},
-            "probes.permutations: with 99 the smallest p is 0.01, and 3 of the 12 tests in the table of probes must "
-            "reach it before any has a q below 0.05; with 240 permutations a single one can",
+            {"saliency": {"permutations": 5}},
+            "saliency.permutations: with 5 the smallest p is 0.17, and of the 3 tests in the table of patterns none "
+            "can have a q below 0.05; with 60 permutations a single one can have it",
         ),
         (
-            {"saliency": {"permutations": 5}},
-            "saliency.permutations: with 5 the smallest p is 0.17, and none of the 3 tests in the table of patterns "
-            "can have a q below 0.05; with 60 permutations a single one can",
+            {"probes": {"permutations": 99}, "methods": {f"pca-{k}": {"method": "pca"} for k in range(6)}},
+            "probes.permutations: with 99 the smallest p is 0.01, and of the 36 tests in the table of probes 8 must "
+            "reach it before any has a q below 0.05; with 720 permutations a single one can have it",
         ),
         ({"saliency": {"permutations": 0}}, None),
-        ({"probes": {"permutations": 240}}, None),
+        ({"probes": {"permutations": 99}}, None),
     ],
-    ids=["defaults", "probes", "patterns", "no patterns", "enough"],
+    ids=["defaults", "patterns", "probes", "no patterns", "enough"],
 )
 def test_too_few_permutations_for_so_many_tests_are_told(sections: dict[str, Any], expected: str | None) -> None:
     cohort = {"simulation": {"participants": 12, "sites": 2}}
