@@ -63,6 +63,19 @@ class CovariateCoding:
             and (new := sorted(set(people[column["column"]].dropna().astype(str)) - set(column["levels"])))
         }
 
+    def lines_on_new_levels(self, people: pd.DataFrame) -> list[str]:
+        """A sentence for each column in which somebody has such a label."""
+        return [
+            f"no training participant has {column} {', '.join(new)}; adjusted as the mean {column}"
+            for column, new in self.new_levels(people).items()
+        ]
+
+    def deviations(self, people: pd.DataFrame) -> pd.DataFrame:
+        """How many SDs each participant is from the training mean: a column for each that holds numbers, as coded."""
+        columns = [column for column in self.columns if "levels" not in column]
+        scaled = {column["column"]: _of_numbers(people[column["column"]], column)[:, 0] for column in columns}
+        return pd.DataFrame(scaled, index=people.index)
+
     def to_json(self) -> dict[str, Any]:
         """The content that :meth:`from_json` reads."""
         return {"columns": list(self.columns), "impute": self.impute}

@@ -24,10 +24,15 @@ from sepclr_neuro.data.grid import bring_to_grid, final_affine
 from sepclr_neuro.data.volume_checks import check_volumes, quick_digest, refuse_twins, scans_of, volume_fault
 from sepclr_neuro.data.volume_files import canonical_header, read_checked
 
-__all__ = ["write_volumes"]
+__all__ = ["preprocessing", "write_volumes"]
 
 # To be raised whenever a volume would become other voxels than before: cached rows are then read afresh.
 _PREPROCESSING_VERSION = 1
+
+
+def preprocessing(settings: settings_of.Volumes) -> str:
+    """A fingerprint of what becomes of a volume: ``settings`` of ``grid.json``."""
+    return fingerprint(_PREPROCESSING_VERSION, settings.model_dump(mode="json"))
 
 
 def write_volumes(config: Config, results: Results) -> None:
@@ -81,7 +86,7 @@ def _write_volumes(config: Config, results: Results) -> None:
     )
     write_tsv(results.index, index)
     grid = {"shape": list(settings.shape), "affine": final_affine(affine, settings).tolist()}
-    write_json(results.grid, grid | {"settings": fingerprint(_PREPROCESSING_VERSION, settings.model_dump(mode="json"))})
+    write_json(results.grid, grid | {"settings": preprocessing(settings)})
     # Last, so that it never describes another array than the one that is there.
     write_json(
         state, [{"key": key, "digest": row.digest, "cached": row.cached} for key, row in zip(keys, built, strict=True)]

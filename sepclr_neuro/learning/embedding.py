@@ -21,7 +21,14 @@ from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.models import TrainedModel, load_model
 from sepclr_neuro.methods.base import Method
 
-__all__ = ["parts_in_memory", "represent_fold", "represent_parts", "represent_scans", "write_representations"]
+__all__ = [
+    "parts_in_memory",
+    "represent_fold",
+    "represent_parts",
+    "represent_scans",
+    "represent_volumes",
+    "write_representations",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +81,8 @@ def represent_fold(
         standardisation.refuse_learned_from(unseen)
     scans = [scan for members in sides.values() for scan in members]
     rows = cohort.set_index("scan_id", drop=False).loc[scans]
-    for column, new in model.covariates.new_levels(rows).items():
-        logger.warning(f"{title}: no training participant has {column} {', '.join(new)}; adjusted as the mean {column}")
+    for line in model.covariates.lines_on_new_levels(rows):
+        logger.warning(f"{title}: {line}")
     spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(rows))
     columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
     side = [name for name, members in sides.items() for _ in members]
@@ -106,13 +113,31 @@ def represent_scans(
     Returns:
         [N, d] for each space.
     """
+    parts = (cache.read(cache.rows(scans[part]), np.float16) for part in parts_in_memory(len(scans), cache.shape))
+    return represent_volumes(method, parts, standardisation, covariates)
+
+
+def represent_volumes(
+    method: Method,
+    volumes: Iterable[Tensor],
+    standardisation: Standardisation,
+    covariates: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Representations of volumes by a trained method, as :func:`represent_scans` computes them.
+
+    Args:
+        method: trained, in evaluation mode.
+        volumes: parts [B, 1, X, Y, Z] on the grid, float16, not standardised, together those of N participants.
+        standardisation: of the fold that the method was trained on.
+        covariates: as for :func:`represent_scans`.
+
+    Returns:
+        [N, d] for each space.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device)
     standardise = standardisation.to(device).apply
-    parts = (
-        standardise(cache.read(cache.rows(scans[part]), np.float16).to(device))
-        for part in parts_in_memory(len(scans), cache.shape)
-    )
+    parts = (standardise(part.to(device)) for part in volumes)
     found = represent_parts(method, parts, None if covariates is None else torch.from_numpy(covariates))
     return {space: values.float().cpu().numpy() for space, values in found.items()}
 

@@ -22,7 +22,7 @@ from sepclr_neuro.core.storage import read_json, sha256, write_bytes, write_json
 from sepclr_neuro.data.covariates import CovariateCoding
 from sepclr_neuro.methods.base import Method
 
-__all__ = ["TrainedModel", "build_method", "describe_networks", "load_model", "write_model"]
+__all__ = ["TrainedModel", "build_method", "describe_networks", "load_model", "write_model", "write_weights"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,12 @@ def describe_networks(method: Method) -> dict[str, dict[str, Any]]:
 
 def write_model(folder: Path, method: Method, history: pd.DataFrame, metadata: dict[str, Any]) -> None:
     """Writes model.safetensors, history.tsv and, last, model.json, which marks the model as complete."""
+    write_tsv(folder / "history.tsv", history)
+    write_weights(folder, method, metadata)
+
+
+def write_weights(folder: Path, method: Method, metadata: dict[str, Any]) -> None:
+    """Writes model.safetensors and, last, model.json, as :func:`load_model` reads them."""
     weights = {key: value.detach().cpu().contiguous() for key, value in method.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(weights))
-    write_tsv(folder / "history.tsv", history)
     write_json(folder / "model.json", metadata | {"sha256": sha256(folder / "model.safetensors")})

@@ -50,6 +50,7 @@ __all__ = [
     "FoldCodes",
     "beyond_controls",
     "distance_auc",
+    "fold_codes",
     "forward_model",
     "mean_patient",
     "pattern_maps",
@@ -208,7 +209,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     standardisations = [Standardisation.load(results, fold) for fold in numbers]
     brain: NDArray[np.bool_] = np.any([of_fold.mask.numpy() for of_fold in standardisations], axis=0)
     folds = [
-        _of_fold(results, method, fold, of_fold, brain, cache, people)
+        fold_codes(results, method, fold, of_fold, brain, cache, people)
         for fold, of_fold in zip(numbers, standardisations, strict=True)
     ]
     patient = (people["group"] == "target").to_numpy()
@@ -236,7 +237,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     logger.info(f"patterns of {method}: distance from controls separates the groups with an AUC of {auc:.2f}")
 
 
-def _of_fold(
+def fold_codes(
     results: Results,
     method: str,
     fold: int,
@@ -245,7 +246,20 @@ def _of_fold(
     cache: VolumeCache,
     people: pd.DataFrame,
 ) -> FoldCodes:
-    """W of a fold's training participants, 0 outside its mask, and the codes of its held-out participants."""
+    """W of a fold's training participants, 0 outside its mask, and the codes of its held-out participants.
+
+    Args:
+        results: of the run.
+        method: its name in the run, of a method with a salient space.
+        fold: number of the fold, from 0.
+        standardisation: of the fold.
+        brain: the voxels of W, [X, Y, Z].
+        cache: the array of all volumes.
+        people: rows of ``cohort.tsv``, one a participant, by scan id.
+
+    Raises:
+        InputError: if the model or the standardisation was learned from a participant whom the fold holds out.
+    """
     model = load_model(results.model_folder(method, fold))
     # Refuses a training scan that is called held out.
     represented = read_representations(results.representations(method, fold), results.model_folder(method, fold))

@@ -265,6 +265,51 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="RESULTS", help="The r
 
 
 @app.command()
+def export(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder of a run.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="Name of the method, as in the configuration.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to be made.")],
+    fold: Annotated[int, typer.Option(min=0, help="Number of the fold, from 0.")] = 0,
+) -> None:
+    """Put a trained model into a folder of its own, with a card, for participants whom the run does not have."""
+    from sepclr_neuro.apply.export import write_export
+
+    write_export(Results(results), method, fold, folder)
+
+
+@app.command()
+def apply(
+    participants: Annotated[
+        Path, typer.Argument(metavar="PARTICIPANTS", help="Table of participants with the model's covariates.")
+    ],
+    model: Annotated[Path, typer.Option(help="Folder that `export` made.", show_default=False)],
+    volumes: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="Of the volumes' paths from the table's folder on, such as 'vbm/{participant_id}_mwp1.nii.gz'.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the tables.", show_default=False)],
+    calibrate_with: Annotated[
+        str | None, typer.Option(metavar="COLUMN=VALUE", help="Participants who are controls of a new site.")
+    ] = None,
+    maps: Annotated[bool, typer.Option("--maps", help="Also write a map of each scan.")] = False,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Take participants that the model was trained on, and mark them.")
+    ] = False,
+) -> None:
+    """Apply an exported model to new participants: representations, distances from controls, predictions."""
+    with _computing():
+        from sepclr_neuro.apply.application import write_application
+
+        write_application(
+            model, participants, volumes, output, calibrate_with=calibrate_with, maps=maps, allow_seen=allow_seen
+        )
+
+
+@app.command()
 def digits(
     path: ConfigFile,
     method: Annotated[str, typer.Option(help="Name of the method, as in `digits.methods`.", show_default=False)],
