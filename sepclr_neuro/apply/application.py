@@ -270,6 +270,10 @@ def _notes_on_people(exported: ExportedModel, rows: pd.DataFrame, seen: Sequence
             notes.append(sentence.format(counted(len(names), "participant") + was))
     coding = exported.model.covariates
     notes += [f"{line}, since a new one's effect is not known" for line in coding.lines_on_new_levels(rows)]
+    trained = {site for sites in exported.card["training"]["by_group_and_site"].values() for site in sites}
+    strange = sorted(set(rows["site"].dropna()) - trained)
+    if strange and "site" not in coding.names:
+        notes.append(f"no training participant has site {', '.join(strange)}; the model does not adjust for sites")
     deviations = coding.deviations(rows)
     for name in deviations:
         far = deviations[name].abs() > _FAR
@@ -288,7 +292,7 @@ def _on_calibration(shift: Mapping[Hashable, Any]) -> str:
         return f"site {shift['site']}: not calibrated, since none of its participants is marked as a control"
     return (
         f"site {shift['site']}: {counted(shift['controls'], 'control')} moved the origin of its salient codes by "
-        f"{shift['distance']:.2f} SD of the run's controls ({shift['kept']:.0%} of the difference is taken for an "
+        f"{shift['distance']:.2f} SD of controls' codes ({shift['kept']:.0%} of the difference is taken for an "
         "offset)"
     )
 
@@ -339,7 +343,7 @@ def _described(name: str, table: pd.DataFrame, exported: ExportedModel, calibrat
         "kept": "Share of the difference from the run's controls that was taken for the site's offset (kappa).",
     }
     if name == "calibration":
-        known |= {"distance": "Length of the shift, in SDs of the run's controls' salient codes."}
+        known |= {"distance": "Length of the shift, in SDs of controls' salient codes."}
     known |= {statistic: meaning.partition(":")[0].capitalize() + "." for statistic, meaning in STATISTICS.items()}
     found: dict[str, Any] = {}
     for column in map(str, table.columns):

@@ -1,14 +1,14 @@
 r"""A new site's own controls shift the origin of the salient codes of that site.
 
 Scanners move codes, and a site that no training participant comes from is adjusted as the mean site. With n controls
-of the site, whose mean code is :math:`\bar s_{site}`, the difference from the run's controls (mean :math:`\bar s`,
-number m, summed variance of codes :math:`v`; :class:`~sepclr_neuro.apply.controls.Controls`) is part offset and part
-chance:
+of the site, whose mean code is :math:`\bar s_{site}`, the difference from the run's m controls
+(:class:`~sepclr_neuro.apply.controls.Controls`, mean :math:`\bar s`) is part offset and part chance:
 
-.. math:: d = \bar s_{site} - \bar s, \qquad E\|d\|^2 = \|\delta\|^2 + v\,(1/n + 1/m).
+.. math:: d = \bar s_{site} - \bar s, \qquad E\|d\|^2 = \|\delta\|^2 + v\,(1/n + 1/m),
 
-The offset :math:`\delta` is estimated by d, shrunk by the share of its square that chance does not explain, and taken
-from each code of the site:
+v the variance of a control's code, summed over dimensions: that of the run's controls or, if it is larger, of the
+site's own (codes of those who were trained on vary too little). The offset :math:`\delta` is estimated by d, shrunk by
+the share of its square that chance does not explain, and taken from each code of the site:
 
 .. math:: s' = s - \kappa d, \qquad \kappa = \max\bigl(0,\; 1 - v\,(1/n + 1/m) / \|d\|^2\bigr).
 
@@ -45,9 +45,14 @@ def site_shift(codes: Matrix, reference: Controls) -> tuple[Matrix, float]:
         return np.zeros_like(reference.mean), 0.0
     difference = codes.mean(axis=0) - reference.mean
     square = float(difference @ difference)
-    by_chance = reference.variance * (1 / len(codes) + 1 / len(reference.distances))
+    by_chance = _variance(codes, reference) * (1 / len(codes) + 1 / len(reference.distances))
     kept = max(0.0, 1 - by_chance / square) if square > 0 else 0.0
     return kept * difference, kept
+
+
+def _variance(codes: Matrix, reference: Controls) -> float:
+    own = float(codes.var(axis=0, ddof=1).sum()) if len(codes) > 1 else 0.0
+    return max(own, reference.variance)
 
 
 def calibrate(
@@ -64,21 +69,22 @@ def calibrate(
 
     Returns:
         The codes, [N, d], and a row for each site: ``site controls kept distance shift_0 ...``: the number of controls,
-        kappa, the length of the shift in SDs of the run's controls' codes (the root of their summed variance), and the
-        shift.
+        kappa, the length of the shift in SDs of a control's code (the root of v), and the shift.
     """
     shifted, rows = codes.copy(), []
     for site in sorted(set(sites)):
         here = sites == site
         names = np.unique(people[here & control])
         means = {name: codes[here & control & (people == name)].mean(axis=0) for name in names}
-        shift, kept = site_shift(_stacked(list(means.values()), codes), reference)
+        own = _stacked(list(means.values()), codes)
+        shift, kept = site_shift(own, reference)
         shifted[here] -= shift
         for name in names:
             others, _ = site_shift(_stacked([mean for other, mean in means.items() if other != name], codes), reference)
-            own = here & (people == name)
-            shifted[own] = codes[own] - others
-        length = float(np.linalg.norm(shift)) / np.sqrt(reference.variance) if reference.variance > 0 else 0.0
+            scans = here & (people == name)
+            shifted[scans] = codes[scans] - others
+        variance = _variance(own, reference)
+        length = float(np.linalg.norm(shift) / np.sqrt(variance)) if variance > 0 else 0.0
         row = {"site": site, "controls": len(names), "kept": kept, "distance": length}
         rows.append(row | {f"shift_{k}": float(value) for k, value in enumerate(shift)})
     return shifted, pd.DataFrame(rows)

@@ -1,12 +1,14 @@
 r"""Whether a volume looks like those that a model was trained on, by a few statistics of each.
 
 They are computed within the model's mask, on the grid. Smoothness is the full width at half maximum of a Gaussian field
-with the same correlation of neighbours, averaged over axes: for voxels of h mm whose standardised values correlate by
-:math:`\rho = 1 - \overline{(z_{i+1} - z_i)^2} / (2\,\mathrm{var}\,z)`,
+with the same correlation of neighbours, averaged over axes: for voxels of h mm whose values correlate by
+:math:`\rho = 1 - \overline{(x_{i+1} - x_i)^2} / (2\,\mathrm{var}\,x)`,
 
 .. math:: \mathrm{FWHM} = h \sqrt{-2 \ln 2 / \ln \rho} .
 
-Anatomy adds to it, so that it is compared with that of training volumes alone.
+It is that of the volume itself, anatomy and all, to be compared with training volumes alone: there it varies little
+between participants and rises with smoothing, while that of the difference from the mean volume falls once this
+difference is one of smoothing.
 
 Source: Forman et al. 1995, https://doi.org/10.1002/mrm.1910330508, for the smoothness.
 """
@@ -30,7 +32,7 @@ STATISTICS = {
     "highest": "highest voxel within the mask: another unit",
     "covered": "share of the mask's voxels with any grey matter: cut off, or not in MNI space",
     "fwhm_mm": "smoothness, FWHM in mm: smoothed otherwise",
-    "similarity": "correlation with the mean training volume over the mask: not in MNI space, or another map",
+    "similarity": "correlation with the mean training volume over the mask: not in MNI space, or another segmentation",
 }
 """What each is, and the usual reason where it differs."""
 
@@ -45,23 +47,22 @@ def statistics_of(
     """The :data:`STATISTICS` of one volume [X, Y, Z] on the grid; ``similarity`` is NaN where no mean map is known."""
     mask, mean = standardisation.mask.numpy(), standardisation.mean.numpy()
     values, expected = volume[mask].astype(np.float64), mean[mask].astype(np.float64)
-    z = (volume - mean) / standardisation.sd.numpy()
     similar = float(np.corrcoef(values, expected)[0, 1]) if np.ptp(expected) > 0 < np.ptp(values) else math.nan
     return {
         "mean": float(values.mean()),
         "sd": float(values.std()),
         "highest": float(values.max()),
         "covered": float((values > 0).mean()),
-        "fwhm_mm": smoothness(z, mask, voxel_mm),
+        "fwhm_mm": smoothness(volume, mask, voxel_mm),
         "similarity": similar,
     }
 
 
-def smoothness(z: NDArray[np.floating], mask: NDArray[np.bool_], voxel_mm: Sequence[float]) -> float:
-    """FWHM in mm of a field [X, Y, Z] within a mask, the mean over axes; 0 where neighbours do not correlate."""
-    variance, widths = float(z[mask].astype(np.float64).var()), []
+def smoothness(volume: NDArray[np.floating], mask: NDArray[np.bool_], voxel_mm: Sequence[float]) -> float:
+    """FWHM in mm of a volume [X, Y, Z] within a mask, the mean over axes; 0 where neighbours do not correlate."""
+    variance, widths = float(volume[mask].astype(np.float64).var()), []
     for axis, size in enumerate(voxel_mm):
-        field, inside = np.moveaxis(z, axis, 0), np.moveaxis(mask, axis, 0)
+        field, inside = np.moveaxis(volume, axis, 0), np.moveaxis(mask, axis, 0)
         both = inside[1:] & inside[:-1]
         steps = (field[1:] - field[:-1])[both].astype(np.float64)
         correlation = 1 - np.square(steps).mean() / (2 * variance) if both.any() and variance > 0 else math.nan

@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 
+def summed_variance(codes: Matrix) -> float:
+    """Over dimensions, divisor n - 1; 0 for one row."""
+    total, n = 0.0, len(codes)
+    for k in range(codes.shape[1] if n > 1 else 0):
+        mean = sum(codes[:, k]) / n
+        total += sum((x - mean) ** 2 for x in codes[:, k]) / (n - 1)
+    return total
+
+
 def shift(site: Matrix, reference: Matrix) -> Matrix:
     """kappa d of a site's controls [n, d], by the run's controls [m, d]."""
     n, m, dims = len(site), len(reference), reference.shape[1]
     d = [sum(site[:, k]) / n - sum(reference[:, k]) / m for k in range(dims)]
-    v = 0.0
-    for k in range(dims):
-        mean = sum(reference[:, k]) / m
-        v += sum((x - mean) ** 2 for x in reference[:, k]) / (m - 1)
+    v = max(summed_variance(site), summed_variance(reference))
     square = sum(x * x for x in d)
     kappa = 1 - v * (1 / n + 1 / m) / square
     return np.array([max(kappa, 0.0) * x for x in d])
