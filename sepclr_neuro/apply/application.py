@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float64]
 
+TABLES = ("representations", "distances", "predictions", "volumes", "calibration", "maps")
+"""All that may be written."""
+
 _FAR = 4.0  # SDs of a covariate from the training mean, from which on its effect is extrapolated
 _KEYS = ["scan_id", "participant_id", "site", "seen"]
 _NEW = "no"
@@ -120,6 +123,9 @@ def write_application(
     applied = apply_model(exported, people, looked, seen, control)
     for note in applied.notes:
         logger.warning(note)
+    for name in TABLES:  # those of an earlier call with other options would seem to belong to this one
+        for suffix in (".tsv", ".json"):
+            (output / f"{name}{suffix}").unlink(missing_ok=True)
     for name, table in applied.tables.items():
         _write_table(output / f"{name}.tsv", table, applied.columns[name], exported, applied.notes)
     if maps and applied.salient is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -28,6 +30,11 @@ from sepclr_neuro.run.runfiles import write_run_files
 from tests.small_run import SHAPE, small_run
 
 LINEAR, NETWORK, SINGLE = "ridge-discriminant", "sepclr-k-jem", "pca"
+METHODS: dict[str, Any] = {
+    LINEAR: {},
+    NETWORK: {"common_dim": 4, "salient_dim": 4, "projector_width": 8},
+    SINGLE: {"dim": 3},
+}
 PATTERN = "{participant_id}.nii.gz"
 
 
@@ -59,17 +66,14 @@ class FinishedRun:
         return path
 
 
-def finished_run(folder: Path, people: int = 48) -> FinishedRun:
+def finished_run(folder: Path, people: int = 48, methods: Mapping[str, Any] = METHODS, **splits: Any) -> FinishedRun:
     """Two folds of three methods, at 6 mm on the project's own grid, so that files need no cropping."""
     config, results = small_run(
         folder / "results",
         people=people,
+        splits={"folds": 2, **splits},
         training={"epochs": 1, "batch_size": 4},
-        methods={
-            LINEAR: {},
-            NETWORK: {"common_dim": 4, "salient_dim": 4, "projector_width": 8},
-            SINGLE: {"dim": 3},
-        },
+        methods=dict(methods),
         probes={"permutations": 99, "bootstraps": 99, "paper_regime": False},
         saliency={"permutations": 19},
         title="Cohort of Prof. N. Obody",
@@ -85,7 +89,8 @@ def finished_run(folder: Path, people: int = 48) -> FinishedRun:
     write_probes(config, results)
     write_verdicts(config, results)
     write_tables(config, results)
-    write_patterns(config, results, LINEAR)
+    if LINEAR in methods:
+        write_patterns(config, results, LINEAR)
     files = folder / "files"
     files.mkdir()
     cache = VolumeCache(results)

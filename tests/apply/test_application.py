@@ -292,6 +292,9 @@ def test_calibration_moves_the_salient_codes_of_the_site_alone(
     described = read_json(tmp_path / "out" / "representations.json")
     assert "After calibration" in described["salient_0"]["Description"]
     assert "After calibration" not in described["common_0"]["Description"]
+    write_application(exported[LINEAR], table, PATTERN, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("calibration.*"))
+    assert (tmp_path / "out" / "distances.tsv").read_bytes() == (tmp_path / "plain" / "distances.tsv").read_bytes()
 
 
 def test_a_scanner_that_moves_codes_is_calibrated(run: FinishedRun, exported: Exported, new, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from sepclr_neuro.apply.application import write_application
 from sepclr_neuro.apply.card import in_numbers
 from sepclr_neuro.apply.export import gather, write_export
 from sepclr_neuro.apply.exported import load_exported, write_exported
@@ -22,7 +23,7 @@ from sepclr_neuro.core.storage import read_json, read_tsv, sha256, write_json
 from sepclr_neuro.data.grid import grid_affine
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.standardisation import Standardisation
-from tests.apply.exported_run import LINEAR, SINGLE, FinishedRun
+from tests.apply.exported_run import LINEAR, PATTERN, SINGLE, FinishedRun, finished_run
 from tests.small_run import SHAPE
 
 FILES = {
@@ -238,3 +239,17 @@ def test_a_run_without_tables_and_patterns_is_exported_too(copy: Results) -> Non
     card = gather(copy, LINEAR, 0).card
     assert card["distance"] is None
     assert {row["q"] for row in card["figures"]} == {None}
+
+
+def test_participants_who_only_the_probes_saw(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, 24, {SINGLE: {"dim": 2}}, probe_fraction=0.4)
+    write_export(run.results, SINGLE, 0, tmp_path / "model")
+    probed = run.fold().probe
+    assert read_json(tmp_path / "model" / "card.json")["kept_for_probes"]["participants"] == len(probed) > 0
+    assert "| probes |" in (tmp_path / "model" / "README.md").read_text()
+    table = run.table(tmp_path / "new" / "people.tsv", probed[:1])
+    with pytest.raises(InputError, match=f"leak: participant {probed[0]} has the id of one"):
+        write_application(tmp_path / "model", table, PATTERN, tmp_path / "out")
+    write_application(tmp_path / "model", table, PATTERN, tmp_path / "out", allow_seen=True)
+    notes = read_json(tmp_path / "out" / "predictions.json")["Notes"]
+    assert any(note.startswith("LEAK: 1 participant trained the probes of this model") for note in notes)

@@ -43,6 +43,8 @@ COMMANDS = [
     "leakage",
     "saliency",
     "report",
+    "export",
+    "apply",
     "digits",
     "digits_table",
     "separation_cohort",
