@@ -114,12 +114,12 @@ def write_application(
     if control is not None and people.rows["site"].isna().any():
         raise InputError(f"{participants}: column 'site': --calibrate-with needs the site of each participant")
     seen = [exported.seen.side_of_person(name) for name in people.rows["participant_id"]]
-    _refuse_seen(people.rows, seen, "the id", allow_seen)
+    _refuse_seen(people.rows, seen, "id", allow_seen)
     looked = look_and_represent(exported, people.rows)
     seen = [
         by_id or exported.seen.side_of_volume(checksum) for by_id, checksum in zip(seen, looked.checksums, strict=True)
     ]
-    _refuse_seen(people.rows, seen, "the volume", allow_seen)
+    _refuse_seen(people.rows, seen, "volume", allow_seen)
     applied = apply_model(exported, people, looked, seen, control)
     for note in applied.notes:
         logger.warning(note)
@@ -248,15 +248,17 @@ def apply_model(
 
 def _refuse_seen(rows: pd.DataFrame, seen: Sequence[str | None], what: str, allow_seen: bool) -> None:
     names = [name for name, side in zip(rows["participant_id"], seen, strict=True) if side in ("train", "probe")]
+    alike = ". If another study only numbers its participants alike, put its name in front of their ids"
+    others = alike if what == "id" else ""
     if names and not allow_seen:
         raise InputError(
             [
                 Alike(
-                    f"leak: participant {name} has {what} of one that the model or its probes were trained on",
+                    f"leak: participant {name} has the {what} of one that the model or its probes were trained on",
                     name,
                     f"leak by {what}",
                     "Leave such participants out: their codes and predictions look far better than a new participant's "
-                    "would. `--allow-seen` takes them all the same, and marks them in every table",
+                    f"would. `--allow-seen` takes them all the same, and marks them in every table{others}",
                 )
                 for name in dict.fromkeys(names)
             ]

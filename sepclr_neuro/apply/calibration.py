@@ -86,7 +86,7 @@ def calibrate(
         variance = _variance(own, reference)
         length = float(np.linalg.norm(shift) / np.sqrt(variance)) if variance > 0 else 0.0
         row = {"site": site, "controls": len(names), "kept": kept, "distance": length}
-        rows.append(row | {f"shift_{k}": float(value) for k, value in enumerate(shift)})
+        rows.append(row | {f"shift_{k}": float(value) for k, value in enumerate(shift + 0.0)})
     return shifted, pd.DataFrame(rows)
 
 

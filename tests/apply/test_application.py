@@ -332,6 +332,7 @@ def test_participants_who_were_trained_on(run: FinishedRun, exported: Exported, 
     refused(exported, table, "4 alike")
     refused(exported, table, f"leak: participant {run.fold().train[0]} has the id of one that the model or its probes")
     refused(exported, table, "`--allow-seen` takes them all the same")
+    refused(exported, table, "If another study only numbers its participants alike, put its name in front of their ids")
     output = apply(exported, table, allow_seen=True)
     seen = dict.fromkeys(run.fold().train[:4], "trained on") | {run.fold().test[0]: "held out in the run"}
     for name in ("representations", "distances", "predictions", "volumes"):
