@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from torch import Tensor
 from sepclr_neuro import __version__
 from sepclr_neuro.apply.calibration import calibrate
 from sepclr_neuro.apply.controls import distances_from, percentiles
+from sepclr_neuro.apply.described import described
 from sepclr_neuro.apply.exported import ExportedModel, load_exported
 from sepclr_neuro.apply.likeness import STATISTICS, covers_mask, statistics_of, unlike
+from sepclr_neuro.apply.notes import note_on_calibration, notes_on_people, notes_on_volumes, refuse_seen
 from sepclr_neuro.apply.people import NewPeople, marked, read_people
-from sepclr_neuro.apply.probes import LEVEL
-from sepclr_neuro.apply.seen import SIDES
-from sepclr_neuro.core.errors import Alike, InputError
+from sepclr_neuro.apply.seen import NEW, SIDES
+from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import write_json, write_tsv
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cache import voxels_sha256
@@ -42,9 +43,7 @@ Matrix = NDArray[np.float64]
 TABLES = ("representations", "distances", "predictions", "volumes", "calibration", "maps")
 """All that may be written."""
 
-_FAR = 4.0  # SDs of a covariate from the training mean, from which on its effect is extrapolated
 _KEYS = ["scan_id", "participant_id", "site", "seen"]
-_NEW = "no"
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,12 @@ def write_application(
     if control is not None and people.rows["site"].isna().any():
         raise InputError(f"{participants}: column 'site': --calibrate-with needs the site of each participant")
     seen = [exported.seen.side_of_person(name) for name in people.rows["participant_id"]]
-    _refuse_seen(people.rows, seen, "id", allow_seen)
+    refuse_seen(people.rows, seen, "id", allow_seen)
     looked = look_and_represent(exported, people.rows)
     seen = [
         by_id or exported.seen.side_of_volume(checksum) for by_id, checksum in zip(seen, looked.checksums, strict=True)
     ]
-    _refuse_seen(people.rows, seen, "volume", allow_seen)
+    refuse_seen(people.rows, seen, "volume", allow_seen)
     applied = apply_model(exported, people, looked, seen, control)
     for note in applied.notes:
         logger.warning(note)
@@ -150,8 +149,8 @@ def look_and_represent(exported: ExportedModel, rows: pd.DataFrame) -> Looked:
             found = final_affine(canonical_header(path, settings)[1], settings)
             if not same_grid(found, exported.affine, settings.shape):
                 raise InputError(
-                    f"{path}: has {describe(found)} on the model's grid, which has {describe(exported.affine)}; bring "
-                    "the volume to the training volumes' voxel size and origin (the card has them)"
+                    f"{path}: has {describe(found)} after crop and pad, but the model's grid has "
+                    f"{describe(exported.affine)}; bring the volume to the training volumes' voxels (the card has them)"
                 )
         except InputError as error:
             problems.append(volume_fault(scan, path, str(error)).after(f"{scan}: "))
@@ -210,16 +209,16 @@ def apply_model(
         control: which scans are of controls that calibrate their site, [N]; None without calibration.
     """
     rows = people.rows
-    words = [SIDES[side] if side else _NEW for side in seen]
+    words = [SIDES[side] if side else NEW for side in seen]
     keys = rows[["scan_id", "participant_id", "site"]].assign(seen=words)
     tables: dict[str, pd.DataFrame] = {}
-    notes = [*_notes_on_people(exported, rows, seen), *_notes_on_volumes(exported, rows, looked.statistics)]
+    notes = [*notes_on_people(exported, rows, seen), *notes_on_volumes(exported, rows, looked.statistics)]
     spaces, reference = dict(looked.spaces), exported.controls
     if reference is not None and control is not None:
         sites, names = (rows[column].to_numpy(str) for column in ("site", "participant_id"))
         spaces["salient"], shifts = calibrate(spaces["salient"], sites, names, control, reference)
         tables["calibration"] = shifts
-        notes += [_on_calibration(row) for row in shifts.to_dict("records")]
+        notes += [note_on_calibration(row) for row in shifts.to_dict("records")]
     codes = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
     tables["representations"] = pd.concat([keys, pd.DataFrame(codes)], axis=1)
     if reference is not None:
@@ -239,135 +238,11 @@ def apply_model(
     odd = unlike(looked.statistics, exported.training_volumes)
     named = [", ".join(name for name in STATISTICS if row[name]) or "none" for row in odd.to_dict("records")]
     tables["volumes"] = pd.concat([keys, looked.statistics], axis=1).assign(unlike_training=named)
-    columns = {name: _described(name, table, exported, control is not None) for name, table in tables.items()}
+    columns = {name: described(name, table, exported, control is not None) for name, table in tables.items()}
     return Application(tables, columns, notes, spaces.get("salient"))
 
 
-# --- whom and what a reader must know about ----------------------------------------------------------------------
-
-
-def _refuse_seen(rows: pd.DataFrame, seen: Sequence[str | None], what: str, allow_seen: bool) -> None:
-    names = [name for name, side in zip(rows["participant_id"], seen, strict=True) if side in ("train", "probe")]
-    alike = ". If another study only numbers its participants alike, put its name in front of their ids"
-    others = alike if what == "id" else ""
-    if names and not allow_seen:
-        raise InputError(
-            [
-                Alike(
-                    f"leak: participant {name} has the {what} of one that the model or its probes were trained on",
-                    name,
-                    f"leak by {what}",
-                    "Leave such participants out: their codes and predictions look far better than a new participant's "
-                    f"would. `--allow-seen` takes them all the same, and marks them in every table{others}",
-                )
-                for name in dict.fromkeys(names)
-            ]
-        )
-
-
-def _notes_on_people(exported: ExportedModel, rows: pd.DataFrame, seen: Sequence[str | None]) -> list[str]:
-    notes = []
-    for side, sentence in (
-        ("train", "LEAK: {} trained this model; no figure of theirs says anything about new participants"),
-        ("probe", "LEAK: {} trained the probes of this model; their predictions say nothing about new participants"),
-        ("test", "{} held out in the run: the model is new to them, but intervals and percentiles were made from them"),
-    ):
-        names = rows["participant_id"][[of == side for of in seen]].unique()
-        if len(names):
-            was = "" if side != "test" else " was" if len(names) == 1 else " were"
-            notes.append(sentence.format(counted(len(names), "participant") + was))
-    coding = exported.model.covariates
-    notes += [f"{line}, since a new one's effect is not known" for line in coding.lines_on_new_levels(rows)]
-    trained = {site for sites in exported.card["training"]["by_group_and_site"].values() for site in sites}
-    strange = sorted(set(rows["site"].dropna()) - trained)
-    if strange and "site" not in coding.names:
-        notes.append(f"no training participant has site {', '.join(strange)}; the model does not adjust for sites")
-    deviations = coding.deviations(rows)
-    for name in deviations:
-        far = deviations[name].abs() > _FAR
-        if far.any():
-            notes.append(
-                f"{name} of {_first(rows.loc[far, 'scan_id'])} is more than {_FAR:g} SD from the training "
-                f"participants' mean (up to {deviations[name][far].abs().max():.3g}): another unit? Its effect is "
-                "extrapolated"
-            )
-    return notes
-
-
-def _on_calibration(shift: Mapping[Hashable, Any]) -> str:
-    """A sentence on a row of the table ``calibration``."""
-    if not shift["controls"]:
-        return f"site {shift['site']}: not calibrated, since none of its participants is marked as a control"
-    return (
-        f"site {shift['site']}: {counted(shift['controls'], 'control')} moved the origin of its salient codes by "
-        f"{shift['distance']:.2f} SD of controls' codes ({shift['kept']:.0%} of the difference is taken for an "
-        "offset)"
-    )
-
-
-def _notes_on_volumes(exported: ExportedModel, rows: pd.DataFrame, statistics: pd.DataFrame) -> list[str]:
-    odd, notes = unlike(statistics, exported.training_volumes), []
-    for name, meaning in STATISTICS.items():
-        if odd[name].any():
-            training, values = exported.training_volumes[name], statistics.loc[odd[name], name]
-            what, _, reason = meaning.partition(": ")
-            notes.append(
-                f"{what}: {_first(rows.loc[odd[name].to_numpy(), 'scan_id'])} unlike training volumes, median "
-                f"{values.median():.3g}, there {training['mean']:.3g} ± {training['sd']:.2g} ({reason}?)"
-            )
-    return notes
-
-
-def _first(scans: pd.Series) -> str:
-    names = scans.tolist()
-    return f"{counted(len(names), 'scan')} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-
-
 # --- files -------------------------------------------------------------------------------------------------------
-
-
-def _described(name: str, table: pd.DataFrame, exported: ExportedModel, calibrated: bool) -> dict[str, Any]:
-    """What each column of a table means, as BIDS describes columns."""
-    reference = exported.controls.in_words() if exported.controls is not None else ""
-    after = " After calibration." if calibrated else ""
-    percent = f"{LEVEL:.0%}"
-    known = {
-        "scan_id": "Participant, and session where there are several.",
-        "participant_id": "As in the given table.",
-        "site": "As in the given table.",
-        "seen": f"What the participant was in the run of the model: {_NEW}, {', '.join(SIDES.values())}.",
-        "distance": "Euclidean distance of the salient code from the training controls' mean code." + after,
-        "percentile": f"Percentage of {reference} that are nearer, equal ones counting half.",
-        "calibrates": "Whether this control helped to calibrate its site (its own shift is by the others).",
-        "target": "What is predicted.",
-        "space": "Of the codes that the probe reads." + after,
-        "prediction": "Class or number.",
-        "low": f"Lower end of the {percent} interval of a number, from the errors of the run's held-out participants.",
-        "high": "Upper end.",
-        "score": "Log-odds of the second class at equal frequency of both; no probability of a disease.",
-        "possible": f"Classes that are not excluded at {percent}, from the scores of the run's held-out participants.",
-        "unlike_training": "Statistics that are more than four SDs from the training volumes' mean.",
-        "controls": "Controls of the site that calibrate it.",
-        "kept": "Share of the difference from the run's controls that was taken for the site's offset (kappa).",
-    }
-    if name == "calibration":
-        known |= {"distance": "Length of the shift, in SDs of controls' salient codes."}
-    known |= {statistic: meaning.partition(":")[0].capitalize() + "." for statistic, meaning in STATISTICS.items()}
-    found: dict[str, Any] = {}
-    for column in map(str, table.columns):
-        space, _, number = column.rpartition("_")
-        if column in known:
-            found[column] = {"Description": known[column]}
-        elif space == "shift":
-            found[column] = {"Description": f"Taken from dimension {number} of the salient codes of the site."}
-        else:
-            of = exported.card["training_controls"][space]
-            found[column] = {
-                "Description": f"Dimension {number} of the {space} space.{after if space == 'salient' else ''}",
-                "TrainingControlsMean": of["mean"][int(number)],
-                "TrainingControlsSD": of["sd"][int(number)],
-            }
-    return found
 
 
 def _write_table(

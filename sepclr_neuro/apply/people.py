@@ -74,19 +74,20 @@ def read_people(path: Path, pattern: str, coding: CovariateCoding, tiv_column: s
         known = nearest(missing[0], there, listed=True)
         raise InputError(
             f"{path}: has no column {listed([repr(name) for name in missing])}; the model needs {listed(needed)} of "
-            f"each participant, called so.{known} A column may be empty where the model fills missing values in"
+            f"each participant, called so.{known}{' Values may be missing, the model fills them in' * coding.impute}"
         )
-    standard = ("age", "sex", "site")
-    # What the model does not need may be absent, and is not read for it.
-    absent = {name: "n/a" for name in standard if name not in there}
+    # What the model does not need may be absent, or coded in any way.
+    unread = {name: f"({name}, not read)" for name in ("age", "sex") if name not in needed}
+    constants = dict.fromkeys([*unread.values(), *([] if "site" in there else ["site"])], "n/a")
     columns = Columns(
+        **unread,
         session_id="session_id" if "session_id" in there else None,
-        others={name: name for name in needed if name not in standard},
+        others={name: name for name in needed if name not in ("age", "sex", "site")},
     )
     # A cohort to implant into is one whose diagnoses are not read.
     settings = Cohort(
         source="implanted",
-        studies=[study.model_copy(update={"constants": absent})],
+        studies=[study.model_copy(update={"constants": constants})],
         columns=columns,
         include=Inclusion(require=["volume"]),
     )

@@ -15,10 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["SIDES", "Seen"]
+__all__ = ["NEW", "SIDES", "Seen"]
 
 SIDES = {"train": "trained on", "probe": "probes were fitted on", "test": "held out in the run"}
 """By the side of the split, what a participant was in the run."""
+
+NEW = "no"
+"""What everybody else is."""
 
 
 @dataclass(frozen=True)

@@ -365,6 +365,8 @@ def test_covariates_that_are_missing(exported: Exported, new: Callable[..., Path
     # A method that adjusts for nothing needs none.
     write_tsv(table, rows[["participant_id"]])
     assert len(read(apply(exported, table, SINGLE) / "representations.tsv")) == 3
+    write_tsv(table, rows.assign(sex="1", age="old", site="oslo"))
+    assert set(read(apply(exported, table, SINGLE) / "representations.tsv")["site"]) == {"oslo"}
 
 
 def test_volumes_that_are_missing(exported: Exported, new: Callable[..., Path], said) -> None:
@@ -381,7 +383,7 @@ def test_volumes_that_are_missing(exported: Exported, new: Callable[..., Path], 
 
 def test_volumes_on_another_grid(exported: Exported, new: Callable[..., Path]) -> None:
     refused(exported, new(affine=grid_affine(SHAPE, 5.0)), "has voxels of 5 x 5 x 5 mm from")
-    refused(exported, new(affine=grid_affine(SHAPE, 5.0)), "on the model's grid, which has voxels of 6 x 6 x 6 mm from")
+    refused(exported, new(affine=grid_affine(SHAPE, 5.0)), "but the model's grid has voxels of 6 x 6 x 6 mm from")
     shifted = grid_affine(SHAPE, 6.0)
     shifted[:3, 3] += 2
     refused(exported, new(affine=shifted), "3 alike (sub-new0, sub-new1, sub-new2)")
