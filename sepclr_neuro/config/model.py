@@ -35,7 +35,10 @@ from sepclr_neuro.core.errors import InputError, nearest
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.yaml_file import read_yaml
 
-__all__ = ["Config", "load_config", "parse_config"]
+__all__ = ["OPEN", "Config", "load_config", "parse_config"]
+
+OPEN = "CHOOSE"
+"""What `init` writes where the user has to choose."""
 
 
 def _set_default(config: Section, key: str, **values: Any) -> None:
@@ -270,7 +273,14 @@ def _parse(content: Any, where: Callable[[str], str]) -> Config:
         if isinstance(content, str) and ":" in content:
             said += "; between the colon of a key and its value stands a space"
         raise InputError(f"{where('')}: {said}")
-    sentences = [f"{path}: holds control characters; remove them" for path in _unprintable(content)]
+    sentences = [
+        f"{path}: holds control characters; remove them" for path, text in _texts(content) if not text.isprintable()
+    ]
+    sentences += [
+        f"{path}: is {OPEN}, a choice that `init` left open; the comment above it says what the data offer"
+        for path, text in _texts(content)
+        if text == OPEN
+    ]
     if not sentences:
         try:
             return Config.model_validate(content)
@@ -279,18 +289,18 @@ def _parse(content: Any, where: Callable[[str], str]) -> Config:
     raise InputError([f"{where(sentence)}: {sentence}" for sentence in sentences])
 
 
-def _unprintable(value: Any, path: str = "") -> Iterator[str]:
-    """Key paths of text that no path, name or title may hold, such as NUL."""
-    if isinstance(value, str) and not value.isprintable():
-        yield path
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """All text of a configuration, keys included, and its key path."""
+    if isinstance(value, str):
+        yield path, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             name = f"{path}.{key}".lstrip(".") if str(key).isprintable() else f"{path}.{key!r}".lstrip(".")
-            yield from _unprintable(str(key), name)
-            yield from _unprintable(inner, name)
+            yield name, str(key)
+            yield from _texts(inner, name)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _unprintable(inner, f"{path}.{number}")
+            yield from _texts(inner, f"{path}.{number}")
 
 
 def load_config(path: str | Path) -> Config:

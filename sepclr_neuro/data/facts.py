@@ -14,7 +14,7 @@ from sepclr_neuro.core.storage import is_formula
 from sepclr_neuro.data.participants import StudyTables, is_number, lists_every_code
 from sepclr_neuro.data.problems import Problems
 
-__all__ = ["OTHER_SEX", "cells_of", "groups_of", "numbers_of", "read_facts", "score_of"]
+__all__ = ["OTHER_SEX", "SEXES", "cells_of", "groups_of", "is_global_rating", "numbers_of", "read_facts", "score_of"]
 
 OTHER_SEX = "other"
 # As BIDS writes it, in capitals or small letters.
@@ -271,8 +271,8 @@ def _items(tables: StudyTables, score: Score, key: str, problems: Problems) -> l
 def _is_global(tables: StudyTables, item: str, problems: Problems) -> bool:
     """Whether an item is a global rating, by its name or by the JSON file that describes its table (BIDS)."""
     sidecar = tables.files[item].with_suffix(".json")
-    if "global" in item.casefold() or not sidecar.is_file():
-        return "global" in item.casefold()
+    if not sidecar.is_file():
+        return is_global_rating(item, None)
     try:
         described = json.loads(sidecar.read_bytes())
     except ValueError as error:
@@ -280,4 +280,14 @@ def _is_global(tables: StudyTables, item: str, problems: Problems) -> bool:
         if problem not in problems:
             problems.append(problem)
         return False
-    return isinstance(described, dict) and "global rating" in json.dumps(described.get(item)).casefold()
+    return is_global_rating(item, described)
+
+
+def is_global_rating(item: str, described: object) -> bool:
+    """Whether an item is a global rating, by its name or by the content of the JSON file that describes its table.
+
+    >>> is_global_rating("SANS_global_1", None), is_global_rating("Q7", {"Q7": {"Description": "Global rating of alogia"}})
+    (True, True)
+    """
+    said = json.dumps(described.get(item)) if isinstance(described, dict) else ""
+    return "global" in item.casefold() or "global rating" in said.casefold()

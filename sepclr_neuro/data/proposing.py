@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from sepclr_neuro.data.differences import differences, kind_of, meaning_of
 from sepclr_neuro.data.matching import Row, files_of
 from sepclr_neuro.data.patterns import Field, Folder, Pattern
 
-__all__ = ["FolderLook"]
+__all__ = ["VOLUME_ENDINGS", "FolderLook", "Listing", "list_files"]
 
 # An archive may hold millions of files, on a slow disk.
 _MOST_ENTRIES = 100_000
@@ -24,40 +24,53 @@ _MOST_SECONDS = 5.0
 _MOST_PEOPLE = 40  # from whose files patterns are made; they are tried on all
 _MOST_FILES = 200  # of one of these participants
 _MOST_TRIED = 60  # patterns
-_VOLUME = (".nii", ".nii.gz", ".npy")
+VOLUME_ENDINGS = (".nii", ".nii.gz", ".npy")
 
 # What CAT12 and SPM put in front of a name.
 _PREFIX = re.compile(r"^(?:s\d*)?(?:m0?w[pc][1-6]|w?[pc][0-6]|r[pc][1-6]|wm)")
 
 
 @dataclass(frozen=True)
-class _Listing:
-    """Volumes in a folder, from it on; ``whole`` unless looking took too long; folders that may not be opened."""
+class Listing:
+    """Files in a folder, from it on; ``whole`` unless looking took too long; folders that may not be opened."""
 
     files: list[str]
     whole: bool
     closed: list[str]
 
 
-def _listing(root: Path, first: str) -> _Listing:
-    """Breadth first, so that a deep archive does not hide what lies beside it; ``first`` before the rest."""
+def list_files(
+    root: Path,
+    first: str = "",
+    endings: tuple[str, ...] = VOLUME_ENDINGS,
+    skipped: Collection[str] = (),
+    patience: int = 1,
+) -> Listing:
+    """Breadth first, so that a deep archive does not hide what lies beside it; links are followed, once each.
+
+    Args:
+        first: a folder that is looked at before the rest.
+        endings: of the files that are listed, in small letters.
+        skipped: names of folders that are not opened.
+        patience: how many times the usual number of entries and of seconds it may take.
+    """
     files: list[str] = []
     closed: list[str] = []
     seen: set[tuple[int, int]] = set()  # folders, which links may reach twice or in circles
-    entries, end = 0, time.monotonic() + _MOST_SECONDS
+    most, entries, end = patience * _MOST_ENTRIES, 0, time.monotonic() + patience * _MOST_SECONDS
     for top in dict.fromkeys((first, "")):
         queue = deque([top])
         while queue:
             place = queue.popleft()
-            if entries >= _MOST_ENTRIES or time.monotonic() > end:
-                return _Listing(files, False, closed)
+            if entries >= most or time.monotonic() > end:
+                return Listing(files, False, closed)
             try:
                 status = (root / place).stat()
                 if (status.st_dev, status.st_ino) in seen:
                     continue
                 seen.add((status.st_dev, status.st_ino))
                 with os.scandir(root / place) as found:
-                    here = sorted((entry.name, entry.is_dir()) for entry in islice(found, _MOST_ENTRIES - entries))
+                    here = sorted((entry.name, entry.is_dir()) for entry in islice(found, most - entries))
             except PermissionError:
                 closed.append(place)
                 continue
@@ -66,11 +79,11 @@ def _listing(root: Path, first: str) -> _Listing:
             entries += len(here)
             for name, is_folder in here:
                 path = os.path.join(place, name)
-                if is_folder and not name.startswith("."):
+                if is_folder and not name.startswith(".") and name not in skipped:
                     queue.append(path)
-                elif not is_folder and name.lower().endswith(_VOLUME):
+                elif not is_folder and name.lower().endswith(endings):
                     files.append(path)
-    return _Listing(files, True, closed)
+    return Listing(files, True, closed)
 
 
 # --- which pattern would fit -----------------------------------------------------------------------------------
@@ -82,13 +95,21 @@ class FolderLook:
     Args:
         people: rows of all who need one.
         ids: as in :func:`find_volumes`.
+        listing: the volumes to choose from; by default those in the folder, near the pattern's first part first.
     """
 
-    def __init__(self, folder: Folder, pattern: Pattern, people: Sequence[Row], ids: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        pattern: Pattern,
+        people: Sequence[Row],
+        ids: Sequence[str],
+        listing: Listing | None = None,
+    ) -> None:
         self.folder, self.pattern, self.people, self.ids = folder, pattern, people, ids
         literal = next(iter(pattern.parts), "")
         inside = folder.inside(os.path.dirname(literal)) if isinstance(literal, str) else None
-        self.listing = _listing(folder.root, "" if inside in (None, ".") else str(inside))
+        self.listing = listing or list_files(folder.root, "" if inside in (None, ".") else str(inside))
         self.files = set(self.listing.files)
         self.lowered = {path: path.lower() for path in self.listing.files}
         self.end = time.monotonic() + _MOST_SECONDS
@@ -96,9 +117,9 @@ class FolderLook:
     def advice(self, wanting: Sequence[Row], found: int) -> str:
         """The likely error, and a pattern that would find more than the ``found`` volumes."""
         looked = "" if self.listing.whole else f" among the {_MOST_ENTRIES:,} entries or {_MOST_SECONDS:g} s looked at"
-        best = self._best(wanting, found) if self.files else None
+        best = self.best(wanting, found) if self.files else None
         if best is not None:
-            fits = self._fitting(best)
+            fits = self.fitting(best)
             sample = next((row for row in wanting if row in fits), wanting[0])
             reasons = "; ".join(differences(self.pattern, best, sample))
             others = [row for row in self.people if row not in fits]
@@ -109,7 +130,7 @@ class FolderLook:
             return f"The folder {closed} may not be opened; ask for the permission to read it"
         if not self.files:
             return (
-                f"No file there ends in {', '.join(_VOLUME)}{looked}; correct `volumes_root`, or copy the volumes there"
+                f"No file there ends in {', '.join(VOLUME_ENDINGS)}{looked}; correct `volumes_root`, or copy the volumes there"
             )
         own = next((path for row in wanting[:_MOST_PEOPLE] for path in self._of(row, alone=True)), None)
         if own is None:
@@ -122,7 +143,7 @@ class FolderLook:
         more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
         return ", ".join(" ".join(str(row[name]) for name in self.ids) for row in rows[:3]) + more
 
-    def _best(self, wanting: Sequence[Row], found: int) -> Pattern | None:
+    def best(self, wanting: Sequence[Row], found: int) -> Pattern | None:
         """The pattern that finds most participants, if it finds more than ``found``."""
         votes: Counter[str] = Counter()
         for row in _spread(wanting, _MOST_PEOPLE):
@@ -137,7 +158,7 @@ class FolderLook:
                 break
         tried |= self._merged(tried)
         best = self._parsed(max(tried, key=lambda text: self._worth(text, tried)))
-        return best if tried[str(best)] > found and len(self._fitting(best)) > found else None
+        return best if tried[str(best)] > found and len(self.fitting(best)) > found else None
 
     def _parsed(self, text: str) -> Pattern:
         return Pattern.of(text, self.people[0].keys())[0]
@@ -160,7 +181,7 @@ class FolderLook:
         filled = (pattern.filled(row) for row in self.people if None not in map(row.get, pattern.columns))
         return len(self.files.intersection(filled))
 
-    def _fitting(self, pattern: Pattern) -> list[Row]:
+    def fitting(self, pattern: Pattern) -> list[Row]:
         """The participants of whom the pattern finds one file on the disk, and of no other one."""
         owners: dict[str, Row] = {}
         for row in self.people:
@@ -182,7 +203,7 @@ class FolderLook:
                 both = _merge(best, other)
                 if both is None or both in merged or both in tried:
                     continue
-                merged[both] = len(self._fitting(self._parsed(both)))
+                merged[both] = len(self.fitting(self._parsed(both)))
                 best = both if merged[both] > number else best
         return merged
 

@@ -19,7 +19,7 @@ from sepclr_neuro.config.cohort import Study
 from sepclr_neuro.core.errors import Alike, InputError, taken_from
 from sepclr_neuro.core.storage import read_bytes
 
-__all__ = ["read_table"]
+__all__ = ["likely_encoding", "read_table"]
 
 SEPARATORS = {".tsv": ("\t", "tabs"), ".csv": (",", "commas")}
 _WIDE = ("utf-16", "utf-32")
@@ -105,7 +105,7 @@ def _decoded(content: bytes, path: Path, encoding: str) -> str:
             mistake = error
     line = content.count(b"\n", 0, mistake.start) + 1
     before, after = re.split(rb"[\s,;]", content[: mistake.start]), re.split(rb"[\s,;]", content[mistake.start :])
-    likely = _likely_encoding(content)
+    likely = likely_encoding(content)
     raise InputError(
         f"{path}: line {line} is not UTF-8{'' if said == 'utf-8' else f', nor {encoding}'} (byte "
         f"0x{content[mistake.start]:02x}); it is likely {likely}, as which it reads "
@@ -114,7 +114,7 @@ def _decoded(content: bytes, path: Path, encoding: str) -> str:
     )
 
 
-def _likely_encoding(content: bytes) -> str:
+def likely_encoding(content: bytes) -> str:
     """Of Windows and old Macs, in which other characters than ASCII's are letters rather than signs."""
     letters = {}
     for name in ("cp1252", "mac_roman"):  # the latter has a character for each byte

@@ -378,7 +378,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     study(tmp_path, people, [f"vbm/mwp1{name}.nii" for name in people])
     for name in ("again", "twice"):
         (tmp_path / "vbm" / name).symlink_to(tmp_path)
-    assert sorted(proposing._listing(tmp_path, "").files) == [f"vbm/mwp1{name}.nii" for name in people]
+    assert sorted(proposing.list_files(tmp_path).files) == [f"vbm/mwp1{name}.nii" for name in people]
     assert proposed(line(tmp_path))[0] == "vbm/mwp1{participant_id}.nii"
 
 
