@@ -286,7 +286,7 @@ def _is_global(tables: StudyTables, item: str, problems: Problems) -> bool:
 def is_global_rating(item: str, described: object) -> bool:
     """Whether an item is a global rating, by its name or by the content of the JSON file that describes its table.
 
-    >>> is_global_rating("SANS_global_1", None), is_global_rating("Q7", {"Q7": {"Description": "Global rating of alogia"}})
+    >>> is_global_rating("SANS_global_1", None), is_global_rating("Q7", {"Q7": "Global rating of alogia"})
     (True, True)
     """
     said = json.dumps(described.get(item)) if isinstance(described, dict) else ""

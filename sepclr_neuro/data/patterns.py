@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sepclr_neuro.core.errors import nearest
 
-__all__ = ["Field", "Folder", "Pattern", "broken_link", "link_advice"]
+__all__ = ["Field", "Folder", "ListedFolder", "Pattern", "broken_link", "link_advice"]
 
 _WILD = "\0"  # the pattern's own `*` while a path is put together: no table, path or configuration holds this character
 _FORM = re.compile(r"label|upper|lower|0\d+")
@@ -149,6 +149,32 @@ class Folder:
             except OSError:  # no folder, or one that may not be opened
                 self._listed[place] = []
         return self._listed[place]
+
+
+class ListedFolder(Folder):
+    """A folder that holds nothing but the given files, whatever is on the disk.
+
+    Args:
+        root: the folder.
+        files: paths from it on.
+    """
+
+    def __init__(self, root: Path, files: Collection[str]) -> None:
+        super().__init__(root)
+        self._files = set(files)
+        entries: dict[str, set[str]] = {}
+        for path in files:
+            place = path
+            while place:
+                place, name = os.path.split(place)
+                entries.setdefault(place, set()).add(name)
+        self._listed = {place: sorted(names) for place, names in entries.items()}
+
+    def files(self, filled: str) -> set[str]:
+        return super().files(filled) & self._files
+
+    def _names(self, place: str) -> list[str]:
+        return self._listed.get(place, [])
 
 
 def _called(entries: Sequence[tuple[str, str]], part: str) -> list[str]:

@@ -130,7 +130,8 @@ class FolderLook:
             return f"The folder {closed} may not be opened; ask for the permission to read it"
         if not self.files:
             return (
-                f"No file there ends in {', '.join(VOLUME_ENDINGS)}{looked}; correct `volumes_root`, or copy the volumes there"
+                f"No file there ends in {', '.join(VOLUME_ENDINGS)}{looked}; correct `volumes_root`, or copy the "
+                "volumes there"
             )
         own = next((path for row in wanting[:_MOST_PEOPLE] for path in self._of(row, alone=True)), None)
         if own is None:

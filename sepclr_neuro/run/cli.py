@@ -117,6 +117,18 @@ def check(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your tables and volumes.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The configuration to write.")] = Path("my_cohort.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a configuration for a folder of data: guesses are explained in it, choices left open."""
+    from sepclr_neuro.run.init.command import write_configuration
+
+    print(write_configuration(folder, output, force=force))
+
+
+@app.command()
 def dataset(path: ConfigFile) -> None:
     """Make a simulated cohort, or implant an effect into real volumes."""
     from sepclr_neuro.data.simulation import write_dataset

@@ -29,6 +29,7 @@ COMMAND = str(Path(sys.executable).with_name("sepclr-neuro"))
 COMMANDS = [
     "run",
     "check",
+    "init",
     "dataset",
     "cohort",
     "volumes",
