@@ -376,6 +376,21 @@ def test_two_studies_side_by_side(data: Path) -> None:
     assert "24 participants" in text
 
 
+def test_studies_whose_columns_differ_are_a_choice(data: Path) -> None:
+    for study, number, columns in (
+        ("one", 0, {}),
+        ("two", 50, {"age": None, "Age": ["30"] * PEOPLE, "diagnosis": None}),
+    ):
+        ids = [f"sub-{number + k:02d}" for k in range(PEOPLE)]
+        people(data / study / "participants.tsv", columns, ids)
+        volumes(data / study, "mwp1{id}.nii", ids)
+    path, printed = init(data)
+    assert left_open(path) == ["cohort.studies.1.constants.diagnosis", "cohort.studies.1.constants.age"]
+    assert "two/participants.tsv calls it 'Age', others 'age'" in printed
+    _, text = checked(answered(path, diagnosis="control", age="30"))
+    assert "24 participants, 24 scans (18 background, 6 target)" in text
+
+
 def test_a_whole_check_of_what_was_written(data: Path) -> None:
     people(data / "participants.tsv")
     volumes(data, "mwp1{id}.nii.gz")

@@ -56,7 +56,7 @@ def write_configuration(folder: Path, output: Path, *, force: bool = False) -> s
         raise InputError(f"{output}: exists; give another name with `--output`, or replace it with `--force`")
     listing = list_files(folder, endings=(*VOLUME_ENDINGS, *TABLE_ENDINGS), skipped=_SKIPPED, patience=_PATIENCE)
     volumes = [path for path in listing.files if path.lower().endswith(VOLUME_ENDINGS)]
-    tables, problems = read_tables(folder, [path for path in listing.files if path not in set(volumes)])
+    tables, problems = read_tables(folder, [path for path in listing.files if path.lower().endswith(TABLE_ENDINGS)])
     proposal = propose(folder, volumes, tables)
     if not listing.whole:
         problems.append(

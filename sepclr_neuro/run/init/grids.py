@@ -16,6 +16,7 @@ from sepclr_neuro.data.grid import final_affine, same_grid
 from sepclr_neuro.data.matching import Row, files_of
 from sepclr_neuro.data.patterns import ListedFolder, Pattern
 from sepclr_neuro.data.proposing import FolderLook, Listing
+from sepclr_neuro.data.volume_checks import volume_fault
 from sepclr_neuro.data.volume_files import canonical_header
 from sepclr_neuro.run.init.entries import Entry
 from sepclr_neuro.run.init.layouts import LAYOUTS, UNKNOWN, Layout, layout_of
@@ -74,14 +75,14 @@ def grid_of(files: Sequence[Path]) -> tuple[dict[str, Entry], int, list[str]]:
     Args:
         files: volumes, of which a few headers are read.
     """
-    headers, problems = [], []
+    headers, problems = [], list[str]()
     for number in range(min(_MOST_HEADERS, len(files))):
         path = files[number * len(files) // min(_MOST_HEADERS, len(files))]
         try:
             # A voxel size to resample to, since rotated volumes need one.
             headers.append(canonical_header(path, Volumes(resample_mm=3)))
         except InputError as error:
-            problems.append(str(error))
+            problems.append(volume_fault(path.name, path, str(error)))
     if not headers:
         why = "no header was read; 128 voxels a side are for volumes of 1.5 mm. 2 mm: 96; 3 mm: 64"
         return {"shape": Entry([128, 128, 128], why, True)}, 8, problems

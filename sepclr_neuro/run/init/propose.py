@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from sepclr_neuro.config.model import OPEN
+from sepclr_neuro.core.errors import by_kind
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.matching import Row
 from sepclr_neuro.data.proposing import VOLUME_ENDINGS
@@ -73,7 +74,7 @@ def propose(folder: Path, files: Sequence[str], tables: Sequence[Table]) -> Prop
     cohort = {
         "source": Entry("files"),
         "studies": Entry(
-            [_study(folder, study, own, missing, rows) for study, own in studies]
+            [_study(folder, study, own, missing, rows, diagnoses) for study, own in studies]
             or [_study_without_tables(folder, volumes[0])]
         ),
         "columns": Entry({**_columns(rows, studies, diagnoses), **of_columns}),
@@ -93,7 +94,7 @@ def propose(folder: Path, files: Sequence[str], tables: Sequence[Table]) -> Prop
     remarks = [remark for study, _ in studies for remark in study.remarks]
     if not studies:
         remarks.append("there is no table of participants (.tsv or .csv) with a column such as participant_id")
-    return Proposal(tree, _found(studies, files), [*remarks, *_unusable(files, bool(used)), *of_headers])
+    return Proposal(tree, _found(studies, files), [*remarks, *_unusable(files, bool(used)), *by_kind(of_headers)])
 
 
 # --- volumes ------------------------------------------------------------------------------------------------------
@@ -111,7 +112,8 @@ class _Volumes:
 
 def _volumes(folder: Path, study: StudyTables, files: Sequence[str]) -> _Volumes:
     root = folder / study.root
-    own = [os.path.relpath(path, study.root or ".") for path in files if Path(path).is_relative_to(study.root)]
+    start = f"{study.root}/" if study.root else ""
+    own = [path.removeprefix(start) for path in files if path.startswith(start)]
     if files and not own:
         root, own = folder, list(files)
     return _of_column(root, study, own) or _chosen(root, own, study.scans, study.ids)
@@ -178,7 +180,14 @@ def _unusable(files: Sequence[str], usable: bool) -> list[str]:
 # --- studies ------------------------------------------------------------------------------------------------------
 
 
-def _study(folder: Path, study: StudyTables, volumes: _Volumes, missing: Sequence[str], rows: pd.DataFrame) -> Tree:
+def _study(
+    folder: Path,
+    study: StudyTables,
+    volumes: _Volumes,
+    missing: Sequence[str],
+    rows: pd.DataFrame,
+    diagnoses: Diagnoses,
+) -> Tree:
     name = _name(folder / study.root)
     entries = {
         "name": Entry(name),
@@ -196,17 +205,28 @@ def _study(folder: Path, study: StudyTables, volumes: _Volumes, missing: Sequenc
     if own:
         why = "texts in place of numbers, sex or diagnosis, taken to mean missing in all of the study's tables"
         entries["missing"] = Entry(own, why, True)
-    constants = {
-        fact: Entry("n/a", f"no column is called as the {fact}")
-        for fact in ("age", "sex")
-        if column_of(rows, fact) not in study.rows.columns
-    }
-    if column_of(rows, "site") not in study.rows.columns:
-        why = "no column is called site, scanner or the like: taken to be one site, named after the folder"
-        constants["site"] = Entry(name, why, True)
+    chosen = {"diagnosis": diagnoses.column} | {fact: column_of(rows, fact) for fact in ("age", "sex", "site")}
+    lacking = {fact: column for fact, column in chosen.items() if column not in study.rows.columns}
+    if diagnoses.column is None:
+        lacking.pop("diagnosis")
+    constants = {fact: _constant(fact, column, study, name) for fact, column in lacking.items()}
     if constants:
         entries["constants"] = Entry(constants)
     return entries | _found_by(volumes)
+
+
+def _constant(fact: str, column: str | None, study: StudyTables, name: str) -> Entry:
+    """The value of a fact that a study's tables lack, or have in another column than those of the other studies."""
+    other = next(iter(named(study.rows.columns, fact)), None)
+    if column is not None and other is not None:
+        why = f"{study.people.path} calls it {other!r}, others {column!r}: rename one, and remove this line"
+        return Entry(OPEN, why)
+    if fact == "site":
+        why = "no column is called site, scanner or the like: taken to be one site, named after the folder"
+        return Entry(name, why, True)
+    if column is not None:
+        return Entry(OPEN, f"no column here is {column!r}, as in other studies; one value for all of this study?")
+    return Entry("n/a", f"no column is called as the {fact}")
 
 
 def _found_by(volumes: _Volumes) -> dict[str, Entry]:
