@@ -1,14 +1,12 @@
-"""The command line: one command a stage; each reads a configuration, calls one function and prints. No logic."""
+"""The command line: commands that people give, and those of the stages, which the workflow gives. No logic."""
 
 from __future__ import annotations
 
 import errno
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,13 +15,8 @@ from sepclr_neuro.core import runs
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import set_level, shown
+from sepclr_neuro.run.stages import STAGES, ConfigFile, computing, refuse_unknown
 from sepclr_neuro.run.warm import hand_over
-
-# Each command imports what it needs, so that `--help` need not wait for all of it.
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sepclr_neuro.config.model import Config
 
 __all__ = ["app", "main"]
 
@@ -34,44 +27,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-ConfigFile = Annotated[
-    Path,
-    typer.Argument(metavar="CONFIG", help="config.yaml, or a stage's run file in <output>/run.", show_default=False),
-]
-Fold = Annotated[int, typer.Option(min=0, help="Number of the fold, from 0.", show_default=False)]
-Method = Annotated[str, typer.Option(help="Name of the method, as in the configuration.", show_default=False)]
-
-
-@contextmanager
-def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Iterator[tuple[Config, Results]]:
-    """Configuration and results folder of a stage; its line in the log, and its receipt once it has succeeded."""
-    from sepclr_neuro.config.model import load_config
-    from sepclr_neuro.core.provenance import noted, receipt
-
-    config = load_config(path)
-    if method is not None:
-        _refuse_unknown("--method", method, config.methods, f"{path}: methods")
-    results = Results(config.output)
-    with noted(results, name, *parts), receipt(results, name, *parts) as record:
-        record.read.add(path)
-        yield config, results
-
-
-def _refuse_unknown(option: str, name: str, known: Iterable[str], where: str) -> None:
-    if name not in known:
-        raise InputError(f"{option} {name}: {where} has no such name; it has {', '.join(known)}")
-
-
-@contextmanager
-def _computing(gpus: int = 1) -> Iterator[None]:
-    """On so many GPUs, if this machine has any, the given threads, and memory that is kept."""
-    from sepclr_neuro.core import devices
-
-    with devices.free_gpus(gpus) if gpus else nullcontext():
-        devices.keep_freed_memory()
-        devices.use_given_threads()
-        yield
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -108,7 +63,7 @@ def check(
     if tsv is not None:
         write_tsv(tsv, found.table())
     if found.sides is not None and not headers_only and config.model_fields_set & {"cohort", "methods"}:
-        with _computing():
+        with computing():
             from sepclr_neuro.run.cost import estimate
 
             print("\n".join(estimate(config, found.sides)))
@@ -126,143 +81,6 @@ def init(
     from sepclr_neuro.run.init.command import write_configuration
 
     print(write_configuration(folder, output, force=force))
-
-
-@app.command()
-def dataset(path: ConfigFile) -> None:
-    """Make a simulated cohort, or implant an effect into real volumes."""
-    from sepclr_neuro.data.simulation import write_dataset
-
-    with _stage("dataset", path) as stage:
-        write_dataset(*stage)
-
-
-@app.command()
-def cohort(path: ConfigFile) -> None:
-    """Join the participants and phenotype tables to one validated cohort."""
-    from sepclr_neuro.data.cohort import write_cohort
-
-    with _stage("cohort", path) as (config, results):
-
-        def look(participants: pd.DataFrame) -> Mapping[str, str]:
-            from sepclr_neuro.data.volume_checks import faulty_volumes
-
-            return faulty_volumes(participants, config.volumes)[0]
-
-        write_cohort(config, results, look)
-
-
-@app.command()
-def volumes(path: ConfigFile) -> None:
-    """Check all volumes and bring them to one grid."""
-    from sepclr_neuro.data.volumes import write_volumes
-
-    with _stage("volumes", path) as stage:
-        write_volumes(*stage)
-
-
-@app.command()
-def splits(path: ConfigFile) -> None:
-    """Divide participants into folds."""
-    from sepclr_neuro.data.splits import write_splits
-
-    with _stage("splits", path) as stage:
-        write_splits(*stage)
-
-
-@app.command()
-def standardise(path: ConfigFile, fold: Fold) -> None:
-    """Compute mean, SD and brain mask of the training participants of a fold."""
-    from sepclr_neuro.data.standardisation import write_standardisation
-
-    with _stage("standardise", path, f"fold-{fold}") as stage:
-        write_standardisation(*stage, fold)
-
-
-@app.command()
-def train(path: ConfigFile, method: Method, fold: Fold) -> None:
-    """Train one method on one fold; a second call resumes where the first was stopped."""
-    with (
-        _stage("train", path, method, f"fold-{fold}", method=method) as stage,
-        _computing(stage[0].for_method(method).training.devices),
-    ):
-        from sepclr_neuro.learning.training import write_fold_model
-
-        write_fold_model(*stage, method, fold)
-
-
-@app.command()
-def embed(path: ConfigFile, method: Method) -> None:
-    """Compute the representations of all participants by each fold's model of a method."""
-    with _stage("embed", path, method, method=method) as stage, _computing():
-        from sepclr_neuro.learning.embedding import write_representations
-
-        write_representations(*stage, method)
-
-
-@app.command()
-def probe(path: ConfigFile) -> None:
-    """Probe the representations of all methods on held-out participants."""
-    from sepclr_neuro.probing.probes import write_probes
-
-    with _stage("probe", path) as stage:
-        write_probes(*stage)
-
-
-@app.command()
-def tables(path: ConfigFile) -> None:
-    """Test the probes against chance, and make the tables."""
-    from sepclr_neuro.probing.tables import write_tables
-    from sepclr_neuro.probing.verdicts import write_verdicts
-
-    with _stage("tables", path) as stage:
-        write_verdicts(*stage)
-        write_tables(*stage)
-
-
-@app.command()
-def vbm(path: ConfigFile) -> None:
-    """Make the voxel-wise t-maps that saliency maps are compared with."""
-    from sepclr_neuro.maps.vbm import write_vbm
-
-    with _stage("vbm", path) as stage:
-        write_vbm(*stage)
-
-
-@app.command()
-def patterns(path: ConfigFile, method: Method) -> None:
-    """Map how grey matter changes with the salient codes of a method."""
-    with _stage("patterns", path, method, method=method) as stage, _computing(gpus=0):
-        from sepclr_neuro.maps.patterns import write_patterns
-
-        write_patterns(*stage, method)
-
-
-@app.command()
-def leakage(path: ConfigFile) -> None:
-    """Predict the site from each space and from voxels, and test whether the two spaces depend on each other."""
-    with _stage("leakage", path) as stage, _computing(gpus=0):
-        from sepclr_neuro.probing.site_leakage import write_site_leakage
-
-        write_site_leakage(*stage)
-
-
-@app.command()
-def saliency(path: ConfigFile, method: Method) -> None:
-    """Map which voxels the probes of a method use."""
-    with _stage("saliency", path, method, method=method) as stage, _computing():
-        from sepclr_neuro.maps.saliency import write_saliency
-
-        write_saliency(*stage, method)
-
-
-@app.command()
-def report(path: ConfigFile) -> None:
-    """Write the HTML report."""
-    from sepclr_neuro.report import write_report
-
-    with _stage("report", path) as stage:
-        write_report(*stage)
 
 
 @app.command()
@@ -313,77 +131,12 @@ def apply(
     ] = False,
 ) -> None:
     """Apply an exported model to new participants: representations, distances from controls, predictions."""
-    with _computing():
+    with computing():
         from sepclr_neuro.apply.application import write_application
 
         write_application(
             model, participants, volumes, output, calibrate_with=calibrate_with, maps=maps, allow_seen=allow_seen
         )
-
-
-@app.command()
-def digits(
-    path: ConfigFile,
-    method: Annotated[str, typer.Option(help="Name of the method, as in `digits.methods`.", show_default=False)],
-    repetition: Annotated[int, typer.Option(min=0, help="Number of the repetition, from 0.", show_default=False)],
-) -> None:
-    """Train and probe one method on digits on objects; a second call resumes where the first was stopped."""
-    with _stage("digits", path, method, f"repetition-{repetition}") as (config, results):
-        _refuse_unknown("--method", method, config.digits.methods, f"{path}: digits.methods")
-        with _computing(config.digits.for_method(method).training.devices):
-            from sepclr_neuro.validation.digits.benchmark import write_digits_run
-
-            write_digits_run(config, results, method, repetition)
-
-
-@app.command()
-def digits_table(path: ConfigFile) -> None:
-    """Make the table of digits on objects."""
-    from sepclr_neuro.validation.digits.benchmark import write_digits_table
-
-    with _stage("digits-table", path) as stage:
-        write_digits_table(*stage)
-
-
-CohortName = Annotated[str, typer.Option(help="Name of the cohort, as in `separation.cohorts`.", show_default=False)]
-CohortSeed = Annotated[int, typer.Option(min=0, help="Of the cohort and the training.", show_default=False)]
-
-
-@app.command()
-def separation_cohort(path: ConfigFile, cohort: CohortName, seed: CohortSeed) -> None:
-    """Make one cohort of the benchmark of separation, and measure the best achievable figures."""
-    with _stage("separation-cohort", path, cohort, f"seed-{seed}") as (config, _), _computing():
-        _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
-        from sepclr_neuro.validation.separation.benchmark import prepare_cohort
-
-        prepare_cohort(config, cohort, seed)
-
-
-@app.command()
-def separation(
-    path: ConfigFile,
-    cohort: CohortName,
-    seed: CohortSeed,
-    recipe: Annotated[str, typer.Option(help="Its name in `separation.recipes`.", show_default=False)],
-) -> None:
-    """Train one recipe on a cohort with known factors and measure how far it separates them; a second call resumes."""
-    with _stage("separation", path, cohort, f"seed-{seed}", recipe) as (config, _):
-        _refuse_unknown("--cohort", cohort, config.separation.cohorts, f"{path}: separation.cohorts")
-        _refuse_unknown("--recipe", recipe, config.separation.recipes, f"{path}: separation.recipes")
-        run_config = config.separation_run(cohort, seed, recipe)
-        with _computing(run_config.for_method(next(iter(run_config.methods))).training.devices):
-            from sepclr_neuro.validation.separation.benchmark import run_recipe
-
-            run_recipe(config, cohort, seed, recipe)
-
-
-@app.command()
-def separation_table(path: ConfigFile) -> None:
-    """Make the tables and the figure of the benchmark of separation."""
-    from sepclr_neuro.validation.separation.table import write_separation_tables
-
-    with _stage("separation-table", path) as stage:
-        write_separation_tables(*stage)
 
 
 @app.command()
@@ -404,11 +157,15 @@ def list_names(
     from sepclr_neuro.config.registry import REGISTRIES
 
     if kind is not None:
-        _refuse_unknown("list", kind, REGISTRIES, "sepclr_neuro")
+        refuse_unknown("list", kind, REGISTRIES, "sepclr_neuro")
     for registry in REGISTRIES.values() if kind is None else [REGISTRIES[kind]]:
         if kind is None:
             print(f"{registry.kind}:")
         print("\n".join(registry.lines("" if kind else "  ")))
+
+
+for stage in STAGES:
+    app.command(rich_help_panel="Stages, called by the workflow")(stage)
 
 
 def _version(wanted: bool) -> None:
