@@ -206,16 +206,24 @@ class ClosedFormMethod(Method):
 
     @abstractmethod
     def fit(
-        self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor | None = None, seed: int = 0
+        self,
+        read: Read,
+        rows: Sequence[int],
+        target: Tensor,
+        covariates: Tensor | None = None,
+        seed: int = 0,
+        participants: Sequence[str] | None = None,
     ) -> dict[str, float]:
-        """Fits the method to the training participants.
+        """Fits the method to the training scans.
 
         Args:
             read: reads planes of their standardised volumes, [B, C, planes, ...].
-            rows: of the N training participants.
-            target: whether each is a patient, [N] bool.
+            rows: of the N training scans.
+            target: whether each is a patient's, [N] bool.
             covariates: that the salient space is adjusted for, [N, k], centred; None without adjustment.
             seed: of the random numbers.
+            participants: whose scan each is, [N]; None: each scan is of another participant. Inner folds keep a
+                participant's scans together.
 
         Returns:
             Figures of the fit, for the training history, e.g. ``loss``, the proportion of variance not explained.

@@ -84,7 +84,8 @@ class TwoLinearSpaces(LinearMaps):
     def _inner_auc(self, training: TrainingSet, settings: Any) -> float:
         """AUC of patients against controls by distance from the controls' mean, averaged over inner held-out folds.
 
-        Salient dimensions are learned without the held-out fold; voxels were standardised on all training participants.
+        Salient dimensions are learned without the held-out fold. Voxels were standardised, and the basis of the span
+        made, on all training participants, without their groups.
         """
         found = []
         for rest, held_out in stratified_folds(training):
@@ -175,7 +176,9 @@ class NormativeDeviation(TwoLinearSpaces):
         patients, controls = axes.scores[training.target], axes.scores[~training.target]
         values, vectors = np.linalg.eigh(_moment(patients, controls.mean(axis=0)))
         first = vectors[:, np.argsort(-values, kind="stable")[: settings.salient_dim]].T
-        sd = np.sqrt(np.einsum("dr,rs,ds->d", first, _moment(controls), first))
+        variances = np.einsum("dr,rs,ds->d", first, _moment(controls), first)
+        # Where controls hardly vary, an axis would blow up what is left of rounding.
+        sd = np.sqrt(np.maximum(variances, 1e-6 * np.trace(_moment(controls)) / len(vectors)))
         return oriented(first / sd[:, None]), {}
 
 

@@ -7,12 +7,13 @@ span, N numbers for each of N participants, however many voxels there are.
 Of some thousand participants, the basis spans random weighted sums of the volumes that lie near their largest principal
 components, so that memory and time grow with the number of participants, not with its square.
 
-Source of the latter: Halko, Martinsson, Tropp, SIAM Review 2011, https://doi.org/10.1137/090771806, algorithm 4.3 (the
-range of :math:`X \Omega`) and section 5.5 (Nystroem).
+Source of the latter: Halko, Martinsson, Tropp, SIAM Review 2011, https://doi.org/10.1137/090771806, algorithm 4.1 (the
+range of :math:`X \Omega`) and section 5.4 (the Nystroem method).
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from sepclr_neuro.config.methods.base import MethodSettings
 from sepclr_neuro.config.network import Network
+from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.methods.adjustment import covariate_weights
 from sepclr_neuro.methods.base import ClosedFormMethod, Read, planes_at_once
 from sepclr_neuro.methods.erasure import erasing_weights
@@ -44,6 +46,8 @@ __all__ = [
     "stratified_folds",
     "unexplained_variance",
 ]
+
+logger = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float64]
 
@@ -79,13 +83,14 @@ class Axes(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The training data of a linear method, for N participants.
+    """The training data of a linear method, of N scans.
 
     Attributes:
         coordinates: of the standardised volumes on an orthonormal basis of their span, [N, r].
         target: whether each participant is a patient, [N].
         covariates: [N, k], centred; k = 0 without adjustment.
         seed: of the random numbers.
+        person: the participant of each scan, [N], numbered; by default each scan has its own.
         effects_of_controls: whether the effects of covariates are learned from the controls alone.
     """
 
@@ -93,6 +98,7 @@ class TrainingSet:
     target: NDArray[np.bool_]
     covariates: Matrix
     seed: int
+    person: NDArray[np.intp] | None = None
     effects_of_controls: bool = False
 
     @cached_property
@@ -109,7 +115,10 @@ class TrainingSet:
     def subset(self, rows: NDArray[np.intp]) -> TrainingSet:
         """The participants of some rows, with covariates centred on them alone."""
         covariates = self.covariates[rows] - self.covariates[rows].mean(axis=0)
-        return replace(self, coordinates=self.coordinates[rows], target=self.target[rows], covariates=covariates)
+        person = None if self.person is None else self.person[rows]
+        return replace(
+            self, coordinates=self.coordinates[rows], target=self.target[rows], covariates=covariates, person=person
+        )
 
     def adjusted(self, weights: Matrix) -> VoxelMaps:
         """The representation K B e of adjusted volumes e, for weights K [d, r]."""
@@ -169,14 +178,21 @@ class LinearMaps(ClosedFormMethod):
         """The maps of each space, and figures of the fit for the training history."""
 
     def fit(
-        self, read: Read, rows: Sequence[int], target: Tensor, covariates: Tensor | None = None, seed: int = 0
+        self,
+        read: Read,
+        rows: Sequence[int],
+        target: Tensor,
+        covariates: Tensor | None = None,
+        seed: int = 0,
+        participants: Sequence[str] | None = None,
     ) -> dict[str, float]:
         rows = list(rows)
         coordinates, basis = self._span(read, rows, seed)
         a = np.zeros((len(rows), 0))
         if covariates is not None and covariates.numel():
             a = covariates.double().numpy()
-        training = TrainingSet(coordinates, target.numpy(), a, seed)
+        person = np.arange(len(rows)) if participants is None else np.unique(participants, return_inverse=True)[1]
+        training = TrainingSet(coordinates, target.numpy(), a, seed, person)
         spaces, figures = self.solve(training)
         weights = {space: torch.from_numpy(maps.weights @ basis) for space, maps in spaces.items()}
         directions: dict[str, list[Tensor]] = {space: [] for space in spaces}
@@ -188,11 +204,14 @@ class LinearMaps(ClosedFormMethod):
             setattr(self, f"{space}_directions", torch.cat(directions[space], dim=1))
             setattr(self, f"{space}_offset", torch.from_numpy(offset).float())
             setattr(self, f"{space}_covariates", torch.from_numpy(maps.covariates).float())
-        return figures
+        return figures | ({"dimensions": len(basis)} if len(rows) > ALL_DIMENSIONS_UP_TO else {})
 
     def _span(self, read: Read, rows: list[int], seed: int) -> tuple[Matrix, Matrix]:
         """Coordinates [N, r] on an orthonormal basis, and the weights [r, N] with which volumes are summed to it."""
-        sketch = None if len(rows) <= ALL_DIMENSIONS_UP_TO else self._sketch(read, rows, seed)
+        sketch = None
+        if len(rows) > ALL_DIMENSIONS_UP_TO:
+            logger.info(f"{len(rows)} training volumes: {SKETCH_DIMENSIONS} dimensions of their span are kept")
+            sketch = self._sketch(read, rows, seed)
         products, voxels = torch.zeros(len(rows), len(rows) if sketch is None else sketch.shape[1]).double(), []
         for positions, x in self._slabs(read, rows):
             products += x @ x.T if sketch is None else x @ (x.T @ sketch)
@@ -223,17 +242,36 @@ class LinearMaps(ClosedFormMethod):
 
 
 def stratified_folds(training: TrainingSet) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Rows (training, held out) of five random inner folds of the training participants, stratified by group."""
-    random, fold = np.random.default_rng([training.seed, 1]), np.empty(len(training.target), dtype=int)
+    """Rows (training, held out) of random inner folds, five or as many as the smaller group has participants.
+
+    The scans of a participant stay together, and each fold has participants of both groups.
+
+    Raises:
+        InputError: if a group has fewer than two participants.
+    """
+    person = np.arange(len(training.target)) if training.person is None else training.person
+    _, first, person = np.unique(person, return_index=True, return_inverse=True)
+    target = training.target[first]
+    fewest = int(min(target.sum(), (~target).sum()))
+    if fewest < 2:
+        raise InputError(
+            f"choose: inner folds need two training participants of each group, one group has {fewest}; give the "
+            "setting one value in place of `choose`"
+        )
+    count = min(5, fewest)
+    random, fold = np.random.default_rng([training.seed, 1]), np.empty(len(target), dtype=int)
     for group in (False, True):
-        members = random.permutation(np.flatnonzero(training.target == group))
-        fold[members] = np.arange(len(members)) % 5
-    for number in range(5):
-        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        members = random.permutation(np.flatnonzero(target == group))
+        fold[members] = np.arange(len(members)) % count
+    for number in range(count):
+        yield np.flatnonzero(fold[person] != number), np.flatnonzero(fold[person] == number)
 
 
 def unexplained_variance(training: TrainingSet, spaces: dict[str, VoxelMaps]) -> dict[str, float]:
-    """The proportion of variance of the training volumes that orthonormal maps do not explain, averaged over spaces."""
+    """The proportion of variance that orthonormal maps do not explain, averaged over spaces.
+
+    Of the training volumes; where a sketch is kept of their span, of what the sketch holds.
+    """
     variance = np.square(centred(training.coordinates)).sum()
     kept = [np.square(centred(training.represent(maps))).sum() / variance for maps in spaces.values()]
     return {"loss": float(1 - np.mean(kept))}

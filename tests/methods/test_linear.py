@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.methods import linear, span
 from sepclr_neuro.methods.adjustment import covariate_weights
 from sepclr_neuro.methods.base import Batch
@@ -227,6 +228,38 @@ def test_the_number_of_dimensions_is_the_best_of_inner_folds(name: str) -> None:
     assert figures["auc"] == pytest.approx(of[best], abs=0.02)
     assert represented(method, people, people.held_out)["salient"].shape[1] == best
     assert method.settings.salient_dim == 8, "what was set stays"
+
+
+def test_stratified_folds_keep_the_scans_of_a_participant_together() -> None:
+    target, person = np.arange(60) % 2 == 1, np.arange(60) // 6 * 2 + np.arange(60) % 2
+    held_out_with = []
+    for rest, held_out in stratified_folds(TrainingSet(np.eye(60), target, np.zeros((60, 0)), 3, person)):
+        assert not set(person[rest]) & set(person[held_out])
+        held_out_with += held_out.tolist()
+    assert sorted(held_out_with) == list(range(60))
+
+
+def test_repeated_scans_do_not_make_noise_predictable() -> None:
+    """Where nothing is to be found, the AUC by which settings are chosen is that of a guess, with repeats too."""
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(60), 3)
+    x = rng.normal(size=(60, 80))[person] + 0.05 * rng.normal(size=(180, 80))
+    method = METHODS["gcpca"].load()(METHODS["gcpca"].settings.model_validate({"salient_dim": 2}), Network(), SHAPE)
+    training = TrainingSet(x, person % 2 == 1, np.zeros((180, 0)), 0, person)
+    assert 0.25 < method._inner_auc(training, method.settings) < 0.75
+    apart = TrainingSet(x, person % 2 == 1, np.zeros((180, 0)), 0)
+    assert method._inner_auc(apart, method.settings) > 0.8
+
+
+@pytest.mark.parametrize("patients", [1, 3])
+def test_few_participants_have_fewer_inner_folds_or_none(people: People, patients: int) -> None:
+    people.target = np.arange(len(people.target)) < patients
+    if patients == 1:
+        with pytest.raises(InputError, match=r"choose: inner folds need two .* one group has 1; give the setting one"):
+            fitted(people, "gcpca", choose={"salient_dim": [1, 2]})
+        return
+    _, figures = fitted_with_figures(people, "gcpca", choose={"salient_dim": [1, 2]})
+    assert 0 <= figures["auc"] <= 1
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class VoxelLinearSettings(MethodSettings):
 
     def describe(self, **options: Any) -> str:
         return (
-            "The voxel-wise linear model: all principal component scores of the training participants, turned so that "
-            "each has the same variance; a linear probe with an L2 penalty on them is the probe on the voxels "
-            "themselves."
+            "The voxel-wise linear model: all principal component scores of the training participants (of more than "
+            "3,000, 1,000 dimensions), turned so that each has the same variance; a linear probe with an L2 penalty on "
+            "them is the probe on the voxels themselves."
         )

@@ -7,15 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from sepclr_neuro.config.messages import explain
 from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
 from sepclr_neuro.config.methods.sepclr import SepCLRTerms
 from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.config.names import NameOf
+from sepclr_neuro.config.section import WrongKeyError
 from sepclr_neuro.core.errors import nearest
 
 __all__ = ["GCPCASettings", "LinearSepCLRSettings", "NormativeSettings", "RidgeDiscriminantSettings"]
 
-_COMMON = "The common space holds all principal components of the training volumes."
+_COMMON = (
+    "The common space holds all principal components of the training volumes (of more than 3,000, 1,000 dimensions)."
+)
 
 
 class ChosenByInnerFolds(TwoSpaceSettings):
@@ -27,19 +31,17 @@ class ChosenByInnerFolds(TwoSpaceSettings):
     choose: dict[str, list[float]] = Field(
         {},
         description="Values of settings to choose from, such as `{salient_dim: [2, 8]}`: those with which the distance "
-        "from the controls predicts the group best (area under the ROC curve), in five inner folds of the training "
-        "participants. Of several settings each combination is tried.",
+        "from the controls predicts the group best (area under the ROC curve), in up to five inner folds of the "
+        "training participants. Of several settings each combination is tried.",
     )
 
     @model_validator(mode="after")
     def _can_choose(self) -> Self:
         for name, values in self.choose.items():
             if name not in self.can_be_chosen:
-                raise ValueError(
-                    f"`choose`: no such setting, {name!r}.{nearest(name, self.can_be_chosen, listed=True)}"
-                )
+                raise WrongKeyError(f"choose.{name}", f"unknown key.{nearest(name, self.can_be_chosen, listed=True)}")
             if not values:
-                raise ValueError(f"`choose`: {name}: no value to choose from; list some, such as [2, 8]")
+                raise WrongKeyError(f"choose.{name}", "no value to choose from; list some, such as [2, 8]")
             for value in values:
                 self._with(name, value)
         return self
@@ -48,7 +50,8 @@ class ChosenByInnerFolds(TwoSpaceSettings):
         try:
             return type(self).model_validate(self.model_dump(exclude={"choose"}) | {name: value})
         except ValidationError as error:
-            raise ValueError(f"`choose`: {name}: {value:g}: {error.errors()[0]['msg']}") from None
+            (said, *_) = explain(error, type(self))
+            raise WrongKeyError(f"choose.{name}", said.removeprefix(f"{name}: ")) from None
 
     def candidates(self) -> list[dict[str, Any]]:
         """All combinations of the values to choose from, the smallest first; `[{}]` where nothing is to be chosen."""
@@ -64,7 +67,7 @@ class ChosenByInnerFolds(TwoSpaceSettings):
             return ""
         return (
             " Where several values are given, the one with which the distance from the controls predicted the group "
-            "best in five inner folds of the training participants was taken."
+            "best in up to five inner folds of the training participants was taken."
         )
 
 
@@ -176,7 +179,7 @@ class NormativeSettings(ChosenByInnerFolds):
     def describe(self, **options: Any) -> str:
         return (
             "A normative model (after Marquand et al., 2016), linear and of the training controls alone, predicts each "
-            f"voxel from the covariates; the salient space has the {self._in_words('salient_dim')} principal axes of "
-            "the patients' deviations from it, each in units of the controls' standard deviation. "
-            f"{_COMMON}{self._how_chosen()}"
+            "voxel from the covariates that the salient space is adjusted for; the salient space has the "
+            f"{self._in_words('salient_dim')} principal axes of the patients' deviations from it, each in units of the "
+            f"controls' standard deviation. {_COMMON}{self._how_chosen()}"
         )
