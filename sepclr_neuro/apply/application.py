@@ -25,7 +25,7 @@ from sepclr_neuro.apply.notes import note_on_calibration, notes_on_people, notes
 from sepclr_neuro.apply.people import NewPeople, marked, read_people
 from sepclr_neuro.apply.seen import NEW, SIDES
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.storage import write_json, write_tsv
+from sepclr_neuro.core.storage import read_tsv, write_json, write_tsv
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cache import voxels_sha256
 from sepclr_neuro.data.grid import describe, final_affine, same_grid
@@ -122,9 +122,7 @@ def write_application(
     applied = apply_model(exported, people, looked, seen, control)
     for note in applied.notes:
         logger.warning(note)
-    for name in TABLES:  # those of an earlier call with other options would seem to belong to this one
-        for suffix in (".tsv", ".json"):
-            (output / f"{name}{suffix}").unlink(missing_ok=True)
+    _remove_earlier(output)
     for name, table in applied.tables.items():
         _write_table(output / f"{name}.tsv", table, applied.columns[name], exported, applied.notes)
     if maps and applied.salient is not None:
@@ -245,6 +243,21 @@ def apply_model(
 # --- files -------------------------------------------------------------------------------------------------------
 
 
+def _remove_earlier(output: Path) -> None:
+    """Removes tables and maps of an earlier call: with other options or people they would seem to belong to this one.
+
+    Of ``maps/`` it takes the files that ``maps.tsv`` lists, and leaves any other.
+    """
+    listed = output / "maps.tsv"
+    if listed.is_file():
+        for file in read_tsv(listed, text=("file",)).get("file", pd.Series(dtype=str)).dropna():
+            if Path(file).parent == Path("maps") and file.endswith(".nii.gz"):
+                (output / file).unlink(missing_ok=True)
+    for name in TABLES:
+        for suffix in (".tsv", ".json"):
+            (output / f"{name}{suffix}").unlink(missing_ok=True)
+
+
 def _write_table(
     path: Path, table: pd.DataFrame, columns: dict[str, Any], exported: ExportedModel, notes: Sequence[str]
 ) -> None:
@@ -265,12 +278,9 @@ def _write_maps(output: Path, exported: ExportedModel, rows: pd.DataFrame, appli
     """A map of each scan: the pattern of each salient dimension, weighted by the code beyond the controls' mean."""
     if exported.patterns is None or exported.controls is None or applied.salient is None:
         return
-    files, largest = [], []
-    for scan, code in zip(rows["scan_id"], applied.salient - exported.controls.centre, strict=True):
-        values = np.tensordot(code, exported.patterns, axes=1)
-        files.append(f"maps/{scan}.nii.gz")
-        largest.append(float(np.abs(values).max()))
-        save_image(output / files[-1], values, exported.affine)
+    beyond, patterns = applied.salient - exported.controls.centre, exported.patterns
+    files = [f"maps/{scan}.nii.gz" for scan in rows["scan_id"]]
+    largest = [float(np.abs(np.tensordot(code, patterns, axes=1)).max()) for code in beyond]
     table = applied.tables["distances"][_KEYS].assign(file=files, largest=largest)
     columns = {name: applied.columns["distances"][name] for name in _KEYS}
     columns["file"] = {
@@ -279,4 +289,7 @@ def _write_maps(output: Path, exported: ExportedModel, rows: pd.DataFrame, appli
         "Units": "SD of the voxel in training participants, where volumes are standardised by voxel",
     }
     columns["largest"] = {"Description": "Largest absolute value of the map.", "Units": "as the map"}
+    # The table first: it lists what the next call removes, also after an interruption.
     _write_table(output / "maps.tsv", table, columns, exported, applied.notes)
+    for file, code in zip(files, beyond, strict=True):
+        save_image(output / file, np.tensordot(code, patterns, axes=1), exported.affine)

@@ -88,7 +88,7 @@ def gather(results: Results, method: str, fold: int) -> ExportedModel:
         volumes,
         cache.affine,
         standardisation,
-        _probes(results, method, fold),
+        _probes(results, method, fold, by_scan["participant_id"]),
         controls,
         patterns,
         summary(statistics),
@@ -136,16 +136,23 @@ def _controls(codes: pd.DataFrame, people: pd.DataFrame, split: Fold) -> Control
     return Controls.of(*(codes.loc[side].to_numpy(float) for side in sides))
 
 
-def _probes(results: Results, method: str, fold: int) -> tuple[ExportedProbe, ...]:
+def _probes(results: Results, method: str, fold: int, people: pd.Series) -> tuple[ExportedProbe, ...]:
+    """The fold's probes; of a held-out participant's scans that have the target, the first one counts.
+
+    Args:
+        people: the participant of each scan, by scan id, in the order of the cohort.
+    """
     predictions = read_tsv(results.predictions, text=("scan_id", "truth", "prediction"))
     of_fold = predictions[
         (predictions["regime"] == "standard") & (predictions["method"] == method) & (predictions["fold"] == fold)
     ]
+    scans = of_fold["scan_id"]
+    of_fold = of_fold.assign(person=scans.map(people), place=people.index.get_indexer(pd.Index(scans))).sort_values(
+        "place"
+    )
+    once = of_fold.drop_duplicates(["target", "space", "person"])
     return tuple(
-        ExportedProbe.of(
-            function,
-            of_fold[(of_fold["target"] == function["target"]) & (of_fold["space"] == function["space"])],
-        )
+        ExportedProbe.of(function, once[(once["target"] == function["target"]) & (once["space"] == function["space"])])
         for function in read_json(results.coefficients)
         if function["method"] == method and function["fold"] == fold
     )

@@ -35,6 +35,8 @@ FORMAT = 1
 
 _CARD, _PATTERNS = "card.json", "patterns.nii.gz"
 _MAPS = {"mean": "mean.nii.gz", "sd": "sd.nii.gz", "mask": "mask.nii.gz"}
+_ALWAYS = ("model.safetensors", "model.json", "probes.json", "participants.json", *_MAPS.values())
+_WITH_SALIENT_SPACE = ("controls.json", _PATTERNS)
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,19 @@ def write_exported(folder: Path, exported: ExportedModel, readme: str) -> None:
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _CARD).is_file())):
         raise InputError(f"{folder}: is there, and no exported model; name another folder")
-    (folder / _CARD).unlink(missing_ok=True)
+    for file in (_CARD, "README.md", *_ALWAYS, *_WITH_SALIENT_SPACE):  # the card first: without it nothing is loaded
+        (folder / file).unlink(missing_ok=True)
     write_weights(folder, exported.model.method, exported.model.metadata)
     write_json(folder / "probes.json", [probe.to_json() for probe in exported.probes])
     write_json(folder / "participants.json", exported.seen.to_json())
-    files = ["model.safetensors", "model.json", "probes.json", "participants.json"]
     for name, file in _MAPS.items():
         values = getattr(exported.standardisation, name).numpy().astype(np.float32)
         save_image(folder / file, values, exported.affine)
-        files.append(file)
+    files = [*_ALWAYS]
     if exported.controls is not None and exported.patterns is not None:
         write_json(folder / "controls.json", exported.controls.to_json())
         save_image(folder / _PATTERNS, np.moveaxis(exported.patterns, 0, -1), exported.affine)
-        files += ["controls.json", _PATTERNS]
+        files += _WITH_SALIENT_SPACE
     content = {
         "format": FORMAT,
         **exported.card,

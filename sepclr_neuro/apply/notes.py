@@ -15,6 +15,7 @@ from sepclr_neuro.core.words import counted
 __all__ = ["note_on_calibration", "notes_on_people", "notes_on_volumes", "refuse_seen"]
 
 _FAR = 4.0  # SDs of a covariate from the training mean, from which on its effect is extrapolated
+_ENOUGH = 5  # controls of a site: python -m benchmarks.site_calibration
 
 
 def refuse_seen(rows: pd.DataFrame, seen: Sequence[str | None], what: str, allow_seen: bool) -> None:
@@ -81,10 +82,14 @@ def note_on_calibration(shift: Mapping[Hashable, Any]) -> str:
     """A sentence on a row of the table ``calibration``."""
     if not shift["controls"]:
         return f"site {shift['site']}: not calibrated, since none of its participants is marked as a control"
+    few = (
+        f". With fewer than {_ENOUGH} controls much of a large offset stays, and a small one may even grow; add "
+        "controls of this site where you can"
+    )
     return (
         f"site {shift['site']}: {counted(shift['controls'], 'control')} moved the origin of its salient codes by "
         f"{shift['distance']:.2f} SD of controls' codes ({shift['kept']:.0%} of the difference is taken for an "
-        "offset)"
+        f"offset){few if shift['controls'] < _ENOUGH else ''}"
     )
 
 

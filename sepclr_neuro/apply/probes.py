@@ -32,7 +32,7 @@ __all__ = ["LEVEL", "ExportedProbe", "half_width", "p_of_class"]
 Matrix = NDArray[np.float64]
 
 LEVEL = 0.9
-"""Of intervals. 90 %: ten held-out participants are enough for one, where 95 % needs twenty."""
+"""Of intervals. 90 %: nine held-out participants are enough for one, where 95 % needs nineteen."""
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,19 @@ def test_a_map_is_the_code_in_grey_matter(applied: dict[str, Path], exported: Ex
         assert table.loc[3, "largest"] == pytest.approx(np.abs(expected).max(), rel=1e-3)
 
 
+def test_maps_of_an_earlier_call_are_removed(run: FinishedRun, exported: Exported, tmp_path: Path) -> None:
+    scans, output = run.fold().test, tmp_path / "out"
+    table = run.table(tmp_path / "people.tsv", scans[:3])
+    write_application(exported[LINEAR], table, PATTERN, output, maps=True)
+    (output / "maps" / "mine.nii.gz").write_text("mine")
+    run.table(table, scans[2:4])
+    write_application(exported[LINEAR], table, PATTERN, output, maps=True)
+    kept = {f"{scan}.nii.gz" for scan in scans[2:4]}
+    assert {path.name for path in (output / "maps").iterdir()} == kept | {"mine.nii.gz"}
+    write_application(exported[LINEAR], table, PATTERN, output)
+    assert [path.name for path in (output / "maps").iterdir()] == ["mine.nii.gz"]
+
+
 def test_every_table_has_a_description_of_every_column(applied: dict[str, Path]) -> None:
     for method, folder in applied.items():
         tables = sorted(folder.glob("*.tsv"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.site_calibration import errors
 from sepclr_neuro.apply.calibration import calibrate, site_shift
 from sepclr_neuro.apply.controls import Controls
+from sepclr_neuro.apply.notes import note_on_calibration
 from tests.oracles import apply as oracle
 
 
@@ -80,3 +82,17 @@ def test_controls_without_any_difference() -> None:
     moved, kept = site_shift(np.array([reference.mean]), reference)
     assert kept == 0
     assert not moved.any()
+
+
+@pytest.mark.parametrize(("controls", "warned"), [(0, False), (1, True), (4, True), (5, False)])
+def test_few_controls_are_a_warning(controls: int, warned: bool) -> None:
+    note = note_on_calibration({"site": "oslo", "controls": controls, "kept": 0.5, "distance": 0.3})
+    assert ("With fewer than 5 controls" in note) == warned
+
+
+def test_the_benchmark_of_the_number_of_controls() -> None:
+    """The oracle: without shrinkage, n controls leave v / n, and no calibration leaves the offset and v / 30."""
+    (without, one), (again, ten) = (errors(0.7, controls, draws=400) for controls in (1, 10))
+    assert without == again == pytest.approx(0.7**2 + 1 / 30, rel=0.05)
+    assert ten == pytest.approx(1 / 10, rel=0.15)
+    assert ten < one < without

@@ -19,7 +19,8 @@ from sepclr_neuro.apply.export import gather, write_export
 from sepclr_neuro.apply.exported import load_exported, write_exported
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_json, read_tsv, sha256, write_json
+from sepclr_neuro.core.storage import read_json, read_tsv, sha256, write_json, write_tsv
+from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.grid import grid_affine
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.standardisation import Standardisation
@@ -68,6 +69,13 @@ def test_what_is_saved_is_loaded(run: FinishedRun, exported: dict[str, Path]) ->
 def test_the_folder_holds_these_files(exported: dict[str, Path]) -> None:
     assert {path.name for path in exported[LINEAR].iterdir()} == FILES
     assert {path.name for path in exported[SINGLE].iterdir()} == FILES - {"controls.json", "patterns.nii.gz"}
+
+
+def test_another_method_in_the_same_folder_leaves_no_file_of_the_first(run: FinishedRun, folder: Path) -> None:
+    (folder / "mine.txt").write_text("mine")
+    write_export(run.results, SINGLE, 0, folder)
+    assert {path.name for path in folder.iterdir()} == FILES - {"controls.json", "patterns.nii.gz"} | {"mine.txt"}
+    assert load_exported(folder).controls is None
 
 
 def test_nobody_is_named(run: FinishedRun, exported: dict[str, Path]) -> None:
@@ -219,6 +227,30 @@ def test_a_run_that_is_not_what_its_settings_say(copy: Results) -> None:
     settings = read_json(path)
     write_json(path, settings | {"volumes": settings["volumes"] | {"smoothing_mm": 8.0}})
     not_exported(copy, "is not what the volumes were made with")
+
+
+def test_intervals_count_participants_and_not_their_scans(run: FinishedRun, copy: Results) -> None:
+    """Two held-out scans of one group become those of one participant, of whom the first counts."""
+    cohort = load_cohort(copy.cohort)
+    held_out = cohort[cohort["scan_id"].isin(run.fold().test) & (cohort["group"] == "target")]
+    first, second = held_out["scan_id"].iloc[:2]
+    person = held_out["participant_id"].iloc[0]
+    write_tsv(
+        copy.cohort, cohort.assign(participant_id=cohort["participant_id"].where(cohort["scan_id"] != second, person))
+    )
+    predictions = read_tsv(copy.predictions, text=("scan_id", "truth", "prediction"))
+    write_tsv(copy.predictions, predictions.iloc[::-1])  # the cohort's order says which is the first
+    of_age = predictions[
+        (predictions["regime"] == "standard")
+        & (predictions["method"] == LINEAR)
+        & (predictions["fold"] == 0)
+        & (predictions["target"] == "age")
+        & (predictions["space"] == "salient")
+    ].set_index("scan_id")
+    assert first in of_age.index
+    error = (of_age["truth"].astype(float) - of_age["prediction"].astype(float)).abs()
+    probes = {(probe.target, probe.space): probe for probe in gather(copy, LINEAR, 0).probes}
+    np.testing.assert_allclose(probes["age", "salient"].held_out[""], np.sort(error.drop(second)))
 
 
 def test_a_run_without_probes(copy: Results) -> None:
