@@ -29,19 +29,16 @@ app = typer.Typer(
 )
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-def run(
-    path: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="Your configuration.", show_default=False)
-    ] = None,
-    options: Annotated[
-        list[str] | None, typer.Argument(metavar="OPTIONS OF SNAKEMAKE", help="As `snakemake --help` lists them.")
-    ] = None,
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your tables and volumes.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The configuration to write.")] = Path("my_cohort.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Run all stages, on all cores unless `--cores` says otherwise; after a kill, the same command resumes."""
-    from sepclr_neuro.run import launch
+    """Write a configuration for a folder of data: guesses are explained in it, choices left open."""
+    from sepclr_neuro.run.init.command import write_configuration
 
-    launch.run(path, options or [])
+    print(write_configuration(folder, output, force=force))
 
 
 @app.command()
@@ -71,16 +68,19 @@ def check(
         raise typer.Exit(2)
 
 
-@app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your tables and volumes.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="The configuration to write.")] = Path("my_cohort.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Your configuration.", show_default=False)
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="OPTIONS OF SNAKEMAKE", help="As `snakemake --help` lists them.")
+    ] = None,
 ) -> None:
-    """Write a configuration for a folder of data: guesses are explained in it, choices left open."""
-    from sepclr_neuro.run.init.command import write_configuration
+    """Run all stages, on all cores unless `--cores` says otherwise; after a kill, the same command resumes."""
+    from sepclr_neuro.run import launch
 
-    print(write_configuration(folder, output, force=force))
+    launch.run(path, options or [])
 
 
 @app.command()
@@ -180,7 +180,7 @@ def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show which files are written.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")] = False,
 ) -> None:
-    """Contrastive analysis of brain volumes, stage by stage. `snakemake` calls these commands in order."""
+    """Contrastive analysis of brain volumes. Begin with `init`, then `check` and `run`."""
     if verbose and quiet:
         raise InputError("-v and -q: expected one of them")
     if verbose or quiet:

@@ -27,9 +27,9 @@ from sepclr_neuro.run import cli, stages
 
 COMMAND = str(Path(sys.executable).with_name("sepclr-neuro"))
 COMMANDS = [
-    "run",
-    "check",
     "init",
+    "check",
+    "run",
     "dataset",
     "cohort",
     "volumes",
@@ -67,6 +67,13 @@ def test_help_names_every_command() -> None:
     assert {
         command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback
     } == set(COMMANDS)
+
+
+def test_help_begins_with_the_first_steps_in_their_order() -> None:
+    text = CliRunner().invoke(cli.app, ["--help"]).output
+    assert "Begin with `init`, then `check` and `run`." in " ".join(text.split())
+    listed = [command.callback.__name__ for command in cli.app.registered_commands if command.callback]
+    assert listed[:3] == ["init", "check", "run"]
 
 
 def test_help_loads_no_heavy_library() -> None:
