@@ -158,8 +158,9 @@ def test_the_json_file_beside_a_table_tells_what_codes_mean(data: Path) -> None:
 def test_several_diagnoses_are_a_choice(data: Path) -> None:
     people(data / "participants.tsv", {"diagnosis": None, "dx": ["CONTROL", "SCHZ", "BIPOLAR"] * 4})
     volumes(data, "mwp1{id}.nii")
-    path, _ = init(data)
+    path, printed = init(data)
     assert left_open(path) == ["cohort.target.0"]
+    assert re.search(r"which of these values are those of patients: \w+ \(4\), \w+ \(4\)\?", printed)
     assert "# target: [SCHZ]" in path.read_text()
     assert "(4 background, 4 target)" in checked(answered(path, target="[SCHZ]"))[1]
 
@@ -237,6 +238,8 @@ def test_people_without_a_diagnosis(data: Path) -> None:
     path, printed = init(data)
     assert left_open(path) == ["cohort.columns.diagnosis", "cohort.background.0", "cohort.target.0"]
     assert "`source: implanted`" in printed
+    assert "which value of the diagnosis column is that of healthy controls?" in printed
+    assert "which values of the diagnosis column are those of patients?" in printed
 
 
 # --- what tables say ---------------------------------------------------------------------------------------------
@@ -526,10 +529,21 @@ def test_no_folder() -> None:
     assert "nowhere: is no folder" in str(result.exception)
 
 
-def test_an_empty_folder_asks_for_everything(data: Path) -> None:
+def test_a_folder_without_tables_and_volumes_is_refused_and_nothing_is_written(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     data.mkdir()
-    path, _ = init(data)
-    assert "cohort.studies.0.participants" in left_open(path)
+    (data / "clinical.xlsx").write_bytes(b"PK")
+    monkeypatch.chdir(data)
+    monkeypatch.setattr("sys.argv", ["sepclr-neuro", "init", "."])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sepclr-neuro: {data.resolve()}: neither a table of participants")
+    assert "clinical.xlsx: a spreadsheet; save it as .csv" in line
+    assert "No configuration was written; run `init` again with the folder" in line
+    assert not (data / "my_cohort.yaml").exists()
 
 
 def test_hostile_names_do_not_leave_their_comments(data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which column of the joined tables is which fact, what its codes mean, and what could not be told."""
+"""Which column of the joined tables is which fact, what its codes mean, and which of these stay open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CODES_OF_DIAGNOSES = MISSING - {"none", "unknown", "unk"}  # which may be diagn
 
 @dataclass(frozen=True)
 class Diagnoses:
-    """What tells patients from controls.
+    """What distinguishes patients from controls.
 
     Attributes:
         column: of the tables; None where the user has to choose.
@@ -56,20 +56,25 @@ class Diagnoses:
     def groups(self) -> Tree:
         """The keys `background` and `target`."""
         listed = ", ".join(f"{name} ({count})" for name, count in self.counts.items())
-        there = f"of {listed}" if listed else "of the values of that column"
         if self.controls:
-            background = Entry(list(self.controls), f"healthy controls by their name; {there}", True)
+            background = Entry(list(self.controls), f"healthy controls by their name; of {listed}", True)
+        elif listed:
+            background = Entry([OPEN], f"which of these values is that of healthy controls: {listed}?")
         else:
-            background = Entry([OPEN], f"which value is that of healthy controls? {there}")
+            background = Entry([OPEN], "which value of the diagnosis column is that of healthy controls?")
         if self.controls and len(self.others) == 1:
             return {"background": background, "target": Entry(list(self.others), "all the others", True)}
         choices = [[other] for other in self.others[:5]] + ([self.others] if self.controls else [])
         lines = tuple(f"target: [{', '.join(map(scalar, choice))}]" for choice in choices if choice)
-        return {"background": background, "target": Entry([OPEN], f"which are the patients? {there}", others=lines)}
+        patients = ", ".join(f"{name} ({count})" for name, count in self.counts.items() if name in self.others)
+        why = "which values of the diagnosis column are those of patients?"
+        if patients:
+            why = f"which of these values are those of patients: {patients}?"
+        return {"background": background, "target": Entry([OPEN], why, others=lines)}
 
 
 def column_of(rows: pd.DataFrame, fact: str) -> str | None:
-    """The column that is called as a fact and has values; the likeliest by its name."""
+    """The column with a usual name for a fact, and with values; the likeliest by its name."""
     return next((column for column in named(rows.columns, fact) if rows[column].notna().any()), None)
 
 
@@ -96,7 +101,7 @@ def _levels(column: str, tables: Sequence[Table]) -> dict[str, str]:
 
 
 def diagnoses_of(rows: pd.DataFrame, tables: Sequence[Table]) -> Diagnoses:
-    """The column of diagnoses: called as one and with controls among its values, or the only one that is so called."""
+    """The column of diagnoses: with a usual name and controls among its values, or the only one with such a name."""
 
     def has_controls(column: str) -> bool:
         levels = _levels(column, tables)
@@ -110,9 +115,9 @@ def diagnoses_of(rows: pd.DataFrame, tables: Sequence[Table]) -> Diagnoses:
     if not likely:
         lines = tuple(f"diagnosis: {scalar(column)} # {counts_of(rows[column])}" for column in others[:6])
         why = (
-            "no column of the tables is called as a diagnosis or has controls among its values. Where nobody has a "
-            "diagnosis, `source: implanted` puts a known effect into volumes; remove `diagnosis`, `background` and "
-            "`target` then"
+            "no column of the tables has a usual name for a diagnosis, or controls among its values. For a cohort "
+            "without diagnoses, `source: implanted` puts a known effect into volumes; remove `diagnosis`, `background` "
+            "and `target` then"
         )
         return Diagnoses(None, Entry(OPEN, why, others=lines))
     alike = [column for column in likely if _same_division(rows[column], rows[likely[0]])]
@@ -170,7 +175,7 @@ def columns_of(rows: pd.DataFrame, participant: str, session: str | None, repeat
         )
         entries["session_id"] = Entry(session, why, True)
     elif repeated:
-        entries["session_id"] = Entry(OPEN, "participants have several rows; which column tells these apart?")
+        entries["session_id"] = Entry(OPEN, "participants have several rows; which column identifies the session?")
     entries["diagnosis"] = diagnoses.entry
     for fact in ("age", "sex", "site"):
         columns = [column for column in named(rows.columns, fact) if rows[column].notna().any()]
@@ -216,7 +221,7 @@ def _sex_called(meaning: str) -> str:
 
 
 def tiv_of(rows: pd.DataFrame) -> tuple[Tree, Tree]:
-    """Total intracranial volume: what `columns` and `volumes` get of it; nothing where it is not ml of everybody."""
+    """Total intracranial volume: what `columns` and `volumes` get of it; nothing unless all rows have it in ml."""
     column = column_of(rows, "tiv")
     if column is None:
         why = "Scale volumes by total intracranial volume? Add it to your tables in ml (CAT12: report/cat_*.xml)"

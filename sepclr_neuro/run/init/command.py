@@ -46,7 +46,8 @@ def write_configuration(folder: Path, output: Path, *, force: bool = False) -> s
         what was found, what was guessed, and what is left to choose.
 
     Raises:
-        InputError: if there is no such folder, or ``output`` exists and ``force`` does not say to replace it.
+        InputError: if there is no such folder, it holds neither a table of participants nor volumes, or ``output``
+            exists and ``force`` does not say to replace it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; give the folder of your tables and volumes")
@@ -57,15 +58,28 @@ def write_configuration(folder: Path, output: Path, *, force: bool = False) -> s
     listing = list_files(folder, endings=(*VOLUME_ENDINGS, *TABLE_ENDINGS), skipped=_SKIPPED, patience=_PATIENCE)
     volumes = [path for path in listing.files if path.lower().endswith(VOLUME_ENDINGS)]
     tables, problems = read_tables(folder, [path for path in listing.files if path.lower().endswith(TABLE_ENDINGS)])
-    proposal = propose(folder, volumes, tables)
     if not listing.whole:
         problems.append(
             "not all of the folder was looked at, since it holds too many files; if something is missing, name the "
             "folder in it that holds your volumes and tables"
         )
     problems += [f"{folder / closed}: may not be opened" for closed in listing.closed]
+    if not volumes and not tables:
+        raise InputError(_nothing(folder, problems))
+    proposal = propose(folder, volumes, tables)
     write_text(output, _text(proposal.tree, folder, output))
     return _summary(proposal, problems, output)
+
+
+def _nothing(folder: Path, problems: list[str]) -> str:
+    """Why there is nothing to write a configuration from."""
+    seen = f" What was found there: {'; '.join(problems)}." if problems else ""
+    return shown(
+        f"{folder.resolve()}: neither a table of participants (.tsv or .csv, with a column such as participant_id) nor "
+        "volumes (.nii, .nii.gz or .npy) in this folder and its subfolders (those called func, dwi, logs, work and the "
+        f"like are not searched).{seen} No configuration was written; run `init` again with the folder that holds your "
+        "tables and volumes"
+    )
 
 
 def _text(tree: Tree, folder: Path, output: Path) -> str:

@@ -226,7 +226,7 @@ def _constant(fact: str, column: str | None, study: StudyTables, name: str) -> E
         return Entry(name, why, True)
     if column is not None:
         return Entry(OPEN, f"no column here is {column!r}, as in other studies; one value for all of this study?")
-    return Entry("n/a", f"no column is called as the {fact}")
+    return Entry("n/a", f"no column has a usual name for {fact}")
 
 
 def _found_by(volumes: _Volumes) -> dict[str, Entry]:
@@ -278,10 +278,10 @@ def _columns(rows: pd.DataFrame, studies: Studies, diagnoses: Diagnoses) -> Tree
 
 def _include(rows: pd.DataFrame, studies: Studies) -> Entry:
     required = [fact for fact in ("age", "sex", "site") if fact == "site" or column_of(rows, fact)]
-    why = "Who has a missing value of these is left out, and listed with the reason."
+    why = "Participants with missing values in these columns are excluded, and listed with the reason."
     if any(len(own.files) < len(study.scans) for study, own in studies):
         required.append("volume")
-        why = f"{why} `volume`: not all have one."
+        why = f"{why} `volume`: some participants have none."
     session = next((study.ids[1] for study, _ in studies if study.repeated and study.ids[1:]), None)
     lines: tuple[str, ...] = ()
     if session is not None:
