@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepclr_neuro.config.methods.base import MethodSettings
+from sepclr_neuro.config.methods.linear import INNER_FOLDS
 from sepclr_neuro.config.network import Network
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.methods.adjustment import covariate_weights
@@ -258,7 +259,7 @@ def stratified_folds(training: TrainingSet) -> Iterator[tuple[NDArray[np.intp], 
             f"choose: inner folds need two training participants of each group, one group has {fewest}; give the "
             "setting one value in place of `choose`"
         )
-    count = min(5, fewest)
+    count = min(INNER_FOLDS, fewest)
     random, fold = np.random.default_rng([training.seed, 1]), np.empty(len(target), dtype=int)
     for group in (False, True):
         members = random.permutation(np.flatnonzero(target == group))

@@ -12,6 +12,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.simulation import Implant
 from sepclr_neuro.core.errors import Alike, InputError, by_kind
 from sepclr_neuro.core.statistics import ALPHA
+from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.effects import simulated_grid
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
@@ -268,10 +269,12 @@ def _look_at_batches(config: Config, people: pd.DataFrame, found: Findings) -> p
 def _plan(config: Config) -> list[str]:
     lines = [f"volumes: {' x '.join(map(str, config.volumes.shape))} voxels", f"folds: {config.splits.count}"]
     for method in config.methods:
-        configured = config.for_method(method)
-        named = f"{method} ({configured.entry.title})"
-        if not configured.settings.trained:
-            lines.append(f"method {named}: {config.splits.count} fits")
-            continue
-        lines.append(f"method: {named}, {config.splits.count} trainings of {configured.training.epochs} epochs")
+        configured, folds = config.for_method(method), config.splits.count
+        settings = configured.settings
+        line = f"method {method} ({configured.entry.title}): {counted(folds * settings.trainings, 'training')}"
+        if settings.trained:
+            line += f" of {counted(configured.training.epochs, 'epoch')}"
+        if settings.trainings > 1:
+            line += f", {folds * (settings.trainings - 1)} of them in inner folds to choose settings"
+        lines.append(line)
     return [*lines, f"probes: {', '.join(config.probes.targets)}", f"results: {config.output}/"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def test_a_simulated_cohort_is_stated() -> None:
     text = check(configuration())
     assert "12 participants to be simulated (6 background, 6 target)" in text
     assert "2 trainings of 100 epochs" in text
+
+
+def test_trainings_of_inner_folds_are_counted() -> None:
+    methods = {
+        "sepclr-linear": {"choose": {"salient_dim": [2, 8], "noise": [0.8, 1, 1.25]}},
+        "gcpca": {"choose": {"ridge": [4]}},
+    }
+    text = check(configuration(methods=methods))
+    assert "method sepclr-linear (SepCLR, linear): 62 trainings, 60 of them in inner folds to choose settings\n" in text
+    assert re.search(r"(?m)^method gcpca \(.*\): 2 trainings$", text)
 
 
 def test_a_cohort_of_files_is_counted_and_nothing_is_written(study: dict[str, Any], tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ class MethodSettings(Section):
         """
         raise NotImplementedError
 
+    @property
+    def trainings(self) -> int:
+        """How many times the method is trained in each fold."""
+        return 1
+
     def columns(self) -> dict[str, Literal["continuous", "discrete"]]:
         """The cohort's columns that the method learns from beside volumes and groups, and how they are to be taken."""
         return {}

@@ -15,7 +15,17 @@ from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import WrongKeyError
 from sepclr_neuro.core.errors import nearest
 
-__all__ = ["GCPCASettings", "LinearSepCLRSettings", "NormativeSettings", "RidgeDiscriminantSettings"]
+__all__ = [
+    "INNER_FOLDS",
+    "ChosenByInnerFolds",
+    "GCPCASettings",
+    "LinearSepCLRSettings",
+    "NormativeSettings",
+    "RidgeDiscriminantSettings",
+]
+
+INNER_FOLDS = 5
+"""Inner folds of the training participants, by which settings are chosen; fewer where a group is smaller."""
 
 _COMMON = (
     "The common space holds all principal components of the training volumes (of more than 3,000, 1,000 dimensions)."
@@ -57,6 +67,12 @@ class ChosenByInnerFolds(TwoSpaceSettings):
         """All combinations of the values to choose from, the smallest first; `[{}]` where nothing is to be chosen."""
         valid = [[getattr(self._with(name, v), name) for v in sorted(set(vs))] for name, vs in self.choose.items()]
         return [dict(zip(self.choose, values, strict=True)) for values in product(*valid)]
+
+    @property
+    def trainings(self) -> int:
+        """Each candidate once for each inner fold, then the chosen one; a single candidate needs no choice."""
+        count = len(self.candidates())
+        return 1 if count == 1 else count * INNER_FOLDS + 1
 
     def _in_words(self, name: str) -> str:
         """A setting's value, or those that it is chosen from."""
