@@ -129,11 +129,13 @@ def drawn(draw: Callable[[], Figure], alt: str) -> Picture:
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Leaves garbage for later: a chart makes so many objects that looking for it takes a quarter of the time."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def dots(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import re
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
-from sepclr_neuro.report import embeddings, predictions
+from sepclr_neuro.report import embeddings, pictures, predictions
 
 
 def test_the_plane_is_that_of_the_training_people() -> None:
@@ -60,3 +62,14 @@ def test_more_than_two_classes_are_a_table_of_shares() -> None:
     texts = re.findall(r">([^<>]+)</text>", drawn)
     assert [text for text in texts if text in ("75", "25", "100", "0")] == ["75", "25", "0", "100"]
     assert [text for text in texts if text in "abc"] == ["a", "c", "a", "c"]
+
+
+def test_the_collection_of_garbage_is_left_as_it_was() -> None:
+    pictures.drawn(Figure, "nothing")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        pictures.drawn(Figure, "nothing")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
