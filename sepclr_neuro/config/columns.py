@@ -37,7 +37,7 @@ Rename = Callable[[str, str], str]
 
 
 def with_columns(model: _Model, path: str, rename: Rename) -> _Model:
-    """A section in which each :data:`CohortColumn` is called as ``rename`` says; the same where nothing changes.
+    """A section with each :data:`CohortColumn` renamed by ``rename``; the same section where nothing changes.
 
     Raises:
         ValueError: if two keys of one mapping turn out to be the same column.

@@ -165,13 +165,13 @@ class Config(Section):
 
     @property
     def has_default_questions(self) -> bool:
-        """Whether probes ask what they ask by default, whoever wrote it and in whatever order."""
+        """Whether the probes are the default ones, in any order, also where the configuration writes them out."""
         asked, default = self.probes.targets, self.default_targets
         return {name: asked[name].question for name in asked} == {name: default[name].question for name in default}
 
     @property
     def has_default_confounds(self) -> bool:
-        """Whether the confounds are those that stand by default, whoever wrote them."""
+        """Whether the confounds are the default ones, also where the configuration writes them out."""
         return self.probes.confounds == Probes().confounds
 
     @property
