@@ -104,10 +104,10 @@ def _look_at_tables(config: Config) -> None:
         InputError: if something in them would stop it.
     """
     results, tables = Results(config.output), cohort_tables(config)
-    told = {results.run_file(stage): run_file_text(config, stage) for stage in ("cohort", "splits", "probes")}
-    if all(path.is_file() for path in (results.cohort, *told, *tables)):
+    run_files = {results.run_file(stage): run_file_text(config, stage) for stage in ("cohort", "splits", "probes")}
+    if all(path.is_file() for path in (results.cohort, *run_files, *tables)):
         read_at = results.cohort.stat().st_mtime
-        if all(path.read_text(encoding="utf-8") == text for path, text in told.items()) and all(
+        if all(path.read_text(encoding="utf-8") == text for path, text in run_files.items()) and all(
             table.stat().st_mtime <= read_at for table in tables
         ):
             return  # they have been read as they are
