@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from sepclr_neuro.config.section import Section, WrongKeyError
 from sepclr_neuro.core.errors import nearest
@@ -74,7 +73,7 @@ _EXPECTED = {
 _NUMBERS = ("int_type", "int_parsing", "int_from_float", "float_type", "float_parsing", "finite_number")
 
 
-def _expected(item: ErrorDetails) -> str:
+def _expected(item: Mapping[str, Any]) -> str:
     """What would be right, in words that need no Python."""
     for problems, what in _EXPECTED.items():
         if item["type"] in problems:
