@@ -13,7 +13,8 @@ from PIL import Image
 
 from sepclr_neuro.core.layout import Results
 
-ROW = (0.0, 0.44)  # of a map's picture: its title and the first row of slices
+PART = (0.865, 0.44)  # of a map's picture: its title and the first row of slices, without the colour bar
+UNIT = (0.83, 0.12, 0.865, 0.16)  # where the name of the colour bar reaches into it
 WIDTH = 1000  # pixels
 
 
@@ -23,7 +24,10 @@ def side_by_side(results: Results, method: str, output: Path) -> None:
     rows = []
     for path in maps:
         picture = Image.open(path).convert("RGB")
-        row = picture.crop((0, round(ROW[0] * picture.height), picture.width, round(ROW[1] * picture.height)))
+        left, top, right, bottom = UNIT
+        box = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+        picture.paste("white", tuple(map(round, box)))
+        row = picture.crop((0, 0, round(PART[0] * picture.width), round(PART[1] * picture.height)))
         rows.append(row.resize((WIDTH, round(row.height * WIDTH / row.width)), Image.Resampling.LANCZOS))
     whole = Image.new("RGB", (WIDTH, sum(row.height for row in rows)), "white")
     top = 0
