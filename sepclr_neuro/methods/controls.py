@@ -90,8 +90,7 @@ class PCA(LinearMaps):
     settings: PCASettings
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        axes = principal_axes(centred(training.coordinates))
-        spaces = {"single": training.unadjusted(axes.weights[: self.settings.dim])}
+        spaces = {"single": training.unadjusted(training.axes.weights[: self.settings.dim])}
         return spaces, unexplained_variance(training, spaces)
 
 
@@ -138,6 +137,6 @@ class VoxelLinear(LinearMaps):
     spaces: ClassVar[tuple[str, ...]] = ("single",)
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        axes = principal_axes(centred(training.coordinates))
+        axes = training.axes
         spaces = {"single": training.unadjusted(equal_variance_rotation(axes.variances) @ axes.weights)}
         return spaces, unexplained_variance(training, spaces)

@@ -7,6 +7,7 @@ principal components of the unadjusted volumes, minus their linear prediction fr
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -35,7 +36,6 @@ from sepclr_neuro.methods.span import (
     centred,
     equal_variance_rotation,
     oriented,
-    principal_axes,
     stratified_folds,
 )
 
@@ -72,29 +72,30 @@ class TwoLinearSpaces(LinearMaps):
         candidates = self.settings.candidates()
         if len(candidates) == 1:
             return candidates[0], candidates[0]
-        auc = [self._inner_auc(training, self.settings.model_copy(update=values)) for values in candidates]
+        auc = self._inner_aucs(training, [self.settings.model_copy(update=values) for values in candidates])
         best = int(np.argmax(auc))  # of ties the first, which has fewer dimensions
         return candidates[best], candidates[best] | {"auc": auc[best]}
 
     def _salient(self, training: TrainingSet, settings: Any) -> tuple[VoxelMaps, dict[str, float]]:
-        axes = principal_axes(centred(training.adjusted_coordinates))
-        w, figures = self.directions(axes, training, settings)
-        return training.adjusted(w @ axes.weights), figures
+        w, figures = self.directions(training.adjusted_axes, training, settings)
+        return training.adjusted(w @ training.adjusted_axes.weights), figures
 
-    def _inner_auc(self, training: TrainingSet, settings: Any) -> float:
+    def _inner_aucs(self, training: TrainingSet, several: Sequence[Any]) -> list[float]:
         """AUC of patients against controls by distance from the controls' mean, averaged over inner held-out folds.
+
+        One for each of several settings, which share a fold's axes.
 
         Salient dimensions are learned without the held-out fold. Voxels were standardised, and the basis of the span
         made, on all training participants, without their groups.
         """
-        found = []
+        of_folds = []
         for rest, held_out in stratified_folds(training):
-            learned = training.subset(rest)
-            maps, _ = self._salient(learned, settings)
-            codes = training.represent(maps)
-            distance = np.linalg.norm(codes - codes[rest][~learned.target].mean(axis=0), axis=1)[held_out]
-            found.append(float(area_under_curve(training.target[held_out].astype(int), distance)))
-        return float(np.mean(found))
+            learned, truth = training.subset(rest), training.target[held_out].astype(int)
+            codes = [training.represent(self._salient(learned, settings)[0]) for settings in several]
+            beyond = [x[held_out] - x[rest][~learned.target].mean(axis=0) for x in codes]
+            of_folds.append([float(area_under_curve(truth, np.linalg.norm(x, axis=1))) for x in beyond])
+        auc: list[float] = np.mean(of_folds, axis=0).tolist()
+        return auc
 
 
 def _common(salient: VoxelMaps, training: TrainingSet, erase: bool) -> VoxelMaps:
@@ -102,8 +103,7 @@ def _common(salient: VoxelMaps, training: TrainingSet, erase: bool) -> VoxelMaps
 
     With ``erase``, minus their linear prediction from the salient codes.
     """
-    axes = principal_axes(centred(training.coordinates))
-    common = training.unadjusted(axes.weights)
+    common = training.unadjusted(training.axes.weights)
     if erase:
         common = training.erased(common, salient)
     scores = centred(training.represent(common))
@@ -169,8 +169,8 @@ class NormativeDeviation(TwoLinearSpaces):
 
     settings: NormativeSettings
 
-    def _salient(self, training: TrainingSet, settings: Any) -> tuple[VoxelMaps, dict[str, float]]:
-        return super()._salient(replace(training, effects_of_controls=True), settings)
+    def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
+        return super().solve(replace(training, effects_of_controls=True))
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[training.target], axes.scores[~training.target]
@@ -184,8 +184,8 @@ class NormativeDeviation(TwoLinearSpaces):
 
 def _moment(x: Matrix, about: Matrix | None = None) -> Matrix:
     """Second moment, the mean of (x - about)(x - about)', by default about the mean: [N, r] -> [r, r]."""
-    centred = x - (x.mean(axis=0) if about is None else about)
-    return centred.T @ centred / len(x)
+    deviations = centred(x) if about is None else x - about
+    return deviations.T @ deviations / len(x)
 
 
 def _ridge(covariance: Matrix, ridge: float) -> Matrix:
@@ -206,7 +206,7 @@ class LinearSepCLR(TwoLinearSpaces):
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         coordinates = {
-            "common": _scaled(principal_axes(centred(training.coordinates)).scores),
+            "common": _scaled(training.axes.scores),
             "salient": _scaled(axes.scores),
         }
         torch.manual_seed(training.seed)

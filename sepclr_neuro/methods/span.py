@@ -91,7 +91,7 @@ class TrainingSet:
         target: whether each participant is a patient, [N].
         covariates: [N, k], centred; k = 0 without adjustment.
         seed: of the random numbers.
-        person: the participant of each scan, [N], numbered; by default each scan has its own.
+        person: the participant of each scan, [N], numbered; None if each scan has its own.
         effects_of_controls: whether the effects of covariates are learned from the controls alone.
     """
 
@@ -112,6 +112,16 @@ class TrainingSet:
     def adjusted_coordinates(self) -> Matrix:
         """The coordinates of the adjusted volumes, [N, r]."""
         return self.coordinates - self.covariates @ self.covariate_effects
+
+    @cached_property
+    def axes(self) -> Axes:
+        """Principal axes of the unadjusted volumes, centred."""
+        return principal_axes(centred(self.coordinates))
+
+    @cached_property
+    def adjusted_axes(self) -> Axes:
+        """Principal axes of the adjusted volumes, centred."""
+        return principal_axes(centred(self.adjusted_coordinates))
 
     def subset(self, rows: NDArray[np.intp]) -> TrainingSet:
         """The participants of some rows, with covariates centred on them alone."""
@@ -192,7 +202,7 @@ class LinearMaps(ClosedFormMethod):
         a = np.zeros((len(rows), 0))
         if covariates is not None and covariates.numel():
             a = covariates.double().numpy()
-        person = np.arange(len(rows)) if participants is None else np.unique(participants, return_inverse=True)[1]
+        person = None if participants is None else np.unique(participants, return_inverse=True)[1]
         training = TrainingSet(coordinates, target.numpy(), a, seed, person)
         spaces, figures = self.solve(training)
         weights = {space: torch.from_numpy(maps.weights @ basis) for space, maps in spaces.items()}

@@ -246,9 +246,9 @@ def test_repeated_scans_do_not_make_noise_predictable() -> None:
     x = rng.normal(size=(60, 80))[person] + 0.05 * rng.normal(size=(180, 80))
     method = METHODS["gcpca"].load()(METHODS["gcpca"].settings.model_validate({"salient_dim": 2}), Network(), SHAPE)
     training = TrainingSet(x, person % 2 == 1, np.zeros((180, 0)), 0, person)
-    assert 0.25 < method._inner_auc(training, method.settings) < 0.75
+    assert 0.25 < method._inner_aucs(training, [method.settings])[0] < 0.75
     apart = TrainingSet(x, person % 2 == 1, np.zeros((180, 0)), 0)
-    assert method._inner_auc(apart, method.settings) > 0.8
+    assert method._inner_aucs(apart, [method.settings])[0] > 0.8
 
 
 @pytest.mark.parametrize("patients", [1, 3])
@@ -306,9 +306,9 @@ def test_several_settings_are_chosen_together(people: People) -> None:
     assert (figures["salient_dim"], figures["ridge"]) in {(1, 0.5), (1, 50), (3, 0.5), (3, 50)}
     training = TrainingSet(people.x[:40], people.target[:40], people.covariates[:40], 0)
     auc = {
-        (dim, ridge): method._inner_auc(
-            training, method.settings.model_copy(update={"salient_dim": dim, "ridge": ridge})
-        )
+        (dim, ridge): method._inner_aucs(
+            training, [method.settings.model_copy(update={"salient_dim": dim, "ridge": ridge})]
+        )[0]
         for dim in (1, 3)
         for ridge in (0.5, 50)
     }

@@ -14,6 +14,7 @@ from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import WrongKeyError
 from sepclr_neuro.core.errors import nearest
+from sepclr_neuro.core.words import listed
 
 __all__ = [
     "INNER_FOLDS",
@@ -76,7 +77,7 @@ class ChosenByInnerFolds(TwoSpaceSettings):
 
     def _in_words(self, name: str) -> str:
         """A setting's value, or those that it is chosen from."""
-        return " or ".join(f"{value:g}" for value in sorted(set(self.choose.get(name, [getattr(self, name)]))))
+        return listed([f"{value:g}" for value in sorted(set(self.choose.get(name, [getattr(self, name)])))], "or")
 
     def _how_chosen(self) -> str:
         if not self.choose:
