@@ -210,7 +210,8 @@ def apply_model(
     words = [SIDES[side] if side else NEW for side in seen]
     keys = rows[["scan_id", "participant_id", "site"]].assign(seen=words)
     tables: dict[str, pd.DataFrame] = {}
-    notes = [*notes_on_people(exported, rows, seen), *notes_on_volumes(exported, rows, looked.statistics)]
+    odd = unlike(looked.statistics, exported.training_volumes)
+    notes = [*notes_on_people(exported, rows, seen), *notes_on_volumes(exported, rows, looked.statistics, odd)]
     spaces, reference = dict(looked.spaces), exported.controls
     if reference is not None and control is not None:
         sites, names = (rows[column].to_numpy(str) for column in ("site", "participant_id"))
@@ -233,7 +234,6 @@ def apply_model(
     ]
     if predictions:
         tables["predictions"] = pd.concat(predictions, ignore_index=True)
-    odd = unlike(looked.statistics, exported.training_volumes)
     named = [", ".join(name for name in STATISTICS if row[name]) or "none" for row in odd.to_dict("records")]
     tables["volumes"] = pd.concat([keys, looked.statistics], axis=1).assign(unlike_training=named)
     columns = {name: described(name, table, exported, control is not None) for name, table in tables.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sepclr_neuro.apply.exported import ExportedModel
-from sepclr_neuro.apply.likeness import STATISTICS, unlike
+from sepclr_neuro.apply.likeness import STATISTICS
 from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.words import counted
 
@@ -93,9 +93,18 @@ def note_on_calibration(shift: Mapping[Hashable, Any]) -> str:
     )
 
 
-def notes_on_volumes(exported: ExportedModel, rows: pd.DataFrame, statistics: pd.DataFrame) -> list[str]:
-    """A sentence on each statistic in which volumes are unlike those of training."""
-    odd, notes = unlike(statistics, exported.training_volumes), []
+def notes_on_volumes(
+    exported: ExportedModel, rows: pd.DataFrame, statistics: pd.DataFrame, odd: pd.DataFrame
+) -> list[str]:
+    """A sentence on each statistic in which volumes are unlike those of training.
+
+    Args:
+        exported: the model.
+        rows: N scans.
+        statistics: of their volumes, [N, statistics].
+        odd: which of these are unlike (:func:`~sepclr_neuro.apply.likeness.unlike`).
+    """
+    notes = []
     for name, meaning in STATISTICS.items():
         if odd[name].any():
             training, values = exported.training_volumes[name], statistics.loc[odd[name], name]
