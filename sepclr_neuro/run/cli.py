@@ -15,7 +15,7 @@ from sepclr_neuro.core import runs
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import set_level, shown
-from sepclr_neuro.run.stages import STAGES, ConfigFile, computing, refuse_unknown
+from sepclr_neuro.run.stage_commands import STAGES, ConfigFile, computing, refuse_unknown
 from sepclr_neuro.run.warm import hand_over
 
 __all__ = ["app", "main"]

@@ -23,7 +23,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.schema import json_schema
 from sepclr_neuro.core import devices
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.run import cli, stages
+from sepclr_neuro.run import cli, stage_commands
 
 COMMAND = str(Path(sys.executable).with_name("sepclr-neuro"))
 COMMANDS = [
@@ -284,5 +284,5 @@ def test_whatever_computes_keeps_memory_and_uses_the_given_threads(monkeypatch: 
     done: list[str] = []
     for what in ("keep_freed_memory", "use_given_threads"):
         monkeypatch.setattr(devices, what, lambda what=what: done.append(what))
-    with stages.computing(gpus=0):
+    with stage_commands.computing(gpus=0):
         assert done == ["keep_freed_memory", "use_given_threads"]
