@@ -341,6 +341,22 @@ def test_a_sketch_keeps_the_largest_components(monkeypatch: pytest.MonkeyPatch) 
     assert abs(np.corrcoef(whole[:, 0], sketched[:, 0])[0, 1]) > 0.95
 
 
+@pytest.mark.parametrize("shape", [(3, 8), (6, 4)])
+def test_codes_of_views_have_the_noise_that_the_encoder_makes_of_theirs(shape: tuple[int, int]) -> None:
+    """Of white noise on the coordinates, W makes noise of covariance noise² W W', independent between views."""
+    torch.manual_seed(0)
+    encoder = torch.nn.Linear(shape[1], shape[0])
+    coordinates = torch.randn(1, shape[1]).expand(40_000, -1)
+    first, second = linear._codes_of_views(encoder, coordinates, 1.5).detach().double().chunk(2)
+    w, expected = encoder.weight.detach().double().numpy(), encoder(coordinates[0]).detach().double().numpy()
+    covariance = 2.25 * w @ w.T
+    for codes in (first.numpy(), second.numpy()):
+        np.testing.assert_allclose(codes.mean(axis=0), expected, atol=0.03)
+        np.testing.assert_allclose(np.cov(codes.T), covariance, atol=0.03 * np.trace(covariance))
+    between = np.cov(first.numpy().T, second.numpy().T)[: shape[0], shape[0] :]
+    np.testing.assert_allclose(between, 0, atol=0.03 * np.trace(covariance))
+
+
 def test_linear_sepclr_takes_some_of_very_many_participants_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     people, sizes = People(60), []
     monkeypatch.setattr(linear, "AT_ONCE", 32)
