@@ -10,6 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from sepclr_neuro.config.augmentation import Augmentation
+from sepclr_neuro.config.network import Network
+from sepclr_neuro.config.registry import METHODS
+from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
@@ -20,6 +23,7 @@ from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning import batches
 from sepclr_neuro.learning.embedding import write_representations
+from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.loop import Loop
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.learning.training import VolumeViews, write_fold_model
@@ -297,6 +301,31 @@ def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> 
 
 
 # --- GPUs ------------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_chosen_without_a_participants_other_scans(tmp_path: Path) -> None:
+    """Where nothing is to be found, several scans of each participant make nothing look predictable."""
+    random = torch.Generator().manual_seed(0)
+    person = torch.arange(60).repeat_interleave(3)
+    volumes = torch.randn(60, 1, 4, 5, 6, generator=random)[person]
+    volumes = volumes + 0.05 * torch.randn(volumes.shape, generator=random)
+
+    class Standardised:
+        def unaugmented(self, volumes: torch.Tensor, planes: slice = slice(None)) -> torch.Tensor:
+            return volumes
+
+    entry = METHODS["gcpca"]
+    method = entry.load()(entry.settings.model_validate({"choose": {"salient_dim": [2, 3]}}), Network(), (1, 4, 5, 6))
+    scans = batches.Scans(
+        lambda rows, planes: volumes[rows][:, :, planes],
+        list(range(180)),
+        [f"sub-{number:02d}" for number in person.tolist()],
+        (person % 2 == 1).tolist(),
+        {},
+    )
+    options = {"seeds": (0, 0), "folder": tmp_path, "identity": "identity", "title": "title"}
+    history, _ = fit(method, scans, Standardised(), Training(), **options)  # type: ignore[arg-type]
+    assert 0.2 < history[0]["auc"] < 0.75
 
 
 def test_reading_ahead_changes_nothing(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,22 +40,22 @@ def make_cohort(n: int = 60) -> pd.DataFrame:
     )
 
 
-def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2) -> tuple[Config, Results]:
+def write_run(folder: Path, cohort: pd.DataFrame, folds: int = 2, repeats: int = 1) -> tuple[Config, Results]:
     """Files that the earlier stages would leave: common holds age, sex and site, salient diagnosis and severity."""
-    config = Config(output=folder, splits={"folds": folds})
+    config = Config(output=folder, splits={"folds": folds, "repeats": repeats})
     results = Results(folder)
     write_tsv(results.cohort, cohort)
     write_tsv(results.index, cohort[["scan_id"]].assign(sha256=[f"{number:064d}" for number in range(len(cohort))]))
     n = len(cohort)
-    fold_of = np.arange(n) // 6 % folds
     noise = np.random.default_rng(0)
     sites = np.stack([cohort["site"] == site for site in ("oslo", "prague", "rome")], axis=1)
     common = np.column_stack([cohort["age"] / 10, cohort["sex"] == "male", sites]).astype(float)
     severity = cohort["saps"].fillna(0) / 10
     salient = np.column_stack([cohort["group"] == "target", severity, noise.normal(size=n)]).astype(float)
     splits = []
-    for fold in range(folds):
-        side = np.where(fold_of == fold, "test", "train")
+    for fold in range(folds * repeats):
+        held_out = (np.arange(n) // 6 + fold) % folds == 0 if fold >= folds else np.arange(n) // 6 % folds == fold
+        side = np.where(held_out, "test", "train")
         splits.append(cohort[["scan_id", "participant_id"]].assign(fold=fold, unit=cohort["participant_id"], side=side))
         table = cohort[["scan_id"]].assign(side=side)
         for space, values in (("common", common), ("salient", salient)):

@@ -219,6 +219,20 @@ def test_figures_of_numbers_are_those_of_the_probes(run: tuple[Config, Results])
         assert rows["pooled"].item() == pytest.approx(errors.mean(), rel=1e-4)
 
 
+def test_figures_of_repeated_folds_count_each_prediction_once(tmp_path: Path) -> None:
+    """A scan that several repeats hold out has a prediction in each, which is none of another fold."""
+    config, results = write_run(tmp_path, make_cohort(), repeats=2)
+    config = only(config, "age")
+    write_probes(config, results)
+    write_verdicts(config, results)
+    verdicts, predictions = read_verdicts(results), read_predictions(results)
+    for space in ("common", "salient"):
+        part = predictions[predictions["space"] == space]
+        assert (part.groupby("scan_id").size() == 2).all()
+        errors = (part["truth"].astype(float) - part["prediction"].astype(float)).abs()
+        assert verdicts.loc[("age", "mae", space), "pooled"] == pytest.approx(errors.mean(), rel=1e-4)
+
+
 def test_without_exchangeable_numbers_nothing_is_significant() -> None:
     labels, fits = noise(0, effect=3.0)
     alone = Labels.draw(labels.truth, labels.people, np.arange(len(labels.truth)), False, 99, 99, 0)

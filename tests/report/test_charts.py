@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.probing.representations import Representations
-from sepclr_neuro.report import embeddings, pictures, predictions
+from sepclr_neuro.report import embeddings, figures, pictures, predictions
 
 
 def test_the_plane_is_that_of_the_training_people() -> None:
@@ -62,6 +62,17 @@ def test_more_than_two_classes_are_a_table_of_shares() -> None:
     texts = re.findall(r">([^<>]+)</text>", drawn)
     assert [text for text in texts if text in ("75", "25", "100", "0")] == ["75", "25", "0", "100"]
     assert [text for text in texts if text in "abc"] == ["a", "c", "a", "c"]
+
+
+def test_bars_of_a_method_share_its_row_in_the_order_of_the_spaces() -> None:
+    """Two spaces lie evenly above and below the middle of a row, the only one of another method on it."""
+    results = pd.DataFrame(
+        {"method": ["b", "a", "a"], "space": ["single", "salient", "common"], "metric": "mae", "mean": [1.0, 2.0, 3.0]}
+    )
+    bars = figures._bars(results, ["a", "b"], ["common", "salient", "single"]).set_index(["method", "space"])
+    np.testing.assert_allclose(bars.loc[[("a", "common"), ("a", "salient")], "y"], [-0.18, 0.18])
+    np.testing.assert_allclose(bars.loc["a", "height"], 0.36)
+    assert bars.loc[("b", "single"), ["y", "height", "mean"]].tolist() == [1.0, 0.72, 1.0]
 
 
 def test_the_collection_of_garbage_is_left_as_it_was() -> None:
