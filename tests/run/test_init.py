@@ -454,10 +454,11 @@ def test_the_document_shows_what_is_printed(tmp_path: Path, shared_data: Path, m
     ids = [line.split("\t")[0] for line in (data / "participants.tsv").read_text().splitlines()[1:]]
     linked(shared_data, "derivatives/CAT12.9/{id}/anat/mwp1{id}_T1w.nii.gz", data, ids)
     monkeypatch.chdir(tmp_path)
-    printed = CliRunner().invoke(cli.app, ["init", "data/ds003944"]).output
     document = (Path(__file__).parents[2] / "docs" / "own_data.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"(?ms)^```\n\$ sepclr-neuro init data/ds003944\n(.*?)^```$", document)
-    assert shown.split() == printed.split()
+    for command in ("init data/ds003944", "check my_cohort.yaml --headers-only"):
+        printed = CliRunner().invoke(cli.app, command.split()).output
+        (shown,) = re.findall(rf"(?ms)^```\n\$ sepclr-neuro {command}\n(.*?)^```$", document)
+        assert shown.split() == printed.split()
 
 
 @pytest.mark.shared
