@@ -13,22 +13,21 @@ from PIL import Image
 
 from sepclr_neuro.core.layout import Results
 
-PART = (0.865, 0.44)  # of a map's picture: its title and the first row of slices, without the colour bar
-UNIT = (0.83, 0.12, 0.865, 0.16)  # where the name of the colour bar reaches into it
+TITLE, SLICES = (0.0, 0.11), (0.155, 0.44)  # of a map's picture, from top to bottom: title, and first row of slices
+BAR = 0.865  # where the colour bar begins, from left to right
 WIDTH = 1000  # pixels
 
 
 def side_by_side(results: Results, method: str, output: Path) -> None:
-    """Stacks the first rows of three pictures."""
+    """Stacks titles and first rows of slices of three pictures, without their colour bars."""
     maps = [results.vbm / "truth.png", results.vbm / "diagnosis.png", results.patterns(method) / "beyond-controls.png"]
     rows = []
     for path in maps:
         picture = Image.open(path).convert("RGB")
-        left, top, right, bottom = UNIT
-        box = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
-        picture.paste("white", tuple(map(round, box)))
-        row = picture.crop((0, 0, round(PART[0] * picture.width), round(PART[1] * picture.height)))
-        rows.append(row.resize((WIDTH, round(row.height * WIDTH / row.width)), Image.Resampling.LANCZOS))
+        for above, below in (TITLE, SLICES):
+            right, lines = round(BAR * picture.width), (round(above * picture.height), round(below * picture.height))
+            strip = picture.crop((0, lines[0], right, lines[1]))
+            rows.append(strip.resize((WIDTH, round(strip.height * WIDTH / strip.width)), Image.Resampling.LANCZOS))
     whole = Image.new("RGB", (WIDTH, sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:
