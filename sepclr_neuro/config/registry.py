@@ -21,6 +21,7 @@ from sepclr_neuro.config.methods.controls import (
     VoxelLinearSettings,
 )
 from sepclr_neuro.config.methods.linear import (
+    CLVMSettings,
     GCPCASettings,
     LinearSepCLRSettings,
     NormativeSettings,
@@ -81,6 +82,9 @@ METHODS = _Methods(
         ),
         "gcpca": MethodEntry(
             "Generalised contrastive PCA", "sepclr_neuro.methods.linear:GeneralisedContrastivePCA", GCPCASettings
+        ),
+        "clvm": MethodEntry(
+            "Contrastive latent variable model", "sepclr_neuro.methods.latent:ContrastiveLatentVariables", CLVMSettings
         ),
         "normative": MethodEntry(
             "Normative deviation", "sepclr_neuro.methods.linear:NormativeDeviation", NormativeSettings

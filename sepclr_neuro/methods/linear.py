@@ -39,7 +39,14 @@ from sepclr_neuro.methods.span import (
     stratified_folds,
 )
 
-__all__ = ["GeneralisedContrastivePCA", "LinearSepCLR", "NormativeDeviation", "RidgeDiscriminant"]
+__all__ = [
+    "GeneralisedContrastivePCA",
+    "LinearSepCLR",
+    "NormativeDeviation",
+    "RidgeDiscriminant",
+    "TwoLinearSpaces",
+    "second_moment",
+]
 
 
 AT_ONCE = 2048
@@ -126,7 +133,7 @@ class RidgeDiscriminant(TwoLinearSpaces):
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[training.target], axes.scores[~training.target]
-        within = (len(patients) * _moment(patients) + len(controls) * _moment(controls)) / len(axes.scores)
+        within = (len(patients) * second_moment(patients) + len(controls) * second_moment(controls)) / len(axes.scores)
         difference = patients.mean(axis=0) - controls.mean(axis=0)
         w = np.linalg.solve(within + _ridge(within, settings.ridge), difference)
         return w[None] / np.linalg.norm(w), {}
@@ -150,8 +157,8 @@ class GeneralisedContrastivePCA(TwoLinearSpaces):
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[training.target], axes.scores[~training.target]
         about = controls.mean(axis=0) if settings.about == "controls" else patients.mean(axis=0)
-        background = _moment(controls)
-        values, vectors = eigh(_moment(patients, about), background + _ridge(background, settings.ridge))
+        background = second_moment(controls)
+        values, vectors = eigh(second_moment(patients, about), background + _ridge(background, settings.ridge))
         first = vectors[:, np.argsort(-values, kind="stable")[: settings.salient_dim]].T
         return oriented(first / np.linalg.norm(first, axis=1, keepdims=True)), {}
 
@@ -174,15 +181,15 @@ class NormativeDeviation(TwoLinearSpaces):
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[training.target], axes.scores[~training.target]
-        values, vectors = np.linalg.eigh(_moment(patients, controls.mean(axis=0)))
+        values, vectors = np.linalg.eigh(second_moment(patients, controls.mean(axis=0)))
         first = vectors[:, np.argsort(-values, kind="stable")[: settings.salient_dim]].T
-        variances = np.einsum("dr,rs,ds->d", first, _moment(controls), first)
+        variances = np.einsum("dr,rs,ds->d", first, second_moment(controls), first)
         # Where controls hardly vary, an axis would blow up what is left of rounding.
-        sd = np.sqrt(np.maximum(variances, 1e-6 * np.trace(_moment(controls)) / len(vectors)))
+        sd = np.sqrt(np.maximum(variances, 1e-6 * np.trace(second_moment(controls)) / len(vectors)))
         return oriented(first / sd[:, None]), {}
 
 
-def _moment(x: Matrix, about: Matrix | None = None) -> Matrix:
+def second_moment(x: Matrix, about: Matrix | None = None) -> Matrix:
     """Second moment, the mean of (x - about)(x - about)', by default about the mean: [N, r] -> [r, r]."""
     deviations = centred(x) if about is None else x - about
     return deviations.T @ deviations / len(x)

@@ -21,8 +21,8 @@ from sepclr_neuro.methods.span import TrainingSet, stratified_folds
 from tests.oracles import linear as oracle
 
 SHAPE = (1, 4, 5, 6)
-TWO_SPACES = ["sepclr-linear", "ridge-discriminant", "gcpca", "normative"]
-ADJUSTED_WITHIN_GROUPS = TWO_SPACES[:3]
+ADJUSTED_WITHIN_GROUPS = ["sepclr-linear", "ridge-discriminant", "gcpca", "clvm"]
+TWO_SPACES = [*ADJUSTED_WITHIN_GROUPS, "normative"]
 
 
 class People:

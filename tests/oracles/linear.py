@@ -56,3 +56,16 @@ def normative_deviations(z: Matrix, y: NDArray[np.bool_], a: Matrix, new: Matrix
     design = np.column_stack([np.ones((~y).sum()), a[~y]])
     solution = np.linalg.lstsq(design, z[~y], rcond=None)[0]
     return new - np.column_stack([np.ones(len(new)), of_new]) @ solution
+
+
+def contrastive_latent_loss(y: Matrix, x: Matrix, s: Matrix, w: Matrix, variance: float) -> float:
+    """Negative log-likelihood of controls y [N, r] and patients x [M, r] about the controls' mean, without log(2 pi).
+
+    Of a participant and dimension. Controls have the covariance SS' + variance, patients SS' + WW' + variance.
+    """
+    loss = 0.0
+    for rows, k in ((y, s @ s.T), (x, s @ s.T + w @ w.T)):
+        covariance = k + variance * np.eye(len(k))
+        for row in rows - y.mean(axis=0):
+            loss += (np.log(np.linalg.det(covariance)) + row @ np.linalg.inv(covariance) @ row) / 2
+    return float(loss / (y.size + x.size))

@@ -18,6 +18,7 @@ from sepclr_neuro.core.words import listed
 
 __all__ = [
     "INNER_FOLDS",
+    "CLVMSettings",
     "ChosenByInnerFolds",
     "GCPCASettings",
     "LinearSepCLRSettings",
@@ -199,4 +200,29 @@ class NormativeSettings(ChosenByInnerFolds):
             "voxel from the covariates that the salient space is adjusted for; the salient space has the "
             f"{self._in_words('salient_dim')} principal axes of the patients' deviations from it, each in units of the "
             f"controls' standard deviation. {_COMMON}{self._how_chosen()}"
+        )
+
+
+class CLVMSettings(ChosenByInnerFolds):
+    """The linear contrastive latent variable model (Severson et al., 2019)."""
+
+    can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim", "common_dim")
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Severson KA, Ghosh S, Ng K (2019). Unsupervised learning with contrastive latent variable models. AAAI "
+            "Conference on Artificial Intelligence 33, 4862-4869.",
+            "https://doi.org/10.1609/aaai.v33i01.33014862",
+        ),
+    )
+
+    salient_dim: int = Field(8, ge=1, description="Latent variables of the patients. Our choice: as linear SepCLR's.")
+    common_dim: int = Field(32, ge=1, description="Latent variables of both groups. Our choice.")
+    steps: int = Field(1000, ge=1, description="Steps of expectation maximisation, at most.")
+
+    def describe(self, **options: Any) -> str:
+        return (
+            "The linear contrastive latent variable model (Severson et al., 2019), by expectation maximisation, about "
+            f"the controls' mean, with {self._in_words('common_dim')} latent variables of both groups and "
+            f"{self._in_words('salient_dim')} of the patients, whose expectation is the salient space. "
+            f"{_COMMON}{self._how_chosen()}"
         )
