@@ -264,7 +264,12 @@ def test_few_participants_have_fewer_inner_folds_or_none(people: People, patient
 
 @pytest.mark.parametrize(
     ("name", "setting", "value"),
-    [("sepclr-linear", "noise", 0.3), ("sepclr-linear", "salient_dim", 3), ("ridge-discriminant", "ridge", 50)],
+    [
+        ("sepclr-linear", "noise", 0.3),
+        ("sepclr-linear", "salient_dim", 3),
+        ("sepclr-linear", "informationless_weight", 50),
+        ("ridge-discriminant", "ridge", 50),
+    ],
 )
 def test_what_is_chosen_is_what_is_fitted(people: People, name: str, setting: str, value: float) -> None:
     fast = {"steps": 5} if name == "sepclr-linear" else {}

@@ -92,7 +92,7 @@ class ChosenByInnerFolds(TwoSpaceSettings):
 class LinearSepCLRSettings(SepCLRTerms, ChosenByInnerFolds):
     """SepCLR with linear encoders, trained in the span of the training participants."""
 
-    can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim", "noise")
+    can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim", "noise", "informationless_weight")
 
     salient_dim: int = Field(
         8,
@@ -126,7 +126,7 @@ class LinearSepCLRSettings(SepCLRTerms, ChosenByInnerFolds):
             f"{self.common_dim} dimensions serves the loss alone; a view is the coordinates with noise of "
             f"{self._in_words('noise')} times their root mean square; temperature {self.temperature:g}; "
             f"weights: uniformity {self.uniformity_weight:g}, salient terms {self.salient_weight:g}, "
-            f"information-less term {self.informationless_weight:g}{between}. "
+            f"information-less term {self._in_words('informationless_weight')}{between}. "
             f"{_COMMON}{self._how_chosen()}"
         )
 
