@@ -52,6 +52,11 @@ class Results:
 
     # Cohort, volumes, splits.
     @property
+    def cohort_page(self) -> Path:
+        """What `check` shows of the cohort. Not an output of any rule."""
+        return self.root / "check" / "index.html"
+
+    @property
     def cohort(self) -> Path:
         return self.root / "cohort" / "cohort.tsv"
 

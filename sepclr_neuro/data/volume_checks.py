@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ from sepclr_neuro.data.volume_files import canonical_header, read_checked
 
 __all__ = ["check_volumes", "faulty_volumes", "padding", "quick_digest", "refuse_twins", "scans_of", "volume_fault"]
 
+Look = Callable[[str, NDArray[np.float32], Affine], None]
+"""Sees a scan's id, its voxels as stored but in RAS order [X, Y, Z], and their affine."""
+
 _MOST_GRIDS = 10  # of programs that normalise, each has a few at most
 
 
@@ -33,8 +36,13 @@ def check_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> list[s
     return [*(fault.after(f"{scan_id}: ") for scan_id, fault in by_scan.items()), *of_all]
 
 
-def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple[dict[str, Alike], list[str]]:
+def faulty_volumes(
+    cohort: pd.DataFrame, settings: settings_of.Volumes, look: Look | None = None
+) -> tuple[dict[str, Alike], list[str]]:
     """As :func:`check_volumes`, with every voxel read: what is wrong with a scan's volume, and with all together.
+
+    Args:
+        look: also sees each volume that can be read, from several threads.
 
     Returns:
         by ``scan_id`` the first thing that is wrong with its volume; problems of grids and settings.
@@ -44,13 +52,16 @@ def faulty_volumes(cohort: pd.DataFrame, settings: settings_of.Volumes) -> tuple
     if of_all:
         return faults, of_all
 
-    def look(scan: tuple[str, Path]) -> tuple[str, str]:
+    def examine(scan: tuple[str, Path]) -> tuple[str, str]:
         try:
-            return quick_digest(read_checked(scan[1], settings)[0]), ""
+            data, affine = read_checked(scan[1], settings)
         except InputError as error:
             return "", str(error)
+        if look is not None:
+            look(scan[0], data, affine)
+        return quick_digest(data), ""
 
-    looked = {scan_id: found for (scan_id, _), found in zip(scans, in_parallel(look, scans, "volumes"), strict=True)}
+    looked = {scan_id: found for (scan_id, _), found in zip(scans, in_parallel(examine, scans, "volumes"), strict=True)}
     faults |= {
         scan_id: volume_fault(scan_id, path, looked[scan_id][1]) for scan_id, path in scans if looked[scan_id][1]
     }

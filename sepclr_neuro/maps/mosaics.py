@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sepclr_neuro.core.storage import write_bytes, write_text
+from sepclr_neuro.maps.slices import AXES, nearest
 
 __all__ = ["mosaic", "prepare"]
 
@@ -28,8 +29,6 @@ CUTS_MM = {
     "y": (-80, -60, -40, -20, 0, 20, 40),
     "x": (-55, -40, -25, 0, 25, 40, 55),
 }
-# Of MNI space: what runs to the right, what runs up, and what a slice is cut through.
-AXES = {"z": (0, 1, 2), "y": (0, 2, 1), "x": (1, 2, 0)}
 # The template's brain lies within.
 BOX_MM = ((-73, 73), (-108, 75), (-72, 84))
 # White on both sides of a slice, since brains of neighbouring slices would touch, or cut each other.
@@ -153,7 +152,7 @@ def _draw_row(
     Returns:
         its height; what slices are called is below.
     """
-    found = np.hstack(list(_nearest(values, affine, _points_mm(axis))))
+    found = np.hstack(list(nearest(values, affine, _points_mm(axis))))
     opacity = np.clip(2 * np.abs(found) / bound, 0, 1)[..., None]
     picture = _anatomy(axis)[..., None] * (1 - opacity) + _coloured(found, bound) * opacity
     scale = ROW_WIDTH / found.shape[1]
@@ -206,13 +205,5 @@ def _points_mm(axis: str) -> NDArray[np.float64]:
 def _anatomy(axis: str) -> _Floats:
     """The template's slices side by side, [up, right]: light greys, so that colours show; white around the brain."""
     template = load_mni152_template(resolution=1)
-    found = np.hstack(list(_nearest(template.get_fdata(dtype=np.float32), template.affine, _points_mm(axis))))
+    found = np.hstack(list(nearest(template.get_fdata(dtype=np.float32), template.affine, _points_mm(axis))))
     return np.where(found > 0, 0.3 + 0.7 * found, 1.0)
-
-
-def _nearest(values: _Floats, affine: NDArray[np.float64], points: NDArray[np.float64]) -> _Floats:
-    """The values [X, Y, Z] of the voxels in which points [..., 3] in mm lie; 0 outside."""
-    inverse = np.linalg.inv(affine)
-    voxels = np.rint(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
-    inside = ((voxels >= 0) & (voxels < values.shape)).all(-1)
-    return np.where(inside, values[tuple(np.moveaxis(np.where(inside[..., None], voxels, 0), -1, 0))], 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
 
-__all__ = ["demographics"]
+__all__ = ["demographics", "described"]
 
 ALL_SITES = "all sites"
 
@@ -20,20 +23,44 @@ def demographics(config: Config, cohort: pd.DataFrame) -> pd.DataFrame:
         1.
     """
     people = cohort.drop_duplicates("participant_id")
-    scores = [name for name in dict.fromkeys(["sans", "saps", *config.cohort.scores]) if name in people]
-    sexes = sorted(people["sex"].dropna().unique())
-    rows = []
+    parts: dict[tuple[str, str], pd.DataFrame] = {}
     for group in ("background", "target"):
         members = people[people["group"] == group]
-        parts = [(ALL_SITES, members), *members.groupby("site", sort=True)]
-        for site, part in parts:
-            age = part["age"].agg(["mean", "std", "min", "max"])
-            row = {"group": group, "site": site, "n": len(part)}
-            row |= {"age_mean": age["mean"], "age_sd": age["std"], "age_min": age["min"], "age_max": age["max"]}
-            sex = part["sex"].dropna()
-            row |= {f"{label}_percent": 100 * (sex == label).mean() for label in sexes}
-            for score in scores:
-                row |= {f"{score}_n": part[score].count(), f"{score}_mean": part[score].mean()}
-                row |= {f"{score}_sd": part[score].std()}
-            rows.append(row)
+        parts[group, ALL_SITES] = members
+        parts |= {(group, str(site)): part for site, part in members.groupby("site", sort=True)}
+    rows = _described(parts, people, _scores(config, people))
+    return pd.concat([pd.DataFrame(list(parts), columns=["group", "site"]), rows], axis=1)
+
+
+def described(config: Config, people: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Participants by the values of one column: as :func:`demographics`, with ``tiv``, in ml, where they have it.
+
+    Args:
+        people: a row each.
+        by: the column, ``diagnosis`` or ``site``; it is the first one of the result.
+    """
+    parts = {str(value): part for value, part in people.groupby(by, sort=True)}
+    tiv = config.volumes.tiv_column or "tiv"
+    measured = [tiv] if tiv in people and pd.api.types.is_numeric_dtype(people[tiv]) else []
+    rows = _described(parts, people, [*measured, *_scores(config, people)])
+    return pd.concat([pd.DataFrame({by: list(parts)}), rows], axis=1)
+
+
+def _scores(config: Config, people: pd.DataFrame) -> list[str]:
+    return [name for name in dict.fromkeys(["sans", "saps", *config.cohort.scores]) if name in people]
+
+
+def _described(parts: Mapping[Any, pd.DataFrame], people: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """A row a part of the people: n, age, sexes, and n, mean and SD of each measure."""
+    sexes = sorted(people["sex"].dropna().unique())
+    rows = []
+    for part in parts.values():
+        age = part["age"].agg(["mean", "std", "min", "max"])
+        row: dict[str, float] = {"n": len(part)}
+        row |= {"age_mean": age["mean"], "age_sd": age["std"], "age_min": age["min"], "age_max": age["max"]}
+        sex = part["sex"].dropna()
+        row |= {f"{label}_percent": 100 * (sex == label).mean() for label in sexes}
+        for name in measures:
+            row |= {f"{name}_n": part[name].count(), f"{name}_mean": part[name].mean(), f"{name}_sd": part[name].std()}
+        rows.append(row)
     return pd.DataFrame(rows)

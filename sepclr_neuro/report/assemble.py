@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
-from nilearn.reporting import HTMLReport
 
 from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
@@ -19,8 +14,8 @@ from sepclr_neuro.core.storage import write_text
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.report.cohort import cohort_and_volumes
+from sepclr_neuro.report.filling import banner_of, filled
 from sepclr_neuro.report.findings import ALPHA, target_label
-from sepclr_neuro.report.formatting import cell, table_uri
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.methods_text import cited, method_paragraphs, software
 from sepclr_neuro.report.patterns import patterns_of
@@ -33,21 +28,6 @@ from sepclr_neuro.report.run_details import run_details
 __all__ = ["write_report"]
 
 logger = logging.getLogger(__name__)
-
-_FOLDER = Path(__file__).parent
-_BANNERS = {
-    "simulated": (
-        "SIMULATED cohort",
-        "Its participants do not exist. Volumes and labels were made from a template with known effects: "
-        "nothing on this page says anything about {disorder}.",
-    ),
-    "implanted": (
-        "IMPLANTED effect",
-        "The volumes are real, the patients are not: a known pattern was put into participants drawn at random. "
-        "Nothing on this page says anything about {disorder}.",
-    ),
-    "files": ("Real cohort", "Participants and volumes come from the tables named in the configuration."),
-}
 
 
 def write_report(config: Config, results: Results) -> None:
@@ -74,7 +54,7 @@ def page_of(run: Run, charts: dict[str, Picture]) -> str:
     """The page of a run; to the charts are added those that are to be files too."""
     config = run.config
     problems: list[str] = []
-    banner = [text.format(disorder=config.cohort.disorder) for text in _BANNERS[config.cohort.source]]
+    banner = banner_of(config)
     made = trained_methods(config, run.records, problems)
     content = {
         "config": config,
@@ -94,24 +74,7 @@ def page_of(run: Run, charts: dict[str, Picture]) -> str:
     }
     trouble = f"; {counted(len(problems), 'problem')}" if problems else ""
     logger.info(f"report: {len(charts)} charts; filling the page{trouble}")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"cell": cell, "counted": counted, "table_uri": table_uri}
-    body = environment.get_template("body.html").render(content)
-    page = HTMLReport(
-        environment.get_template("page.html"),
-        Markup(body),  # noqa: S704 (rendered above with escaping on)
-        {
-            "title": f"{config.title}: {banner[0]}",
-            "style": Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (the project's own)
-        },
-    )
-    return str(page.get_standalone())
+    return filled("body.html", content, f"{config.title}: {banner[0]}")
 
 
 def _methods(config: Config, made: Mapping[str, Trained]) -> dict[str, Any]:

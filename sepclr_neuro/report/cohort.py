@@ -13,7 +13,7 @@ from sepclr_neuro.report import figures
 from sepclr_neuro.report.pictures import Picture
 from sepclr_neuro.report.reading import Run
 
-__all__ = ["cohort_and_volumes"]
+__all__ = ["cohort_and_volumes", "flow_tables", "paired"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,14 @@ def cohort_and_volumes(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
         "scans": len(cohort),
         "sites": cohort["site"].nunique(),
         "groups": cohort.drop_duplicates("participant_id")["group"].value_counts().to_dict(),
-        "flow": flow.loc[flow["step"] != "count", ["rule", "removed", "remaining"]],
-        "counted": flow.loc[flow["step"] == "count", ["rule", "remaining"]].set_axis(["among them", "scans"], axis=1),
+        **flow_tables(flow),
         # With ids, the whole list.
         "exclusions": exclusions if run.config.report.participant_ids else by_rule,
+        "exclusions_caption": "Exclusions."
+        if run.config.report.participant_ids
+        else "Exclusions by study and rule. Their ids are in cohort/exclusions.tsv.",
         "demographics": demographics,
-        "demographics_shown": None if demographics is None else _paired(demographics),
+        "demographics_shown": None if demographics is None else paired(demographics),
         "volumes": {
             "picture": charts.setdefault("volumes", figures.volume_figure(cache)),
             "count": len(cache.scan_ids),
@@ -45,7 +47,15 @@ def cohort_and_volumes(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
     }
 
 
-def _paired(table: pd.DataFrame) -> pd.DataFrame:
+def flow_tables(flow: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The steps of a flow ``step rule removed remaining`` that subtract, and those that only count."""
+    return {
+        "flow": flow.loc[flow["step"] != "count", ["rule", "removed", "remaining"]],
+        "counted": flow.loc[flow["step"] == "count", ["rule", "remaining"]].set_axis(["among them", "scans"], axis=1),
+    }
+
+
+def paired(table: pd.DataFrame) -> pd.DataFrame:
     """Puts ``x_mean`` and ``x_sd`` into one column of text, and ``x_min`` and ``x_max``, so that it fits a page."""
     shown = pd.DataFrame(index=table.index)
     for column in table.columns:

@@ -20,6 +20,7 @@ from sepclr_neuro.data.simulated_people import implant_people, simulate_people
 from sepclr_neuro.data.splits import make_splits, read_list, stratified_lines
 from sepclr_neuro.data.volume_checks import check_volumes, faulty_volumes, padding
 from sepclr_neuro.maps.atlases import read_atlas
+from sepclr_neuro.maps.cohort_look import CohortLook, Looked
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.probing.questions import left_out_lines, questions, with_cohort_defaults
 
@@ -36,12 +37,18 @@ class Findings:
         warnings: what does not, but needs a second look.
         sides: of each fold, ``fold side scan_id participant_id group``; None where participants
             cannot be split.
+        people: rows of ``cohort.tsv`` of those who take part, as far as they exist; None where tables cannot be read.
+        tables: the cohort as tables have it, before volumes are looked at; None of one to be simulated.
+        looked: what volumes look like; None where they were not read.
     """
 
     lines: list[str]
     errors: list[str]
     warnings: list[str]
     sides: pd.DataFrame | None = None
+    people: pd.DataFrame | None = None
+    tables: CohortTables | None = None
+    looked: Looked | None = None
 
     def text(self) -> str:
         """All of it for a terminal, one line a kind, errors last, where they are seen."""
@@ -94,7 +101,8 @@ def check(config: Config, *, volumes: Literal["voxels", "headers", "none"] = "vo
         tables = _look_at_tables(config, found)
         if tables is None:
             return found
-        people = _look_at_volumes(tables, config, found, volumes)
+        people, looked = _look_at_volumes(tables, config, found, volumes)
+        found = replace(found, tables=tables, looked=looked)
         if config.cohort.source == "implanted":
             drawn = implant_people(people, config.cohort, config.cohort.implant or Implant(), config.seed)
             people = _with_groups(people.merge(drawn, on="participant_id"), config)
@@ -116,7 +124,7 @@ def check(config: Config, *, volumes: Literal["voxels", "headers", "none"] = "vo
             found.errors.extend(error.problems)
     if not found.errors:
         found.lines.extend(_plan(with_cohort_defaults(config, people)))
-    return replace(found, sides=sides)
+    return replace(found, sides=sides, people=people)
 
 
 def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
@@ -143,15 +151,18 @@ def _look_at_tables(config: Config, found: Findings) -> CohortTables | None:
     return tables
 
 
-def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, volumes: str) -> pd.DataFrame:
-    """Those whose volume may be used."""
+def _look_at_volumes(
+    tables: CohortTables, config: Config, found: Findings, volumes: str
+) -> tuple[pd.DataFrame, Looked | None]:
+    """Those whose volume may be used, and what volumes look like, where they are read."""
     people = tables.cohort
     if volumes != "none":
         found.warnings.extend(padding(people, config.volumes))
     if volumes != "voxels":
         found.errors.extend(check_volumes(people, config.volumes) if volumes == "headers" else [])
-        return people
-    faults, of_all = faulty_volumes(people, config.volumes)
+        return people, None
+    look = CohortLook(people)
+    faults, of_all = faulty_volumes(people, config.volumes, look.add)
     found.errors.extend(of_all)
     sentences = [fault.after(f"{scan_id}: ") for scan_id, fault in faults.items()]
     if config.cohort.on_error == "exclude":
@@ -165,7 +176,11 @@ def _look_at_volumes(tables: CohortTables, config: Config, found: Findings, volu
             f"{unprotected[0]} and {len(unprotected) - 1} more are not compressed: without gzip's checksum a bit that "
             "flipped before the first reading cannot be seen"
         )
-    return people
+    if of_all:
+        return people, None
+    looked = look.seen(people[~people["scan_id"].isin(faults)], config.volumes)
+    found.warnings.extend(outlier.warning() for outlier in looked.outliers.found)
+    return people, looked
 
 
 def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:

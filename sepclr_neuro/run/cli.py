@@ -48,18 +48,34 @@ def check(
     headers_only: Annotated[
         bool, typer.Option("--headers-only", help="Do not read the volumes' voxels, nor estimate the cost of a run.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="The page to write.", show_default="check/index.html in the results folder")
+    ] = None,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Write no page.")] = False,
 ) -> None:
-    """Check a configuration and its data: errors, warnings, counts, planned work and its cost. Status 2 on errors."""
+    """Check a configuration and its data: errors, warnings, counts, planned work and its cost. Status 2 on errors.
+
+    A page beside the text shows the cohort: demographics, volumes by site, and those that stand out.
+    """
     from sepclr_neuro.config.model import load_config
     from sepclr_neuro.core.storage import write_tsv
     from sepclr_neuro.run.check import check
 
+    if html is not None and no_html:
+        raise InputError("--html and --no-html: expected one of them")
     config = load_config(path)
     found = check(config, volumes="headers" if headers_only else "voxels")
     print(found.text(), flush=True)
     if tsv is not None:
         write_tsv(tsv, found.table())
-    if found.sides is not None and not headers_only and config.model_fields_set & {"cohort", "methods"}:
+    of_cohort = bool(config.model_fields_set & {"cohort", "methods"})
+    if of_cohort and not no_html:
+        from sepclr_neuro.report.cohort_page import write_cohort_page
+
+        page = html or Results(config.output).cohort_page
+        write_cohort_page(page, config, found.table(), found.people, found.tables, found.looked)
+        print(f"\npage: {page}", flush=True)
+    if of_cohort and found.sides is not None and not headers_only:
         with computing():
             from sepclr_neuro.run.cost import estimate
 
