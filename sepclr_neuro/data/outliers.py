@@ -93,6 +93,13 @@ def _places(shape: Shape, affine: bytes) -> tuple[NDArray[np.int16], NDArray[np.
     return index, np.maximum(counts, 1)
 
 
+_SENTENCES = {
+    "correlation": "its correlation with the mean of the others is {value:.2f} (median {usual:.2f}, robust z {z:.1f})",
+    "total_ml": "its total grey matter is {value:.0f} ml (median {usual:.0f} ml, robust z {z:.1f})",
+    "asymmetry": "its asymmetry correlates by {value:.2f} with the others' (median {usual:.2f}, robust z {z:.1f})",
+}
+
+
 @dataclass(frozen=True)
 class Outlier:
     """One thing by which a volume stands out.
@@ -101,7 +108,7 @@ class Outlier:
         measure: ``correlation``, ``total_ml`` or ``asymmetry``.
         value: of the volume; ``usual`` is the median of those that it is compared with.
         z: robust z.
-        reason: in a sentence, without the scan's name.
+        meaning: what it may be.
     """
 
     scan_id: str
@@ -109,11 +116,12 @@ class Outlier:
     value: float
     usual: float
     z: float
-    reason: str
+    meaning: str
 
     def warning(self) -> Alike:
         """For a text that lists one kind in a line."""
-        return Alike(f"{self.scan_id}: its volume stands out: {self.reason}", self.scan_id, f"outliers: {self.measure}")
+        found = _SENTENCES[self.measure].format(value=self.value, usual=self.usual, z=self.z)
+        return Alike(f"{self.scan_id}: {found}: {self.meaning}", self.scan_id, f"outliers: {self.measure}")
 
 
 @dataclass(frozen=True)
@@ -157,8 +165,9 @@ def find_outliers(volumes: CoarseVolumes, cohort: pd.DataFrame) -> Outliers:
         for chunk in volumes.chunks(scan_ids)
     ]
     measures["correlation"], measures["asymmetry"] = (np.concatenate(part) for part in zip(*chunks, strict=True))
-    found = [*_unlike(measures, sites, volumes, total), *_of_other_size(measures, sites), *_mirrored(measures, sites)]
     sides_differ = bool(measures["asymmetry"].median() >= LEAST_ASYMMETRY)
+    found = [*_unlike(measures, sites, volumes, total), *_of_other_size(measures, sites)]
+    found += _mirrored(measures, sites) if sides_differ else []
     return Outliers(measures, sorted(found, key=lambda outlier: outlier.scan_id), sides_differ)
 
 
@@ -198,14 +207,16 @@ def _unlike(
     for row in np.flatnonzero(z < -THRESHOLD):
         scan_id, value, median = measures["scan_id"][row], measures["correlation"][row], float(np.tanh(usual[row]))
         volume = next(volumes.chunks([scan_id]))[0]
-        axes, turned = _best_axes(volume, total - volume)
-        reason = f"its correlation with the mean of the others is {value:.2f} (median {median:.2f}, z {z[row]:.1f})"
-        if turned - value > (median - value) / 2:
-            reason += f"; it would be {turned:.2f} if its axes x, y, z were read as {axes}"
-        yield Outlier(scan_id, "correlation", value, median, float(z[row]), reason)
+        change, changed = _best_change(volume, total - volume)
+        # A change that takes half of the difference away explains it.
+        explained = changed - value > (median - value) / 2
+        meaning = (
+            f"it would be {changed:.2f} {change}" if explained else "damaged, badly registered, or an unusual brain"
+        )
+        yield Outlier(scan_id, "correlation", value, median, float(z[row]), meaning)
 
 
-def _best_axes(volume: _Floats, others: _Floats) -> tuple[str, float]:
+def _best_change(volume: _Floats, others: _Floats) -> tuple[str, float]:
     """The order and direction of axes in which a volume is most like others, and the correlation; left is right here.
 
     With the centres of mass put together, since exchanged axes move the brain too.
@@ -214,11 +225,15 @@ def _best_axes(volume: _Floats, others: _Floats) -> tuple[str, float]:
     for order in itertools.permutations(range(3)):
         for back, down in itertools.product((1, -1), repeat=2):
             turned = volume.transpose(order)[:, ::back, ::down]
-            moved = np.roll(turned, np.rint(_centre(others) - _centre(turned)).astype(int), (0, 1, 2))
+            voxels = np.rint(_centre(others) - _centre(turned)).astype(int)
+            moved = np.roll(turned, voxels, (0, 1, 2))
             correlation = float(_with_others(moved[None], others + moved)[0])
             if correlation > best[1]:
                 signs = ("", "-" if back < 0 else "", "-" if down < 0 else "")
-                best = ", ".join(f"{sign}{'xyz'[axis]}" for sign, axis in zip(signs, order, strict=True)), correlation
+                axes = ", ".join(f"{sign}{'xyz'[axis]}" for sign, axis in zip(signs, order, strict=True))
+                millimetres = ", ".join(f"{_VOXEL_MM * step:.0f}" for step in voxels)
+                moves = f"if it were moved by about ({millimetres}) mm"
+                best = (moves if axes == "x, y, z" else f"if its axes x, y, z were read as {axes}", correlation)
     return best
 
 
@@ -231,12 +246,10 @@ def _of_other_size(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterat
     usual, z = _robust_z(np.log(measures["total_ml"].to_numpy()), sites, _LEAST_SD["total_ml"])
     for row in np.flatnonzero(np.abs(z) > THRESHOLD):
         value, median = measures["total_ml"][row], float(np.exp(usual[row]))
-        where = "its site" if (sites == sites[row]).sum() >= LEAST_SCANS else "the cohort"
-        reason = (
-            f"its grey matter is {value:.0f} ml in all, {value / median:.2g} times the median of {where} "
-            f"({median:.0f} ml, z {z[row]:.1f})"
-        )
-        yield Outlier(measures["scan_id"][row], "total_ml", value, median, float(z[row]), reason)
+        of = "its site" if (sites == sites[row]).sum() >= LEAST_SCANS else "the cohort"
+        cause = "tissue that is missing" if value < median else "tissue that is not grey matter"
+        meaning = f"{value / median:.2g} times the median of {of}; another unit or scale, or {cause}"
+        yield Outlier(measures["scan_id"][row], "total_ml", value, median, float(z[row]), meaning)
 
 
 def _mirrored(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterator[Outlier]:
@@ -245,8 +258,5 @@ def _mirrored(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterator[Ou
     below = measures["asymmetry"] < -measures["asymmetry"].median() / 2
     for row in np.flatnonzero((z < -THRESHOLD) & below):
         value, median = measures["asymmetry"][row], float(np.tanh(usual[row]))
-        reason = (
-            f"left and right may be exchanged: its asymmetry correlates by {value:.2f} with that of the others "
-            f"(median {median:.2f}, z {z[row]:.1f})"
-        )
-        yield Outlier(measures["scan_id"][row], "asymmetry", value, median, float(z[row]), reason)
+        meaning = "left and right may be exchanged"
+        yield Outlier(measures["scan_id"][row], "asymmetry", value, median, float(z[row]), meaning)

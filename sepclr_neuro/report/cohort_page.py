@@ -146,11 +146,14 @@ def _seen(looked: Looked) -> dict[str, Any]:
             pictures.append((_of_scan(scan_id, slices, white), scan_id))
         sites.append(_Site(site, pictures))
     found = looked.outliers.found
-    listed = [(each.scan_id, _MEASURES[each.measure], each.value, each.usual, each.z, each.reason) for each in found]
-    columns = ["scan", "measure", "value", "median", "robust z", "reason"]
+    columns = ["scan", "measure", "value", "median", "robust z", "what it may be"]
+    listed = []
+    for each in found:
+        numbers = (float(f"{number:.3g}") for number in (each.value, each.usual, each.z))
+        listed.append((each.scan_id, _MEASURES[each.measure], *numbers, each.meaning))
     reasons: dict[str, list[str]] = {}
     for each in found:
-        reasons.setdefault(each.scan_id, []).append(_MEASURES[each.measure])
+        reasons.setdefault(each.scan_id, []).append(each.meaning)
     measures = looked.outliers.measures
     return {
         "sites": sites,
@@ -158,7 +161,7 @@ def _seen(looked: Looked) -> dict[str, Any]:
         "of_outliers": [
             (
                 grey(slices, white, f"Three slices of the volume of {scan_id}."),
-                f"{scan_id}: {', '.join(reasons[scan_id])}",
+                f"{scan_id}: {'; '.join(reasons[scan_id])}",
             )
             for scan_id, slices in looked.slices.items()
         ],

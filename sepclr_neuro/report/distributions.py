@@ -33,7 +33,7 @@ def distributions_figure(people: pd.DataFrame, measures: Mapping[str, str]) -> P
     styles = dict(zip(GROUPS, CLASS_STYLES, strict=False))
 
     def draw() -> Figure:
-        height = 0.9 + sum(0.3 + 0.15 * name.count("\n") for name in names)
+        height = 1.0 + sum(0.55 + 0.15 * name.count("\n") for name in names)
         figure = Figure(figsize=(10.4, height), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
         spread = np.random.default_rng(0)
         for number, (ax, (column, label)) in enumerate(
