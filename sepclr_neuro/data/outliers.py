@@ -153,7 +153,7 @@ def find_outliers(volumes: CoarseVolumes, cohort: pd.DataFrame) -> Outliers:
     Args:
         cohort: ``scan_id site`` of the scans to compare; those without a volume are left out.
     """
-    cohort = cohort[[scan_id in volumes for scan_id in cohort["scan_id"]]]
+    cohort = cohort[cohort["scan_id"].map(volumes.__contains__).astype(bool)]
     scan_ids, sites = cohort["scan_id"].tolist(), cohort["site"].fillna("n/a").to_numpy()
     measures = pd.DataFrame({"scan_id": scan_ids, "correlation": np.nan, "total_ml": volumes.total_ml(scan_ids)})
     measures["asymmetry"] = np.nan
@@ -205,7 +205,11 @@ def _unlike(
 ) -> Iterator[Outlier]:
     usual, z = _robust_z(_fisher(measures["correlation"]), sites, _LEAST_SD["correlation"])
     for row in np.flatnonzero(z < -THRESHOLD):
-        scan_id, value, median = measures["scan_id"][row], measures["correlation"][row], float(np.tanh(usual[row]))
+        scan_id, value, median = (
+            measures["scan_id"][row],
+            float(measures["correlation"][row]),
+            float(np.tanh(usual[row])),
+        )
         volume = next(volumes.chunks([scan_id]))[0]
         change, changed = _best_change(volume, total - volume)
         # A change that takes half of the difference away explains it.
@@ -245,7 +249,7 @@ def _centre(volume: _Floats) -> NDArray[np.float64]:
 def _of_other_size(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterator[Outlier]:
     usual, z = _robust_z(np.log(measures["total_ml"].to_numpy()), sites, _LEAST_SD["total_ml"])
     for row in np.flatnonzero(np.abs(z) > THRESHOLD):
-        value, median = measures["total_ml"][row], float(np.exp(usual[row]))
+        value, median = float(measures["total_ml"][row]), float(np.exp(usual[row]))
         of = "its site" if (sites == sites[row]).sum() >= LEAST_SCANS else "the cohort"
         cause = "tissue that is missing" if value < median else "tissue that is not grey matter"
         meaning = f"{value / median:.2g} times the median of {of}; another unit or scale, or {cause}"
@@ -254,9 +258,9 @@ def _of_other_size(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterat
 
 def _mirrored(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterator[Outlier]:
     usual, z = _robust_z(_fisher(measures["asymmetry"]), sites, _LEAST_SD["asymmetry"])
-    # A flipped volume is as far below 0 as it was above; one that lies elsewhere is about 0.
-    below = measures["asymmetry"] < -measures["asymmetry"].median() / 2
+    # A flipped volume is as far below 0 as it was above, if not as far as most; one that lies elsewhere is about 0.
+    below = measures["asymmetry"] < -measures["asymmetry"].median() / 3
     for row in np.flatnonzero((z < -THRESHOLD) & below):
-        value, median = measures["asymmetry"][row], float(np.tanh(usual[row]))
+        value, median = float(measures["asymmetry"][row]), float(np.tanh(usual[row]))
         meaning = "left and right may be exchanged"
         yield Outlier(measures["scan_id"][row], "asymmetry", value, median, float(z[row]), meaning)

@@ -39,7 +39,7 @@ def described(config: Config, people: pd.DataFrame, by: str) -> pd.DataFrame:
         people: a row each.
         by: the column, ``diagnosis`` or ``site``; it is the first one of the result.
     """
-    parts = {str(value): part for value, part in people.groupby(by, sort=True)}
+    parts = {str(value): part for value, part in people.groupby(people[by].fillna("n/a"), sort=True)}
     tiv = config.volumes.tiv_column or "tiv"
     measured = [tiv] if tiv in people and pd.api.types.is_numeric_dtype(people[tiv]) else []
     rows = _described(parts, people, [*measured, *_scores(config, people)])

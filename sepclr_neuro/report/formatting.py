@@ -19,6 +19,8 @@ def cell(value: Any) -> str:
     >>> cell(float("nan")), cell(3.0), cell(0.123456), cell("site-1")
     ('n/a', '3', '0.1235', 'site-1')
     """
+    if value is None:
+        return "n/a"
     if isinstance(value, float):
         if math.isnan(value):
             return "n/a"

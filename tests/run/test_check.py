@@ -1,4 +1,4 @@
-"""``sepclr-neuro check`` finds what would stop a run, and writes nothing."""
+"""``sepclr-neuro check`` finds what would stop a run, and writes nothing but a page of the cohort."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import yaml
@@ -256,7 +257,8 @@ def test_uncompressed_volumes_are_warned_of(study: dict[str, Any], tmp_path: Pat
 def test_the_command_prints_and_writes_a_table_with_status_2(faulty: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(configuration(cohort=faulty, **TARGETS).model_dump(mode="json")))
-    result = CliRunner().invoke(cli.app, ["check", str(path), "--tsv", str(tmp_path / "problems.tsv")])
+    arguments = ["check", str(path), "--tsv", str(tmp_path / "problems.tsv"), "--no-html"]
+    result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 2
     assert "3 errors:" in result.output
     assert read_tsv(tmp_path / "problems.tsv")["severity"].value_counts().to_dict() == {"error": 3, "warning": 1}
@@ -270,7 +272,7 @@ def test_the_cost_is_told_beside_errors(faulty: dict[str, Any], tmp_path: Path) 
     config = configuration(cohort=faulty, methods=methods, network={"channels": [8, 16]}, **TARGETS)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    result = CliRunner().invoke(cli.app, ["check", str(path)])
+    result = CliRunner().invoke(cli.app, ["check", str(path), "--no-html"])
     assert result.exit_code == 2
     assert "5 errors of 4 kinds:\n" in result.output
     assert "  sepclr-k-jem: training about" in result.output
@@ -454,3 +456,69 @@ def test_what_concerns_a_code_or_a_table_always_stops(
 def test_leaving_out_is_for_files() -> None:
     with pytest.raises(InputError, match="`on_error: exclude` is for `source: files`"):
         configuration(cohort={"source": "simulated", "on_error": "exclude"})
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_page_where_it_says(study: dict[str, Any], tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    config = configuration(cohort=study, output=str(results.root), **TARGETS)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+
+    def called(*options: str) -> Any:
+        return CliRunner().invoke(cli.app, ["check", str(path), *options])
+
+    assert called("--headers-only", "--no-html").exit_code == 0
+    assert not results.root.exists()
+    assert isinstance(called("--no-html", "--html", "x.html").exception, InputError)
+    result = called("--headers-only")
+    assert f"page: {results.cohort_page}\n" in result.output
+    assert "The volumes were not read" in results.cohort_page.read_text(encoding="utf-8")
+    other = tmp_path / "elsewhere" / "page.html"
+    assert f"page: {other}\n" in called("--html", str(other)).output
+    page = other.read_text(encoding="utf-8")
+    assert "None of 12 volumes stands out" in page
+    assert "Three slices of the mean volume of prague." in page
+    assert list(results.root.rglob("*.html")) == [results.cohort_page]
+
+
+def test_damaged_volumes_are_neither_compared_nor_shown(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p03.nii.gz").write_text("<html>")
+    found = look(configuration(cohort=study | {"on_error": "exclude"}, **TARGETS))
+    assert found.people is not None
+    assert found.looked is not None
+    scans = found.looked.outliers.measures["scan_id"].tolist()
+    assert scans == found.people["scan_id"].tolist() == [f"p{i:02d}" for i in range(12) if i != 3]
+    assert found.looked.sites.counts == {"prague": 11}
+
+
+@pytest.mark.shared
+def test_outliers_among_real_maps_are_a_line_of_a_kind(tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "real_vbm"
+    for file in source.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    volumes = sorted(source.glob("*.nii.gz"))
+    changes = {3: lambda data: data[::-1], 9: lambda data: data[::-1], 50: lambda data: 2 * data}
+    # The second axis is longer: a rotated brain is cut to fit.
+    changes[20] = lambda data: np.pad(data.transpose(0, 2, 1), ((0, 0), (12, 12), (0, 0)))[:, :, :113]
+    for number, change in changes.items():
+        image = nibabel.load(volumes[number])
+        changed = np.ascontiguousarray(change(image.get_fdata(dtype=np.float32)))  # type: ignore[attr-defined]
+        assert changed.shape == image.shape  # type: ignore[attr-defined]
+        (tmp_path / volumes[number].name).unlink()
+        nibabel.save(nibabel.Nifti1Image(changed, image.affine), tmp_path / volumes[number].name)  # type: ignore[attr-defined]
+    studies = [{"name": "vbm", "participants": str(tmp_path / "participants.tsv"), "volumes": "{participant_id}_mwp1*"}]
+    cohort = {"source": "implanted", "studies": studies, "values": {"sex": {"F": "female", "M": "male"}}}
+    shape = {"shape": [64, 64, 64], "resample_mm": 3, "maximum": 5}
+    found = look(configuration(cohort=cohort, volumes=shape))
+    assert found.errors == []
+    assert len(found.warnings) == 4
+    lines = found.text().splitlines()[-6:-2]
+    assert "4 warnings of 3 kinds:" in lines[0]
+    assert lines[1].startswith("  - 2 alike (sub-IXI206HH1650, ")
+    assert lines[1].endswith("left and right may be exchanged")
+    assert "sub-IXI353HH1996: its correlation" in lines[2]
+    assert "if its axes x, y, z were read as x, z, y" in lines[2]
+    assert "sub-OAS10145: its total grey matter is 1312 ml" in lines[3]

@@ -143,10 +143,10 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(settings))
     only_digits = tmp_path / "digits.yaml"
     only_digits.write_text("digits: {methods: {simclr: {}}}")
-    result = CliRunner().invoke(cli.app, ["check", str(path)])
+    result = CliRunner().invoke(cli.app, ["check", str(path), "--no-html"])
     assert result.exit_code == 0, result.output
     assert "estimate, from a few steps on this machine" in result.output
     assert "sepclr-k-jem: training about" in result.output
     assert not Results(parse_config(settings).output).root.exists()
     assert "estimate" not in CliRunner().invoke(cli.app, ["check", str(only_digits)]).output
-    assert "estimate" not in CliRunner().invoke(cli.app, ["check", str(path), "--headers-only"]).output
+    assert "estimate" not in CliRunner().invoke(cli.app, ["check", str(path), "--headers-only", "--no-html"]).output
