@@ -106,6 +106,15 @@ def test_symmetric_brains_do_not_tell_left_from_right() -> None:
     assert not found.sides_differ
 
 
+def test_an_unusual_brain_among_nearly_symmetric_ones_is_not_called_flipped() -> None:
+    volumes = people_of(asymmetry=0.03)
+    volumes["sub-07"] = people_of(asymmetry=-0.1)["sub-07"]
+    found = find(volumes)
+    assert found.measures.set_index("scan_id").loc["sub-07", "asymmetry"] < -0.45
+    assert found.found == []
+    assert not found.sides_differ
+
+
 def test_a_site_has_a_median_of_its_own_from_ten_scans_on() -> None:
     volumes = people_of()
     for of_site, named in ((10, 0), (4, 4)):
