@@ -178,7 +178,7 @@ def _look_at_volumes(
         )
     if of_all:
         return people, None
-    looked = look.seen(people[~people["scan_id"].isin(faults)], config.volumes)
+    looked = look.seen(people, config.volumes)
     found.warnings.extend(outlier.warning() for outlier in looked.outliers.found)
     return people, looked
 
