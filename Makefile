@@ -44,7 +44,7 @@ lint: $(READY) ## style, types, layers, workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
 audit: $(READY) ## is what is installed what was locked, and nothing known to be malicious? needs no network

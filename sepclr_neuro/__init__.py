@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names as below, for type checkers and editors
+    from sepclr_neuro.data.given_volumes import Volumes
+    from sepclr_neuro.estimators import (
+        ContrastiveMaps,
+        GeneralizedContrastivePCA,
+        RidgeDiscriminant,
+        SepCLR,
+        contrastive_maps,
+    )
+    from sepclr_neuro.probing.of_arrays import ProbeResult, probe
 
 __version__ = "0.1.0"
 
@@ -18,7 +29,17 @@ _HOMES = {
     "probe": "sepclr_neuro.probing.of_arrays",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "ContrastiveMaps",
+    "GeneralizedContrastivePCA",
+    "ProbeResult",
+    "RidgeDiscriminant",
+    "SepCLR",
+    "Volumes",
+    "__version__",
+    "contrastive_maps",
+    "probe",
+]
 
 
 def __getattr__(name: str) -> Any:

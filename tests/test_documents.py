@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [path for folder in (".", "config", "docs/**") for path in sorted(ROOT.glob(f"{folder}/*.md"))]
 
 
 def prose(document: Path) -> str:

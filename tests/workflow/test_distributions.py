@@ -133,7 +133,8 @@ def test_the_wheel_holds_the_package_and_the_workflow_and_nothing_else(built: tu
     inside = "sepclr_neuro/_workflow/"
     assert {name.removeprefix(inside) for name in names if name.startswith(inside)} == shipped()
     other = {Path(name).suffix for name in names if not name.startswith(inside)}
-    assert other == {".py", ".csv", ".html", ".css"}
+    assert other == {".py", ".csv", ".html", ".css", ".typed"}
+    assert "sepclr_neuro/py.typed" in names, "without it type checkers ignore the package's types"
 
 
 def test_the_source_distribution_holds_them_too(built: tuple[Path, Path]) -> None:
