@@ -15,7 +15,7 @@ endif
 READY := $(VENV)/.ready-$(if $(PYTHON),$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint audit lock clean
+.PHONY: help install demo test docs bench lint audit lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,10 @@ demo: $(READY) ## run config.yaml and docs/examples/two_signs.yaml: simulated co
 test: $(READY) ## run all tests, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder $(ARGS)
 
+docs: $(READY) ## build the documentation with its examples: build/site; a warning is an error; needs no network
+	MPLBACKEND=agg OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/site
+	@echo "The documentation: $(CURDIR)/build/site/index.html"
+
 bench: $(READY) ## measure speed and memory: results/benchmark/speed.tsv, docs/speed.md; ARGS=--quick tries it out
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -53,5 +57,5 @@ audit: $(READY) ## is what is installed what was locked, and nothing known to be
 lock: $(READY) ## write the lock anew from pyproject.toml; needs a network
 	$(BIN)/python envs/lock.py
 
-clean: ## delete the results and Snakemake's records, keep .venv
-	rm -rf results results-two-signs .snakemake
+clean: ## delete the results, the built documentation and Snakemake's records, keep .venv
+	rm -rf results results-two-signs .snakemake build/site build/doctrees docs/built

@@ -38,3 +38,18 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> No
         if not known or not target.is_relative_to(ROOT):
             broken.append(link)
     assert not broken
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_picture_has_a_text(document: Path) -> None:
+    assert "![](" not in prose(document)
+
+
+def test_the_site_has_every_page() -> None:
+    """Those that stand apart are linked, the others are in its table of contents."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [path for path in DOCUMENTS if path.parent.name != "notebook" and path.stem != "index"]
+    missing = [path for path in pages if not re.search(rf"^(.*<)?(\.\./)?([\w]+/)?{path.stem}>?$", index, re.MULTILINE)]
+    assert [path.stem for path in missing] == ["tried_and_failed"]
+    assert "(notebook/README.md)" in index
+    assert "(tried_and_failed.md)" in index

@@ -116,7 +116,7 @@ def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
 
     .. math:: \mathrm{mean}_{i\ne j} k(x_i,x_j) + \mathrm{mean}_{i\ne j} k(y_i,y_j) - 2\,\mathrm{mean}_{ij} k(x_i,y_j)
 
-    The kernel sums :math:`\exp(-\gamma d^2)` over :math:`\gamma = 10^{-6}, 10^{-5}, \dots, 10^{6}`, the scales of
+    The kernel sums :math:`\exp(-\gamma d^2)` over :math:`\gamma = 10^{-6}, 10^{-5}, \ldots, 10^{6}`, the scales of
     MM-cVAE (Weinberger et al., 2022). The estimate can be negative; it is not clipped at 0, where it would have no
     gradient.
 
