@@ -37,6 +37,8 @@ APART = ("docs/notebook/", "docs/tried_and_failed")  # linked at the end of the 
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
+# Pages are Markdown as the platform shows it: a line that begins with % is text.
+myst_disable_syntax = ["myst_line_comment", "myst_block_break", "myst_target", "myst_role"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say it in words; signatures with all types are wider than a screen
@@ -52,7 +54,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,
-    "plot_gallery": True,
+    "capture_repr": (),  # what is printed, not the value of each last line
     "abort_on_example_error": True,
     "doc_module": (),
 }

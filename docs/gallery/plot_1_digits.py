@@ -12,7 +12,7 @@ The digits are those that scikit-learn brings along; the pattern is **simulated*
 # %%
 # Controls and patients
 # ---------------------
-# A pattern is a random mixture of eight waves, ten times as strong as the digit.
+# A pattern is a random mixture of eight waves, far stronger than the digit.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,6 +38,7 @@ def patterns(n):
 
 X = np.vstack([patterns(count), patterns(count) + digits])
 y = np.repeat(["control", "patient"], count)
+print(f"SD over images and pixels: patterns {X[:count].std():.1f}, digits {digits.std():.1f}")
 
 figure, axes = plt.subplots(2, 6, figsize=(7, 2.6))
 for k, axis in enumerate(axes.T.ravel()):

@@ -39,7 +39,6 @@ subprocess.run([*pip, "--target", folder / "installed", folder / "plugin"], chec
 # This Python was started before the package was installed, into a folder of its own, so that it has to be told
 # where and to look anew. Yours will not need these two lines.
 
-
 sys.path.insert(0, str(folder / "installed"))
 registry.installed.cache_clear()
 
