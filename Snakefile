@@ -11,9 +11,11 @@ import sys
 from snakemake.utils import min_version
 
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.jobs import ENDED
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.run.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
 from sepclr_neuro.core.runs import PROCESS, resume
+from sepclr_neuro.run.plan import write_plan
 from sepclr_neuro.run.warm import start_server
 
 min_version("9.27")
@@ -35,20 +37,31 @@ if workflow.is_main_process:
     resume(workflow, results, undo=write_run_files(settings, results))
 
 # The command is found beside the Python that runs Snakemake, also where no environment is activated. `logged` shows
-# what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved. By the
-# process that is named to it, a command sees when Snakemake itself was killed, and ends too.
+# what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved. The
+# last line of a failed job's log is the shell's, who sees it also where a command was killed. By the process that is
+# named to it, a command sees when Snakemake itself was killed, and ends too.
 shell.prefix(f"""
 set -euo pipefail
 export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERED=1 {PROCESS}={os.getpid()}
 trap : INT TERM
-logged() {{{{ local log=$1; shift; "$@" 2>&1 | (trap '' INT TERM; exec tee "$log"); }}}}
+logged() {{{{
+    local log=$1; shift
+    "$@" 2>&1 | (trap '' INT TERM; exec tee "$log") || {{{{
+        local status=$?
+        echo "{ENDED} $status" | (trap '' INT TERM; exec tee -a "$log")
+        return $status
+    }}}}
+}}}}
 """)
 
 
-# On one machine jobs share a process that has imported what they need; on a cluster each one starts by itself.
+# `sepclr-neuro status` reads which jobs there are. On one machine jobs share a process that has imported what they need;
+# on a cluster each one starts by itself.
 onstart:
-    if workflow.is_main_process and workflow.local_exec:
-        start_server()
+    if workflow.is_main_process:
+        write_plan(workflow.dag, results, workflow.configfiles[0])
+        if workflow.local_exec:
+            start_server()
 
 
 report: "workflow/report/workflow.rst"

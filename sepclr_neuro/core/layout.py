@@ -23,6 +23,15 @@ class Results:
         """Which run writes here now."""
         return self.root / "run" / "under-way.json"
 
+    @property
+    def plan(self) -> Path:
+        """The jobs that the last run planned."""
+        return self.root / "run" / "plan.json"
+
+    def alive(self, stage: str, *parts: str) -> Path:
+        """What a job writes of itself while it works."""
+        return self.root.joinpath("run", "alive", stage, *parts).with_suffix(".json")
+
     # What it said, what it took.
     @property
     def stages_log(self) -> Path:

@@ -31,15 +31,26 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["PROCESS", "SNAKEMAKE_LOCKS", "end_with_the_run", "hold", "is_running", "resume"]
+__all__ = [
+    "PROCESS",
+    "RUN_ENDED",
+    "SNAKEMAKE_LOCKS",
+    "RunUnderWay",
+    "end_with_the_run",
+    "hold",
+    "is_running",
+    "resume",
+    "seen_under_way",
+]
 
 PROCESS = "SEPCLR_NEURO_RUN"  # the environment variable that names a job the process of its Snakemake
 SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
+RUN_ENDED = "the run of this job has ended, so the job ends; the same command resumes it"
 LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class _Run:
+class RunUnderWay:
     """The run that writes into a results folder."""
 
     host: str
@@ -104,7 +115,7 @@ def hold(results: Results) -> None:
             f"{results.root}: the run of {left.started} was ended before it was done; this one resumes it",
             file=sys.stderr,
         )
-    run = _Run(platform.node(), os.getpid(), datetime.now().astimezone().isoformat(" ", "seconds"))
+    run = RunUnderWay(platform.node(), os.getpid(), datetime.now().astimezone().isoformat(" ", "seconds"))
     file.truncate(0)
     file.write(json.dumps(asdict(run), indent=2) + "\n")
     file.flush()
@@ -126,7 +137,20 @@ def is_running(results: Results) -> bool:
         return False
 
 
-def _living(file: IO[str]) -> _Run | None:
+def seen_under_way(results: Results) -> RunUnderWay | None:
+    """The run that seems to be under way in a results folder, without touching a lock, for those who only look.
+
+    Of a run of another machine it is not known whether it has been killed.
+    """
+    try:
+        with results.under_way.open(encoding="utf-8") as file:
+            run = _read(file)
+    except OSError:
+        return None
+    return run if run is not None and (run.host != platform.node() or psutil.pid_exists(run.process)) else None
+
+
+def _living(file: IO[str]) -> RunUnderWay | None:
     """The run that holds an open file, or that may hold it on another machine; if there is none, the file is locked."""
     run = _read(file)
     here = platform.node()
@@ -136,7 +160,7 @@ def _living(file: IO[str]) -> _Run | None:
         # A file that is open for reading alone cannot be locked for writing on every file system.
         fcntl.flock(file, (fcntl.LOCK_EX if file.writable() else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
-        return run or _Run(here, 0, "this moment")
+        return run or RunUnderWay(here, 0, "this moment")
     except OSError:  # a file system without locks
         if run is not None and run.host == here and psutil.pid_exists(run.process):
             return run
@@ -144,16 +168,16 @@ def _living(file: IO[str]) -> _Run | None:
     return run if run is not None and run.host != here else None
 
 
-def _read(file: IO[str]) -> _Run | None:
+def _read(file: IO[str]) -> RunUnderWay | None:
     """The run that a file records; none if it is empty, or torn by a power cut."""
     file.seek(0)
     try:
-        return _Run(**json.load(file))
+        return RunUnderWay(**json.load(file))
     except (ValueError, TypeError):
         return None
 
 
-def _refusal(results: Results, run: _Run) -> str:
+def _refusal(results: Results, run: RunUnderWay) -> str:
     if run.host == platform.node():
         return (
             f"{results.root}: a run is under way there (process {run.process}, since {run.started}); "
@@ -192,7 +216,7 @@ def _watch(run: int) -> None:
     while run in {process.pid for process in me.parents()}:
         time.sleep(LOOK_SECONDS)
     with suppress(OSError):
-        print("the run of this job has ended, so the job ends; the same command resumes it", file=sys.stderr)
+        print(RUN_ENDED, file=sys.stderr)
         sys.stderr.flush()
     for process in me.children(recursive=True):
         with suppress(psutil.Error):

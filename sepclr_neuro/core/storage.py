@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sepclr_neuro.core.errors import InputError
+
+# Imported where it is needed: those who only look at files need not wait for it.
+if TYPE_CHECKING:
+    import pandas as pd
 
 try:
     import fcntl
@@ -37,6 +39,7 @@ __all__ = [
     "read_json",
     "read_tsv",
     "recorded",
+    "replace_text",
     "sha256",
     "write_bytes",
     "write_json",
@@ -196,6 +199,15 @@ def append_line(path: str | Path, line: str) -> None:
         os.close(handle)
 
 
+def replace_text(path: str | Path, text: str) -> None:
+    """Replaces a small file that lives for moments: whole for its readers, but neither flushed to disk nor recorded."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".writing-{path.name}-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
 def read_bytes(path: str | Path) -> bytes:
     """Reads a file."""
     for record in _records:
@@ -253,6 +265,8 @@ def read_tsv(path: str | Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
     Raises:
         InputError: if it is damaged.
     """
+    import pandas as pd
+
     try:
         return pd.read_csv(
             io.BytesIO(read_bytes(path)),

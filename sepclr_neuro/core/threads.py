@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tqdm import tqdm
+from sepclr_neuro.core.progress import followed
 
 __all__ = ["free_cores", "in_parallel"]
-
-logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
@@ -30,17 +26,6 @@ def in_parallel(function: Callable[[_Item], _Value], items: Sequence[_Item], lab
     threads = int(cores) if cores.isdigit() and int(cores) > 0 else free_cores()
     executor = ThreadPoolExecutor(threads)
     try:
-        return list(_progress(executor.map(function, items), len(items), label))
+        return list(followed(executor.map(function, items), len(items), label))
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _progress(values: Iterable[_Value], total: int, label: str) -> Iterator[_Value]:
-    """A bar in a terminal, a line every tenth elsewhere (a log file), if progress is shown at all."""
-    if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
-        yield from tqdm(values, desc=label, total=total, unit="volume")
-        return
-    for count, value in enumerate(values, start=1):
-        yield value
-        if count * 10 // total > (count - 1) * 10 // total:
-            logger.info(f"{label}: {count} of {total}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["counted", "listed", "spread"]
+__all__ = ["counted", "duration", "listed", "spread"]
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
@@ -15,6 +15,19 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
     ('1 epoch', '3 epochs', '1 person', '0 people')
     """
     return f"{number} {noun if number == 1 else several or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Two digits at most: more would promise too much.
+
+    >>> duration(44), duration(400), duration(9000), duration(400_000)
+    ('about 44 s', 'about 7 min', 'about 2.5 h', 'about 4.6 days')
+    """
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h" if seconds < 172_800 else f"about {seconds / 86_400:.1f} days"
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.storage import atomic_path, write_json, write_tsv
+from sepclr_neuro.core.progress import Progress
+from sepclr_neuro.core.storage import atomic_path, write_json, write_text
 
 __all__ = ["AtomicCheckpoints", "EveryEpoch", "read_checkpoint", "resume_point"]
 
@@ -36,36 +36,39 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class EveryEpoch(Checkpoint):
-    """Saves a checkpoint after every epoch and logs progress.
+    """Saves a checkpoint after every epoch, and says how far the training is.
 
-    The two newest are kept, the older one in case the newer is damaged. `history.tsv` beside them has the loss of each
-    epoch so far.
+    The two newest are kept, the older one in case the newer is damaged. `metrics.csv` beside them has a row for each
+    epoch so far. It is written whole, from the history that checkpoints carry, so that a training that was stopped and
+    goes on has each epoch once; Lightning's `CSVLogger` deletes the rows of the earlier start.
     """
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder, self.title = folder, title
-        self._logged = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, loop: Any) -> None:
+        self._first = trainer.current_epoch
+        self._progress = Progress(self.title, trainer.max_epochs or 0, self._first)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, loop: Any, outputs: Any, batch: Any, step: int) -> None:
-        if time.monotonic() - self._logged > 30:
-            self._log(f"epoch {trainer.current_epoch + 1}: step {step + 1} of {trainer.num_training_batches}")
+        epoch, steps = trainer.current_epoch, trainer.num_training_batches
+        at = f"epoch {epoch + 1}/{trainer.max_epochs}, step {step + 1} of {steps}"
+        if step + 1 < steps:
+            self._progress.at(epoch + (step + 1) / steps, at)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, loop: Any) -> None:
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
         for old in _checkpoints(self.folder)[2:]:
             old.unlink()
-        write_tsv(self.folder / "history.tsv", pd.DataFrame(loop.history))
+        write_text(self.folder / "metrics.csv", pd.DataFrame(loop.history).to_csv(index=False, lineterminator="\n"))
         row = loop.history[-1]
-        left = ((trainer.max_epochs or 0) - row["epoch"]) * row["seconds"]
         validation = f", validation {row['validation_loss']:.4f}" if "validation_loss" in row else ""
-        self._log(
-            f"epoch {row['epoch']}/{trainer.max_epochs}, loss {row['loss']:.4f}{validation}, "
-            f"{row['seconds']:.1f} s, at most {left:.0f} s left"
+        self._progress.at(
+            row["epoch"],
+            f"epoch {row['epoch']}/{trainer.max_epochs}",
+            f"loss {row['loss']:.4f}{validation}, {row['seconds']:.1f} s an epoch",
+            say=row["epoch"] == self._first + 1,  # at once, since a loss says whether it is worth while to wait
         )
-
-    def _log(self, message: str) -> None:
-        self._logged = time.monotonic()
-        logger.info(f"{self.title}: {message}")
 
 
 def _checkpoints(folder: Path) -> list[Path]:

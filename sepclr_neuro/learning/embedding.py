@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import Progress
 from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
@@ -83,7 +84,7 @@ def represent_fold(
     rows = cohort.set_index("scan_id", drop=False).loc[scans]
     for line in model.covariates.lines_on_new_levels(rows):
         logger.warning(f"{title}: {line}")
-    spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(rows))
+    spaces = represent_scans(model.method, cache, standardisation, scans, model.covariates.code(rows), title)
     columns = {f"{space}_{k}": column for space, values in spaces.items() for k, column in enumerate(values.T)}
     side = [name for name, members in sides.items() for _ in members]
     return pd.DataFrame({"scan_id": scans, "side": side, **columns})
@@ -95,6 +96,7 @@ def represent_scans(
     standardisation: Standardisation,
     scans: Sequence[str],
     covariates: np.ndarray | None = None,
+    title: str = "representations",
 ) -> dict[str, np.ndarray]:
     """Representations of scans by a trained method, a few volumes in memory at a time.
 
@@ -109,12 +111,19 @@ def represent_scans(
         standardisation: of the fold that the method was trained on.
         scans: their ids.
         covariates: that the salient space is adjusted for, [N, k], in the order of the scans; None without adjustment.
+        title: of the work, in messages.
 
     Returns:
         [N, d] for each space.
     """
-    parts = (cache.read(cache.rows(scans[part]), np.float16) for part in parts_in_memory(len(scans), cache.shape))
-    return represent_volumes(method, parts, standardisation, covariates)
+
+    def parts() -> Iterator[Tensor]:
+        progress = Progress(title, len(scans))
+        for part in parts_in_memory(len(scans), cache.shape):
+            yield cache.read(cache.rows(scans[part]), np.float16)
+            progress.at(part.stop, f"{part.stop} of {len(scans)} scans")
+
+    return represent_volumes(method, parts(), standardisation, covariates)
 
 
 def represent_volumes(

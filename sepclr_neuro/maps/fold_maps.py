@@ -20,6 +20,7 @@ from sepclr_neuro import __version__
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.storage import fingerprint, read_json, sha256, write_bytes
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
@@ -255,7 +256,7 @@ class FoldMapper:
         peaks = {pair: torch.zeros(count, dtype=torch.int64) for pair, count in counts.items()}
         people = {pair: torch.zeros(count, voxels) for pair, count in counts.items()}
         ids = list(dict.fromkeys(self.mapped_scans["participant_id"]))
-        for number, participant in enumerate(ids, start=1):
+        for participant in followed(ids, len(ids), title):
             pairs = self.pairs_of(participant)
             maps = self.person_maps(attribution, pairs, participant, regions)
             for pair, values in zip(pairs, maps, strict=True):
@@ -268,8 +269,6 @@ class FoldMapper:
                     folder = self.results.participant_maps(self.method) / attribution
                     name = f"{participant}_{'_'.join(pair)}_fold-{self.fold}.nii.gz"
                     save_image(folder / name, values.numpy(), self.cache.affine)
-            if number * 5 // len(ids) > (number - 1) * 5 // len(ids):
-                logger.info(f"{title}: {number} of {len(ids)} held-out participants")
         return FoldMaps(mean, peaks, people)
 
     def _identity(self, attribution: str, grid: CoarseGrid | None, regions: Atlas | None) -> str:

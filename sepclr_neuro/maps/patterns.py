@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.metrics import area_under_curve, mean_of_known
+from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
@@ -142,7 +143,7 @@ _MAKERS = {"beyond-controls": beyond_controls, "mean-patient": mean_patient}
 
 
 def pattern_maps(
-    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64]
+    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64], title: str = "patterns"
 ) -> dict[str, tuple[Matrix, NDArray[np.float64]]]:
     """Both maps, the mean over folds, and the largest voxel of each where diagnoses are exchanged.
 
@@ -152,6 +153,7 @@ def pattern_maps(
         folds: of each fold W [d, V] and the codes of its held-out participants.
         patient: of each participant, [N].
         exchanged: whose diagnosis each participant is given, [P, N].
+        title: of the work, in messages.
 
     Returns:
         By name of ``PATTERNS`` the map [V] and the null of its largest absolute value, [P].
@@ -163,7 +165,8 @@ def pattern_maps(
             of_folds = [make(fold.weights, fold.codes, labels[fold.rows]) for fold in folds if fold.has_both(labels)]
             return np.mean(of_folds, axis=0) if of_folds else np.zeros(folds[0].weights.shape[1])
 
-        null = [float(np.abs(made(patient[rows])).max()) for rows in exchanged]
+        permutations = followed(exchanged, len(exchanged), f"{title}, permutations of {name}")
+        null = [float(np.abs(made(patient[rows])).max()) for rows in permutations]
         found[name] = (made(patient), np.array(null))
     return found
 
@@ -210,7 +213,9 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     brain: NDArray[np.bool_] = np.any([of_fold.mask.numpy() for of_fold in standardisations], axis=0)
     folds = [
         fold_codes(results, method, fold, of_fold, brain, cache, people)
-        for fold, of_fold in zip(numbers, standardisations, strict=True)
+        for fold, of_fold in followed(
+            zip(numbers, standardisations, strict=True), len(numbers), f"patterns of {method}, folds"
+        )
     ]
     patient = (people["group"] == "target").to_numpy()
     sites = people["site"].fillna("n/a").astype(str).to_numpy()
@@ -219,7 +224,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     held_out = len(np.unique(np.concatenate([fold.rows for fold in folds])))
     counts = {"people": held_out, "permutations": len(exchanged)}
     rows = []
-    for name, (values, null) in pattern_maps(folds, patient, exchanged).items():
+    for name, (values, null) in pattern_maps(folds, patient, exchanged, f"patterns of {method}").items():
         image = np.zeros(cache.shape)
         image[brain] = values
         rows.append({"map": name, **_judged(values, null), **counts})

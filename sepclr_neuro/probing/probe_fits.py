@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from sepclr_neuro.config.probes import PROBES
 from sepclr_neuro.core.devices import given_threads
 from sepclr_neuro.core.metrics import METRICS as METRIC
+from sepclr_neuro.core.progress import followed
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
 from sepclr_neuro.probing.questions import Question
@@ -345,10 +346,14 @@ class Fit:
         return fit_probe(self.question, train, test, person)
 
 
-def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str]) -> list[Answer | None]:
-    """Fits probes side by side, a process a given thread; the answers are in the order of the probes."""
+def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str], label: str = "probes") -> list[Answer | None]:
+    """Fits probes side by side, a process a given thread; the answers are in the order of the probes.
+
+    ``label`` names the work in messages about its progress.
+    """
     workers = min(given_threads() or cpu_count(), len(fits) // 8 + 1)
     # A probe's matrices are so small that BLAS threads, of which Snakemake's OMP_NUM_THREADS would have some a process,
     # wait for each other.
     with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
-        return Parallel(n_jobs=workers)(delayed(fit.answer)(person) for fit in fits)
+        answers = Parallel(n_jobs=workers, return_as="generator")(delayed(fit.answer)(person) for fit in fits)
+        return list(followed(answers, len(fits), label))

@@ -218,7 +218,7 @@ def _judged(
     config: Config, cohort: pd.DataFrame, fits: Sequence[Fit], person: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """A row for each probe, over folds."""
-    answers = fit_in_parallel(fits, person)
+    answers = fit_in_parallel(fits, person, "site leakage, probes")
     probes: dict[tuple[Any, ...], list[int]] = {}
     for number, fit in enumerate(fits):
         probes.setdefault(tuple(fit.key[name] for name in KEY), []).append(number)

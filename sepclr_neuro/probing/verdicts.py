@@ -11,6 +11,7 @@ import pandas as pd
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.metrics import METRICS as METRIC
+from sepclr_neuro.core.progress import Progress
 from sepclr_neuro.core.statistics import Labels, Verdict
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
@@ -67,6 +68,8 @@ def judge_probes(
     """
     by_probe = dict(iter(predictions.groupby(["regime", "method", "target", "space"])))
     rows, nulls = [], []
+    of_probes = scores.groupby([column for column in PROBE if column != "metric"])
+    progress, done = Progress("tests of probes", of_probes.ngroups), 0
     for question in questions:
         # The site may be predicted by the diagnosis, and the other way round.
         labels = draw_labels(config, cohort, question, "group" if question.target == "site" else "site")
@@ -92,6 +95,8 @@ def judge_probes(
                 known = verdict.null[~np.isnan(verdict.null)]
                 shape = np.percentile(known, PERCENTILES) if len(known) else np.full(len(PERCENTILES), np.nan)
                 nulls.append(key | {"metric": name} | {f"percentile_{i}": value for i, value in enumerate(shape)})
+            done += 1
+            progress.at(done)
     return pd.DataFrame(rows)[VERDICTS], pd.DataFrame(nulls)[[*PROBE, *(f"percentile_{i}" for i in PERCENTILES)]]
 
 

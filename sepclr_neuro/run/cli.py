@@ -100,6 +100,25 @@ def run(
 
 
 @app.command()
+def status(
+    path: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="The results folder, or the configuration.", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also a line for each job.")] = False,
+) -> None:
+    """Show what of a run is done, under way, failed and left. Status 1 if a job failed or was lost; writes nothing."""
+    from sepclr_neuro.run import status_text
+    from sepclr_neuro.run.status import status
+
+    found = status(path)
+    text = status_text.as_text(found, everything)
+    print(json.dumps(status_text.as_json(found), indent=2, ensure_ascii=False) if as_json else text)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder.")]) -> None:
     """Compare all checksums of a results folder; list damaged and stale files. Status 2 if there are any."""
     from sepclr_neuro.run.verify import verify

@@ -17,6 +17,7 @@ import torch
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.words import duration
 from sepclr_neuro.data.sampling import parts, planned_batches, seed_of
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.learning.batches import Scans
@@ -75,11 +76,11 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         seen = sum(size * steps * training.epochs for size, steps in planned)
         trained = seen * cost.step / _PEOPLE / (training.devices if torch.cuda.is_available() else 1)
         mapped = _map_seconds(config, sides, cost)
-        lines.append(f"  {name}: training {_duration(trained)}, maps {_duration(mapped)}{without}")
+        lines.append(f"  {name}: training {duration(trained)}, maps {duration(mapped)}{without}")
         total += trained + mapped
         disk += cost.disk * config.splits.count
     if total:
-        lines.append(f"  together {_duration(total)}, one after the other; all other stages come on top")
+        lines.append(f"  together {duration(total)}, one after the other; all other stages come on top")
     else:
         lines.append("  no method is trained in epochs: volumes, probes, maps and the report take the time")
     lines.append(f"  disk {disk / 1e9:.2g} GB for volumes, models and checkpoints under {config.output}/")
@@ -157,14 +158,3 @@ def _seconds(work: Callable[[], object]) -> float:
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - started)
     return min(taken[1:])
-
-
-def _duration(seconds: float) -> str:
-    """Two digits at most: more would promise too much.
-
-    >>> _duration(44), _duration(400), _duration(9000)
-    ('about 44 s', 'about 7 min', 'about 2.5 h')
-    """
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

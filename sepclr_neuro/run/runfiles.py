@@ -20,7 +20,15 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.runs import is_running
 from sepclr_neuro.core.storage import write_text_if_changed
 
-__all__ = ["atlas_files", "cohort_tables", "digits_files", "run_file_text", "workflow_config", "write_run_files"]
+__all__ = [
+    "atlas_files",
+    "cohort_tables",
+    "digits_files",
+    "run_file_text",
+    "run_files",
+    "workflow_config",
+    "write_run_files",
+]
 
 PER_METHOD = ("training", "embedding", "patterns", "saliency")
 SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "tables", "leakage", "vbm", "report")
@@ -62,15 +70,20 @@ def write_run_files(config: Config, results: Results) -> Callable[[], None]:
     if is_running(results):
         return lambda: None
     undo = _remembered(results)
+    for path, text in run_files(config, results).items():
+        write_text_if_changed(path, text)
+    _note_replaced_volumes(results)
+    return undo
+
+
+def run_files(config: Config, results: Results) -> dict[Path, str]:
+    """The content of all run files that a configuration makes."""
     stages: list[tuple[str, str | None]] = [(stage, None) for stage in SHARED]
     stages += [(stage, method) for stage in PER_METHOD for method in config.methods]
     stages += [("digits", method) for method in config.digits.methods] + [("digits", None)]
     stages += [("separation-cohort", cohort) for cohort in config.separation.cohorts]
     stages += [("separation", recipe) for recipe in config.separation.recipes] + [("separation", None)]
-    for stage, method in stages:
-        write_text_if_changed(results.run_file(stage, method), run_file_text(config, stage, method))
-    _note_replaced_volumes(results)
-    return undo
+    return {results.run_file(stage, method): run_file_text(config, stage, method) for stage, method in stages}
 
 
 def run_file_text(config: Config, stage: str, method: str | None = None) -> str:

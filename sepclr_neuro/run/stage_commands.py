@@ -30,15 +30,17 @@ Method = Annotated[str, typer.Option(help="Name of the method, as in the configu
 
 @contextmanager
 def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Iterator[tuple[Config, Results]]:
-    """Configuration and results folder of a stage; its line in the log, and its receipt once it has succeeded."""
+    """Configuration and results folder of a stage; its record while it works, its line in the log, and its receipt once
+    it has succeeded."""
     from sepclr_neuro.config.model import load_config
+    from sepclr_neuro.core.jobs import alive
     from sepclr_neuro.core.provenance import noted, receipt
 
     config = load_config(path)
     if method is not None:
         refuse_unknown("--method", method, config.methods, f"{path}: methods")
     results = Results(config.output)
-    with noted(results, name, *parts), receipt(results, name, *parts) as record:
+    with alive(results, name, *parts), noted(results, name, *parts), receipt(results, name, *parts) as record:
         record.read.add(path)
         yield config, results
 

@@ -285,7 +285,7 @@ def test_two_processes_end_where_one_does(tmp_path: Path, said: pytest.LogCaptur
     np.testing.assert_allclose(of_two, of_one, rtol=0, atol=1e-3 * abs(of_one).max())
     folder = two_results.checkpoints(method, 0)
     assert {path.name for path in folder.iterdir()} == {
-        "epoch-00001.ckpt", "epoch-00002.ckpt", "best.ckpt", "history.tsv", "fingerprint.json"
+        "epoch-00001.ckpt", "epoch-00002.ckpt", "best.ckpt", "metrics.csv", "fingerprint.json"
     }  # fmt: skip
 
 

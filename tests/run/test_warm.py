@@ -74,7 +74,7 @@ def test_a_job_ends_with_its_command_and_goes_on_alone(
     stopped = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert stopped.stderr is not None
     for line in stopped.stderr:
-        if "epoch 2/" in line:
+        if "epoch 1/" in line:
             break
     job = job_of(server)
     stopped.send_signal(how)
@@ -110,7 +110,7 @@ def test_a_killed_server_ends_its_jobs_and_the_same_command_goes_on(server: psut
     job = job_of(server)
     assert called.stderr is not None
     for line in called.stderr:
-        if "epoch 2/" in line:
+        if "epoch 1/" in line:
             break
     server.kill()
     assert called.wait(60) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json
-from tests.workflow.running import REPOSITORY, small_config, snakemake, snakemake_command
+from tests.workflow.running import REPOSITORY, epochs_of, small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -57,8 +57,8 @@ ON_ONE_NODE = [
 class Run:
     results: Results
     said: str
-    requeued: str
-    """The training that the cluster took away, as its fold's log file is called."""
+    requeued: int
+    """The fold whose training the cluster took away."""
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +73,18 @@ def run(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     command = snakemake_command(folder, *ON_ONE_NODE)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        taken = _requeue_first_training(process, [results.log("train", METHOD, f"fold-{fold}") for fold in range(2)])
+        taken = _requeue_first_training(process, results)
         said, _ = process.communicate(timeout=1200)
     finally:
         process.kill()
     assert process.returncode == 0, said
-    return Run(results, said, taken.name)
+    return Run(results, said, taken)
 
 
-def _requeue_first_training(workflow: subprocess.Popen[str], logs: list[Path]) -> Path:
-    """Once a training has begun; gives its log."""
+def _requeue_first_training(workflow: subprocess.Popen[str], results: Results) -> int:
+    """Once a training has done three epochs; gives its fold."""
     deadline = time.monotonic() + 900
-    while not (begun := [log for log in logs if log.is_file() and "epoch 3/30" in log.read_text()]):
+    while not (begun := [fold for fold in range(2) if epochs_of(results, METHOD, fold) >= 3]):
         assert workflow.poll() is None, workflow.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -105,5 +105,5 @@ def test_a_run_on_slurm_ends_in_a_report(run: Run) -> None:
 def test_a_training_that_the_cluster_takes_away_goes_on(run: Run) -> None:
     for fold in range(2):
         log = run.results.log("train", METHOD, f"fold-{fold}")
-        assert ("resumes after epoch" in log.read_text()) == (log.name == run.requeued)
+        assert ("resumes after epoch" in log.read_text()) == (fold == run.requeued)
         assert read_json(run.results.model_folder(METHOD, fold) / "model.json")["epochs"] == 30

@@ -15,9 +15,19 @@ import psutil
 import yaml
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
 from sepclr_neuro.run import warm
 
-__all__ = ["QUESTIONS", "REPOSITORY", "jobs", "shared_process", "small_config", "snakemake", "snakemake_command"]
+__all__ = [
+    "QUESTIONS",
+    "REPOSITORY",
+    "epochs_of",
+    "jobs",
+    "shared_process",
+    "small_config",
+    "snakemake",
+    "snakemake_command",
+]
 
 QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -74,6 +84,12 @@ def snakemake(folder: Path, *arguments: str, status: int = 0) -> str:
     )
     assert result.returncode == status, result.stdout
     return result.stdout
+
+
+def epochs_of(results: Results, method: str, fold: int) -> int:
+    """How many epochs a training has done so far."""
+    path = results.checkpoints(method, fold) / "metrics.csv"
+    return len(path.read_text().splitlines()) - 1 if path.is_file() else 0
 
 
 def jobs(folder: Path, *arguments: str) -> dict[str, int]:
