@@ -10,6 +10,7 @@ import sys
 
 from snakemake.utils import min_version
 
+from sepclr_neuro.config.training import TENSORBOARD
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.jobs import ENDED
 from sepclr_neuro.core.layout import Results
@@ -43,15 +44,11 @@ if workflow.is_main_process:
 shell.prefix(f"""
 set -euo pipefail
 export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERED=1 {PROCESS}={os.getpid()}
+export {TENSORBOARD}={"1" if settings.training.tensorboard else ""}
 trap : INT TERM
-logged() {{{{
-    local log=$1; shift
-    "$@" 2>&1 | (trap '' INT TERM; exec tee "$log") || {{{{
-        local status=$?
-        echo "{ENDED} $status" | (trap '' INT TERM; exec tee -a "$log")
-        return $status
-    }}}}
-}}}}
+kept() {{{{ (trap '' INT TERM; exec tee "$@"); }}}}
+logged() {{{{ local log=$1 end=0; shift; "$@" 2>&1 | kept "$log" || end=$?
+((end == 0)) || echo "{ENDED} $end" | kept -a "$log"; return $end; }}}}
 """)
 
 

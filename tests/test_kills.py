@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.training import TENSORBOARD
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import write_tsv
 from tests.data.small_volumes import SMALL, make_cohort
@@ -43,8 +46,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return weights
 
 
-# A training of two epochs writes 1 fingerprint.json, 2 epoch-00001.ckpt, 3 history.tsv, 4 epoch-00002.ckpt,
-# 5 history.tsv, and of the model 6 model.safetensors, 7 history.tsv, 8 model.json.
+# A training of two epochs writes 1 fingerprint.json, 2 epoch-00001.ckpt, 3 metrics.csv, 4 epoch-00002.ckpt,
+# 5 metrics.csv, and of the model 6 model.safetensors, 7 history.tsv, 8 model.json.
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "point",
@@ -73,6 +76,39 @@ def test_a_killed_training_ends_in_the_same_bits(
     assert run(train, config, results, method)
     assert model(results, method) == undisturbed[method]
     assert list(tmp_path.rglob(".writing-*")) == []
+
+
+def test_metrics_of_a_killed_training_have_each_epoch_once(tmp_path: Path) -> None:
+    """Killed between the checkpoint and the metrics of the second epoch, which the third then writes with its own."""
+    training = {"epochs": 4, "batch_size": 4}
+    config, results = small_run(tmp_path, training=training, methods={"sepclr-k-jem": SMALL_SEPCLR})
+    path = results.checkpoints("sepclr-k-jem", 0) / "metrics.csv"
+    assert not run(train, config, results, "sepclr-k-jem", point=Point("before write", 5))
+    assert pd.read_csv(path)["epoch"].tolist() == [1]
+    assert run(train, config, results, "sepclr-k-jem")
+    metrics = pd.read_csv(path)
+    assert metrics["epoch"].tolist() == [1, 2, 3, 4]
+    assert metrics["loss"].notna().all()
+
+
+def train_with_curves(config: Config, results: Results, method: str) -> None:
+    os.environ[TENSORBOARD] = "1"
+    train(config, results, method)
+
+
+def test_curves_of_a_killed_training_have_each_epoch_once(tmp_path: Path) -> None:
+    """Killed after the curve's second point, before the checkpoint of that epoch."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    training = {"epochs": 4, "batch_size": 4}
+    config, results = small_run(tmp_path, training=training, methods={"sepclr-k-jem": SMALL_SEPCLR})
+    assert not run(train_with_curves, config, results, "sepclr-k-jem", point=Point("before write", 4))
+    assert run(train_with_curves, config, results, "sepclr-k-jem")
+    curves = EventAccumulator(str(results.checkpoints("sepclr-k-jem", 0) / "tensorboard")).Reload()
+    points = curves.Scalars("loss")
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    losses = pd.read_csv(results.checkpoints("sepclr-k-jem", 0) / "metrics.csv")["loss"]
+    assert [point.value for point in points] == pytest.approx(losses.tolist())
 
 
 def test_killed_again_and_again_it_still_ends(undisturbed: dict[str, bytes], tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from sepclr_neuro.config.section import Section
 
-__all__ = ["Training"]
+__all__ = ["TENSORBOARD", "Training"]
+
+TENSORBOARD = "SEPCLR_NEURO_TENSORBOARD"
+"""The environment variable by which a run tells its trainings to write for TensorBoard."""
 
 
 class Training(Section):
@@ -50,6 +54,13 @@ class Training(Section):
     patience: int | None = Field(
         None, ge=1, description="Stop after so many epochs without a lower validation loss. Null: all epochs."
     )
+    # In no run file and no fingerprint: who only wants to look trains nothing anew.
+    tensorboard: bool = Field(
+        False,
+        exclude=True,
+        description="Also write each epoch's losses for TensorBoard, below `<output>/checkpoints`; needs the extra "
+        "`tensorboard`. Of the whole run, not of a method. Trains nothing anew.",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -58,6 +69,11 @@ class Training(Section):
         if self.devices > self.batch_size // 2:
             raise ValueError(
                 f"`devices`: {self.devices} of them share {self.batch_size // 2} pairs of participants; lower it"
+            )
+        if self.tensorboard and find_spec("tensorboard") is None:
+            raise ValueError(
+                "`tensorboard` needs the package tensorboard, which is not installed here; run `pip install "
+                "'sepclr_neuro[tensorboard]'`, or set it to false"
             )
         if self.patience is not None and self.validation_fraction == 0:
             raise ValueError("`patience` watches the validation loss: set `validation_fraction` above 0")

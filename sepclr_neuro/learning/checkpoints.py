@@ -1,8 +1,12 @@
-"""Checkpoints: written atomically, read without running code in them, used only for the same settings and data."""
+"""Checkpoints: written atomically, read without running code in them, used only for the same settings and data.
+
+Beside them lies what one follows a training by: the metrics of each epoch, and curves for TensorBoard on request.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,8 +16,10 @@ import lightning.pytorch as lightning
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from sepclr_neuro.config.training import TENSORBOARD
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.progress import Progress
 from sepclr_neuro.core.storage import atomic_path, write_json, write_text
@@ -49,6 +55,7 @@ class EveryEpoch(Checkpoint):
     def on_train_start(self, trainer: lightning.Trainer, loop: Any) -> None:
         self._first = trainer.current_epoch
         self._progress = Progress(self.title, trainer.max_epochs or 0, self._first)
+        self._curves = _curves(self.folder, self._first) if os.environ.get(TENSORBOARD) else None
 
     def on_train_batch_end(self, trainer: lightning.Trainer, loop: Any, outputs: Any, batch: Any, step: int) -> None:
         epoch, steps = trainer.current_epoch, trainer.num_training_batches
@@ -57,6 +64,10 @@ class EveryEpoch(Checkpoint):
             self._progress.at(epoch + (step + 1) / steps, at)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, loop: Any) -> None:
+        if self._curves is not None:
+            values = {name: value for name, value in loop.history[-1].items() if name != "epoch"}
+            self._curves.log_metrics(values, step=loop.history[-1]["epoch"])
+            self._curves.experiment.flush()  # so that they are seen at once
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.current_epoch + 1:05d}.ckpt")
         for old in _checkpoints(self.folder)[2:]:
             old.unlink()
@@ -69,6 +80,14 @@ class EveryEpoch(Checkpoint):
             f"loss {row['loss']:.4f}{validation}, {row['seconds']:.1f} s an epoch",
             say=row["epoch"] == self._first + 1,  # at once, since a loss says whether it is worth while to wait
         )
+
+
+def _curves(folder: Path, epochs: int) -> TensorBoardLogger:
+    """A writer of curves, which go on after so many epochs: TensorBoard hides what an earlier start wrote beyond.
+
+    Not the trainer's own logger, which would log the validation loss once more, by steps.
+    """
+    return TensorBoardLogger(folder, name="", version="tensorboard", purge_step=epochs + 1)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

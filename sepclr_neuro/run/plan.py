@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import replace_text
@@ -101,10 +103,6 @@ def write_plan(dag: Any, results: Results, configuration: str | Path) -> None:
     replace_text(results.plan, json.dumps(asdict(plan), ensure_ascii=False) + "\n")
 
 
-def _job(**values: Any) -> Job:
-    return Job(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-
-
 def read_plan(results: Results) -> Plan:
     """The plan of the last run.
 
@@ -112,9 +110,8 @@ def read_plan(results: Results) -> Plan:
         InputError: if there is none.
     """
     try:
-        content: dict[str, Any] = json.loads(results.plan.read_text(encoding="utf-8"))
-        return Plan(content["configuration"], [_job(**job) for job in content["jobs"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return TypeAdapter(Plan).validate_json(results.plan.read_bytes())
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{results.plan}: no run has written its plan there ({type(error).__name__}); expected a results folder or "
             "the configuration of a run. `sepclr-neuro run CONFIG -n` lists what would be done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -33,10 +34,13 @@ def _stage(name: str, path: Path, *parts: str, method: str | None = None) -> Ite
     """Configuration and results folder of a stage; its record while it works, its line in the log, and its receipt once
     it has succeeded."""
     from sepclr_neuro.config.model import load_config
+    from sepclr_neuro.config.training import TENSORBOARD
     from sepclr_neuro.core.jobs import alive
     from sepclr_neuro.core.provenance import noted, receipt
 
     config = load_config(path)
+    if config.training.tensorboard:  # no run file says it
+        os.environ[TENSORBOARD] = "1"
     if method is not None:
         refuse_unknown("--method", method, config.methods, f"{path}: methods")
     results = Results(config.output)

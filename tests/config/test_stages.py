@@ -9,6 +9,7 @@ import pytest
 
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.config.stages import STAGES, stage_config
+from sepclr_neuro.core.errors import InputError
 from tests.config.contents import AGE_ALONE, METHOD, QUESTIONS, STUDY
 
 RAW = {"standardisation": {"intensity": "none"}, "augmentation": {"noise_sd": 0.1}, "saliency": {"noise_sd": 0.1}}
@@ -143,3 +144,21 @@ def test_another_name_of_a_target_reaches_no_map_and_another_question_does(
     before = parse_config({"probes": {"targets": QUESTIONS}})
     after = parse_config({"probes": {"targets": QUESTIONS | {"sans": QUESTIONS["sans"] | change}}})
     assert {stage for stage in STAGES if stage_config(before, stage) != stage_config(after, stage)} == stages
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_curves_for_tensorboard_change_nothing_that_a_stage_is_told(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sepclr_neuro.config.training.find_spec", lambda name: name)
+    config = parse_config({"training": {"tensorboard": True}})
+    assert config.training.tensorboard
+    for method in (None, METHOD):
+        if method is None or not stage.startswith(("digits", "separation")):
+            assert stage_config(config, stage, method) == stage_config(Config(), stage, method)
+
+
+def test_curves_without_tensorboard_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sepclr_neuro.config.training.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"not installed here; run `pip install 'sepclr_neuro\[tensorboard\]'`"):
+        parse_config({"training": {"tensorboard": True}})

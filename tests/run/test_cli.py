@@ -30,6 +30,7 @@ COMMANDS = [
     "init",
     "check",
     "run",
+    "status",
     "dataset",
     "cohort",
     "volumes",
