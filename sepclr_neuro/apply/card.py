@@ -108,7 +108,7 @@ def card_of(
             "adjusted_for": model.covariates.names,
             "missing_covariates": "count as the training mean" if model.covariates.impute else "are refused",
         },
-        "groups": {"background": config.cohort.background, "target": config.cohort.target},
+        "groups": {"background": config.cohort.background, "target": config.cohort.target_names},
         "training": in_numbers(train),
         "held_out": in_numbers(cohort.loc[list(split.test)]),
         "kept_for_probes": in_numbers(cohort.loc[list(split.probe)]) if split.probe else None,

@@ -27,7 +27,7 @@ from sepclr_neuro.data.splits import Fold, read_fold
 from sepclr_neuro.data.standardisation import Standardisation
 from sepclr_neuro.data.volumes import preprocessing
 from sepclr_neuro.learning.models import TrainedModel, load_model
-from sepclr_neuro.maps.patterns import fold_codes
+from sepclr_neuro.maps.fold_codes import fold_codes
 from sepclr_neuro.probing.questions import people_of
 from sepclr_neuro.probing.representations import read_representations, refuse_leaks
 

@@ -14,7 +14,10 @@ from sepclr_neuro.config.simulation import SYMPTOMS, Implant, Simulation
 from sepclr_neuro.core.errors import nearest
 from sepclr_neuro.core.words import listed
 
-__all__ = ["Cohort", "Columns", "Inclusion", "QualityRule", "Score", "Study"]
+__all__ = ["AMONG_PATIENTS", "Cohort", "Columns", "Inclusion", "QualityRule", "Score", "Study"]
+
+AMONG_PATIENTS = "-among-patients"
+"""Ends the name of the column that compares a disease with the other diseases."""
 
 
 def _of_text(encoding: str) -> str:
@@ -167,6 +170,11 @@ class Cohort(Section):
     )
     background: list[str] = Field(["control"], min_length=1, description="Diagnoses of the background group.")
     target: list[str] = Field(["schizophrenia"], min_length=1, description="Diagnoses of the target group.")
+    diseases: dict[Name, Annotated[list[str], Field(min_length=1)]] = Field(
+        {},
+        description="Two or more diseases that make the target group together, `name: diagnoses`, in place of "
+        "`target`: each is compared with the background and with the other diseases.",
+    )
     scores: dict[Name, Score] = Field({}, description="Symptom scores, `name: where it is`.")
     include: Inclusion = Field(Inclusion(), description="Rules of inclusion.")
     on_error: Literal["stop", "exclude"] = Field(
@@ -177,17 +185,29 @@ class Cohort(Section):
 
     @property
     def disorder(self) -> str:
-        """The target group's diagnoses in a sentence."""
-        return listed(self.target, "or")
+        """The diseases or diagnoses of the target group in a sentence."""
+        return listed(self.target_names, "or")
+
+    @property
+    def target_names(self) -> list[str]:
+        """What the target group consists of, for readers: its diseases or, without any, its diagnoses."""
+        return list(self.diseases or self.target)
+
+    @property
+    def contrasts(self) -> dict[str, tuple[str, str]]:
+        """The cohort's columns that say who has a disease: by name, the disease and whom it is compared with."""
+        return {name: (name, "background") for name in self.diseases} | {
+            f"{name}{AMONG_PATIENTS}": (name, "target") for name in self.diseases
+        }
 
     @property
     def table_name(self) -> str:
-        """The name of the table of probes: the target group's diagnoses, in letters that any disk takes.
+        """The name of the table of probes: the target group's diseases or diagnoses, in letters that any disk takes.
 
         >>> Cohort(target=["Major depression", "MDD (F32)"]).table_name
         'major-depression-mdd-f32'
         """
-        words = re.findall(r"[^\W_]+", " ".join(self.target).lower())
+        words = re.findall(r"[^\W_]+", " ".join(self.target_names).lower())
         return "-".join(words)[:50].strip("-") or "target"
 
     @property
@@ -198,7 +218,7 @@ class Cohort(Section):
     @property
     def known(self) -> list[str]:
         """The cohort's columns that settings may name."""
-        facts = ["age", "sex", "site", "diagnosis"]
+        facts = ["age", "sex", "site", "diagnosis", *(["disease"] if self.diseases else []), *self.contrasts]
         if self.source == "simulated":
             return [*facts, *SYMPTOMS, "tiv"]
         implanted = SYMPTOMS if self.source == "implanted" else ()
@@ -234,6 +254,21 @@ class Cohort(Section):
         )
 
     @model_validator(mode="after")
+    def _target_is_of_diseases(self) -> Self:
+        diagnoses = [diagnosis for of_one in self.diseases.values() for diagnosis in of_one]
+        if not self.diseases:
+            return self
+        if len(self.diseases) < 2:
+            raise WrongKeyError("diseases", "has one entry; name two or more, or write its diagnoses into `target`")
+        for diagnosis in diagnoses:
+            if diagnoses.count(diagnosis) > 1:
+                raise WrongKeyError("diseases", f"{diagnosis!r} is listed twice; a diagnosis is of one disease")
+        if "target" in self.model_fields_set and set(self.target) != set(diagnoses):
+            raise WrongKeyError("target", "`diseases` says who is in the target group; remove `target`")
+        object.__setattr__(self, "target", diagnoses)
+        return self
+
+    @model_validator(mode="after")
     def _possible(self) -> Self:
         both = sorted(set(self.background) & set(self.target))
         if both:
@@ -256,6 +291,14 @@ class Cohort(Section):
         reserved = {"participant_id", "session_id", "scan_id", "diagnosis", "group", "age", "sex", "site", "volume"}
         if self.source == "implanted":
             reserved |= {"sans", "saps"}
+        for name in self.diseases:
+            if name in reserved | {"sans", "saps", "tiv"}:
+                raise WrongKeyError(f"diseases.{name}", f"{name!r} is a column of the cohort; choose another name")
+        reserved |= {*self.contrasts, *(["disease"] if self.diseases else [])}
+        for known in (self.simulation, self.implant):
+            for name in known.regions_of if known else ():
+                if name not in self.diseases:
+                    raise ValueError(f"`regions_of`: {name!r} is not in `diseases`.{nearest(name, self.diseases)}")
         for name in (*self.scores, *self.columns.others):
             key = "scores" if name in self.scores else "columns.others"
             if name in reserved:

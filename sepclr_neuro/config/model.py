@@ -140,7 +140,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _defaults_follow_the_tables(self) -> Self:
-        """Probes by default the scores that the cohort has; a default still counts as not written."""
+        """Probes by default the scores and diseases that the cohort has, and balances the latter over folds; a default
+        still counts as not written."""
+        if self.cohort.diseases and "stratify_by" not in self.splits.model_fields_set:
+            _set_default(self, "splits", stratify_by=["disease", "site"])
         if "targets" not in self.probes.model_fields_set:
             _set_default(self, "probes", targets=self.default_targets)
         if "targets" not in self.saliency.model_fields_set:
@@ -156,7 +159,12 @@ class Config(Section):
             people = self.cohort.scores[name].people if name in self.cohort.scores else "target"
             label = DEFAULT_TARGETS[name].label if name in SYMPTOMS else None
             targets[name] = ProbeTarget(kind="regression", people=people, expected_in="salient", label=label)
-        return targets | {"diagnosis": diagnosis}
+        targets["diagnosis"] = diagnosis
+        for name, (disease, others) in self.cohort.contrasts.items():
+            beside = "controls" if others == "background" else "other patients"
+            label = f"{disease} against {beside}"
+            targets[name] = ProbeTarget(kind="classification", people="known", expected_in="salient", label=label)
+        return targets
 
     @property
     def default_mapped(self) -> list[str]:

@@ -45,7 +45,11 @@ class ProbeTarget(Section):
     kind: Annotated[str, NameOf(PROBES)] = Field(
         description="Of classes (text, or whole numbers as codes), or of numbers."
     )
-    people: Literal["all", "target", "background"] = Field("all", description="Participants whose values are probed.")
+    people: Literal["all", "target", "background", "known"] = Field(
+        "all",
+        description="Participants whose values are probed. `known`: all who have a value, so that no value counts as "
+        "missing.",
+    )
     expected_in: Literal["common", "salient"] = Field(description="The space that should predict it: sets the arrows.")
     label: str | None = Field(None, description="Its name in tables. Null: its column's name.")
 

@@ -16,7 +16,7 @@ SYMPTOMS = ("sans", "saps")
 """The scores that simulated and implanted patients have."""
 
 
-DiseaseRegions = Literal["frontal-temporal", "parietal-occipital"]
+DiseaseRegions = Literal["frontal-temporal", "parietal-occipital", "frontal-occipital", "parietal-temporal"]
 
 DISEASES: Registry[LateEntry] = Registry(
     "diseases",
@@ -41,7 +41,15 @@ class KnownDisease(Section):
     disease_effect: float = Field(
         1.0, ge=0, description="Size of the disease: 0.67 is ENIGMA's, 1 about one and a half times it, 0 no disease."
     )
-    disease_regions: DiseaseRegions = Field("frontal-temporal", description="Where the disease acts.")
+    disease_regions: DiseaseRegions = Field(
+        "frontal-temporal",
+        description="Where the disease acts: regions of negative, then those of positive symptoms.",
+    )
+    regions_of: dict[str, DiseaseRegions] = Field(
+        {},
+        description="Of several diseases (`cohort.diseases`), where each acts; a part that two have in common is "
+        "shared. One that is not listed acts in `disease_regions`.",
+    )
     disease_kind: Annotated[str, NameOf(DISEASES)] = Field(
         "one-shift",
         description="`one-shift`: patients lose grey matter in all regions, each as severely as ill. `two-signs`: half "

@@ -32,7 +32,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import Alike, InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv, write_tsv
-from sepclr_neuro.data.facts import OTHER_SEX, groups_of, score_of
+from sepclr_neuro.data.facts import OTHER_SEX, disease_columns, groups_of, score_of
 from sepclr_neuro.data.inclusion import NO_VOLUME, People, check_across_studies, check_items, leave_out, people_of_study
 from sepclr_neuro.data.participants import StudyTables, id_keys, is_number, read_study
 from sepclr_neuro.data.problems import ERROR, Problems
@@ -242,6 +242,8 @@ def _flow(parts: Sequence[People], facts: pd.DataFrame, cohort: pd.DataFrame, se
     if "group" in cohort.columns:
         for group in ("background", "target"):
             flow.append(("count", f"in the {group} group", 0, int((cohort["group"] == group).sum())))
+        for name in settings.diseases:
+            flow.append(("count", f"in the target group, with {name}", 0, int((cohort["disease"] == name).sum())))
         scores = DATASET_SCORES if settings.source == "implanted" else settings.scores
         for name, score in scores.items():
             people = cohort if score.people == "all" else cohort[cohort["group"] == "target"]
@@ -317,6 +319,7 @@ def _with_implant(people: pd.DataFrame, settings: Cohort, tables: StudyTables) -
     if problems:
         raise InputError(problems)
     drawn["group"] = groups_of(drawn["diagnosis"], settings)
+    drawn = drawn.assign(**disease_columns(drawn["diagnosis"], settings))
     drawn.index = pd.Index(id_keys(tables.rows, "participant_id", columns.session_id))
     keys = id_keys(people, "participant_id", columns.session_id)
     if set(drawn.index) != set(keys) or drawn["group"].isna().any():

@@ -93,6 +93,12 @@ DISEASE_REGIONS: dict[str, dict[str, tuple[Region, ...]]] = {
         ),
     },
 }
+# The other two pairs, for diseases that share a part.
+_FRONTAL_TEMPORAL, _PARIETAL_OCCIPITAL = DISEASE_REGIONS["frontal-temporal"], DISEASE_REGIONS["parietal-occipital"]
+DISEASE_REGIONS |= {
+    "frontal-occipital": _FRONTAL_TEMPORAL | {"disease_positive": _PARIETAL_OCCIPITAL["disease_positive"]},
+    "parietal-temporal": _PARIETAL_OCCIPITAL | {"disease_positive": _FRONTAL_TEMPORAL["disease_positive"]},
+}
 DISEASE = ("disease_negative", "disease_positive")
 
 # Regions of faster loss with age, after Good et al. 2001 (NeuroImage 14:21). Relative sizes are ours.

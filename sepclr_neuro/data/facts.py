@@ -14,7 +14,17 @@ from sepclr_neuro.core.storage import is_formula
 from sepclr_neuro.data.participants import StudyTables, is_number, lists_every_code
 from sepclr_neuro.data.problems import Problems
 
-__all__ = ["OTHER_SEX", "SEXES", "cells_of", "groups_of", "is_global_rating", "numbers_of", "read_facts", "score_of"]
+__all__ = [
+    "OTHER_SEX",
+    "SEXES",
+    "cells_of",
+    "disease_columns",
+    "groups_of",
+    "is_global_rating",
+    "numbers_of",
+    "read_facts",
+    "score_of",
+]
 
 OTHER_SEX = "other"
 # As BIDS writes it, in capitals or small letters.
@@ -40,6 +50,7 @@ def read_facts(
         facts["diagnosis"] = _label(tables, columns.diagnosis, "diagnosis", settings, problems)
         facts["group"] = groups_of(facts["diagnosis"], settings)
         _check_diagnoses(tables, facts, settings, problems)
+        facts = facts.assign(**disease_columns(facts["diagnosis"], settings))
     facts["age"] = _ages(tables, settings, problems)
     facts["sex"] = _sexes(tables, settings, problems)
     facts["site"] = _label(tables, columns.site, "site", settings, problems)
@@ -141,6 +152,21 @@ def _refuse_formulas(
 def groups_of(diagnoses: pd.Series, settings: Cohort) -> pd.Series:
     sides = dict.fromkeys(settings.background, "background") | dict.fromkeys(settings.target, "target")
     return diagnoses.map(sides).astype("str")
+
+
+def disease_columns(diagnoses: pd.Series, settings: Cohort) -> dict[str, pd.Series]:
+    """Of several diseases the column ``disease``, and for each contrast of one a column: yes, no, or missing where a
+    participant is on neither side. No column without diseases."""
+    if not settings.diseases:
+        return {}
+    of_diagnosis = {diagnosis: name for name, of_one in settings.diseases.items() for diagnosis in of_one}
+    disease, group = diagnoses.map(of_diagnosis).astype("str"), groups_of(diagnoses, settings)
+    columns = {"disease": disease}
+    for name, (own, others) in settings.contrasts.items():
+        has_it = disease == own
+        side = pd.Series("no", index=diagnoses.index, dtype="str").mask(has_it, "yes")
+        columns[name] = side.where(has_it | (group == others))
+    return columns
 
 
 def _check_diagnoses(tables: StudyTables, facts: pd.DataFrame, settings: Cohort, problems: Problems) -> None:

@@ -62,7 +62,7 @@ def simulate_people(cohort: Cohort, seed: int) -> pd.DataFrame:
         people.append(
             {
                 "participant_id": participant_id,
-                "diagnosis": cohort.target[0] if patient else cohort.background[0],
+                "diagnosis": _diagnosis(cohort, patient, count[patient]),
                 "age": round(age, 1),
                 "sex": sex,
                 "site": f"site-{min(site, settings.sites - 1) + 1}",
@@ -94,10 +94,17 @@ def implant_people(scans: pd.DataFrame, cohort: Cohort, implant: Implant, seed: 
         number = round(expected) - len(patients)
         patients |= set(sorted(members, key=lambda person: random_stream(seed, person, "lot").random())[:number])
     for person in people["participant_id"]:
-        side = cohort.target if person in patients else cohort.background
         disease = _disease(seed, person, person in patients, implant)
-        drawn.append({"participant_id": person, "diagnosis": side[0], **disease})
+        number = int(random_stream(seed, person, "diagnosis").integers(2**31))
+        diagnosis = _diagnosis(cohort, person in patients, number)
+        drawn.append({"participant_id": person, "diagnosis": diagnosis, **disease})
     return pd.DataFrame(drawn)
+
+
+def _diagnosis(cohort: Cohort, patient: bool, number: int) -> str:
+    """The diagnosis of a patient, of several diseases in turn by the patient's number, or of a control."""
+    sides = list(cohort.diseases.values()) or [cohort.target]
+    return sides[number % len(sides)][0] if patient else cohort.background[0]
 
 
 def _patient_shares(sites: int, fraction: float, confounding: float) -> NDArray[np.float64]:

@@ -89,7 +89,7 @@ def _write_implanted(config: Config, results: Results) -> None:
 
     _, affine = load_volume(scans["volume"].iloc[0], settings)
     template = grey_template(settings.shape, affine)
-    disease = Disease(config.seed, template, affine, implant)
+    disease = Disease(config.seed, template, affine, config.cohort)
     people = implant_people(scans, config.cohort, implant, config.seed)
     scans = scans[["scan_id", "participant_id", "session_id", "volume"]].merge(people, on="participant_id")
     _start_folder(results.dataset)
@@ -138,6 +138,7 @@ def _write_truth(results: Results, maps: dict[str, Array], affine: NDArray[np.fl
     for name, values in maps.items():
         with atomic_path(results.truth / f"{name}.nii.gz") as temporary:
             nibabel.save(as_image(values, affine), temporary)
+    # Of several diseases, the mean of their maps is not 0 where any of them acts.
     mask = np.any([maps[name] != 0 for name in DISEASE], axis=0)
     with atomic_path(results.truth / "disease_mask.nii.gz") as temporary:
         nibabel.save(as_image(mask.astype(np.float32), affine), temporary)
@@ -149,9 +150,10 @@ individual anatomy and by noise. Results on them are *simulated* and say nothing
 
 `ground_truth/` holds one map a factor: the change of log grey matter by a year of age (`age`), by being a man rather
 than a woman (`sex`, beyond head size, which scales all grey matter by TIV), by a site (`site-<k>`), and by a severity
-of 1, patients' mean, of each kind of symptom (`disease_negative`, `disease_positive`). `disease_mask` is 1 where the
-disease acts. `factors.tsv` has each participant's true values: `subtype` of patients who differ in kind, and whether
-a participant has the bias that no table records (`unrecorded`).
+of 1, patients' mean, of each kind of symptom (`disease_negative`, `disease_positive`); of several diseases these are
+their mean, and `disease_<name>` is what each does. `disease_mask` is 1 where any disease acts. `factors.tsv` has each
+participant's true values: `subtype` of patients who differ in kind, and whether a participant has the bias that no
+table records (`unrecorded`).
 """
 
 IMPLANTED = """\
@@ -160,9 +162,9 @@ random, and a known pattern was put into its grey matter. Results on them are *i
 {disorder}.
 
 `ground_truth/` holds the change of log grey matter by a severity of 1, patients' mean, of each kind of symptom
-(`disease_negative`, `disease_positive`). `disease_mask` is 1 where the disease acts. `factors.tsv` has each
-participant's true severities, `subtype` of patients who differ in kind, and whether one has the bias that no table
-records (`unrecorded`).
+(`disease_negative`, `disease_positive`); of several diseases these are their mean, and `disease_<name>` is what each
+does. `disease_mask` is 1 where any disease acts. `factors.tsv` has each participant's true severities, `subtype` of
+patients who differ in kind, and whether one has the bias that no table records (`unrecorded`).
 """
 
 

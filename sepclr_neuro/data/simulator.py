@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sepclr_neuro.config.cohort import Cohort
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.simulation import DISEASES, KnownDisease, Simulation
 from sepclr_neuro.data.effects import (
@@ -34,16 +35,29 @@ __all__ = ["Disease", "Simulator"]
 
 
 class Disease:
-    """Effects of a known disease, and of a bias that no table records, on the log grey matter of participants.
+    """Effects of known diseases, and of a bias that no table records, on the log grey matter of participants.
 
     Attributes:
-        maps: the ground truth, each [X, Y, Z]: the change by a severity of 1 of each kind of symptom; of a texture, the
-            SD of the change; and, where there is one, the bias, ``unrecorded``.
+        maps: the ground truth, each [X, Y, Z]: the change by a severity of 1 of each kind of symptom, of several
+            diseases their mean; of a texture, the SD of the change; of several diseases ``disease_<name>``, the change
+            by each, both kinds of symptoms together; and, where there is one, the bias, ``unrecorded``.
     """
 
-    def __init__(self, seed: int, template: Array, affine: NDArray[np.float64], known: KnownDisease) -> None:
+    def __init__(self, seed: int, template: Array, affine: NDArray[np.float64], cohort: Cohort) -> None:
+        known: KnownDisease = cohort.implant or cohort.simulation or Simulation()
         self._seed, self._kind = seed, known.disease_kind
-        self.maps = disease_maps(template, affine, known.disease_effect, known.disease_regions)
+
+        def maps_in(regions: str) -> dict[str, Array]:
+            return disease_maps(template, affine, known.disease_effect, regions)
+
+        self.maps = maps_in(known.disease_regions)
+        self._of_diagnosis: dict[str, dict[str, Array]] = {}
+        if cohort.diseases:
+            of_disease = {n: maps_in(known.regions_of.get(n, known.disease_regions)) for n in cohort.diseases}
+            self.maps = {name: np.mean([maps[name] for maps in of_disease.values()], axis=0) for name in DISEASE}
+            for disease, maps in of_disease.items():
+                self.maps[f"disease_{disease}"] = np.sum([maps[name] for name in DISEASE], axis=0)
+                self._of_diagnosis |= dict.fromkeys(cohort.diseases[disease], maps)
         voxel_mm = float(affine[0, 0])
         self._on_volumes = DISEASES[known.disease_kind].load()().on_volumes(template, voxel_mm)
         if known.unrecorded:
@@ -52,7 +66,8 @@ class Disease:
 
     def change(self, person: dict[str, Any]) -> Array:
         """Of a row of :func:`simulate_people` or :func:`implant_people`, [X, Y, Z]."""
-        change = np.sum([np.float32(person[name]) * self.maps[name] for name in DISEASE], axis=0)
+        maps = self._of_diagnosis.get(person["diagnosis"], self.maps)
+        change = np.sum([np.float32(person[name]) * maps[name] for name in DISEASE], axis=0)
         if change.any():
             change = self._on_volumes(change, random_stream(self._seed, person["participant_id"], self._kind))
         return change + self.maps["unrecorded"] if person["unrecorded"] else change
@@ -78,7 +93,7 @@ class Simulator:
         self._maximum = config.volumes.maximum
         self._variation = RandomField(shape, voxel_mm, VARIATION)
 
-        self._disease = Disease(config.seed, self.template, self.affine, settings)
+        self._disease = Disease(config.seed, self.template, self.affine, config.cohort)
 
         bias = RandomField(shape, voxel_mm, [(SITE_FWHM, SITE_SD)])
         age = AGE_REGIONAL_LOSS * region_map(AGE, shape, self.affine) - AGE_GLOBAL_LOSS

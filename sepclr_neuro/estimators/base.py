@@ -22,7 +22,7 @@ from sepclr_neuro.data.covariates import CovariateCoding, learn_covariates
 from sepclr_neuro.data.given_volumes import Volumes, are_volumes
 from sepclr_neuro.data.grid import same_grid
 from sepclr_neuro.learning.embedding import parts_in_memory, represent_parts
-from sepclr_neuro.maps.patterns import forward_model
+from sepclr_neuro.maps.fold_codes import forward_model
 from sepclr_neuro.methods.base import ClosedFormMethod, Method, Read, planes_at_once
 
 __all__ = ["Contrastive", "Space"]

@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_consistent_length
 
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.estimators.base import Contrastive
-from sepclr_neuro.maps.patterns import FoldCodes, distance_auc, pattern_maps
+from sepclr_neuro.maps.fold_codes import FoldCodes
+from sepclr_neuro.maps.patterns import distance_auc, pattern_maps
 
 __all__ = ["ContrastiveMaps", "contrastive_maps"]
 

@@ -126,7 +126,7 @@ class FoldMapper:
             self.decisions[SALIENT_NORM, "salient"] = None
         targets = config.probes.targets
         self.scans_of = {
-            target: people if target == SALIENT_NORM else probed_participants(people, targets[target])
+            target: people if target == SALIENT_NORM else probed_participants(people, target, targets[target])
             for target, _ in self.decisions
         }
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -22,8 +22,8 @@ weights; the map beyond controls is a choice of this project.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -35,32 +35,32 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.metrics import area_under_curve, mean_of_known
 from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
-from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.data.standardisation import Standardisation, standardised_voxels
-from sepclr_neuro.learning.models import load_model
+from sepclr_neuro.maps.diseases import (
+    compare_diseases,
+    disease_titles,
+    t_map_of,
+    true_disease_maps,
+    with_true_correlations,
+)
+from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, all_fold_codes, judged
 from sepclr_neuro.maps.localisation import localisation, similarity, strength_correlation
 from sepclr_neuro.maps.mapping import picture_heading, true_map, write_map
-from sepclr_neuro.probing.representations import read_representations
 
 __all__ = [
     "PATTERNS",
-    "FoldCodes",
     "beyond_controls",
     "distance_auc",
-    "fold_codes",
-    "forward_model",
     "mean_patient",
     "pattern_maps",
     "write_patterns",
 ]
 
 logger = logging.getLogger(__name__)
-
-Matrix = NDArray[np.float64]
 
 PATTERNS = {"beyond-controls": "Patients beyond controls", "mean-patient": "Mean patient"}
 TABLE = [
@@ -75,52 +75,6 @@ TABLE = [
         "peak_in_region",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class FoldCodes:
-    """Inputs of the maps of one fold.
-
-    Attributes:
-        weights: W, how each voxel changes with each code, [d, V].
-        codes: of held-out participants, [n, d].
-        rows: who these are among all participants, [n].
-        centre: the mean code of the training controls, [d].
-    """
-
-    weights: Matrix
-    codes: Matrix
-    rows: NDArray[np.intp]
-    centre: Matrix
-
-    def has_both(self, patient: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Whether there are two held-out participants of each group, which an exchange of diagnoses may undo.
-
-        Args:
-            patient: of all participants, [..., N].
-        """
-        count = patient[..., self.rows].sum(axis=-1)
-        return np.minimum(count, len(self.rows) - count) >= 2
-
-
-def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covariates: Matrix) -> Matrix:
-    """How each voxel changes with each code, W [d, V], by least squares in one pass over the volumes.
-
-    Args:
-        volumes: chunks of participants, together [N, V], in the order of the codes.
-        codes: [N, d].
-        covariates: [N, k], regressed beside the codes; k = 0 for none.
-    """
-    design = np.column_stack([codes, covariates, np.ones(len(codes))])
-    solver, start = np.linalg.pinv(design)[: codes.shape[1]], 0
-    weights: Matrix | None = None
-    for chunk in volumes:
-        part = solver[:, start : start + len(chunk)] @ chunk.astype(np.float64)
-        weights = part if weights is None else weights + part
-        start += len(chunk)
-    if weights is None or start != len(codes):
-        raise ValueError(f"{len(codes)} participants have codes, {start} have volumes")
-    return weights
 
 
 def mean_patient(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
@@ -197,7 +151,8 @@ def distance_auc(
 
 
 def write_patterns(config: Config, results: Results, method: str) -> None:
-    """Writes both maps of a method's salient space, on held-out participants, and the table ``patterns``.
+    """Writes both maps of a method's salient space, on held-out participants, and the table ``patterns``; of several
+    diseases, the maps and the table of :mod:`sepclr_neuro.maps.diseases` too.
 
     Of a participant's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest
     voxel is then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that
@@ -208,28 +163,28 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     """
     cache, cohort = VolumeCache(results), load_cohort(results.cohort)
     people = cohort.drop_duplicates("participant_id").set_index("scan_id", drop=False)
-    numbers = sorted(set(read_tsv(results.splits, text=("scan_id", "participant_id"))["fold"]))
-    standardisations = [Standardisation.load(results, fold) for fold in numbers]
-    brain: NDArray[np.bool_] = np.any([of_fold.mask.numpy() for of_fold in standardisations], axis=0)
-    folds = [
-        fold_codes(results, method, fold, of_fold, brain, cache, people)
-        for fold, of_fold in followed(
-            zip(numbers, standardisations, strict=True), len(numbers), f"patterns of {method}, folds"
-        )
-    ]
+    folds, brain = all_fold_codes(results, method, cache, people, f"patterns of {method}")
     patient = (people["group"] == "target").to_numpy()
     sites = people["site"].fillna("n/a").astype(str).to_numpy()
     rng = np.random.default_rng(seed_of(config.seed, 7))
     exchanged = permuted_rows(np.arange(len(patient)), sites, config.saliency.permutations, rng)
     held_out = len(np.unique(np.concatenate([fold.rows for fold in folds])))
     counts = {"people": held_out, "permutations": len(exchanged)}
+    both = pattern_maps(folds, patient, exchanged, f"patterns of {method}")
+    found = {name: (values, judged(values, null)) for name, (values, null) in both.items()}
+    titles, truths = PATTERNS, dict.fromkeys(PATTERNS, true_map(config, results.truth, cache))
+    if config.cohort.diseases:
+        of_diseases, pairs = compare_diseases(config, folds, people)
+        true_maps = true_disease_maps(config, results.truth, cache)
+        found, titles, truths = found | of_diseases, titles | disease_titles(config.cohort.diseases), truths | true_maps
+        write_tsv(results.patterns(method) / "diseases.tsv", with_true_correlations(pairs, true_maps, brain))
     rows = []
-    for name, (values, null) in pattern_maps(folds, patient, exchanged, f"patterns of {method}").items():
+    for name, (values, figures) in found.items():
         image = np.zeros(cache.shape)
         image[brain] = values
-        rows.append({"map": name, **_judged(values, null), **counts})
-        rows[-1] |= _held_against(config, results, image, brain, cache)
-        title = picture_heading(config, config.for_method(method).title, PATTERNS[name], "salient space")
+        t_map = results.vbm / f"{t_map_of(name)}.nii.gz"
+        rows.append({"map": name, **figures, **counts, **_held_against(image, t_map, truths.get(name), brain)})
+        title = picture_heading(config, config.for_method(method).title, titles[name], "salient space")
         subtitle = f"Held-out participants, mean over {len(folds)} folds. Not for clinical use."
         with quick_images():
             write_map(
@@ -242,67 +197,12 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     logger.info(f"patterns of {method}: distance from controls separates the groups with an AUC of {auc:.2f}")
 
 
-def fold_codes(
-    results: Results,
-    method: str,
-    fold: int,
-    standardisation: Standardisation,
-    brain: NDArray[np.bool_],
-    cache: VolumeCache,
-    people: pd.DataFrame,
-) -> FoldCodes:
-    """W of a fold's training participants, 0 outside its mask, and the codes of its held-out participants.
-
-    Args:
-        results: of the run.
-        method: its name in the run, of a method with a salient space.
-        fold: number of the fold, from 0.
-        standardisation: of the fold.
-        brain: the voxels of W, [X, Y, Z].
-        cache: the array of all volumes.
-        people: rows of ``cohort.tsv``, one a participant, by scan id.
-
-    Raises:
-        InputError: if the model or the standardisation was learned from a participant whom the fold holds out.
-    """
-    model = load_model(results.model_folder(method, fold))
-    # Refuses a training scan that is called held out.
-    represented = read_representations(results.representations(method, fold), results.model_folder(method, fold))
-    codes = pd.DataFrame(represented.spaces["salient"], index=represented.scan_ids)
-    sides = pd.Series(represented.side, index=represented.scan_ids)
-    train = [scan for scan in sides.index[sides == "train"] if scan in people.index]
-    held_out = [scan for scan in sides.index[sides == "test"] if scan in people.index]
-    standardisation.refuse_learned_from(held_out)
-    volumes = standardised_voxels(cache, standardisation, train, brain)
-    weights = forward_model(volumes, codes.loc[train].to_numpy(), model.covariates.code(people.loc[train]))
-    controls = codes.loc[people.loc[train].query("group == 'background'").index]
-    return FoldCodes(
-        weights,
-        codes.loc[held_out].to_numpy(),
-        people.index.get_indexer(pd.Index(held_out)),
-        controls.mean().to_numpy(),
-    )
-
-
-def _judged(values: Matrix, null: NDArray[np.float64]) -> dict[str, float]:
-    """A map beside its null; without one, n/a."""
-    largest = float(np.abs(values).max())
-    if not len(null):
-        return {"largest": largest}
-    beyond = int((np.abs(values) > np.quantile(null, 0.95, method="higher")).sum())
-    return {"largest": largest, "p": permutation_p(largest, null), "voxels_beyond_chance": beyond}
-
-
-def _held_against(
-    config: Config, results: Results, image: Matrix, brain: NDArray[np.bool_], cache: VolumeCache
-) -> dict[str, float | str]:
-    """How like the voxel-wise t-map of the diagnosis it is, how like the truth, and how much of it lies there."""
+def _held_against(image: Matrix, t_map: Path, truth: Matrix | None, brain: NDArray[np.bool_]) -> dict[str, float | str]:
+    """How like a voxel-wise t-map it is, if there is one, how like the truth, and how much of it lies there."""
     found: dict[str, float | str] = {}
-    t_map = results.vbm / "diagnosis.nii.gz"
     if t_map.is_file():
         alike = similarity(image, nibabel.Nifti1Image.from_filename(t_map).get_fdata(), brain)
         found["spearman_with_t_map"] = alike["spearman_absolute"]
-    truth = true_map(config, results.truth, cache)
     if truth is not None:
         found["r_with_truth"] = strength_correlation(image[brain], truth[brain])
         found |= localisation(image, truth != 0, brain)

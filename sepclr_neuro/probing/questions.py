@@ -62,8 +62,10 @@ class Question:
         return np.array([self.classes.index(label) for label in truth], dtype=np.int64)
 
 
-def probed_participants(cohort: pd.DataFrame, target: ProbeTarget) -> pd.DataFrame:
+def probed_participants(cohort: pd.DataFrame, name: str, target: ProbeTarget) -> pd.DataFrame:
     """The rows of the cohort that a target is probed in, with or without a value."""
+    if target.people == "known":
+        return cohort[answers(cohort, name).notna()]
     return cohort if target.people == "all" else cohort[cohort["group"] == target.people]
 
 
@@ -90,7 +92,7 @@ def with_cohort_defaults(config: Config, cohort: pd.DataFrame) -> Config:
         kept = {
             name: target
             for name, target in probes.targets.items()
-            if name in listed or answers(probed_participants(cohort, target), name).nunique() > 1
+            if name in listed or answers(probed_participants(cohort, name, target), name).nunique() > 1
         }
         changed["targets"] = kept
         mapped = [name for name in saliency.targets if name in kept]
@@ -136,7 +138,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
     """
     found, problems, config = [], [], with_cohort_defaults(config, cohort)
     for name, target in config.probes.targets.items():
-        people = probed_participants(cohort, target)
+        people = probed_participants(cohort, name, target)
         sides_only = name == "diagnosis" and target.people == "all" and target.of_classes
         if regime == "paper" and not sides_only and target.people == "all":
             people = people[people["group"] == "target"]
@@ -144,7 +146,7 @@ def questions(config: Config, cohort: pd.DataFrame, regime: Regime = "standard")
         classes: tuple[str, ...] = ()
         numeric = pd.api.types.is_numeric_dtype(truth)
         if sides_only:
-            classes = ("+".join(config.cohort.background), "+".join(config.cohort.target))
+            classes = ("+".join(config.cohort.background), "+".join(config.cohort.target_names))
             sides = dict(zip(("background", "target"), classes, strict=True))
             truth = people.set_index("scan_id")["group"].map(sides)
         elif target.of_classes:

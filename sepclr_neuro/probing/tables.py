@@ -238,7 +238,7 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
         "q, are in the tables' .tsv files.",
     ]
     for name, target in config.probes.targets.items():
-        people = probed_participants(cohort, target)
+        people = probed_participants(cohort, name, target)
         known, all_scans = int(answers(people, name).notna().sum()), len(people)
         if known < all_scans:
             group = "" if target.people == "all" else f" of the {target.people} group"

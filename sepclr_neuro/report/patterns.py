@@ -9,6 +9,7 @@ import pandas as pd
 
 from sepclr_neuro.core.statistics import false_discovery_rate
 from sepclr_neuro.maps.patterns import PATTERNS
+from sepclr_neuro.report.diseases import diseases_of
 from sepclr_neuro.report.findings import ALPHA, method_title, p_and_q
 from sepclr_neuro.report.pictures import smaller
 from sepclr_neuro.report.reading import Run
@@ -32,7 +33,8 @@ def patterns_of(run: Run) -> dict[str, Any] | None:
 
     Returns:
         ``table``, a row a method and map, with q over all of them; ``said``, sentences; ``shown``, pictures with
-        captions; ``method``, the title of the one that is shown. None where no method has a salient space.
+        captions; ``method``, the title of the one that is shown; ``diseases``, of several diseases what
+        :func:`~sepclr_neuro.report.diseases.diseases_of` says. None where no method has a salient space.
     """
     table = _table(run)
     if table is None:
@@ -50,7 +52,13 @@ def patterns_of(run: Run) -> dict[str, Any] | None:
     ]
     said = said_of_patterns(table[table["method"] == best], title)
     readable = table.assign(method=[method_title(name) for name in table["method"]])
-    return {"table": readable.dropna(axis="columns", how="all"), "said": said, "shown": shown, "method": title}
+    return {
+        "table": readable.dropna(axis="columns", how="all"),
+        "said": said,
+        "shown": shown,
+        "method": title,
+        "diseases": diseases_of(run, table, best),
+    }
 
 
 def _table(run: Run) -> pd.DataFrame | None:

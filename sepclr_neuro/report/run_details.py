@@ -71,7 +71,7 @@ def _changed_settings(config: Config) -> list[tuple[str, str, str]]:
     changed = []
     for key, value in given.items():
         # The page's head says what the groups are.
-        if key.startswith("methods.") or key in ("cohort.background", "cohort.target"):
+        if key.startswith(("methods.", "cohort.diseases")) or key in ("cohort.background", "cohort.target"):
             continue
         if value == {} or any(key == name or key.startswith(f"{name}.") for name in derived):
             continue

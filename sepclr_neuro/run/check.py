@@ -15,6 +15,7 @@ from sepclr_neuro.core.statistics import ALPHA
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.effects import simulated_grid
+from sepclr_neuro.data.facts import disease_columns
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.data.simulated_people import implant_people, simulate_people
 from sepclr_neuro.data.splits import make_splits, read_list, stratified_lines
@@ -205,9 +206,11 @@ _A_FEW = 5
 def _too_few_permutations(config: Config) -> list[str]:
     """Numbers of permutations with which a q below the report's level takes more than a few tests at the smallest p."""
     spaces = [2 if config.for_method(name).adjusts else 1 for name in config.methods]
+    diseases = len(config.cohort.diseases)
+    rows_of_patterns = 3 + (2 * diseases + 1 if diseases else 0)
     families = [
         ("probes", config.probes.permutations, sum(spaces) * len(config.probes.targets)),
-        ("patterns", config.saliency.permutations, 3 * spaces.count(2)),
+        ("patterns", config.saliency.permutations, rows_of_patterns * spaces.count(2)),
     ]
     said = []
     for table, count, tests in families:
@@ -225,7 +228,8 @@ def _too_few_permutations(config: Config) -> list[str]:
 
 
 def _with_groups(people: pd.DataFrame, config: Config) -> pd.DataFrame:
-    return people.assign(group=np.where(people["diagnosis"].isin(config.cohort.target), "target", "background"))
+    groups = np.where(people["diagnosis"].isin(config.cohort.target), "target", "background")
+    return people.assign(group=groups, **disease_columns(people["diagnosis"], config.cohort))
 
 
 def _unlike_simulated(config: Config) -> list[str]:

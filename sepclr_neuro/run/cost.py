@@ -100,7 +100,8 @@ def _map_seconds(config: Config, sides: pd.DataFrame, cost: _Cost) -> float:
     for fold in range(config.splits.count):
         members = sides[(sides["fold"] == fold) & (sides["side"] == "test")]
         people = mapped_people(members, saliency.participants, seed_of(config.seed, fold))
-        scores = sum(len(probed_participants(people, config.probes.targets[target])) for target in saliency.targets)
+        targets = {target: config.probes.targets[target] for target in saliency.targets}
+        scores = sum(len(probed_participants(people, name, target)) for name, target in targets.items())
         seconds += copies * (len(people) * cost.forward + scores * cost.spaces * cost.backward)
     return seconds
 

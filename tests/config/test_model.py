@@ -14,6 +14,8 @@ from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from tests.config.contents import AGE_ALONE, METHOD, QUESTIONS, REPOSITORY, STUDY, message
 
+REGIONS = "frontal-temporal"
+
 
 def test_defaults_are_a_whole_configuration() -> None:
     assert parse_config({}) == Config()
@@ -67,6 +69,18 @@ def test_defaults_are_a_whole_configuration() -> None:
         ),
         ({"cohort": {"source": "files", "studies": [STUDY, STUDY]}}, ["cohort.studies: two are called 'ours'"]),
         ({"cohort": {"background": ["a"], "target": ["a"]}}, ["'a' is in `background` and in `target`"]),
+        ({"cohort": {"diseases": {"one": ["a"]}}}, ["cohort.diseases: has one entry", "into `target`"]),
+        ({"cohort": {"diseases": {"one": ["a"], "two": ["a"]}}}, ["cohort.diseases: 'a' is listed twice"]),
+        ({"cohort": {"diseases": {"one": ["a"], "two": []}}}, ["cohort.diseases.two: ", "at least 1 item"]),
+        ({"cohort": {"diseases": {"age": ["a"], "two": ["b"]}}}, ["cohort.diseases.age: 'age' is a column"]),
+        (
+            {"cohort": {"target": ["c"], "diseases": {"one": ["a"], "two": ["b"]}}},
+            ["cohort.target: `diseases` says who is in the target group"],
+        ),
+        (
+            {"cohort": {"diseases": {"one": ["a"], "two": ["b"]}, "simulation": {"regions_of": {"on": REGIONS}}}},
+            ["'on' is not in `diseases`", "Did you mean 'one'?"],
+        ),
         ({"cohort": {"scores": {"sans": {"range": [0, 120]}}}}, ["cohort.scores.sans: give either `column`"]),
         (
             {"cohort": {"scores": {"sans": {"items": "(", "range": [0, 120]}}}},
@@ -273,6 +287,21 @@ def test_examples_are_valid_to_the_last_setting(path: Path) -> None:
     for cohort, recipe in product(config.separation.cohorts, config.separation.recipes):
         run = config.separation_run(cohort, 0, recipe)
         run.for_method(*run.methods)
+
+
+def test_several_diseases_are_one_target_group_and_each_is_asked_for() -> None:
+    config = parse_config({"cohort": {"diseases": {"one": ["a", "b"], "two": ["c"]}}})
+    assert config.cohort.target == ["a", "b", "c"]
+    assert config.cohort.table_name == "one-two"
+    assert config.cohort.disorder == "one or two"
+    contrasts = ["one", "two", "one-among-patients", "two-among-patients"]
+    assert list(config.probes.targets)[-5:] == ["diagnosis", *contrasts]
+    assert {config.probes.targets[name].people for name in contrasts} == {"known"}
+    assert config.splits.stratify_by == ["disease", "site"]
+    assert "stratify_by" not in config.splits.model_fields_set
+    # What a stage receives says the same.
+    assert parse_config(stage_config(config, "probes")).probes.targets == config.probes.targets
+    assert parse_config({"cohort": {"diseases": {"one": ["a"], "two": ["b"]}, "target": ["a", "b"]}})
 
 
 @pytest.mark.parametrize(

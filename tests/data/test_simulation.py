@@ -133,13 +133,33 @@ def test_maps_have_the_relative_size_of_each_region_in_its_middle_on_both_sides(
 
 
 def test_the_disease_acts_where_the_configuration_says() -> None:
-    maps = {where: Simulator(configure(disease_regions=where)).maps for where in DISEASE_REGIONS}
+    both = ("frontal-temporal", "parietal-occipital")
+    maps = {where: Simulator(configure(disease_regions=where)).maps for where in both}
     for name in DISEASE:
         for where, found in maps.items():
             expected = disease_maps(cached_template(*GRID), GRID[1], 1.0, where)[name]
             np.testing.assert_array_equal(found[name], expected)
         one, other = (found[name] != 0 for found in maps.values())
         assert (one & other).sum() < 0.1 * min(one.sum(), other.sum())
+
+
+def test_several_diseases_act_each_in_its_own_regions_and_share_a_part() -> None:
+    where = {"one": "frontal-temporal", "two": "parietal-temporal"}
+    diseases = {"one": ["F20", "F25"], "two": ["F31"]}
+    cohort = {"source": "simulated", "diseases": diseases, "simulation": {"participants": 60, "regions_of": where}}
+    config = parse_config({"cohort": cohort, "volumes": {"shape": [32, 32, 32]}})
+    people = simulate_people(config.cohort, 0)
+    assert people["diagnosis"].value_counts().to_dict() == {"control": 30, "F20": 15, "F31": 15}
+    simulator = Simulator(config)
+    of_one, of_two = (disease_maps(simulator.template, simulator.affine, 1.0, where[name]) for name in where)
+    np.testing.assert_array_equal(of_one["disease_positive"], of_two["disease_positive"])
+    for name in DISEASE:
+        np.testing.assert_allclose(simulator.maps[name], (of_one[name] + of_two[name]) / 2, atol=1e-7)
+    for disease, maps in (("one", of_one), ("two", of_two)):
+        np.testing.assert_allclose(simulator.maps[f"disease_{disease}"], sum(maps.values()), atol=1e-7)
+        person = people[people["diagnosis"] == diseases[disease][0]].iloc[0].to_dict()
+        expected = sum(np.float32(person[name]) * maps[name] for name in DISEASE)
+        np.testing.assert_allclose(simulator._disease.change(person), expected, atol=1e-6)
 
 
 def test_disease_maps_scale_with_the_effect_and_stay_in_grey_matter() -> None:
@@ -154,7 +174,15 @@ def test_disease_maps_scale_with_the_effect_and_stay_in_grey_matter() -> None:
 
 # --- volumes -----------------------------------------------------------------------------------------------------
 
-PERSON = {"age": 40.0, "sex": "F", "site": "site-1", "tiv": 1500.0, **dict.fromkeys(DISEASE, 0.0), "unrecorded": 0}
+PERSON = {
+    "diagnosis": "control",
+    "age": 40.0,
+    "sex": "F",
+    "site": "site-1",
+    "tiv": 1500.0,
+    **dict.fromkeys(DISEASE, 0.0),
+    "unrecorded": 0,
+}
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,8 @@ from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import write_fold_model
-from sepclr_neuro.maps.patterns import (
-    FoldCodes,
-    beyond_controls,
-    distance_auc,
-    forward_model,
-    mean_patient,
-    pattern_maps,
-    write_patterns,
-)
+from sepclr_neuro.maps.fold_codes import FoldCodes, forward_model
+from sepclr_neuro.maps.patterns import beyond_controls, distance_auc, mean_patient, pattern_maps, write_patterns
 from tests.small_run import small_run
 
 RNG = np.random.default_rng(0)

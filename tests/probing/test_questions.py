@@ -11,6 +11,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.probes import ProbeTarget
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.facts import disease_columns
 from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.questions import confound_features, questions, with_cohort_defaults
 from sepclr_neuro.probing.tables import write_tables
@@ -49,6 +50,22 @@ def test_a_target_is_predicted_in_its_group_only(people: str) -> None:
     )
     (question,) = questions(config, cohort)
     assert question.truth.index.tolist() == cohort.loc[cohort["group"] == people, "scan_id"].tolist()
+
+
+def test_a_target_of_those_who_are_known_misses_nobody_and_yes_is_the_positive_class() -> None:
+    cohort = make_cohort(24)
+    diseases = {"one": ["schizophrenia"], "two": ["bipolar"]}
+    of_two = (cohort["group"] == "target") & (cohort.index % 3 == 0)
+    cohort["diagnosis"] = cohort["diagnosis"].mask(of_two, "bipolar")
+    config = Config(cohort={"diseases": diseases}, saliency={"targets": []})
+    cohort = cohort.assign(**disease_columns(cohort["diagnosis"], config.cohort))
+    for regime in ("standard", "paper"):
+        found = {question.target: question for question in questions(config, cohort, regime)}
+        assert found["diagnosis"].classes == ("control", "one+two")
+        for name, count in (("one", 20), ("two", 16), ("one-among-patients", 12), ("two-among-patients", 12)):
+            assert found[name].classes == ("no", "yes")
+            assert (len(found[name].truth), found[name].missing) == (count, 0)
+        assert set(found["two"].truth.index[found["two"].truth == "yes"]) == set(cohort.loc[of_two, "scan_id"])
 
 
 def test_a_third_sex_is_no_class_of_the_target_but_one_of_the_confounds(tmp_path: Path) -> None:

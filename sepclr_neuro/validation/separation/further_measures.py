@@ -13,8 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from sepclr_neuro.maps.fold_codes import forward_model
 from sepclr_neuro.maps.localisation import localisation, strength_correlation
-from sepclr_neuro.maps.patterns import beyond_controls, forward_model, mean_patient
+from sepclr_neuro.maps.patterns import beyond_controls, mean_patient
 from sepclr_neuro.maps.vbm import t_values
 
 __all__ = ["CODES", "MAPS", "code_measures", "map_measures", "true_subtypes"]
