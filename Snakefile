@@ -71,6 +71,9 @@ environment = "../../envs/environment-gpu.yaml"
 # Methods with a salient space, of which there are patterns.
 two_spaces = [name for name in settings.methods if settings.for_method(name).adjusts]
 
+# Those whose patients are divided into subtypes.
+with_subtypes = two_spaces if settings.subtypes.clusters else []
+
 
 # Threads of a long job: on one machine half of its cores, so that while one job starts or reads, which takes one core,
 # another one computes.
@@ -106,5 +109,6 @@ rule all:
         rules.tables.output,
         rules.leakage.output,
         expand(results.patterns("{method}"), method=two_spaces),
+        expand(results.subtypes("{method}"), method=with_subtypes),
         expand(results.saliency("{method}"), method=settings.methods),
         rules.report.output,

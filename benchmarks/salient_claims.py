@@ -1,7 +1,8 @@
 """What a run would say of simulated cohorts whose truth is known: how often it is right, and how often it is not.
 
 ``python -m benchmarks.salient_claims diseases --seeds 20`` simulates three diseases, of which two and two share regions
-and one pair shares none, and counts what is called shared and different.
+and one pair shares none, and counts what is called shared and different. ``subtypes`` counts how often two subtypes are
+found where there are two, and where there is one disease.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from sepclr_neuro.config.model import Config, parse_config
+from sepclr_neuro.config.subtypes import Subtypes
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort, write_cohort
 from sepclr_neuro.data.simulation import write_dataset
@@ -25,6 +29,7 @@ from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.diseases import compare_diseases
 from sepclr_neuro.maps.fold_codes import all_fold_codes
+from sepclr_neuro.maps.subtypes import write_subtypes
 
 ALPHA = 0.05
 
@@ -76,8 +81,30 @@ def said_of_diseases(found: pd.DataFrame) -> pd.DataFrame:
     return found.groupby(["method", "disease", "other"]).agg(correlation=("correlation", "mean"), **claims)
 
 
+def subtypes(seed: int) -> pd.DataFrame:
+    """The table of two clusters of linear SepCLR, by kind of disease and effect."""
+    method = "sepclr-linear"
+    tables = []
+    for kind, effect in product(("one-shift", "two-subtypes"), (1.0, 3.0)):
+        with tempfile.TemporaryDirectory() as folder:
+            config = run_of(folder, seed, {method: {}}, {"disease_kind": kind, "disease_effect": effect})
+            results = Results(config.output)
+            config = config.model_copy(update={"subtypes": Subtypes(clusters=[2], nulls=99)})
+            write_subtypes(config, results, method)
+            table = read_tsv(results.subtypes(method) / "subtypes.tsv")
+            tables.append(table.assign(disease=kind, effect=effect))
+    return pd.concat(tables)
+
+
+def said_of_subtypes(found: pd.DataFrame) -> pd.DataFrame:
+    claimed = {"claimed": ("p", lambda p: (p < ALPHA).mean())}
+    means = {name: (name, "mean") for name in ("separation", "stability", "stability_null95", "rand_with_truth")}
+    return found.groupby(["disease", "effect"]).agg(**claimed, **means)
+
+
 BENCHMARKS: dict[str, tuple[Callable[[int], pd.DataFrame], Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "diseases": (diseases, said_of_diseases),
+    "subtypes": (subtypes, said_of_subtypes),
 }
 
 

@@ -29,6 +29,7 @@ from sepclr_neuro.config.simulation import SYMPTOMS, Simulation
 from sepclr_neuro.config.site_leakage import SiteLeakage
 from sepclr_neuro.config.splits import Splits
 from sepclr_neuro.config.standardisation import Standardisation
+from sepclr_neuro.config.subtypes import Subtypes
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.config.volumes import Volumes
 from sepclr_neuro.core.errors import InputError, nearest
@@ -87,6 +88,7 @@ class Config(Section):
     )
     site_leakage: SiteLeakage = Field(SiteLeakage(), description="How well probes predict the site from each space.")
     saliency: Saliency = Field(Saliency(), description="Which voxels the probes use.")
+    subtypes: Subtypes = Field(Subtypes(), description="Kinds of patients in the salient space.")
     report: Report = Field(Report(), description="Contents of the HTML report.")
     digits: Digits = Field(Digits(), description="The paper's other benchmark, which `snakemake digits` runs.")
     separation: Separation = Field(

@@ -34,6 +34,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "vbm": ("cohort", "volumes", "splits", "probes", "saliency"),
     "leakage": ("cohort", "splits", "probes", "site_leakage", "methods"),
     "patterns": ("cohort", "splits", "saliency", "methods"),
+    "subtypes": ("cohort", "splits", "subtypes", "methods"),
     "saliency": ("cohort", "volumes", "splits", "probes", "saliency", "methods"),
     "report": tuple(name for name in Config.model_fields if name not in ("digits", "separation")),
     "digits": ("digits",),

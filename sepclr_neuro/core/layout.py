@@ -160,6 +160,10 @@ class Results:
         """Patterns: a method's salient codes expressed in grey matter."""
         return self.root / "patterns" / method
 
+    def subtypes(self, method: str) -> Path:
+        """Kinds of patients in a method's salient space."""
+        return self.root / "subtypes" / method
+
     def participant_maps(self, method: str) -> Path:
         """Maps of single participants. No output of a rule: Snakemake deletes outputs of a job that it restarts."""
         return self.root / "participant_maps" / method

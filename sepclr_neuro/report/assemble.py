@@ -24,6 +24,7 @@ from sepclr_neuro.report.reading import Run, read_run
 from sepclr_neuro.report.records import Trained, trained_methods
 from sepclr_neuro.report.results import interpretation, results_of, training_curves
 from sepclr_neuro.report.run_details import run_details
+from sepclr_neuro.report.subtypes import subtypes_of
 
 __all__ = ["write_report"]
 
@@ -69,6 +70,7 @@ def page_of(run: Run, charts: dict[str, Picture]) -> str:
         **results_of(run, problems, charts),
         "maps": maps_of(run, problems),
         "patterns": patterns_of(run),
+        "subtypes": subtypes_of(run, charts),
         **_methods(config, made),
         "problems": problems,
     }

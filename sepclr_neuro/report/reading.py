@@ -49,7 +49,7 @@ class Run:
         maps: by method, attribution, target and space: voxels that are read when needed, and the picture as PNG.
         t_maps: pictures of the t-maps by target, and of the ``truth``.
         patterns: pictures of the patterns, by method and name.
-        method_tables: of maps, patterns and distances, by method and name.
+        method_tables: of maps, patterns, distances and subtypes, by method and name.
     """
 
     config: Config
@@ -105,7 +105,11 @@ def read_run(config: Config, results: Results) -> Run:
     records = {key: read_json(f / "model.json") for key, f in models.items() if (f / "model.json").is_file()}
     # The first fold comes last, and stays.
     first = {method: fold for method, fold in reversed(records) if results.representations(method, fold).is_file()}
-    folders = [(method, of(method)) for method in config.methods for of in (results.saliency, results.patterns)]
+    folders = [
+        (method, of(method))
+        for method in config.methods
+        for of in (results.saliency, results.patterns, results.subtypes)
+    ]
     return Run(
         config=config,
         cohort=cohort,

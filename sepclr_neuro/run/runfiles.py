@@ -30,7 +30,7 @@ __all__ = [
     "write_run_files",
 ]
 
-PER_METHOD = ("training", "embedding", "patterns", "saliency")
+PER_METHOD = ("training", "embedding", "patterns", "subtypes", "saliency")
 SHARED = ("dataset", "cohort", "volumes", "splits", "standardisation", "probes", "tables", "leakage", "vbm", "report")
 
 

@@ -164,6 +164,14 @@ def patterns(path: ConfigFile, method: Method) -> None:
         write_patterns(*stage, method)
 
 
+def subtypes(path: ConfigFile, method: Method) -> None:
+    """Look for kinds of patients in the salient space of a method."""
+    with _stage("subtypes", path, method, method=method) as stage, computing(gpus=0):
+        from sepclr_neuro.maps.subtypes import write_subtypes
+
+        write_subtypes(*stage, method)
+
+
 def leakage(path: ConfigFile) -> None:
     """Predict the site from each space and from voxels, and test whether the two spaces depend on each other."""
     with _stage("leakage", path) as stage, computing(gpus=0):
@@ -260,6 +268,7 @@ STAGES = (
     tables,
     vbm,
     patterns,
+    subtypes,
     leakage,
     saliency,
     report,

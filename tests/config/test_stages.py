@@ -75,13 +75,14 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
     assert changed({"saliency": {"targets": ["age"]}}) == {"vbm", "saliency", "report"}
     of_maps = {"vbm", "saliency", "report"}
     assert changed({"probes": AGE_ALONE, "saliency": {"targets": ["age"]}}) == {"probes", "tables"} | of_maps
-    of_splits = {"probes", "tables", "leakage", "splits", "embedding", "patterns"}
+    of_splits = {"probes", "tables", "leakage", "splits", "embedding", "patterns", "subtypes"}
     assert changed({"splits": {"folds": 3}}) == of_splits | of_maps
     assert changed({"saliency": {"permutations": 7}}) == {"patterns", "saliency", "report"}
     assert changed({"probes": {"permutations": 99}}) == {"tables", "leakage", "report"}
     assert changed({"probes": {"paper_regime": False}}) == {"probes", "tables", "report"}
     assert changed({"volumes": {"tiv_column": "tiv"}}) == {"dataset", "volumes"} | of_maps
     assert changed({"site_leakage": {"voxel_components": None}}) == {"leakage", "report"}
+    assert changed({"subtypes": {"clusters": [2]}}) == {"subtypes", "report"}
     assert changed({"title": "Another"}) == {"report"}
     assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
 
@@ -100,7 +101,7 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
 def test_a_default_that_is_written_out_redoes_nothing(written: dict[str, Any]) -> None:
     default, after = Config(), parse_config(written)
     for stage in set(STAGES) - {"report", "separation"}:
-        method = METHOD if stage in ("training", "embedding", "patterns", "saliency") else None
+        method = METHOD if stage in ("training", "embedding", "patterns", "subtypes", "saliency") else None
         assert stage_config(default, stage, method) == stage_config(after, stage, method), stage
 
 

@@ -14,6 +14,7 @@ rule report:
         leakage=rules.leakage.output,
         maps=expand(results.saliency("{method}"), method=settings.methods),
         patterns=expand(results.patterns("{method}"), method=two_spaces),
+        subtypes=expand(results.subtypes("{method}"), method=with_subtypes),
     output:
         report(results.report, caption="../report/report.rst", category="Report"),
         directory(results.figures),

@@ -1,4 +1,4 @@
-"""Saliency maps, a folder a method, and the t-maps of a voxel-wise linear model of the same participants."""
+"""Maps and subtypes of each method, a folder a method, and the t-maps of a voxel-wise linear model."""
 
 
 rule vbm:
@@ -60,6 +60,31 @@ rule patterns:
         runtime=120,
     shell:
         "logged {log:q} sepclr-neuro patterns {input.run:q} --method {wildcards.method}"
+
+
+rule subtypes:
+    input:
+        run=results.run_file("subtypes", "{method}"),
+        cohort=results.cohort,
+        index=results.index,
+        grid=results.grid,
+        splits=results.splits,
+        standardisation=expand(rules.standardise.output, fold=folds),
+        models=expand(rules.train.output, fold=folds, allow_missing=True),
+        representations=rules.embed.output,
+    output:
+        directory(results.subtypes("{method}")),
+    log:
+        results.log("subtypes", "{method}"),
+    benchmark:
+        results.benchmark("subtypes", "{method}")
+    conda:
+        environment
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    shell:
+        "logged {log:q} sepclr-neuro subtypes {input.run:q} --method {wildcards.method}"
 
 
 rule saliency:

@@ -1,0 +1,112 @@
+"""Subtypes: found where patients differ in two directions, not where they differ in severity, and told from sites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from sepclr_neuro.core.storage import read_json, read_tsv
+from sepclr_neuro.learning.embedding import write_representations
+from sepclr_neuro.learning.training import write_fold_model
+from sepclr_neuro.maps.fold_codes import FoldCodes
+from sepclr_neuro.maps.subtypes import associations, deviations, find_subtypes, write_subtypes
+from tests.small_run import small_run
+
+
+def people_of(kind: str, seed: int, effect: float = 4.0) -> tuple[list[FoldCodes], np.ndarray, np.ndarray]:
+    """Two folds, whose encoders name four dimensions as they like, of 120 patients as severely ill as in simulations,
+    and 120 controls; the direction of each patient."""
+    rng = np.random.default_rng(seed)
+    patient, kinds = np.arange(240) % 2 == 1, rng.integers(0, 2, 240)
+    severity = rng.gamma(2, 0.5, (240, 2))
+    if kind == "two":
+        severity[np.arange(240), 1 - kinds] = 0
+    codes = rng.normal(size=(240, 4))
+    codes[patient, :2] += effect * severity[patient] * (kind != "none")
+    weights = np.kron(np.eye(4), np.ones(5)) * rng.uniform(0.5, 2, 20)
+    folds = []
+    for fold in range(2):
+        rows = np.flatnonzero(np.arange(240) // 2 % 2 == fold)
+        turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+        centre = turn @ np.full(4, 3.0)  # nor where its origin is
+        folds.append(FoldCodes(turn @ weights, codes[rows] @ turn.T + centre, rows, centre))
+    return folds, patient, kinds
+
+
+def test_codes_of_all_folds_come_to_one_space_in_units_of_the_controls() -> None:
+    folds, patient, _ = people_of("one", seed=0)
+    found = deviations(folds, patient)
+    assert found.rows.tolist() == np.flatnonzero(patient).tolist()
+    assert found.coordinates.shape == (120, 2)  # of four dimensions, patients deviate in two
+    # Distances between patients of different folds are those of the codes that both folds turned.
+    unturned = np.zeros((240, 4))
+    for fold in folds:
+        turn = np.linalg.lstsq(folds[0].weights.T, fold.weights.T, rcond=None)[0]
+        unturned[fold.rows] = (fold.codes - fold.centre) @ turn.T
+    controls = np.cov(unturned[~patient].T)
+    whitened = unturned[patient] @ np.linalg.inv(np.linalg.cholesky(controls)).T
+    far = np.linalg.norm(whitened, axis=1)
+    assert np.corrcoef(far, np.linalg.norm(found.coordinates, axis=1))[0, 1] > 0.9
+
+
+def test_two_kinds_are_found_as_they_were_made() -> None:
+    folds, patient, kinds = people_of("two", seed=1)
+    found = find_subtypes(deviations(folds, patient).coordinates, 2, 39, 10, np.random.default_rng(0))
+    assert found.p == 1 / 40
+    assert found.separation > found.null95
+    assert found.stability > 0.8
+    assert adjusted_rand_score(kinds[patient], found.labels) > 0.6
+    assert np.bincount(found.labels)[0] >= np.bincount(found.labels)[1]
+
+
+@pytest.mark.parametrize("kind", ["one", "none"])
+def test_one_kind_of_any_severity_is_seldom_divided(kind: str) -> None:
+    claimed = []
+    for seed in range(12):
+        folds, patient, _ = people_of(kind, seed)
+        claimed.append(find_subtypes(deviations(folds, patient).coordinates, 2, 19, 5, np.random.default_rng(seed)).p)
+    assert sum(p <= 0.05 for p in claimed) <= 2
+
+
+def test_clusters_that_are_sites_are_called_so() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80)
+    site = np.where(labels == 1, "a", "b").astype(object)
+    site[:8] = "c"
+    age = rng.normal(40, 10, 80)
+    people = pd.DataFrame({"site": site, "age": age, "sex": "female", "sans": np.where(np.arange(80) < 70, np.nan, 5)})
+    people.loc[:3, "age"] = np.nan
+    found = associations(labels, people, np.random.default_rng(0)).set_index("variable")
+    assert list(found.index) == ["site", "age"]  # what does not vary cannot be explained
+    assert found.loc["site", "p"] == 0.001
+    assert found.loc["age", "p"] > 0.05
+    assert found.loc["age", "people"] == 76
+    known = ~people["age"].isna()
+    means = people[known].groupby(labels[known])["age"].transform("mean")
+    expected = ((means - age[known].mean()) ** 2).sum() / ((age[known] - age[known].mean()) ** 2).sum()
+    assert found.loc["age", "explained"] == pytest.approx(expected)
+
+
+def test_a_run_writes_clusters_of_held_out_patients(tmp_path: Path) -> None:
+    methods = {"sepclr-linear": {"salient_dim": 2, "steps": 20}}
+    sought = {"clusters": [2, 8], "nulls": 19, "resamples": 5}
+    config, results = small_run(tmp_path, people=40, methods=methods, subtypes=sought)
+    for fold in range(2):
+        write_fold_model(config, results, "sepclr-linear", fold)
+    write_representations(config, results, "sepclr-linear")
+    write_subtypes(config, results, "sepclr-linear")
+    folder = results.subtypes("sepclr-linear")
+    table = read_tsv(folder / "subtypes.tsv").set_index("clusters")
+    assert table["people"].tolist() == [20, 20]
+    assert 0 < table.loc[2, "p"] <= 1
+    assert np.isnan(table.loc[8, "p"])  # 20 patients are too few for eight kinds
+    assert np.isnan(table.loc[2, "rand_with_truth"])
+    members = read_tsv(folder / "members.tsv")
+    assert sorted(members["participant_id"]) == [f"sub-{number:02d}" for number in range(1, 40, 2)]
+    assert set(members["of_2"]) == {1, 2}
+    assert {"age", "sex", "site", "sans", "saps"} >= set(read_tsv(folder / "associations.tsv")["variable"]) > {"age"}
+    assert read_json(results.model_folder("sepclr-linear", 0) / "model.json")["fold"] == 0
