@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.salient_claims diseases --seeds 20`` simulates three diseases, of which two and two share regions
 and one pair shares none, and counts what is called shared and different. ``subtypes`` counts how often two subtypes are
-found where there are two, and where there is one disease.
+found where there are two, and where there is one disease. ``attributes`` compares how well symptom scores are predicted
+from a salient space that was trained with them and from one that was not.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.diseases import compare_diseases
 from sepclr_neuro.maps.fold_codes import all_fold_codes
 from sepclr_neuro.maps.subtypes import write_subtypes
+from sepclr_neuro.probing.probes import probe
+from sepclr_neuro.probing.questions import people_of, questions
+from sepclr_neuro.probing.representations import read_all_spaces
 
 ALPHA = 0.05
 
@@ -102,8 +106,35 @@ def said_of_subtypes(found: pd.DataFrame) -> pd.DataFrame:
     return found.groupby(["disease", "effect"]).agg(**claimed, **means)
 
 
+def attributes(seed: int) -> pd.DataFrame:
+    """How well SANS and SAPS of held-out patients are predicted from linear SepCLR's salient space and from voxels."""
+    owned = {"attributes": {"sans": "continuous", "saps": "continuous"}}
+    methods: dict[str, Any] = {
+        "sepclr-linear": {},
+        "supervised": {"method": "sepclr-linear", **owned},
+        "supervised-weight-10": {"method": "sepclr-linear", "attribute_weight": 10, **owned},
+        "voxel-linear": {},
+    }
+    tables = []
+    for effect in (1.0, 2.0):
+        with tempfile.TemporaryDirectory() as folder:
+            config = run_of(folder, seed, methods, {"disease_effect": effect})
+            results = Results(config.output)
+            people = load_cohort(results.cohort)
+            asked = [one for one in questions(config, people) if one.target in ("sans", "saps", "diagnosis")]
+            scores = probe(config, people, asked, read_all_spaces(config, results, people_of(people))).scores
+            tables.append(scores[scores["space"].isin(["salient", "single"])].assign(effect=effect))
+    return pd.concat(tables)
+
+
+def said_of_attributes(found: pd.DataFrame) -> pd.DataFrame:
+    table = found[found["metric"].isin(["r2", "mae", "bacc"])]
+    return table.pivot_table(index=["effect", "method"], columns=["target", "metric"], values="value")
+
+
 BENCHMARKS: dict[str, tuple[Callable[[int], pd.DataFrame], Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "diseases": (diseases, said_of_diseases),
+    "attributes": (attributes, said_of_attributes),
     "subtypes": (subtypes, said_of_subtypes),
 }
 

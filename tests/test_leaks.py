@@ -156,3 +156,20 @@ def test_scalers_and_penalties_do_not_change_with_held_out_participants(run: tup
     write_tsv(results.cohort, cohort)
     write_probes(config, results)
     assert [entry for entry in read_json(results.coefficients) if entry["fold"] == 0] == only_first
+
+
+def test_scores_of_held_out_participants_change_nothing_of_a_supervised_dimension(tmp_path: Path) -> None:
+    methods = {"sepclr-linear": {"attributes": {"sans": "continuous"}, "steps": 5, "salient_dim": 2}}
+    config, results = small_run(tmp_path, people=24, methods=methods)
+    cohort = read_tsv(results.cohort, text=("scan_id", "participant_id"))
+    held_out = cohort["scan_id"].isin(read_fold(results.splits, results.index, 0).test)
+
+    def weights(sans: object) -> bytes:
+        write_tsv(results.cohort, cohort.assign(sans=sans))
+        write_fold_model(config, results, "sepclr-linear", 0)
+        return (results.model_folder("sepclr-linear", 0) / "model.safetensors").read_bytes()
+
+    as_given = weights(cohort["sans"])
+    patients = cohort["group"] == "target"
+    assert weights(cohort["sans"].mask(held_out & patients, 99.0)) == as_given
+    assert weights(cohort["sans"].mask(~held_out & patients, cohort["sans"] ** 2)) != as_given

@@ -100,9 +100,9 @@ def fit(
 def _solve(method: ClosedFormMethod, scans: Scans, views: Views, seed: int) -> tuple[_History, dict[str, Any]]:
     """Fits a closed form; the history has one row. Since this takes minutes, it is repeated, not resumed."""
     started = time.monotonic()
-    figures = method.fit(
-        _reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates, seed, scans.participants
-    )
+    known = {"attributes": scans.attributes} if scans.attributes else {}
+    target, covariates = torch.tensor(scans.target), scans.covariates
+    figures = method.fit(_reader(scans, views), scans.rows, target, covariates, seed, scans.participants, **known)
     row = {"epoch": 1, **figures, "seconds": round(time.monotonic() - started, 3)}
     return [row], {"precision": "32-true", "device": "cpu"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -213,6 +213,7 @@ class ClosedFormMethod(Method):
         covariates: Tensor | None = None,
         seed: int = 0,
         participants: Sequence[str] | None = None,
+        attributes: Mapping[str, Sequence[float]] | None = None,
     ) -> dict[str, float]:
         """Fits the method to the training scans.
 
@@ -224,6 +225,8 @@ class ClosedFormMethod(Method):
             seed: of the random numbers.
             participants: whose scan each is, [N]; None: each scan is of another participant. Inner folds keep a
                 participant's scans together.
+            attributes: the columns that its settings name, each [N], scaled to 0 to 1, NaN where a value is missing;
+                given to methods whose settings name some.
 
         Returns:
             Figures of the fit, for the training history, e.g. ``loss``, the proportion of variance not explained.

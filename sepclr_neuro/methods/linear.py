@@ -206,7 +206,8 @@ class LinearSepCLR(TwoLinearSpaces):
     of adjusted volumes, each set scaled to a root mean square of 1. A view is the scores plus Gaussian noise, which
     acts as a ridge penalty on the weights. The loss is that of :class:`~sepclr_neuro.methods.sepclr.SepCLR`, without
     a projector on the salient head. The learned common head is used in the loss only: the common representation is
-    the one that all methods of this file have.
+    the one that all methods of this file have. With ``attributes``, each owns one of the first salient dimensions, by
+    the same terms as in networks.
     """
 
     settings: LinearSepCLRSettings
@@ -223,11 +224,12 @@ class LinearSepCLR(TwoLinearSpaces):
         }
         model = SepCLR(settings, Network(), (), settings.independence, (encoders["common"], encoders["salient"]))
         target = torch.from_numpy(training.target)
+        attributes = {name: torch.from_numpy(values).float() for name, values in training.attributes.items()}
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         losses: dict[str, Tensor] = {}
         for _ in range(settings.steps):
             some = torch.randperm(len(target))[:AT_ONCE] if len(target) > AT_ONCE else slice(None)
-            batch = Batch(torch.empty(0), target[some])
+            batch = Batch(torch.empty(0), target[some], {name: of_all[some] for name, of_all in attributes.items()})
             views = {
                 space: _codes_of_views(encoder, coordinates[space][some], settings.noise)
                 for space, encoder in encoders.items()

@@ -16,8 +16,8 @@ from __future__ import annotations
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -93,6 +93,7 @@ class TrainingSet:
         seed: of the random numbers.
         person: the participant of each scan, [N], numbered; None if each scan has its own.
         effects_of_controls: whether the effects of covariates are learned from the controls alone.
+        attributes: known attributes of the participants, each [N] in 0 to 1, NaN where a value is missing.
     """
 
     coordinates: Matrix
@@ -101,6 +102,7 @@ class TrainingSet:
     seed: int
     person: NDArray[np.intp] | None = None
     effects_of_controls: bool = False
+    attributes: Mapping[str, Matrix] = field(default_factory=dict)
 
     @cached_property
     def covariate_effects(self) -> Matrix:
@@ -128,7 +130,12 @@ class TrainingSet:
         covariates = self.covariates[rows] - self.covariates[rows].mean(axis=0)
         person = None if self.person is None else self.person[rows]
         return replace(
-            self, coordinates=self.coordinates[rows], target=self.target[rows], covariates=covariates, person=person
+            self,
+            coordinates=self.coordinates[rows],
+            target=self.target[rows],
+            covariates=covariates,
+            person=person,
+            attributes={name: values[rows] for name, values in self.attributes.items()},
         )
 
     def adjusted(self, weights: Matrix) -> VoxelMaps:
@@ -196,6 +203,7 @@ class LinearMaps(ClosedFormMethod):
         covariates: Tensor | None = None,
         seed: int = 0,
         participants: Sequence[str] | None = None,
+        attributes: Mapping[str, Sequence[float]] | None = None,
     ) -> dict[str, float]:
         rows = list(rows)
         coordinates, basis = self._span(read, rows, seed)
@@ -203,7 +211,8 @@ class LinearMaps(ClosedFormMethod):
         if covariates is not None and covariates.numel():
             a = covariates.double().numpy()
         person = None if participants is None else np.unique(participants, return_inverse=True)[1]
-        training = TrainingSet(coordinates, target.numpy(), a, seed, person)
+        known = {name: np.asarray(values, dtype=float) for name, values in (attributes or {}).items()}
+        training = TrainingSet(coordinates, target.numpy(), a, seed, person, attributes=known)
         spaces, figures = self.solve(training)
         weights = {space: torch.from_numpy(maps.weights @ basis) for space, maps in spaces.items()}
         directions: dict[str, list[Tensor]] = {space: [] for space in spaces}

@@ -19,6 +19,7 @@ from sepclr_neuro.methods.linear import TwoLinearSpaces
 from sepclr_neuro.methods.sepclr import Heads
 from sepclr_neuro.methods.span import TrainingSet, stratified_folds
 from tests.oracles import linear as oracle
+from tests.oracles.sepclr import attribute_term
 
 SHAPE = (1, 4, 5, 6)
 ADJUSTED_WITHIN_GROUPS = ["sepclr-linear", "ridge-discriminant", "gcpca", "clvm"]
@@ -195,6 +196,50 @@ def test_linear_sepclr_finds_the_disease_and_not_the_covariates() -> None:
         found[adjusted] = (norm[target][:, None] > norm[~target]).mean(), of_site
     assert found[True][0] > 0.85, "patients are not further from s' than controls"
     assert found[True][1] < 0.45 < 0.7 < found[False][1], "the site is in the salient space"
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_an_attribute_owns_a_dimension_by_the_papers_terms(people: People, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    score = rng.integers(0, 3, 40) / 2 if kind == "discrete" else rng.random(40)
+    score[~people.target[:40]] = np.nan
+    score[np.flatnonzero(people.target[:40])[:4]] = np.nan  # patients without a value
+    settings = {"attributes": {"sans": kind}, "steps": 1, "noise": 1e-9, "salient_dim": 3}
+    method = METHODS["sepclr-linear"].load()(
+        METHODS["sepclr-linear"].settings.model_validate(settings), Network(), SHAPE
+    )
+    training = TrainingSet(
+        people.x[:40], people.target[:40], people.covariates[:40], seed=5, attributes={"sans": score}
+    )
+    _, figures = method.directions(training.adjusted_axes, training, method.settings)
+    scores = [training.axes.scores, training.adjusted_axes.scores]
+    torch.manual_seed(5)
+    encoders = [torch.nn.Linear(x.shape[1], dim) for x, dim in zip(scores, (32, 3), strict=True)]
+    x = scores[1] / np.sqrt(np.square(scores[1]).mean())
+    s = (x @ encoders[1].weight.detach().double().numpy().T + encoders[1].bias.detach().double().numpy())[:, 0]
+    expected = attribute_term([s, s], people.target[:40], score, discrete=kind == "discrete", tau=0.5)
+    assert figures["attribute_sans"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_supervised_dimension_follows_the_score_of_people_whose_score_was_not_seen() -> None:
+    rng = np.random.default_rng(0)
+    target = np.arange(300) % 2 == 1
+    severity = np.where(target, rng.gamma(2, 0.5, 300), 0)
+    x = np.outer(severity, rng.normal(size=120)) * 0.5 + rng.normal(size=(300, 120))
+    score = np.where(target & (np.arange(300) < 200), severity / severity.max(), np.nan)
+    method = METHODS["sepclr-linear"].load()(
+        METHODS["sepclr-linear"].settings.model_validate({"attributes": {"sans": "continuous"}, "salient_dim": 2}),
+        Network(),
+        SHAPE,
+    )
+    volumes = torch.from_numpy(x).float().reshape(300, *SHAPE)
+
+    def read(rows: list[int], planes: slice) -> torch.Tensor:
+        return volumes[rows][:, :, planes]
+
+    method.fit(read, range(200), torch.from_numpy(target[:200]), attributes={"sans": score[:200].tolist()})
+    codes = method.represent(volumes[200:])["salient"][target[200:], 0].numpy()
+    assert abs(np.corrcoef(codes, severity[200:][target[200:]])[0, 1]) > 0.7
 
 
 def test_the_same_seed_gives_the_same_encoders(people: People) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sepclr_neuro.config.model import Config
@@ -66,6 +67,45 @@ def test_a_target_of_those_who_are_known_misses_nobody_and_yes_is_the_positive_c
             assert found[name].classes == ("no", "yes")
             assert (len(found[name].truth), found[name].missing) == (count, 0)
         assert set(found["two"].truth.index[found["two"].truth == "yes"]) == set(cohort.loc[of_two, "scan_id"])
+
+
+def test_phenotypes_of_some_participants_are_probed_in_those_alone(tmp_path: Path) -> None:
+    cohort = make_cohort(120)
+    patient, number = cohort["group"] == "target", np.arange(120)
+    severity = cohort["saps"].rank().fillna(0) // 21
+    onset = pd.Series(np.select([severity == 0, severity == 1], ["childhood", "youth"], "adult"), dtype="str")
+    cohort["onset"] = onset.where(patient & (number % 20 != 3))
+    cohort["iq"] = (100 + cohort["age"]).where(number % 7 != 0)
+    config, results = write_run(tmp_path, cohort)
+    targets = {
+        "onset": {"kind": "classification", "people": "target", "expected_in": "salient"},
+        "iq": {"kind": "regression", "expected_in": "common"},
+    }
+    studies = [{"name": "one", "participants": "p.tsv"}]
+    columns = {"others": {"onset": "Onset", "iq": "IQ"}}
+    config = Config(
+        output=tmp_path,
+        splits={"folds": 2},
+        cohort={"source": "files", "studies": studies, "columns": columns},
+        probes={"targets": targets, "confounds": ["age"]},
+        saliency={"targets": []},
+    )
+    write_probes(config, results)
+    write_verdicts(config, results)
+    write_tables(config, results)
+    table = read_tsv(results.table("schizophrenia", "tsv")).set_index(["target", "metric", "space"]).sort_index()
+    onset_found, iq_found = table.loc[("onset", "bacc")], table.loc[("iq", "mae")]
+    assert onset_found["n"].unique().tolist() == [54]
+    assert onset_found["missing"].unique().tolist() == [6]
+    assert onset_found["chance"].to_numpy() == pytest.approx(100 / 3, abs=1e-3)
+    assert onset_found.loc["salient", "mean"] > 60 > onset_found.loc["common", "mean"]
+    assert onset_found.loc["salient", "p"] < 0.01
+    assert iq_found["missing"].unique().tolist() == [18]
+    assert iq_found.loc["common", "mean"] < iq_found.loc["salient", "mean"]
+    said = results.table("schizophrenia", "md").read_text()
+    assert (
+        "onset: 54 of 60 scans of the target group have a value; the other 6 are left out, never counted as 0." in said
+    )
 
 
 def test_a_third_sex_is_no_class_of_the_target_but_one_of_the_confounds(tmp_path: Path) -> None:

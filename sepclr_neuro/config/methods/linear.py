@@ -116,7 +116,12 @@ class LinearSepCLRSettings(SepCLRTerms, ChosenByInnerFolds):
     learning_rate: float = Field(3e-3, gt=0, description="Of Adam.")
 
     def describe(self, **options: Any) -> str:
-        between, term = "", TERMS[self.independence]
+        between, term, owned = "", TERMS[self.independence], ""
+        if self.attributes:
+            owned = (
+                f" Each of {', '.join(self.attributes)} owned one salient dimension, in which training patients were "
+                f"aligned by their values (weight {self.attribute_weight:g})."
+            )
         if term.in_words:
             between = f", {term.in_words} {self.independence_weight:g}"
         return (
@@ -126,7 +131,7 @@ class LinearSepCLRSettings(SepCLRTerms, ChosenByInnerFolds):
             f"{self.common_dim} dimensions serves the loss alone; a view is the coordinates with noise of "
             f"{self._in_words('noise')} times their root mean square; temperature {self.temperature:g}; "
             f"weights: uniformity {self.uniformity_weight:g}, salient terms {self.salient_weight:g}, "
-            f"information-less term {self._in_words('informationless_weight')}{between}. "
+            f"information-less term {self._in_words('informationless_weight')}{between}.{owned} "
             f"{_COMMON}{self._how_chosen()}"
         )
 
