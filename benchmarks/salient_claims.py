@@ -89,11 +89,11 @@ def subtypes(seed: int) -> pd.DataFrame:
     """The table of two clusters of linear SepCLR, by kind of disease and effect."""
     method = "sepclr-linear"
     tables = []
-    for kind, effect in product(("one-shift", "two-subtypes"), (1.0, 3.0)):
+    for kind, effect in product(("one-shift", "two-subtypes"), (3.0,)):
         with tempfile.TemporaryDirectory() as folder:
             config = run_of(folder, seed, {method: {}}, {"disease_kind": kind, "disease_effect": effect})
             results = Results(config.output)
-            config = config.model_copy(update={"subtypes": Subtypes(clusters=[2], nulls=99)})
+            config = config.model_copy(update={"subtypes": Subtypes(clusters=[2], nulls=59)})
             write_subtypes(config, results, method)
             table = read_tsv(results.subtypes(method) / "subtypes.tsv")
             tables.append(table.assign(disease=kind, effect=effect))
@@ -112,8 +112,6 @@ def attributes(seed: int) -> pd.DataFrame:
     methods: dict[str, Any] = {
         "sepclr-linear": {},
         "supervised": {"method": "sepclr-linear", **owned},
-        "supervised-weight-10": {"method": "sepclr-linear", "attribute_weight": 10, **owned},
-        "voxel-linear": {},
     }
     tables = []
     for effect in (1.0, 2.0):

@@ -1,11 +1,12 @@
 r"""Subtypes: whether held-out patients differ from the controls in directions of more than one kind.
 
-Each fold's encoder names its dimensions as it likes. So held-out codes are expressed in grey matter by the forward
-model (:mod:`sepclr_neuro.maps.fold_codes`), in which all folds' participants can be compared: the deviation of each
-from the training controls' mean, as coordinates whose distances are those of the maps, in units of the held-out
-controls' standard deviations. Axes stay along which patients deviate more than controls do: those beyond the
-Marchenko-Pastur edge, at least two. Each patient's deviation is then brought to length 1, since patients of one kind
-may be mildly or severely ill.
+Each fold's encoder has a space of its own, in which its held-out patients alone can be compared: put together, patients
+divide by fold. So each fold's patients are clustered by themselves, and figures are means over folds. Within a fold,
+codes are expressed in grey matter by the forward model (:mod:`sepclr_neuro.maps.fold_codes`): the deviation of each
+from the controls, as coordinates whose distances are those of the maps, in units of the held-out controls' standard
+deviations. Axes stay along which patients deviate more than controls do: those beyond the Marchenko-Pastur edge, at
+least two. Each patient's deviation is then brought to length 1, since patients of one kind may be mildly or severely
+ill.
 
 These directions are clustered by k-means; ``separation`` is the share of their sum of squares that the clusters
 explain. K-means divides any cloud of points. Its clusters count only where they separate better than in both of two
@@ -35,13 +36,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.statistics import false_discovery_rate, permutation_p
+from sepclr_neuro.core.statistics import false_discovery_rate, permutation_p, permuted_rows
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
@@ -50,12 +52,12 @@ from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, all_fold_codes
 
 __all__ = [
     "SUBTYPES",
-    "Deviations",
     "Found",
     "associations",
     "deviations",
     "directions",
     "find_subtypes",
+    "matched",
     "write_subtypes",
 ]
 
@@ -69,54 +71,34 @@ SUBTYPES = [
 ]
 ASSOCIATIONS = ["clusters", "variable", "explained", "p", "q", "people"]
 FEWEST = 5
-"""Patients a cluster, on average, below which none are looked for."""
+"""Held-out patients a cluster and fold, on average, below which none are looked for."""
 _PERMUTATIONS = 999
 
 
-@dataclass(frozen=True)
-class Deviations:
-    """Deviations of held-out patients from the controls, in units of the controls' standard deviations.
-
-    Attributes:
-        rows: who the patients are among all participants, [n].
-        coordinates: on the axes along which patients deviate more than controls, the largest first, [n, q].
-    """
-
-    rows: NDArray[np.intp]
-    coordinates: Matrix
-
-
-def deviations(folds: Sequence[FoldCodes], patient: NDArray[np.bool_]) -> Deviations:
-    """Held-out patients of all folds in one space; of a participant whom several repeats hold out, the mean.
+def deviations(fold: FoldCodes, patient: NDArray[np.bool_]) -> Matrix:
+    """A fold's held-out patients' deviations from its held-out controls, in units of the controls' standard deviations.
 
     Args:
-        folds: of each fold W, the codes of its held-out participants and the training controls' mean.
-        patient: of each participant, [N].
+        fold: W and the codes of its held-out participants.
+        patient: of each of them, [n].
+
+    Returns:
+        Coordinates on the axes along which patients deviate more than controls, the largest first, [patients, q].
     """
-    weights = np.vstack([fold.weights for fold in folds])
-    values, vectors = np.linalg.eigh(weights @ weights.T)
+    values, vectors = np.linalg.eigh(fold.weights @ fold.weights.T)
     kept = values > 1e-10 * values.max()
     # Distances of these coordinates are those of the maps.
-    turn = vectors[:, kept] * np.sqrt(values[kept])
-    total, times, start = np.zeros((len(patient), int(kept.sum()))), np.zeros(len(patient)), 0
-    for fold in folds:
-        part = turn[start : start + len(fold.weights)]
-        total[fold.rows] += (fold.codes - fold.centre) @ part
-        times[fold.rows] += 1
-        start += len(fold.weights)
-    held_out = times > 0
-    points = total[held_out] / times[held_out, None]
-    of_patients = patient[held_out]
-    controls = points[~of_patients]
-    # As many axes as one fold's space has, and as the controls can measure.
-    count = max(2, min(len(folds[0].weights), len(controls) // 4, points.shape[1]))
+    points = fold.codes @ (vectors[:, kept] * np.sqrt(values[kept]))
+    # As many axes as the controls can measure.
+    count = max(2, min(points.shape[1], int((~patient).sum()) // 4))
     axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][:count].T
-    points, centre = points @ axes, (controls @ axes).mean(axis=0)
-    spread = np.linalg.cholesky(np.cov(points[~of_patients].T))
-    whitened = np.linalg.solve(spread, (points - centre).T).T[of_patients]
+    points = points @ axes
+    controls = points[~patient]
+    spread = np.linalg.cholesky(np.atleast_2d(np.cov(controls.T)))
+    whitened = np.linalg.solve(spread, (points[patient] - controls.mean(axis=0)).T).T
     moments, turns = np.linalg.eigh(whitened.T @ whitened / len(whitened))
-    beyond = int((moments > (1 + np.sqrt(count / len(whitened))) ** 2).sum())
-    return Deviations(np.flatnonzero(held_out)[of_patients], whitened @ turns[:, ::-1][:, : max(2, beyond)])
+    beyond = int((moments > (1 + np.sqrt(len(moments) / len(whitened))) ** 2).sum())
+    return whitened @ turns[:, ::-1][:, : max(2, beyond)]
 
 
 def directions(coordinates: Matrix) -> Matrix:
@@ -153,10 +135,10 @@ def _one_uniform(points: Matrix, rng: np.random.Generator) -> Matrix:
 
 @dataclass(frozen=True)
 class Found:
-    """Clusters of one number.
+    """Clusters of one number. Figures are means over folds.
 
     Attributes:
-        labels: of each patient, from 0, the largest cluster first, [n].
+        labels: of each fold's patients, from 0, each [n].
         separation: share of the directions' sum of squares that they explain.
         null95: the larger of both nulls' 95th percentiles.
         p: the larger of both.
@@ -164,7 +146,7 @@ class Found:
         stability_null95: what one Gaussian reaches in 5 % of samples.
     """
 
-    labels: Labels
+    labels: list[Labels]
     separation: float
     null95: float
     p: float
@@ -172,29 +154,39 @@ class Found:
     stability_null95: float
 
 
-def find_subtypes(coordinates: Matrix, count: int, nulls: int, resamples: int, rng: np.random.Generator) -> Found:
-    """Divides patients by the direction of their deviations, and tests whether they are of more than one kind.
+def find_subtypes(
+    coordinates: Sequence[Matrix], count: int, nulls: int, resamples: int, rng: np.random.Generator
+) -> Found:
+    """Divides each fold's patients by the direction of their deviations, and tests whether they are of several kinds.
 
     Args:
-        coordinates: of :class:`Deviations`, [n, q].
+        coordinates: of each fold, from :func:`deviations`, [n, q].
         count: of clusters.
         nulls: samples of each null.
-        resamples: subsamples for the stability.
+        resamples: subsamples for the stability; of each sample of the null five.
         rng: of all that is drawn.
     """
-    points = directions(coordinates)
+    points = [directions(of_fold) for of_fold in coordinates]
+
+    def divided(several: Sequence[Matrix]) -> tuple[list[Labels], float]:
+        found = [_clusters(one, count, rng) for one in several]
+        return [labels for labels, _ in found], float(np.mean([explained for _, explained in found]))
+
+    def stable(several: Sequence[Matrix], labels: Sequence[Labels], times: int) -> float:
+        pairs = zip(several, labels, strict=True)
+        return float(np.mean([_stability(one, own, count, times, rng) for one, own in pairs]))
+
     with threadpool_limits(1):  # matrices are small
-        labels, separation = _clusters(points, count, rng)
-        stability = _stability(points, labels, count, resamples, rng)
+        labels, separation = divided(points)
+        stability = stable(points, labels, resamples)
         gaussian, uniform, stabilities = np.empty(nulls), np.empty(nulls), np.empty(nulls)
         for number in range(nulls):
-            sample = _one_gaussian(coordinates, rng)
-            of_sample, gaussian[number] = _clusters(sample, count, rng)
-            stabilities[number] = _stability(sample, of_sample, count, 5, rng)
-            uniform[number] = _clusters(_one_uniform(points, rng), count, rng)[1]
-    order = np.argsort(-np.bincount(labels, minlength=count), kind="stable")
+            samples = [_one_gaussian(of_fold, rng) for of_fold in coordinates]
+            of_samples, gaussian[number] = divided(samples)
+            stabilities[number] = stable(samples, of_samples, 5)
+            uniform[number] = divided([_one_uniform(of_fold, rng) for of_fold in points])[1]
     return Found(
-        np.argsort(order)[labels],
+        labels,
         separation,
         float(max(np.quantile(null, 0.95) for null in (gaussian, uniform))),
         max(permutation_p(separation, null) for null in (gaussian, uniform)),
@@ -203,17 +195,44 @@ def find_subtypes(coordinates: Matrix, count: int, nulls: int, resamples: int, r
     )
 
 
-def associations(labels: Labels, people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def matched(folds: Sequence[FoldCodes], labels: Sequence[Labels], patient: Sequence[NDArray[np.bool_]]) -> list[Labels]:
+    """Clusters of all folds under common numbers: those whose mean maps are most like the first fold's, of which the
+    largest comes first.
+
+    Args:
+        folds: of each W and the codes of its held-out participants.
+        labels: of each fold's patients.
+        patient: of each fold's held-out participants.
+    """
+    count = 1 + max(int(of_fold.max()) for of_fold in labels)
+    maps = []
+    for fold, own, is_patient in zip(folds, labels, patient, strict=True):
+        codes = fold.codes[is_patient]
+        means = np.stack([codes[own == k].mean(axis=0) for k in range(count)]) - codes.mean(axis=0)
+        maps.append(means @ fold.weights)
+    order = np.argsort(-np.bincount(labels[0], minlength=count), kind="stable")
+    first, found = maps[0][order], []
+    for own, of_fold in zip(labels, maps, strict=True):
+        # Of a map without any value the correlation is 0.
+        size = np.linalg.norm(first, axis=1)[:, None] * np.linalg.norm(of_fold, axis=1)
+        alike = np.divide(first @ of_fold.T, size, out=np.zeros_like(size), where=size > 0)
+        number, cluster = linear_sum_assignment(-alike)
+        found.append(number[np.argsort(cluster)][own])
+    return found
+
+
+def associations(labels: Labels, folds: Labels, people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """What the clusters go with: ``variable explained p people``; participants without a value are left out.
 
     Args:
         labels: cluster of each patient, [n].
+        folds: in which each was held out, [n].
         people: a column a variable, numbers or text, n rows; those without variation are left out.
         rng: of the permutations.
 
     Returns:
         ``explained``: the share of a variable's variance, or of its classes' variances together, that the clusters
-        explain; p by 999 permutations of the clusters.
+        explain; p by 999 permutations of the clusters within folds.
     """
     rows = []
     for name in people:
@@ -225,9 +244,9 @@ def associations(labels: Labels, people: pd.DataFrame, rng: np.random.Generator)
         table = values.to_numpy(float)[:, None] if numeric else pd.get_dummies(values).to_numpy(float)
         table = table - table.mean(axis=0)
         own = labels[known]
-        permuted = [_explained(table, rng.permutation(own)) for _ in range(_PERMUTATIONS)]
+        exchanged = permuted_rows(np.arange(len(own)), folds[known], _PERMUTATIONS, rng)
         explained = _explained(table, own)
-        p = permutation_p(explained, np.array(permuted))
+        p = permutation_p(explained, np.array([_explained(table, own[rows_of]) for rows_of in exchanged]))
         rows.append({"variable": name, "explained": explained, "p": p, "people": int(known.sum())})
     return pd.DataFrame(rows, columns=["variable", "explained", "p", "people"])
 
@@ -241,7 +260,7 @@ def _explained(centred: Matrix, labels: Labels) -> float:
 
 def write_subtypes(config: Config, results: Results, method: str) -> None:
     """Writes ``subtypes.tsv``, a row a number of clusters; ``associations.tsv``, what they go with, q within each
-    number; and ``members.tsv``, each held-out patient's clusters and coordinates on the first two axes.
+    number; and ``members.tsv``, each held-out patient's fold, clusters and coordinates on the fold's first two axes.
 
     Of a participant's scans the first counts.
 
@@ -250,26 +269,33 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
     """
     people = load_cohort(results.cohort).drop_duplicates("participant_id").set_index("scan_id", drop=False)
     folds, _ = all_fold_codes(results, method, VolumeCache(results), people)
-    found = deviations(folds, (people["group"] == "target").to_numpy())
-    patients = people.iloc[found.rows]
+    patient = [(people["group"] == "target").to_numpy()[fold.rows] for fold in folds]
+    coordinates = [deviations(fold, of_fold) for fold, of_fold in zip(folds, patient, strict=True)]
+    rows_of = np.concatenate([fold.rows[of_fold] for fold, of_fold in zip(folds, patient, strict=True)])
+    number = np.repeat(np.arange(len(folds)), [len(of_fold) for of_fold in coordinates])
+    # Of a patient whom several repeats hold out, the first fold counts.
+    first = np.sort(np.unique(rows_of, return_index=True)[1])
+    patients = people.iloc[rows_of[first]]
     names = [name for name in config.cohort.known if name not in config.cohort.contrasts and name in patients]
-    truth = _true_subtypes(config, results, patients)
-    members = pd.DataFrame({"participant_id": patients["participant_id"].to_numpy()})
-    members[["axis_1", "axis_2"]] = found.coordinates[:, :2]
+    members = pd.DataFrame({"participant_id": patients["participant_id"].to_numpy(), "fold": number[first]})
+    members[["axis_1", "axis_2"]] = np.concatenate([of_fold[:, :2] for of_fold in coordinates])[first]
     rows, explained = [], [pd.DataFrame(columns=ASSOCIATIONS)]
     for count in config.subtypes.clusters:
-        size = {"clusters": count, "people": len(patients), "axes": found.coordinates.shape[1]}
-        if len(patients) < FEWEST * count:
+        size = {"clusters": count, "people": len(patients), "axes": np.mean([c.shape[1] for c in coordinates])}
+        if min(len(of_fold) for of_fold in coordinates) < FEWEST * count:
             rows.append(size)
             continue
         rng = np.random.default_rng(seed_of(config.seed, 12, count))
-        one = find_subtypes(found.coordinates, count, config.subtypes.nulls, config.subtypes.resamples, rng)
+        one = find_subtypes(coordinates, count, config.subtypes.nulls, config.subtypes.resamples, rng)
+        labels = np.concatenate(matched(folds, one.labels, patient))
         figures = {name: getattr(one, name) for name in SUBTYPES if hasattr(one, name)}
-        rows.append(size | figures | {"smallest": int(np.bincount(one.labels, minlength=count).min())})
+        rows.append(size | figures | {"smallest": int(np.bincount(labels[first], minlength=count).min())})
+        truth = _true_subtypes(config, results, people)
         if truth is not None:
-            rows[-1]["rand_with_truth"] = float(adjusted_rand_score(truth, one.labels))
-        members[f"of_{count}"] = one.labels + 1
-        beside = associations(one.labels, patients[names], rng)
+            alike = [adjusted_rand_score(truth[rows_of[number == k]], own) for k, own in enumerate(one.labels)]
+            rows[-1]["rand_with_truth"] = float(np.mean(alike))
+        members[f"of_{count}"] = labels[first] + 1
+        beside = associations(labels[first], number[first], patients[names], rng)
         q = false_discovery_rate(beside["p"].to_numpy(float), np.zeros(len(beside)))
         explained.append(beside.assign(clusters=count, q=q))
         logger.info(f"subtypes of {method}: {count} clusters, separation {one.separation:.2f}, p {one.p:.3f}")
@@ -279,11 +305,11 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
     write_tsv(folder / "members.tsv", members)
 
 
-def _true_subtypes(config: Config, results: Results, patients: pd.DataFrame) -> NDArray[np.float64] | None:
-    """The subtypes that patients were given, [n]; None where there are none, or nobody knows."""
+def _true_subtypes(config: Config, results: Results, people: pd.DataFrame) -> NDArray[np.float64] | None:
+    """The subtypes that participants were given, NaN of controls, [N]; None where there are none, or nobody knows."""
     path = results.truth / "factors.tsv"
     if config.cohort.source == "files" or not path.is_file():
         return None
     truth = read_tsv(path, text=("participant_id",)).drop_duplicates("participant_id").set_index("participant_id")
-    subtype = truth.loc[patients["participant_id"], "subtype"].to_numpy(float)
-    return None if np.isnan(subtype).any() else subtype
+    subtype = truth.loc[people["participant_id"], "subtype"].to_numpy(float)
+    return None if np.isnan(subtype).all() else subtype

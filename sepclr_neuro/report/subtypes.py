@@ -87,7 +87,9 @@ def said_of_subtypes(best: pd.Series, beside: pd.DataFrame | None, title: str) -
 
 
 def _figure(members: pd.DataFrame, count: int, title: str) -> Picture:
-    """Held-out patients on the two axes along which they deviate most, by cluster."""
+    """The first fold's held-out patients on the two axes along which they deviate most, by cluster."""
+
+    members = members[members["fold"] == members["fold"].min()]
 
     def draw() -> Figure:
         figure = Figure(figsize=(5.2, 4.2), layout="constrained")

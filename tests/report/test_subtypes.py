@@ -41,7 +41,12 @@ def test_the_page_shows_them_where_they_were_looked_for(tmp_path, undrawn: None)
     folder = results.subtypes(METHOD)
     write_tsv(folder / "subtypes.tsv", pd.DataFrame([BEST]))
     write_tsv(folder / "associations.tsv", SITE.assign(clusters=2))
-    points = {"participant_id": [f"sub-{n}" for n in range(30)], "axis_1": np.arange(30.0), "axis_2": np.arange(30.0)}
+    points = {
+        "participant_id": [f"sub-{n}" for n in range(30)],
+        "fold": 0,
+        "axis_1": np.arange(30.0),
+        "axis_2": np.arange(30.0),
+    }
     write_tsv(folder / "members.tsv", pd.DataFrame(points | {"of_2": np.arange(30) % 2 + 1}))
     text = page_of(config, results)
     assert "Patients are of more than one kind" in Page(text).text
