@@ -111,7 +111,7 @@ def attributes(seed: int) -> pd.DataFrame:
     owned = {"attributes": {"sans": "continuous", "saps": "continuous"}}
     methods: dict[str, Any] = {
         "sepclr-linear": {},
-        "supervised": {"method": "sepclr-linear", **owned},
+        "with-scores": {"method": "sepclr-linear", **owned},
     }
     tables = []
     for effect in (1.0, 2.0):
