@@ -43,6 +43,7 @@ from threadpoolctl import threadpool_limits
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.statistics import false_discovery_rate, permutation_p, permuted_rows
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
@@ -180,7 +181,7 @@ def find_subtypes(
         labels, separation = divided(points)
         stability = stable(points, labels, resamples)
         gaussian, uniform, stabilities = np.empty(nulls), np.empty(nulls), np.empty(nulls)
-        for number in range(nulls):
+        for number in followed(range(nulls), nulls, f"{count} subtypes, samples of one kind"):
             samples = [_one_gaussian(of_fold, rng) for of_fold in coordinates]
             of_samples, gaussian[number] = divided(samples)
             stabilities[number] = stable(samples, of_samples, 5)
@@ -268,7 +269,7 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
         InputError: if a model or a standardisation was learned from a participant whom its fold holds out.
     """
     people = load_cohort(results.cohort).drop_duplicates("participant_id").set_index("scan_id", drop=False)
-    folds, _ = all_fold_codes(results, method, VolumeCache(results), people)
+    folds, _ = all_fold_codes(results, method, VolumeCache(results), people, f"subtypes of {method}")
     patient = [(people["group"] == "target").to_numpy()[fold.rows] for fold in folds]
     coordinates = [deviations(fold, of_fold) for fold, of_fold in zip(folds, patient, strict=True)]
     rows_of = np.concatenate([fold.rows[of_fold] for fold, of_fold in zip(folds, patient, strict=True)])

@@ -44,6 +44,7 @@ MODULES = {
     "tables": ("sepclr_neuro.probing.tables",),
     "vbm": ("sepclr_neuro.maps.vbm",),
     "patterns": ("sepclr_neuro.maps.patterns",),
+    "subtypes": ("sepclr_neuro.maps.subtypes",),
     "leakage": ("sepclr_neuro.probing.site_leakage",),
     "saliency": ("sepclr_neuro.maps.saliency",),
     "report": ("sepclr_neuro.report",),
