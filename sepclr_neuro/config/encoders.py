@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sepclr_neuro.config.methods.base import Reference
+from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.registry import LateEntry, Registry
 from sepclr_neuro.core.words import counted, listed
 
@@ -92,8 +92,9 @@ def _monais(title: str, implementation: str, in_words: str, least_side: int = 0)
         package="monai",
         references=(
             Reference(
-                "Cardoso MJ, Li W, Brown R, et al. (2022). MONAI: an open-source framework for deep learning in "
-                "healthcare.",
+                "Cardoso MJ, Li W, Brown R, et al.",
+                2022,
+                "MONAI: an open-source framework for deep learning in healthcare",
                 "https://arxiv.org/abs/2211.02701",
             ),
         ),

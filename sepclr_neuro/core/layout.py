@@ -206,3 +206,13 @@ class Results:
     @property
     def report(self) -> Path:
         return self.root / "report" / "index.html"
+
+    @property
+    def checklist(self) -> Path:
+        """Items of reporting guidelines, answered as far as the run knows."""
+        return self.root / "report" / "checklist.md"
+
+    @property
+    def bibliography(self) -> Path:
+        """The methods text's references as BibTeX."""
+        return self.root / "report" / "references.bib"

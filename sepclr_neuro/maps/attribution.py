@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepclr_neuro.config.methods.base import Reference
 from sepclr_neuro.config.saliency import Saliency
+from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.registry import Entry
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.sampling import seed_of
@@ -160,7 +160,9 @@ SMOOTHGRAD = Attribution(
     passes="samples",
     references=(
         Reference(
-            "Smilkov D, Thorat N, Kim B, Viégas F, Wattenberg M (2017). SmoothGrad: removing noise by adding noise.",
+            "Smilkov D, Thorat N, Kim B, Viégas F, Wattenberg M",
+            2017,
+            "SmoothGrad: removing noise by adding noise",
             "https://arxiv.org/abs/1706.03825",
         ),
     ),
@@ -207,8 +209,12 @@ INTEGRATED_GRADIENTS = Attribution(
     passes="steps",
     references=(
         Reference(
-            "Sundararajan M, Taly A, Yan Q (2017). Axiomatic attribution for deep networks. ICML.",
+            "Sundararajan M, Taly A, Yan Q",
+            2017,
+            "Axiomatic attribution for deep networks",
             "https://arxiv.org/abs/1703.01365",
+            "ICML",
+            kind="inproceedings",
         ),
     ),
 )

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from sepclr_neuro.config.augmentation import Augmentation
 from sepclr_neuro.config.encoders import ENCODERS, STRIDED_CHANNELS_IN_WORDS
-from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import TwoSpaceSettings
 from sepclr_neuro.config.methods.terms import LOSSES_IN_WORDS
 from sepclr_neuro.config.training import Training
+from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
 
@@ -21,9 +22,12 @@ PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in
 COLUMNS_IN_WORDS = {"tiv": "total intracranial volume"}
 
 GRADIENT_CACHING = Reference(
-    "Gao L, Zhang Y, Han J, Callan J (2021). Scaling deep contrastive learning batch size under memory limited setup. "
-    "RepL4NLP.",
+    "Gao L, Zhang Y, Han J, Callan J",
+    2021,
+    "Scaling deep contrastive learning batch size under memory limited setup",
     "https://arxiv.org/abs/2101.06983",
+    "RepL4NLP",
+    kind="inproceedings",
 )
 
 

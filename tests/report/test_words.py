@@ -252,7 +252,7 @@ def test_the_page_opens_with_the_answer_and_ends_with_what_was_left_out(tmp_path
     order = [given["id"] for tag, given in Page(text).tags if tag == "section"]
     assert order == [
         *("answer", "cohort", "volumes", "training", "leakage", "results", "spaces", "maps", "sanity"),
-        *("methods", "licence", "ran", "problems"),
+        *("methods", "checklist", "licence", "ran", "problems"),
     ]
     words = " ".join(Page(section(text, "answer")).text.split())
     parts = ("Site leakage.", "100.0 %", "Method Age", "Interpretation", "Where in the brain", "Uncertainty")

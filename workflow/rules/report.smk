@@ -18,6 +18,8 @@ rule report:
     output:
         report(results.report, caption="../report/report.rst", category="Report"),
         directory(results.figures),
+        results.checklist,
+        results.bibliography,
     log:
         results.log("report"),
     benchmark:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from sepclr_neuro.config.columns import CohortColumn
 from sepclr_neuro.config.section import Section
+from sepclr_neuro.core.references import Reference
 
-__all__ = ["MethodSettings", "Reference", "TrainedSettings", "TwoSpaceSettings"]
-
-
-class Reference(NamedTuple):
-    """A publication, as the report lists it."""
-
-    text: str
-    url: str
+__all__ = ["MethodSettings", "TrainedSettings", "TwoSpaceSettings"]
 
 
 class MethodSettings(Section):

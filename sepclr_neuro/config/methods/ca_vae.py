@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from sepclr_neuro.config.methods.base import Reference, TrainedSettings, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import TrainedSettings, TwoSpaceSettings
+from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.words import counted
 
 __all__ = ["CVAESettings", "ConVAESettings", "MMcVAESettings", "SepVAESettings"]
@@ -26,7 +27,9 @@ class CVAESettings(TrainedSettings, TwoSpaceSettings):
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Abid A, Zou J (2019). Contrastive variational autoencoder enhances salient features.",
+            "Abid A, Zou J",
+            2019,
+            "Contrastive variational autoencoder enhances salient features",
             "https://arxiv.org/abs/1902.04601",
         ),
     )
@@ -71,9 +74,14 @@ class ConVAESettings(CVAESettings):
     references: ClassVar[tuple[Reference, ...]] = (
         *CVAESettings.references,
         Reference(
-            "Aglinskas A, Hartshorne JK, Anzellotti S (2022). Contrastive machine learning reveals the structure of "
-            "neuroanatomical variation within autism. Science 376:1070–1074.",
+            "Aglinskas A, Hartshorne JK, Anzellotti S",
+            2022,
+            "Contrastive machine learning reveals the structure of neuroanatomical variation within autism",
             "https://doi.org/10.1126/science.abm2461",
+            "Science",
+            "376",
+            "1070–1074",
+            "article",
         ),
     )
     source: ClassVar[str] = "conVAE (Aglinskas et al., 2022)"
@@ -102,9 +110,12 @@ class MMcVAESettings(CVAESettings):
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Weinberger E, Beebe-Wang N, Lee SI (2022). Moment matching deep contrastive latent variable models. "
-            "AISTATS.",
+            "Weinberger E, Beebe-Wang N, Lee SI",
+            2022,
+            "Moment matching deep contrastive latent variable models",
             "https://arxiv.org/abs/2202.10560",
+            "AISTATS",
+            kind="inproceedings",
         ),
     )
     source: ClassVar[str] = "MM-cVAE (Weinberger et al., 2022)"
@@ -128,8 +139,9 @@ class SepVAESettings(ConVAESettings):
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Louiset R, Duchesnay E, Grigis A, Dufumier B, Gori P (2023). SepVAE: a contrastive VAE to separate "
-            "pathological patterns from healthy ones.",
+            "Louiset R, Duchesnay E, Grigis A, Dufumier B, Gori P",
+            2023,
+            "SepVAE: a contrastive VAE to separate pathological patterns from healthy ones",
             "https://arxiv.org/abs/2307.06206",
         ),
     )

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from sepclr_neuro.config.methods.base import MethodSettings, Reference, TrainedSettings, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import MethodSettings, TrainedSettings, TwoSpaceSettings
+from sepclr_neuro.core.references import Reference
 
 __all__ = ["CPCASettings", "PCASettings", "SimCLRSettings", "SupervisedSettings", "VoxelLinearSettings"]
 
@@ -16,9 +17,12 @@ class SimCLRSettings(TrainedSettings):
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Chen T, Kornblith S, Norouzi M, Hinton G (2020). A simple framework for contrastive learning of visual "
-            "representations. ICML.",
+            "Chen T, Kornblith S, Norouzi M, Hinton G",
+            2020,
+            "A simple framework for contrastive learning of visual representations",
             "https://arxiv.org/abs/2002.05709",
+            "ICML",
+            kind="inproceedings",
         ),
     )
 
@@ -59,9 +63,14 @@ class CPCASettings(TwoSpaceSettings):
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Abid A, Zhang MJ, Bagaria VK, Zou J (2018). Exploring patterns enriched in a dataset with contrastive "
-            "principal component analysis. Nature Communications 9:2134.",
+            "Abid A, Zhang MJ, Bagaria VK, Zou J",
+            2018,
+            "Exploring patterns enriched in a dataset with contrastive principal component analysis",
             "https://doi.org/10.1038/s41467-018-04608-8",
+            "Nature Communications",
+            "9",
+            "2134",
+            "article",
         ),
     )
 

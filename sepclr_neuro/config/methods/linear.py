@@ -8,12 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from sepclr_neuro.config.messages import explain
-from sepclr_neuro.config.methods.base import Reference, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import TwoSpaceSettings
 from sepclr_neuro.config.methods.sepclr import SepCLRTerms
 from sepclr_neuro.config.methods.terms import TERMS
 from sepclr_neuro.config.names import NameOf
 from sepclr_neuro.config.section import WrongKeyError
 from sepclr_neuro.core.errors import nearest
+from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.words import listed
 
 __all__ = [
@@ -159,9 +160,12 @@ class GCPCASettings(ChosenByInnerFolds):
 
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "de Oliveira EF, Garg P, Hjerling-Leffler J, Batista-Brito R, Sjulson L (2025). Identifying patterns "
-            "differing between high-dimensional datasets with generalized contrastive PCA. PLoS Computational Biology.",
+            "de Oliveira EF, Garg P, Hjerling-Leffler J, Batista-Brito R, Sjulson L",
+            2025,
+            "Identifying patterns differing between high-dimensional datasets with generalized contrastive PCA",
             "https://doi.org/10.1371/journal.pcbi.1012747",
+            "PLoS Computational Biology",
+            kind="article",
         ),
     )
 
@@ -191,9 +195,14 @@ class NormativeSettings(ChosenByInnerFolds):
     can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim",)
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Marquand AF, Rezek I, Buitelaar J, Beckmann CF (2016). Understanding heterogeneity in clinical cohorts "
-            "using normative models: beyond case-control studies. Biological Psychiatry 80, 552-561.",
+            "Marquand AF, Rezek I, Buitelaar J, Beckmann CF",
+            2016,
+            "Understanding heterogeneity in clinical cohorts using normative models: beyond case-control studies",
             "https://doi.org/10.1016/j.biopsych.2015.12.023",
+            "Biological Psychiatry",
+            "80",
+            "552–561",
+            "article",
         ),
     )
 
@@ -214,9 +223,14 @@ class CLVMSettings(ChosenByInnerFolds):
     can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim", "common_dim")
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "Severson KA, Ghosh S, Ng K (2019). Unsupervised learning with contrastive latent variable models. AAAI "
-            "Conference on Artificial Intelligence 33, 4862-4869.",
+            "Severson KA, Ghosh S, Ng K",
+            2019,
+            "Unsupervised learning with contrastive latent variable models",
             "https://doi.org/10.1609/aaai.v33i01.33014862",
+            "AAAI Conference on Artificial Intelligence",
+            "33",
+            "4862–4869",
+            "inproceedings",
         ),
     )
 

@@ -7,16 +7,20 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from sepclr_neuro.config.columns import CohortColumn
-from sepclr_neuro.config.methods.base import Reference, TrainedSettings, TwoSpaceSettings
+from sepclr_neuro.config.methods.base import TrainedSettings, TwoSpaceSettings
 from sepclr_neuro.config.methods.terms import TERMS
+from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.words import counted
 
 __all__ = ["EstimatedSepCLRSettings", "SepCLRSettings", "SepCLRTerms"]
 
 SEPCLR = Reference(
-    "Louiset R, Duchesnay E, Grigis A, Gori P (2024). Separating common from salient patterns with contrastive "
-    "representation learning. ICLR.",
+    "Louiset R, Duchesnay E, Grigis A, Gori P",
+    2024,
+    "Separating common from salient patterns with contrastive representation learning",
     "https://arxiv.org/abs/2402.11928",
+    "ICLR",
+    kind="inproceedings",
 )
 
 
