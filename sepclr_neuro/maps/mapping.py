@@ -10,13 +10,23 @@ from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.storage import atomic_path
+from sepclr_neuro.core.storage import atomic_path, write_json
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.effects import DISEASE
 from sepclr_neuro.data.images import as_image
+from sepclr_neuro.maps.about import About, with_header
 from sepclr_neuro.maps.mosaics import mosaic
 
-__all__ = ["SALIENT_NORM", "picture_heading", "save_image", "true_map", "true_region", "write_map"]
+__all__ = [
+    "SALIENT_NORM",
+    "beside",
+    "picture_heading",
+    "save_image",
+    "save_map",
+    "true_map",
+    "true_region",
+    "write_map",
+]
 
 SALIENT_NORM = "salient-norm"
 """Stands in the place of a target where the squared distance of the salient head from s' is mapped."""
@@ -43,13 +53,36 @@ def save_image(path: Path, values: NDArray[np.floating], affine: NDArray[np.floa
         nibabel.save(as_image(values, affine), temporary)
 
 
-def write_map(
-    path: Path, values: NDArray[np.floating], affine: NDArray[np.float64], title: str, subtitle: str, unit: str
+def save_map(
+    path: Path, values: NDArray[np.floating], affine: NDArray[np.float64], about: About, config: Config
 ) -> None:
-    """Writes a map as NIfTI, with its picture as PNG and SVG beside it."""
-    save_image(path, values, affine)
-    picture = path.with_name(path.name.removesuffix(".nii.gz") + ".png")
-    mosaic(as_image(values, affine), picture, title, subtitle, unit)
+    """Writes a map of a run as NIfTI, with what it is in its header and in a JSON file beside it."""
+    with atomic_path(path) as temporary:
+        nibabel.save(with_header(as_image(values, affine), about, config), temporary)
+    write_json(beside(path, ".json"), about.to_json(config))
+
+
+def write_map(
+    path: Path,
+    values: NDArray[np.floating],
+    affine: NDArray[np.float64],
+    title: str,
+    subtitle: str,
+    about: About,
+    config: Config,
+) -> None:
+    """Writes a map as :func:`save_map` does, with its picture as PNG and SVG beside it."""
+    save_map(path, values, affine, about, config)
+    mosaic(as_image(values, affine), beside(path, ".png"), title, subtitle, about.unit)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file of a map's name that ends in another way.
+
+    >>> beside(Path("vbm/sans.nii.gz"), ".json").as_posix()
+    'vbm/sans.json'
+    """
+    return path.with_name(path.name.removesuffix(".nii.gz") + suffix)
 
 
 def true_region(config: Config, truth: Path, target: str, cache: VolumeCache) -> NDArray[np.bool_] | None:

@@ -40,6 +40,7 @@ from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.sampling import seed_of
+from sepclr_neuro.maps.about import About
 from sepclr_neuro.maps.diseases import (
     compare_diseases,
     disease_titles,
@@ -186,10 +187,20 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
         rows.append({"map": name, **figures, **counts, **_held_against(image, t_map, truths.get(name), brain)})
         title = picture_heading(config, config.for_method(method).title, titles[name], "salient space")
         subtitle = f"Held-out participants, mean over {len(folds)} folds. Not for clinical use."
+        about = About(
+            what=f"{titles[name]}: salient codes of held-out participants as grey matter, mean over folds",
+            statistic="pattern",
+            unit="SD of grey matter",
+            target=t_map_of(name),
+            people=held_out,
+            folds=len(folds),
+            method=method,
+            title=config.for_method(method).title,
+            space="salient",
+            correction="none; the largest voxel was tested by permutation (patterns.tsv)" if len(exchanged) else "",
+        )
         with quick_images():
-            write_map(
-                results.patterns(method) / f"{name}.nii.gz", image, cache.affine, title, subtitle, "SD of grey matter"
-            )
+            write_map(results.patterns(method) / f"{name}.nii.gz", image, cache.affine, title, subtitle, about, config)
     write_tsv(results.patterns(method) / "patterns.tsv", pd.DataFrame(rows, columns=TABLE))
     auc, null = distance_auc(folds, patient, exchanged)
     distance = {"auc": auc, "p": permutation_p(auc, null) if len(null) else np.nan, **counts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.maps.about import About
 from sepclr_neuro.maps.atlases import Atlas, cubes, load_atlas, region_table
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.maps.fold_maps import FoldMapper, FoldMaps, Pair
 from sepclr_neuro.maps.group_maps import CLUSTERS, CoarseGrid, cluster_table, group_map
 from sepclr_neuro.maps.localisation import find_peaks, localisation, similarity
-from sepclr_neuro.maps.mapping import SALIENT_NORM, picture_heading, save_image, true_region, write_map
+from sepclr_neuro.maps.mapping import SALIENT_NORM, beside, picture_heading, save_map, true_region, write_map
 from sepclr_neuro.maps.sanity import SANITY, sanity_checks
 
 __all__ = ["write_saliency"]
@@ -109,7 +111,19 @@ def _write(config: Config, results: Results, method: str) -> None:
             subtitle = "NO MAP: no fold has a linear probe of this target with one decision function."
             logger.warning(f"saliency of {method}, {target}, {space} space: {subtitle}")
         title = picture_heading(config, config.for_method(method).title, target, f"{space} space")
-        write_map(path, values, cache.affine, title, subtitle, _unit(attribution, target, scaled))
+        about = About(
+            what=f"{ATTRIBUTIONS[attribution].title} of {_score(target)} in held-out participants, mean over folds",
+            statistic="attribution",
+            unit=_unit(attribution, target, scaled),
+            target=target,
+            people=sum(len(maps.peaks[target, space]) for maps in found.values()),
+            folds=len(found),
+            method=method,
+            title=config.for_method(method).title,
+            space=space,
+            attribution=attribution,
+        )
+        write_map(path, values, cache.affine, title, subtitle, about, config)
 
         def add(name: str, rows: pd.DataFrame, key: Mapping[str, Any] = key) -> None:
             tables[name].append(rows.assign(**key))
@@ -125,7 +139,7 @@ def _write(config: Config, results: Results, method: str) -> None:
         if atlas is not None:
             add("regions", region_table(values, atlas, cache.affine))
         if settings.permutations and found:
-            add("clusters", _group(config, mapped, found, (target, space), grid, path, atlas, cache))
+            add("clusters", _group(config, mapped, found, about, grid, path, atlas, cache))
     for name, columns in TABLES.items():
         # An empty table among others would make text of their numbers.
         filled = [table for table in tables[name] if len(table)]
@@ -138,6 +152,10 @@ def _pairs(config: Config, mapper: FoldMapper, spaces: tuple[str, ...]) -> list[
     settings = config.saliency
     pairs = list(product(settings.targets, spaces)) if "probe" in settings.of else []
     return pairs + [pair for pair in mapper.decisions if pair[0] == SALIENT_NORM]
+
+
+def _score(target: str) -> str:
+    return "the salient head's squared distance from s'" if target == SALIENT_NORM else f"the probe of {target}"
 
 
 def _unit(attribution: str, target: str, scaled: bool) -> str:
@@ -163,13 +181,18 @@ def _group(
     config: Config,
     mapped: Mapping[int, Mapping[str, pd.DataFrame]],
     found: Mapping[int, FoldMaps],
-    pair: Pair,
+    of_mean: About,
     grid: CoarseGrid,
     path: Path,
     atlas: Atlas | None,
     cache: VolumeCache,
 ) -> pd.DataFrame:
-    """Tests the mean over participants and, of both groups, their difference; writes t-maps, gives clusters."""
+    """Tests the mean over participants and, of both groups, their difference; writes t-maps, gives clusters.
+
+    Args:
+        of_mean: what the mean map is.
+    """
+    pair = of_mean.target, of_mean.space
     people = pd.concat([mapped[fold][pair[0]].assign(fold=fold) for fold in found], ignore_index=True)
     stack = np.concatenate([maps.people[pair].numpy() for maps in found.values()])
     # With repeats a participant is held out more than once: the first time counts.
@@ -190,8 +213,18 @@ def _group(
             which = f"saliency, {pair[0]}, {pair[1]} space"
             logger.warning(f"{which}: no group map of the {contrast}: too few participants, or all alike")
             continue
-        name = path.name.removesuffix(".nii.gz")
-        save_image(path.with_name(f"{name}_{contrast}-t.nii.gz"), tested.t, grid.affine)
+        about = replace(
+            of_mean,
+            what=f"t of the {'difference between groups' if contrast == 'group' else 'mean'} of participants' "
+            f"{ATTRIBUTIONS[of_mean.attribution].title} maps of {_score(pair[0])}",
+            statistic="t",
+            unit="t",
+            people=tested.people,
+            contrast=contrast,
+            freedom=tested.freedom,
+            correction=f"over voxels by {permutations} permutations: p of clusters and peaks in clusters.tsv",
+        )
+        save_map(beside(path, f"_{contrast}-t.nii.gz"), tested.t, grid.affine, about, config)
         table = cluster_table(tested, grid)
         regions = [_region_at(atlas, cache, place) for place in table[["x", "y", "z"]].to_numpy()]
         table = table.assign(contrast=contrast, region=regions, people=tested.people, permutations=permutations)

@@ -19,6 +19,7 @@ from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation
+from sepclr_neuro.maps.about import About
 from sepclr_neuro.maps.designs import nuisance
 from sepclr_neuro.maps.localisation import localisation
 from sepclr_neuro.maps.mapping import picture_heading, true_map, true_region, write_map
@@ -95,24 +96,34 @@ def write_vbm(config: Config, results: Results) -> None:
         if tested is None:
             continue
         total, brain, made = np.zeros(cache.shape), np.zeros(cache.shape, dtype=bool), 0
-        counts = []
+        counts, freedoms = [], []
         for fold in folds:
             mask = Standardisation.load(results, fold).mask.numpy() > 0
             brain |= mask
             train = list(read_fold(results.splits, results.index, fold).train)
             found = _fold_t(config, cohort.loc[train], tested, cache, mask)
             if found is not None:
-                values, people = found
+                values, people, freedom = found
                 total[mask] += values
                 made += 1
                 counts.append(people)
+                freedoms.append(freedom)
         values = total / max(1, made)
         subtitle = f"t of training participants, mean over {made} of {len(folds)} folds. Not for clinical use."
         if not made:
             subtitle = "NO MAP: in no fold do enough training participants have a value."
         title = picture_heading(config, "Voxel-wise linear model", question.target)
+        about = About(
+            what=f"Voxel-wise t of {question.target} in training participants, mean over folds",
+            statistic="t",
+            unit="t",
+            target=question.target,
+            people=round(np.mean(counts)) if counts else 0,
+            folds=made,
+            freedom=min(freedoms, default=0),
+        )
         with quick_images():
-            write_map(results.vbm / f"{question.target}.nii.gz", values, cache.affine, title, subtitle, "t")
+            write_map(results.vbm / f"{question.target}.nii.gz", values, cache.affine, title, subtitle, about, config)
         region = true_region(config, results.truth, question.target, cache)
         if region is not None:
             row = localisation(values, region, brain)
@@ -122,14 +133,21 @@ def write_vbm(config: Config, results: Results) -> None:
     if truth is not None:
         title = picture_heading(config, "Truth")
         subtitle = "What a disease of severity 1 does. Not for clinical use."
+        about = About(
+            what="What a disease of severity 1 does to grey matter, as it was put in",
+            statistic="truth",
+            unit="change of log grey matter",
+            target="diagnosis",
+        )
         with quick_images():
-            write_map(results.vbm / "truth.nii.gz", truth, cache.affine, title, subtitle, "change of log grey matter")
+            write_map(results.vbm / "truth.nii.gz", truth, cache.affine, title, subtitle, about, config)
 
 
 def _fold_t(
     config: Config, train: pd.DataFrame, tested: pd.Series, cache: VolumeCache, mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], int] | None:
-    """The t of a fold's training participants in the mask, and their number; None if they are too few or alike."""
+) -> tuple[NDArray[np.float64], int, int] | None:
+    """The t of a fold's training participants in the mask, their number, and degrees of freedom; None if they are too
+    few or alike."""
     people = train[train.index.isin(tested.index)].drop_duplicates("participant_id")
     columns = nuisance(config, people)
     target = tested.loc[columns.index].to_numpy()
@@ -140,4 +158,4 @@ def _fold_t(
         return None
     rows = cache.rows(columns.index)
     chunks = (cache.read(rows[start : start + CHUNK])[:, 0].numpy()[:, mask] for start in range(0, len(rows), CHUNK))
-    return t_values(chunks, design), len(rows)
+    return t_values(chunks, design), len(rows), len(rows) - design.shape[1]
