@@ -66,6 +66,7 @@ class About:
         facts = {
             "Description": f"{self.what}.",
             "Source": _SOURCES[config.cohort.source],
+            "StatisticType": self.statistic,
             "Statistic": STATISTICS[self.statistic],
             "Units": self.unit,
             "DegreesOfFreedom": self.freedom,

@@ -175,6 +175,20 @@ def apply(
 
 
 @app.command()
+def share(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder of a finished run.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to be made.", show_default=False)],
+    participants: Annotated[
+        bool, typer.Option("--participants", help="Also tables of single participants, with their ids.")
+    ] = False,
+) -> None:
+    """Make a BIDS derivative of a finished run: maps and tables, described, and nothing of single participants."""
+    from sepclr_neuro.report.share import write_shared
+
+    write_shared(Results(results), to, participants=participants)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of config.yaml, for editors."""
     from sepclr_neuro.config.schema import json_schema

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import atomic_path, read_json, write_json, write_tsv
+from sepclr_neuro.core.storage import read_json, write_json, write_tsv
 from sepclr_neuro.data.cache import voxels_sha256
-from sepclr_neuro.data.images import as_image
+from sepclr_neuro.maps.about import About
+from sepclr_neuro.maps.mapping import save_map
 from sepclr_neuro.probing.increments import INCREMENTS
 from sepclr_neuro.probing.tables import write_tables
 from sepclr_neuro.report import write_report
@@ -162,6 +163,7 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
         representations = pd.DataFrame({"scan_id": ids, "side": side, **spaces})
         write_tsv(results.representations(METHOD, fold), representations)
 
+    write_json(results.run_file("report"), stage_config(config, "report"))
     write_tsv(results.predictions, predictions_of(config, cohort))
     scores = scores_of(config, better)
     write_tsv(results.scores, scores)
@@ -172,8 +174,9 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
 
     for space in ("common", "salient"):
         path = results.saliency(METHOD) / "smoothgrad" / f"diagnosis_{space}.nii.gz"
-        with atomic_path(path) as temporary:
-            as_image((place[0] * brain).astype(np.float32), affine).to_filename(temporary)
+        kept = {"target": "diagnosis", "method": METHOD, "space": space, "attribution": "smoothgrad", "people": 6}
+        about = About("SmoothGrad of the probe", "attribution", "probe score per SD of grey matter", **kept)
+        save_map(path, (place[0] * brain).astype(np.float32), affine, about, config)
         Figure(figsize=(4, 2)).savefig(path.with_name(f"diagnosis_{space}.png"))
     key = {"attribution": "smoothgrad", "target": "diagnosis", "space": "salient"}
     found = {"relevance_share": 0.31, "volume_share": 0.1, "ratio": 3.1, "people": 6}

@@ -20,7 +20,9 @@ import yaml
 from sepclr_neuro.config.model import load_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.report.share import map_files, write_shared
 from sepclr_neuro.run.runfiles import write_run_files
+from tests.report.described import undescribed
 from tests.workflow.running import QUESTIONS, REPOSITORY, epochs_of, jobs, small_config, snakemake, snakemake_command
 
 pytestmark = pytest.mark.timeout(2400)
@@ -189,6 +191,15 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
     assert set(zip(localised["target"], localised["space"], strict=True)) == maps
     assert localised["people"].min() > 0
     assert not read_tsv(folder / "sanity.tsv").empty
+
+
+def test_every_column_of_a_run_has_a_meaning_and_maps_can_be_shared(finished: Path, tmp_path: Path) -> None:
+    results = Results(finished / "results")
+    assert undescribed(results.root) == []
+    write_shared(results, tmp_path / "shared")
+    maps = {path.name for path in (tmp_path / "shared" / "group").glob("*.nii.gz")}
+    assert len(maps) == len(list(map_files(results))) > 10
+    assert "contrast-diagnosis_stat-t_desc-voxelwise_statmap.nii.gz" in maps
 
 
 def test_a_run_keeps_what_was_said_and_what_it_took(finished: Path) -> None:
