@@ -208,6 +208,11 @@ class Results:
         return self.root / "report" / "index.html"
 
     @property
+    def maps_page(self) -> Path:
+        """Maps to be looked at, one after the other."""
+        return self.root / "report" / "maps.html"
+
+    @property
     def checklist(self) -> Path:
         """Items of reporting guidelines, answered as far as the run knows."""
         return self.root / "report" / "checklist.md"

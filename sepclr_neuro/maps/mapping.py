@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import atomic_path, write_json
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.effects import DISEASE
@@ -20,6 +22,7 @@ from sepclr_neuro.maps.mosaics import mosaic
 __all__ = [
     "SALIENT_NORM",
     "beside",
+    "map_files",
     "picture_heading",
     "save_image",
     "save_map",
@@ -83,6 +86,12 @@ def beside(path: Path, suffix: str) -> Path:
     'vbm/sans.json'
     """
     return path.with_name(path.name.removesuffix(".nii.gz") + suffix)
+
+
+def map_files(results: Results) -> Iterator[Path]:
+    """The maps of a run: t-maps, patterns, saliency; none of single participants."""
+    for folder in ("vbm", "patterns", "saliency"):
+        yield from sorted((results.root / folder).rglob("*.nii.gz"))
 
 
 def true_region(config: Config, truth: Path, target: str, cache: VolumeCache) -> NDArray[np.bool_] | None:

@@ -19,6 +19,7 @@ from sepclr_neuro.report.cohort import cohort_and_volumes
 from sepclr_neuro.report.filling import banner_of, filled
 from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.maps import maps_of
+from sepclr_neuro.report.maps_page import maps_page
 from sepclr_neuro.report.methods_text import method_paragraphs, software
 from sepclr_neuro.report.patterns import patterns_of
 from sepclr_neuro.report.pictures import Picture
@@ -37,8 +38,8 @@ logger = logging.getLogger(__name__)
 def write_report(config: Config, results: Results) -> None:
     """Writes ``results.report``: everything about a run on one HTML page that opens without a network.
 
-    The page's charts are written beside it as files, SVG and PNG, into ``results.figures``; its checklist and its
-    references as ``report/checklist.md`` and ``report/references.bib``.
+    The page's charts are written beside it as files, SVG and PNG, into ``results.figures``; into
+    ``report/`` the page ``maps.html``, ``checklist.md`` and ``references.bib``.
 
     Text from users (title, sites, labels, paths) is escaped by the template and never reaches a viewer.
 
@@ -52,6 +53,7 @@ def write_report(config: Config, results: Results) -> None:
     page = _filled(content)
     for name, picture in charts.items():
         picture.save(results.figures, name)
+    write_text(results.maps_page, maps_page(run))
     write_text(results.checklist, as_markdown(content["checklist"], config.title))
     write_text(results.bibliography, bibtex([*content["references"], *CHECKLISTS]))
     write_text(results.report, page)

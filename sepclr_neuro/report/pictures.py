@@ -43,6 +43,7 @@ __all__ = [
     "lines_of",
     "name_entries",
     "smaller",
+    "view_of",
     "viewer",
     "wrapped",
 ]
@@ -203,20 +204,43 @@ def _webp(png: bytes, **settings: Any) -> str:
     return data_uri(buffer.getvalue(), "image/webp")
 
 
+def view_of(image: Nifti1Image) -> tuple[str, float] | None:
+    """An interactive viewer of a map's strongest tenth on the MNI template, as a document that needs no network.
+
+    It is given no text, since nilearn does not escape it.
+
+    Returns:
+        HTML, and the value that its colour bar calls 1; None for a map without any value to show.
+    """
+    found = _view(image)
+    return None if found is None else (str(found[0].html), found[1])
+
+
 def viewer(image: Nifti1Image, description: str) -> str:
     """An interactive viewer of a map's strongest tenth on the MNI template, as a frame that needs no network.
 
     Args:
         image: a map.
-        description: what a screen reader says; the viewer itself is given no text, since nilearn does not escape it.
+        description: what a screen reader says.
 
     Returns:
         HTML, or an empty string for a map without any value to show.
     """
+    found = _view(image)
+    if found is None:
+        return ""
+    view = found[0]
+    frame = view.get_iframe()
+    size = f'style="aspect-ratio: {view.width} / {view.height}" title="{escape(description, quote=True)}"'
+    return str(frame.replace("<iframe ", f'<iframe class="viewer" {size} ', 1))
+
+
+def _view(image: Nifti1Image) -> tuple[Any, float] | None:
+    """nilearn's view, whose pictures are packed, and the value at the end of its colour bar."""
     values = image.get_fdata(dtype=np.float32)
     strength = np.abs(values[values != 0])
     if not strength.size:
-        return ""
+        return None
     # In parts of what ends the picture's colour bar: the viewer prints few digits, and the values are small.
     limit, shown = np.quantile(strength, 0.999), np.quantile(strength, 0.9)
     relative = as_image(values / limit, image.affine)
@@ -224,6 +248,4 @@ def viewer(image: Nifti1Image, description: str) -> str:
     view.html = view.html.replace("<head>", "<head><style>body{margin:0;background:#000}</style>", 1)
     # To the last bit the same pixels, since the viewer reads values from colours, in a third of the size.
     view.html = _PNG.sub(lambda found: _webp(base64.b64decode(found[1]), lossless=True, exact=True), view.html)
-    frame = view.get_iframe()
-    size = f'style="aspect-ratio: {view.width} / {view.height}" title="{escape(description, quote=True)}"'
-    return frame.replace("<iframe ", f'<iframe class="viewer" {size} ', 1)
+    return view, float(limit)

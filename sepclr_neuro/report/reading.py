@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import nibabel
 import pandas as pd
@@ -22,16 +22,25 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, read_tsv, sha256
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.cohort import load_cohort
-from sepclr_neuro.maps.mapping import SALIENT_NORM
+from sepclr_neuro.maps.mapping import SALIENT_NORM, beside, map_files
 from sepclr_neuro.probing.questions import with_cohort_defaults
 from sepclr_neuro.probing.representations import Representations, read_representations
 from sepclr_neuro.probing.tables import SPACES, headline
 
-__all__ = ["Run", "read_run"]
+__all__ = ["DescribedMap", "Run", "read_run"]
 
 Key = TypeVar("Key")
 # Columns whose values stay text where they look like numbers.
 _TEXT = ("group", "site", "scan_id", "truth", "prediction", "target", "space", "map", "peak_in_region")
+
+
+class DescribedMap(NamedTuple):
+    """A map with what it says of itself: its file, from the results folder on; the JSON beside it; voxels, which are
+    read when needed."""
+
+    file: str
+    about: dict[str, Any]
+    image: Nifti1Image
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Run:
         seconds: of each job, with its stage.
         checksums: of files, with their names.
         maps: by method, attribution, target and space: voxels that are read when needed, and the picture as PNG.
+        described: all maps that say what they are.
         t_maps: pictures of the t-maps by target, and of the ``truth``.
         patterns: pictures of the patterns, by method and name.
         method_tables: of maps, patterns, distances and subtypes, by method and name.
@@ -67,6 +77,7 @@ class Run:
     seconds: list[tuple[str, float]] = field(default_factory=list)
     checksums: list[tuple[str, str]] = field(default_factory=list)
     maps: Mapping[tuple[str, str, str, str], tuple[Nifti1Image, bytes | None]] = field(default_factory=dict)
+    described: list[DescribedMap] = field(default_factory=list)
     t_maps: Mapping[str, bytes] = field(default_factory=dict)
     patterns: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     method_tables: Mapping[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
@@ -96,9 +107,9 @@ def read_run(config: Config, results: Results) -> Run:
         raise InputError(missing)
     cohort = load_cohort(results.cohort)
     config = with_cohort_defaults(config, cohort)
-    beside = ["comparisons", "confounds", "site_leakage", "demographics"]
-    beside += ["beside_published"] if config.cohort.is_published else []
-    tables = {name: results.table(name, "tsv") for name in beside}
+    further = ["comparisons", "confounds", "site_leakage", "demographics"]
+    further += ["beside_published"] if config.cohort.is_published else []
+    tables = {name: results.table(name, "tsv") for name in further}
     tables |= {"paper": results.table(f"{config.cohort.table_name}_paper", "tsv"), "nulls": results.nulls}
     tables |= {"predictions": results.predictions, "t_localisation": results.vbm / "localisation.tsv"}
     models = {key: results.model_folder(*key) for key in product(config.methods, range(config.splits.count))}
@@ -129,6 +140,11 @@ def read_run(config: Config, results: Results) -> Run:
         seconds=_seconds(results.benchmark("report").parent),
         checksums=[("cohort/cohort.tsv", sha256(results.cohort)), ("volumes/index.tsv", sha256(results.index))],
         maps=_maps(config, results),
+        described=[
+            DescribedMap(path.relative_to(results.root).as_posix(), read_json(about), nibabel.nifti1.load(path))
+            for path in map_files(results)
+            if (about := beside(path, ".json")).is_file()
+        ],
         t_maps=_pictures(results.vbm),
         patterns={method: _pictures(results.patterns(method)) for method in config.methods},
         method_tables=_tables({(method, p.stem): p for method, folder in folders for p in folder.glob("*.tsv")}),

@@ -20,11 +20,11 @@ from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.provenance import code_sha256
 from sepclr_neuro.core.storage import as_tsv, atomic_path, read_json, write_json, write_text
 from sepclr_neuro.core.words import counted
-from sepclr_neuro.maps.mapping import beside
+from sepclr_neuro.maps.mapping import beside, map_files
 from sepclr_neuro.report.columns import TABLES, sidecar
 from sepclr_neuro.report.filling import banner_of
 
-__all__ = ["as_csv", "map_files", "map_name", "write_shared"]
+__all__ = ["as_csv", "map_name", "write_shared"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +80,6 @@ def write_shared(results: Results, folder: Path, *, participants: bool = False) 
     write_text(folder / ".bidsignore", _NOT_IN_BIDS)
     write_json(folder / "dataset_description.json", _description(config))
     logger.info(f"share: {counted(len(maps), 'map')} and {counted(len(tables), 'table')} in {folder}")
-
-
-def map_files(results: Results) -> Iterator[Path]:
-    """The maps of a run: t-maps, patterns, saliency; none of single participants."""
-    for folder in ("vbm", "patterns", "saliency"):
-        yield from sorted((results.root / folder).rglob("*.nii.gz"))
 
 
 def map_name(about: Mapping[str, Any]) -> str:

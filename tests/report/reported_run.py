@@ -32,7 +32,8 @@ GRID = 32
 
 
 def a_config(output: Path, **changes: Any) -> Config:
-    """Two folds, one method; ``changes`` replace whole sections."""
+    """Two folds, one method; ``changes`` replace whole sections. The page of maps is empty unless asked for."""
+    report = {"maps": 0} | changes.pop("report", {"viewers": 1})
     content = {
         "title": "A trial & more",
         "output": str(output),
@@ -45,7 +46,7 @@ def a_config(output: Path, **changes: Any) -> Config:
             },
         },
         "saliency": {"targets": ["diagnosis"]},
-        "report": {"viewers": 1},
+        "report": report,
     }
     return parse_config(content | changes)
 
@@ -174,7 +175,14 @@ def write_run(config: Config, sites: tuple[str, str] = ("North", "South"), bette
 
     for space in ("common", "salient"):
         path = results.saliency(METHOD) / "smoothgrad" / f"diagnosis_{space}.nii.gz"
-        kept = {"target": "diagnosis", "method": METHOD, "space": space, "attribution": "smoothgrad", "people": 6}
+        kept = {
+            "target": "diagnosis",
+            "method": METHOD,
+            "title": "SepCLR, k-JEM",
+            "space": space,
+            "attribution": "smoothgrad",
+            "people": 6,
+        }
         about = About("SmoothGrad of the probe", "attribution", "probe score per SD of grey matter", **kept)
         save_map(path, (place[0] * brain).astype(np.float32), affine, about, config)
         Figure(figsize=(4, 2)).savefig(path.with_name(f"diagnosis_{space}.png"))

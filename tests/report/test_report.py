@@ -37,7 +37,7 @@ def test_one_file_that_fetches_nothing(plain: tuple[Config, Results, str]) -> No
     _, results, text = plain
     page = Page(text)
     beside = {path.name for path in results.report.parent.iterdir()}
-    assert beside == {"index.html", "checklist.md", "references.bib"}
+    assert beside == {"index.html", "maps.html", "checklist.md", "references.bib"}
     assert page.fetched
     assert all(reference.startswith("data:") for reference in page.fetched)
     policy = next(given["content"] for tag, given in page.tags if given.get("http-equiv") == "Content-Security-Policy")

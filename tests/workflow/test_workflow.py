@@ -20,7 +20,8 @@ import yaml
 from sepclr_neuro.config.model import load_config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
-from sepclr_neuro.report.share import map_files, write_shared
+from sepclr_neuro.maps.mapping import map_files
+from sepclr_neuro.report.share import write_shared
 from sepclr_neuro.run.runfiles import write_run_files
 from tests.report.described import undescribed
 from tests.workflow.running import QUESTIONS, REPOSITORY, epochs_of, jobs, small_config, snakemake, snakemake_command

@@ -18,6 +18,7 @@ rule report:
     output:
         report(results.report, caption="../report/report.rst", category="Report"),
         directory(results.figures),
+        results.maps_page,
         results.checklist,
         results.bibliography,
     log:
