@@ -12,11 +12,13 @@ from typing import Any
 import nibabel
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_json, write_json, write_text
 from sepclr_neuro.report.share import as_csv, map_name, write_shared
+from sepclr_neuro.run.cli import app
 from tests.report.reported_run import METHOD, OF_FILES, PEOPLE, a_config, page_of, write_run
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -89,7 +91,8 @@ def test_nobody_is_named_unless_asked(tmp_path: Path) -> None:
         assert "secret" not in text, name
         assert "sub-gone" not in text, name
         assert str(tmp_path) not in text, name
-    write_shared(results, tmp_path / "all", participants=True)
+    said = CliRunner().invoke(app, ["share", str(results.root), "--to", str(tmp_path / "all"), "--participants"])
+    assert said.exit_code == 0
     named = {name for name, text in texts_in(tmp_path / "all").items() if "secret" in text}
     assert {Path(name).parts[0] for name in named} == {"participants"}
     cohort = pd.read_csv(tmp_path / "all" / "participants" / "cohort.tsv", sep="\t")

@@ -54,6 +54,7 @@ COMMANDS = [
     "separation",
     "separation_table",
     "verify",
+    "share",
     "schema",
     "list",
 ]
