@@ -1,14 +1,14 @@
-"""What each column of each table of a run means: the one list, from which sidecars and docs/columns.md are written."""
+"""What each column of each table of a run means: the one list, which descriptions.py writes out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sepclr_neuro.report.common_columns import COLUMNS, FIGURE, OF_MAP, PATTERNS, RAW_FIGURE, SPACES, Column
 
-__all__ = ["TABLES", "Table", "as_markdown", "meaning_of", "sidecar"]
+__all__ = ["TABLES", "Table", "meaning_of"]
 
 
 class Table(NamedTuple):
@@ -224,6 +224,59 @@ TABLES: dict[str, Table] = {
             ),
         },
     ),
+    "diseases": Table(
+        "patterns/<method>/diseases.tsv",
+        "Two diseases of the target group, compared in the salient space",
+        own={
+            "disease": Column("One disease"),
+            "other": Column("The other disease"),
+            "correlation": Column("Correlation over voxels of their maps, each against another half of the controls"),
+            "null95": Column("Correlation that samples without any disease reach in 5 % of the exchanges"),
+            "p_shared": Column("How often samples without any disease correlate as much"),
+            "null5": Column("Correlation that maps of one and the same disease fall to in 5 % of the exchanges"),
+            "p_different": Column("How often maps of one and the same disease correlate as little"),
+            "true_correlation": Column("Correlation of the true maps; n/a for a real cohort"),
+            "people": Column("Patients of both diseases"),
+            "controls": Column("Controls"),
+        },
+    ),
+    "subtypes": Table(
+        "subtypes/<method>/subtypes.tsv",
+        "A number of kinds that patients were divided into",
+        own={
+            "clusters": Column("Number of kinds"),
+            "separation": Column("Share of the directions' sum of squares that the clusters explain"),
+            "null95": Column("Separation that patients of one kind reach in 5 % of the samples"),
+            "p": Column("How often patients of one kind reach this separation: the larger p of two nulls"),
+            "stability": Column("Mean adjusted Rand index of all patients' clusters and subsamples'"),
+            "stability_null95": Column("Stability that one Gaussian reaches in 5 % of the samples"),
+            "smallest": Column("Patients in the smallest cluster"),
+            "people": Column("Held-out patients"),
+            "axes": Column("Axes along which patients deviate more than controls, mean over folds"),
+            "rand_with_truth": Column("Adjusted Rand index with the true subtypes; n/a for a real cohort"),
+        },
+    ),
+    "associations": Table(
+        "subtypes/<method>/associations.tsv",
+        "A variable that clusters may go with",
+        own={
+            "clusters": Column("Number of kinds"),
+            "variable": Column("Column of the cohort"),
+            "explained": Column("Share of its variance that the clusters explain"),
+            "p": Column("How often clusters exchanged within folds explain as much"),
+            "q": Column("p with the false discovery rate controlled over the variables of this number of kinds"),
+            "people": Column("Patients with a value"),
+        },
+    ),
+    "members": Table(
+        "subtypes/<method>/members.tsv",
+        "A held-out patient's clusters",
+        of_participants=True,
+        own={
+            "axis_1": Column("Deviation from controls on the strongest axis", "SD of controls"),
+            "axis_2": Column("Deviation from controls on the second axis", "SD of controls"),
+        },
+    ),
     "peaks": Table(
         "saliency/<method>/peaks.tsv",
         "A local maximum or minimum of a map",
@@ -309,50 +362,3 @@ def meaning_of(table: str, column: str) -> Column | None:
         return COLUMNS[column]
     found = next((meaning for pattern, meaning in PATTERNS.items() if re.fullmatch(pattern, column)), None)
     return found or own.get("*")
-
-
-def sidecar(table: str, columns: list[str], of_users: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON beside a table, as BIDS has it: the table, then each column.
-
-    Args:
-        table: its kind.
-        columns: those that it has.
-        of_users: columns that the configuration names, with what is known of them.
-    """
-    content: dict[str, Any] = {"TableDescription": f"Each row: {TABLES[table].description}."}
-    for name in columns:
-        meaning = meaning_of(table, name) or Column(of_users.get(name, "Column that the configuration names"))
-        entry: dict[str, Any] = {"Description": f"{meaning.description}."}
-        if meaning.units:
-            entry["Units"] = meaning.units
-        if meaning.levels:
-            entry["Levels"] = {level: said or level for level, said in meaning.levels.items()}
-        content[name] = entry
-    return content
-
-
-def as_markdown() -> str:
-    """docs/columns.md."""
-    lines = [
-        "# Columns of all tables",
-        "",
-        "Written by `python -c \"from sepclr_neuro.report.columns import as_markdown; print(as_markdown(), end='')\"`.",
-        "",
-        "## In every table that has them",
-        "",
-        *_rows(COLUMNS | {f"`{pattern}`": meaning for pattern, meaning in PATTERNS.items()}),
-    ]
-    for table in TABLES.values():
-        lines += ["", f"## {table.files}", "", f"Each row: {table.description}."]
-        if table.own:
-            lines += ["", *_rows(table.own)]
-    return "\n".join([*lines, ""])
-
-
-def _rows(columns: Mapping[str, Column]) -> list[str]:
-    rows = ["| column | meaning | units | values |", "|---|---|---|---|"]
-    for name, meaning in columns.items():
-        values = "; ".join(f"{level}: {said}" if said else level for level, said in meaning.levels.items())
-        cells = [name if name.startswith("`") else f"`{name}`", meaning.description, meaning.units, values]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return rows

@@ -42,6 +42,7 @@ COLUMNS: dict[str, Column] = {
     "age": Column("Age at the scan", "years"),
     "sex": Column("Sex", levels=_SEX),
     "site": Column("Where the participant was scanned"),
+    "disease": Column("Disease of a patient, of several that the configuration names; n/a for controls"),
     "tiv": Column("Total intracranial volume", "ml"),
     "sans": Column("Scale for the Assessment of Negative Symptoms, total"),
     "saps": Column("Scale for the Assessment of Positive Symptoms, total"),
@@ -120,6 +121,8 @@ COLUMNS: dict[str, Column] = {
 
 # Columns whose names hold a number or a name of the user's.
 PATTERNS: dict[str, Column] = {
+    r"of_\d+": Column("Cluster, from 1, where patients were divided into this many kinds"),
+    r".+-among-patients": Column("Whether a patient has this disease, among patients; n/a for controls"),
     r"(common|salient|single)_\d+": Column("Coordinate of the representation in this space, counted from 0"),
     r"percentile_\d+": Column("This percentile of the mean over folds under permutation", RAW_FIGURE),
     r"age_(mean|sd|min|max)": Column("Mean, SD (n - 1), lowest or highest age", "years"),

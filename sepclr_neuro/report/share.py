@@ -21,7 +21,8 @@ from sepclr_neuro.core.provenance import code_sha256
 from sepclr_neuro.core.storage import as_tsv, atomic_path, read_json, write_json, write_text
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.maps.mapping import beside, map_files
-from sepclr_neuro.report.columns import TABLES, sidecar
+from sepclr_neuro.report.columns import TABLES
+from sepclr_neuro.report.descriptions import sidecar
 from sepclr_neuro.report.filling import banner_of
 
 __all__ = ["as_csv", "map_name", "write_shared"]
@@ -150,7 +151,7 @@ def _tables(config: Config, results: Results) -> Iterator[tuple[str, str, Path]]
     }
     yield from ((kind, kind, path) for kind, path in fixed.items() if path.is_file())
     for method in config.methods:
-        for folder in (results.patterns(method), results.saliency(method)):
+        for folder in (results.patterns(method), results.saliency(method), results.subtypes(method)):
             yield from ((path.stem, f"{path.stem}_{method}", path) for path in sorted(folder.glob("*.tsv")))
         for fold in range(config.splits.count):
             path = results.representations(method, fold)
@@ -164,9 +165,10 @@ def _text_table(path: Path) -> pd.DataFrame:
 
 
 def _columns_of_users(config: Config) -> dict[str, str]:
-    known = {name: f"Column {column} of the cohort's tables" for name, column in config.cohort.columns.others.items()}
-    scores = config.cohort.scores.items()
-    return known | {name: f"Symptom score, {score.range[0]:g} to {score.range[1]:g}" for name, score in scores}
+    own = dict.fromkeys(config.cohort.contrasts, "Whether the participant has this disease; n/a: of another one")
+    columns, scores = config.cohort.columns.others.items(), config.cohort.scores.items()
+    others = {name: f"Column {column} of the cohort's tables" for name, column in columns}
+    return own | others | {name: f"Symptom score, {score.range[0]:g} to {score.range[1]:g}" for name, score in scores}
 
 
 def _copied(source: Path, target: Path) -> None:
