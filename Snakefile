@@ -8,12 +8,14 @@ import re
 import shlex
 import sys
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from sepclr_neuro.config.training import TENSORBOARD
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.jobs import ENDED
 from sepclr_neuro.core.layout import Results
+from sepclr_neuro.run.resources import Needs
 from sepclr_neuro.run.runfiles import atlas_files, cohort_tables, digits_files, workflow_config, write_run_files
 from sepclr_neuro.core.runs import PROCESS, resume
 from sepclr_neuro.run.plan import write_plan
@@ -41,9 +43,11 @@ if workflow.is_main_process:
 # what a command says and keeps it; when the job is stopped, the shell and `tee` stay until the command has saved. The
 # last line of a failed job's log is the shell's, who sees it also where a command was killed. By the process that is
 # named to it, a command sees when Snakemake itself was killed, and ends too.
+in_container = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+beside_python = "" if in_container else f"{shlex.quote(os.path.dirname(sys.executable))}:"
 shell.prefix(f"""
 set -euo pipefail
-export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONUNBUFFERED=1 {PROCESS}={os.getpid()}
+export PATH={beside_python}$PATH PYTHONUNBUFFERED=1 {PROCESS}={os.getpid()}
 export {TENSORBOARD}={"1" if settings.training.tensorboard else ""}
 trap : INT TERM
 kept() {{{{ (trap '' INT TERM; exec tee "$@"); }}}}
@@ -68,8 +72,20 @@ report: "workflow/report/workflow.rst"
 environment = "../../envs/environment-gpu.yaml"
 
 
+# The image, or a link to it, in the folder in which the run is started; for `--software-deployment-method apptainer` alone.
+container: "sepclr_neuro.sif"
+
+
 # Methods with a salient space, of which there are patterns.
 two_spaces = [name for name in settings.methods if settings.for_method(name).adjusts]
+# Methods with a loop of training, and those without.
+in_epochs = [name for name in settings.methods if settings.for_method(name).settings.trained]
+solved = [name for name in settings.methods if name not in in_epochs]
+
+
+# Memory and time that each job asks for; a profile's own, in `set-resources`, hold instead.
+set_by_profile = workflow.resource_settings.overwrite_resources
+needs = Needs(settings, results, [rule for rule, asked in set_by_profile.items() if {"gpu", "gres"} & set(asked)])
 
 # Those whose patients are divided into subtypes.
 with_subtypes = two_spaces if settings.subtypes.clusters else []
@@ -90,7 +106,7 @@ localrules:
 
 
 wildcard_constraints:
-    method="|".join(re.escape(method) for method in settings.methods),
+    method="|".join(map(re.escape, settings.methods)),
     fold=r"\d+",
 
 

@@ -113,13 +113,14 @@ def standardise(path: ConfigFile, fold: Fold) -> None:
 
 def train(path: ConfigFile, method: Method, fold: Fold) -> None:
     """Train one method on one fold; a second call resumes where the first was stopped."""
-    with (
-        _stage("train", path, method, f"fold-{fold}", method=method) as stage,
-        computing(stage[0].for_method(method).training.devices),
-    ):
-        from sepclr_neuro.learning.training import write_fold_model
+    with _stage("train", path, method, f"fold-{fold}", method=method) as stage:
+        configured = stage[0].for_method(method)
+        # What has no loop computes on the processor.
+        gpus = configured.training.devices if configured.settings.trained else 0
+        with computing(gpus):
+            from sepclr_neuro.learning.training import write_fold_model
 
-        write_fold_model(*stage, method, fold)
+            write_fold_model(*stage, method, fold)
 
 
 def embed(path: ConfigFile, method: Method) -> None:

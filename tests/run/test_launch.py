@@ -142,7 +142,8 @@ def test_the_examples_that_it_names_are_there() -> None:
         launch.snakemake_command(None, [])
     *examples, profiles = [word.rstrip(",") for word in str(caught.value).split() if word.startswith(str(REPOSITORY))]
     assert [Path(path).is_file() for path in examples] == [True, True]
-    assert "For --workflow-profile there are local and slurm; to change one" in str(caught.value)
+    shipped = "kubernetes, local, local-gpu, lsf, pbs, sge, slurm and slurm-no-accounting"
+    assert f"For --workflow-profile there are {shipped}; to change one" in str(caught.value)
     assert (Path(profiles) / "slurm" / "profile.yaml").is_file()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ WORKFLOW = (
     "workflow/rules/*.smk",
     "workflow/report/*.rst",
     "workflow/schemas/*.json",
-    "workflow/profiles/*/*.yaml",
+    "workflow/profiles/*/*",
     "docs/examples/*.yaml",
 )
 
@@ -121,6 +122,13 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def test_scripts_of_profiles_can_be_run(built: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(built[1]) as archive:
+        scripts = [file for file in archive.infolist() if re.search(r"/profiles/.*\.(py|sh)$", file.filename)]
+    assert len(scripts) == 12
+    assert all(file.external_attr >> 16 & 0o111 == 0o111 for file in scripts)  # pip keeps who may run what
+
+
 def test_index_and_contents_are_in_order(built: tuple[Path, Path], tmp_path: Path) -> None:
     programs = Path(sys.executable).parent
     call(programs / "twine", "check", "--strict", *built, folder=tmp_path)
@@ -129,7 +137,8 @@ def test_index_and_contents_are_in_order(built: tuple[Path, Path], tmp_path: Pat
 
 def test_the_wheel_holds_the_package_and_the_workflow_and_nothing_else(built: tuple[Path, Path]) -> None:
     names = {name for name in zipfile.ZipFile(built[1]).namelist() if ".dist-info/" not in name}
-    assert {name for name in names if name.endswith(".py")} == modules(), "tool.setuptools.packages lists all folders"
+    ours = {name for name in names if name.endswith(".py") and "/_workflow/" not in name}
+    assert ours == modules(), "tool.setuptools.packages lists all folders"
     inside = "sepclr_neuro/_workflow/"
     assert {name.removeprefix(inside) for name in names if name.startswith(inside)} == shipped()
     other = {Path(name).suffix for name in names if not name.startswith(inside)}

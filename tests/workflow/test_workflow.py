@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -36,6 +37,7 @@ RULES = [
     "splits",
     "standardise",
     "train",
+    "solve",
     "embed",
     "probe",
     "tables",
@@ -45,6 +47,8 @@ RULES = [
     "saliency",
     "report",
 ]
+# Commands that take a GPU where there is one: `computing` in sepclr_neuro/run/stage_commands.py.
+ON_GPUS = {"train", "embed", "saliency", "digits_run", "separation_cohort", "separation_run"}
 PROFILES = sorted(path.parent for path in (REPOSITORY / "workflow" / "profiles").glob("*/profile.yaml"))
 # Two trainings at a time, each on one core.
 RUN = ("--cores", "2", "--set-threads", "train=1")
@@ -53,27 +57,39 @@ RUN = ("--cores", "2", "--set-threads", "train=1")
 # --- before anything runs ------------------------------------------------------------------------------------------
 
 
+def needs_its_plugin(profile: Path) -> None:
+    executor = yaml.safe_load((profile / "profile.yaml").read_text()).get("executor", "local")
+    if executor != "local" and find_spec(f"snakemake_executor_plugin_{executor.replace('-', '_')}") is None:
+        pytest.skip(f"the plugin of {executor} is not installed")
+
+
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_the_demo_is_planned_with_each_profile(profile: Path, tmp_path: Path) -> None:
+    needs_its_plugin(profile)
     demo = REPOSITORY / "config.yaml"
     planned = jobs(tmp_path, "--configfile", str(demo), "--workflow-profile", str(profile))
     config = load_config(demo)
     folds, methods = config.splits.count, len(config.methods)
     two_spaces = sum(config.for_method(name).adjusts for name in config.methods)
-    several = {"standardise": folds, "train": folds * methods, "embed": methods, "saliency": methods}
+    in_epochs = sum(config.for_method(name).settings.trained for name in config.methods)
+    several = {"standardise": folds, "embed": methods, "saliency": methods}
+    several |= {"train": folds * in_epochs, "solve": folds * (methods - in_epochs)}
     several["patterns"] = two_spaces
     assert planned == {rule: several.get(rule, 1) for rule in RULES}
 
 
 def test_profiles_speak_of_rules_that_exist(tmp_path: Path) -> None:
-    assert len(PROFILES) == 2
+    assert {"local", "local-gpu", "slurm", "pbs"} <= {profile.name for profile in PROFILES}
     small_config(tmp_path)
     listed = {line.strip() for line in snakemake(tmp_path, "--list-rules").splitlines()}
     assert set(RULES) <= listed
     for profile in PROFILES:
         content = yaml.safe_load((profile / "profile.yaml").read_text())
         named = {*content.get("set-resources", {}), *content.get("set-threads", {})}
-        assert named <= set(RULES), profile
+        assert named <= listed, profile
+        # Where a GPU is asked for at all, each rule that takes one asks for it.
+        on_gpu = {rule for rule, asked in content.get("set-resources", {}).items() if "gpu" in asked}
+        assert on_gpu in (set(), ON_GPUS), profile
 
 
 def test_the_workflow_is_in_good_style(tmp_path: Path) -> None:

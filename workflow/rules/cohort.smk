@@ -17,10 +17,10 @@ if made_here:
             results.benchmark("dataset")
         conda:
             environment
-        threads: 8
+        threads: needs.threads()
         resources:
-            mem_mb=8000,
-            runtime=240,
+            mem_mb=needs.memory("dataset"),
+            runtime=needs.minutes("dataset"),
         shell:
             "logged {log:q} sepclr-neuro dataset {input.run:q}"
 
@@ -44,8 +44,8 @@ rule cohort:
     conda:
         environment
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=needs.memory("cohort"),
+        runtime=needs.minutes("cohort"),
     shell:
         "logged {log:q} sepclr-neuro cohort {input.run:q}"
 
@@ -69,10 +69,10 @@ rule volumes:
         results.benchmark("volumes")
     conda:
         environment
-    threads: 8
+    threads: needs.threads()
     resources:
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=needs.memory("volumes"),
+        runtime=needs.minutes("volumes"),
     shell:
         "logged {log:q} sepclr-neuro volumes {input.run:q}"
 
@@ -94,8 +94,8 @@ rule splits:
     conda:
         environment
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=needs.memory("splits"),
+        runtime=needs.minutes("splits"),
     shell:
         "logged {log:q} sepclr-neuro splits {input.run:q}"
 
@@ -116,7 +116,7 @@ rule standardise:
     conda:
         environment
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=needs.memory("standardise"),
+        runtime=needs.minutes("standardise"),
     shell:
         "logged {log:q} sepclr-neuro standardise {input.run:q} --fold {wildcards.fold}"

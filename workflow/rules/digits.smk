@@ -18,8 +18,8 @@ rule digits_run:
     conda:
         environment
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=needs.memory("digits_run"),
+        runtime=needs.minutes("digits_run"),
     shell:
         "logged {log:q} sepclr-neuro digits {input.run:q} --method {wildcards.method} --repetition {wildcards.repetition}"
 

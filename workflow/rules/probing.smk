@@ -23,10 +23,10 @@ rule probe:
         results.benchmark("probe")
     conda:
         environment
-    threads: 8
+    threads: needs.threads()
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=needs.memory("probe"),
+        runtime=needs.minutes("probe"),
     shell:
         "logged {log:q} sepclr-neuro probe {input.run:q}"
 
@@ -64,8 +64,8 @@ rule tables:
     conda:
         environment
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=needs.memory("tables"),
+        runtime=needs.minutes("tables"),
     shell:
         "logged {log:q} sepclr-neuro tables {input.run:q}"
 
@@ -88,9 +88,9 @@ rule leakage:
         results.benchmark("leakage")
     conda:
         environment
-    threads: 8
+    threads: needs.threads()
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=needs.memory("leakage"),
+        runtime=needs.minutes("leakage"),
     shell:
         "logged {log:q} sepclr-neuro leakage {input.run:q}"

@@ -29,7 +29,7 @@ rule report:
         environment
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=needs.memory("report"),
+        runtime=needs.minutes("report"),
     shell:
         "logged {log:q} sepclr-neuro report {input.run:q}"

@@ -24,8 +24,8 @@ rule vbm:
         environment
     threads: 4
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=needs.memory("vbm"),
+        runtime=needs.minutes("vbm"),
     shell:
         "logged {log:q} sepclr-neuro vbm {input.run:q}"
 
@@ -56,8 +56,8 @@ rule patterns:
         environment
     threads: half_of_cores
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=needs.memory("patterns"),
+        runtime=needs.minutes("patterns"),
     shell:
         "logged {log:q} sepclr-neuro patterns {input.run:q} --method {wildcards.method}"
 
@@ -115,7 +115,7 @@ rule saliency:
         environment
     threads: half_of_cores
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=needs.memory("saliency"),
+        runtime=needs.minutes("saliency"),
     shell:
         "logged {log:q} sepclr-neuro saliency {input.run:q} --method {wildcards.method}"

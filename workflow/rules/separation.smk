@@ -18,8 +18,8 @@ rule separation_cohort:
     conda:
         environment
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=needs.memory("separation_cohort"),
+        runtime=needs.minutes("separation_cohort"),
     shell:
         "logged {log:q} sepclr-neuro separation-cohort {input.run:q} --cohort {wildcards.cohort} --seed {wildcards.seed}"
 
@@ -42,8 +42,8 @@ rule separation_run:
     conda:
         environment
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=needs.memory("separation_run"),
+        runtime=needs.minutes("separation_run"),
     shell:
         "logged {log:q} sepclr-neuro separation {input.run:q} --cohort {wildcards.cohort} --seed {wildcards.seed}"
         " --recipe {wildcards.recipe}"

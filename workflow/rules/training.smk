@@ -1,4 +1,6 @@
-"""One training a method and fold, then everybody's representation by each of a method's models."""
+"""One training for each method and fold, then everybody's representation by each of a method's models."""
+
+no_method = "$^"  # where all methods are of the other kind; an empty text would mean any
 
 
 # Checkpoints are no outputs: Snakemake deletes the outputs of a job that it starts again, and a training that was
@@ -19,14 +21,26 @@ rule train:
         results.log("train", "{method}", "fold-{fold}"),
     benchmark:
         results.benchmark("train", "{method}", "fold-{fold}")
+    wildcard_constraints:
+        method="|".join(map(re.escape, in_epochs)) or no_method,
     conda:
         environment
     threads: half_of_cores
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=needs.memory("train"),
+        runtime=needs.minutes("train"),
     shell:
         "logged {log:q} sepclr-neuro train {input.run:q} --method {wildcards.method} --fold {wildcards.fold}"
+
+
+# The same of a method without a loop of training, which needs no GPU and other memory: profiles tell them apart.
+use rule train as solve with:
+    wildcard_constraints:
+        method="|".join(map(re.escape, solved)) or no_method,
+    threads: min(4, half_of_cores)
+    resources:
+        mem_mb=needs.memory("solve"),
+        runtime=needs.minutes("solve"),
 
 
 rule embed:
@@ -48,7 +62,7 @@ rule embed:
         environment
     threads: half_of_cores
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=needs.memory("embed"),
+        runtime=needs.minutes("embed"),
     shell:
         "logged {log:q} sepclr-neuro embed {input.run:q} --method {wildcards.method}"

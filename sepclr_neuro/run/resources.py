@@ -1,0 +1,192 @@
+"""What each job asks of a scheduler: memory, time and threads, by participants, grid, method and attempt.
+
+Free of torch and pandas on purpose: the Snakefile reads it at every parse, which must take no time. Each figure stands
+beside its source: the rows and the tables of docs/speed.md, docs/batches.md, docs/notebook/speed.md and
+docs/clusters.md. Needs are upper bounds, by `MARGIN` for memory and `SLOWER` for time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sepclr_neuro.config.model import Config
+from sepclr_neuro.core.layout import Results
+
+__all__ = ["Needs"]
+
+MARGIN = 1.5
+"""Memory beyond what was measured: another machine's libraries and number of processes."""
+SLOWER = 5
+"""Times the seconds that were measured on two cores beside a local disk; nodes and file systems are shared."""
+SHORTEST, LONGEST = 30, 1440
+"""Minutes. Many partitions have no more than a day; a training that needs longer goes on at the next attempt."""
+
+UNKNOWN = 1000
+"""Scans, where neither the cohort nor a table of it is there yet."""
+VOXELS = 128**3
+"""Of the grid at which most figures were measured; they grow with the number of voxels."""
+VOLUME = 4 * VOXELS / 1e6
+"""MB of a volume of this grid in float32."""
+
+START = 600
+"""MB of a process that has imported torch: 0.45 GiB (docs/batches.md), 0.54 GiB the report (docs/notebook/speed.md)."""
+GPU_START = 4000
+"""MB of the machine's memory of a process that has started CUDA. Not measured: our bound."""
+WORKER = 400
+"""MB of each process of a job that starts one a core: probes took 1.2 GiB, site leakage 1.5, with two
+(docs/notebook/speed.md)."""
+NETWORK = {"strided": 750, "resnet18": 14000, "densenet121": 14000}
+OTHER_NETWORK = 150
+"""MB that a participant at 128³ takes in a training on the processor, in float32: docs/clusters.md; of `densenet121` as
+much as of `resnet18`, which is our bound."""
+SLAB = 350
+"""MB of a pass over all volumes, some planes at a time: what 500 and 1,000 participants at 32³ leave over `PAIR`."""
+PAIR, PAIRS_UP_TO = 900e-6, 2048
+"""MB that each pair of scans takes in a step of linear SepCLR, which sees at most so many scans (docs/clusters.md)."""
+
+STEP = dict.fromkeys(("strided", "resnet18", "densenet121"), 2.0)
+"""Seconds that a scan of 128³ takes in a step on the processor: `step` of docs/speed.md says 0.07 of a light network in
+bfloat16, twice as many in float32; the others took some 13 times as long (docs/clusters.md)."""
+GPU_STEP = dict.fromkeys(("resnet18", "densenet121"), 0.12)
+"""On a GPU: `gpu_resnet18_tf32_batch_8_step`, and `gpu_loop_step_batch_8` of a light network; `densenet121` is our
+bound."""
+PAIR_SECONDS = 2e-4
+"""For each pair of scans, 300 steps of linear SepCLR: 37 and 176 s of 500 and 1,000 scans, one thread."""
+
+
+class Needs:
+    """The requests of a run's jobs.
+
+    Args:
+        config: of the run.
+        results: its folder, for the number of scans once the cohort is there.
+        on_gpus: the rules whose jobs have a GPU, as the profile says.
+    """
+
+    def __init__(self, config: Config, results: Results, on_gpus: Collection[str] = ()) -> None:
+        self.config, self.results, self.on_gpus = config, results, on_gpus
+
+    @cached_property
+    def scans(self) -> int:
+        """Of the cohort, or before it is made as many as its tables have rows, which is rarely too few."""
+        if self.results.cohort.is_file():
+            return _rows(self.results.cohort)
+        cohort = self.config.cohort
+        if cohort.simulation is not None:
+            return cohort.simulation.participants
+        tables = {study.participants for study in cohort.studies}
+        return sum(_rows(table) for table in tables if table.is_file()) or UNKNOWN
+
+    @property
+    def _grid(self) -> float:
+        return math.prod(self.config.volumes.shape) / VOXELS
+
+    def threads(self, most: int = 8) -> int:
+        """Of a job that divides scans among processes: for eight scans more one more."""
+        return min(most, math.ceil(self.scans / 8))
+
+    def memory(self, rule: str) -> Callable[..., int]:
+        """The resource `mem_mb` of a rule, in hundreds of MB: so much more at each attempt as at the first."""
+
+        def mem_mb(wildcards: Any, threads: int, attempt: int) -> int:
+            held = self._held(rule, getattr(wildcards, "method", None), threads)
+            return math.ceil(MARGIN * held / 100) * 100 * attempt
+
+        return mem_mb
+
+    def minutes(self, rule: str) -> Callable[..., int]:
+        """The resource `runtime` of a rule: likewise, between `SHORTEST` and `LONGEST`."""
+
+        def runtime(wildcards: Any, attempt: int) -> int:
+            seconds = self._seconds(rule, getattr(wildcards, "method", None))
+            return min(LONGEST, max(SHORTEST, math.ceil(SLOWER * seconds / 60)) * attempt)
+
+        return runtime
+
+    def _held(self, rule: str, method: str | None, threads: int) -> float:
+        """MB of the machine's memory that a job of a rule holds."""
+        volume = VOLUME * self._grid
+        match rule:
+            case "train" if method is not None:
+                configured = self.config.for_method(method)
+                training = configured.training
+                people = training.devices * min(training.batch_size, training.people_in_memory or training.batch_size)
+                if rule in self.on_gpus:
+                    return GPU_START * training.devices + 4 * volume * people
+                network = NETWORK.get(configured.network.name, OTHER_NETWORK)
+                return START * training.devices + network * self._grid * (people + 4)
+            case "solve":
+                return START + SLAB + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
+            case "embed" | "saliency":
+                start = GPU_START if rule in self.on_gpus else START
+                return start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
+            case "vbm" | "patterns" | "standardise" | "report":
+                return START + SLAB + 30 * volume
+            case "dataset" | "volumes":
+                return START + (WORKER + 30 * volume) * threads
+            case "leakage":
+                return START + SLAB + WORKER * threads + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
+            case "probe" | "tables":
+                return START + WORKER * threads
+            case "cohort" | "splits":
+                return START
+        return 5000  # benchmarks, whose cohorts are of one size
+
+    def _seconds(self, rule: str, method: str | None) -> float:
+        """That a job of a rule takes, from rows of docs/speed.md, and of five methods and 128 participants at
+        64³ in three folds from docs/notebook/speed.md.
+        """
+        scans, grid, folds, methods = self.scans, self._grid, self.config.splits.count, len(self.config.methods)
+        match rule:
+            case "train" if method is not None:
+                epochs = self.config.for_method(method).training.epochs
+                return (
+                    2 * scans * epochs * self._step(rule, method)
+                )  # an epoch is one pass over the larger group, twice
+            case "solve" if method is not None:
+                trainings = self.config.for_method(method).settings.trainings
+                return trainings * PAIR_SECONDS * min(self.scans, PAIRS_UP_TO) ** 2 + 0.1 * scans * grid
+            case "embed" if method is not None:
+                return folds * scans * self._step(rule, method)
+            case "saliency" if method is not None:
+                saliency = self.config.saliency
+                copies = saliency.samples * len(saliency.attributions)
+                # Six scores of 8 samples take 1.3 steps of a light network: rows `smoothgrad`, `step`.
+                return self._mapped * copies * len(saliency.targets) * self._step(rule, method)
+            case "volumes":
+                return 0.2 * scans  # what a shared file system gives; 0.02 from a local disk: `cache_build`
+            case "dataset" | "vbm" | "patterns":
+                return 0.4 * scans * grid * (1 if rule == "dataset" else folds)  # the demo's 6 s each
+            case "standardise":
+                return 0.15 * scans * grid  # 2 s a fold
+            case "probe" | "tables":
+                return 0.025 * scans * methods * max(1, folds / 5)  # 16 s of 5 methods: `probes`
+            case "leakage":
+                return scans * (0.02 * methods + grid)  # 12 s
+            case "digits_run" | "separation_run":
+                return LONGEST * 60
+        return 60  # half of it the demo's report
+
+    def _step(self, rule: str, method: str) -> float:
+        """Seconds that a scan takes in a step of training."""
+        configured = self.config.for_method(method)
+        if not configured.settings.trained:
+            return 0.02 * self._grid
+        table, other = (GPU_STEP, 0.005) if rule in self.on_gpus else (STEP, 0.15)
+        return table.get(configured.network.name, other) * self._grid
+
+    @property
+    def _mapped(self) -> int:
+        """Scans of which there are maps, in all folds."""
+        most = self.config.saliency.participants
+        return self.scans if most is None else min(self.scans, most * self.config.splits.count)
+
+
+def _rows(table: Path) -> int:
+    """Of a table with a header."""
+    with table.open("rb") as file:
+        return max(0, sum(1 for _ in file) - 1)
