@@ -2,7 +2,7 @@
 
 Free of torch and pandas on purpose: the Snakefile reads it at every parse, which must take no time. Each figure stands
 beside its source: the rows and the tables of docs/speed.md, docs/batches.md, docs/notebook/speed.md and
-docs/clusters.md. Needs are upper bounds, by `MARGIN` for memory and `SLOWER` for time.
+docs/clusters.md. Requests are upper bounds, by `MARGIN` for memory and `SLOWER` for time.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Needs:
             case "embed" | "saliency":
                 start = GPU_START if rule in self.on_gpus else START
                 return start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
-            case "vbm" | "patterns" | "standardise" | "report":
+            case "vbm" | "patterns" | "subtypes" | "standardise" | "report":
                 return START + SLAB + 30 * volume
             case "dataset" | "volumes":
                 return START + (WORKER + 30 * volume) * threads
@@ -159,7 +159,7 @@ class Needs:
                 return self._mapped * copies * len(saliency.targets) * self._step(rule, method)
             case "volumes":
                 return 0.2 * scans  # what a shared file system gives; 0.02 from a local disk: `cache_build`
-            case "dataset" | "vbm" | "patterns":
+            case "dataset" | "vbm" | "patterns" | "subtypes":
                 return 0.4 * scans * grid * (1 if rule == "dataset" else folds)  # the demo's 6 s each
             case "standardise":
                 return 0.15 * scans * grid  # 2 s a fold

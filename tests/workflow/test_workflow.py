@@ -237,6 +237,7 @@ def test_each_job_of_a_run_has_a_line_in_the_log(finished: Path) -> None:
 
 def test_a_second_call_does_nothing(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, *RUN)
+    assert jobs(finished, "--set-resources", "train:mem_mb=5", "probe:runtime=7", "--set-threads", "embed=3") == {}
 
 
 def test_an_edited_method_is_trained_anew_and_nothing_before_it(copy: Path) -> None:

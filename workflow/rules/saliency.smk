@@ -81,8 +81,8 @@ rule subtypes:
     conda:
         environment
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=needs.memory("subtypes"),
+        runtime=needs.minutes("subtypes"),
     shell:
         "logged {log:q} sepclr-neuro subtypes {input.run:q} --method {wildcards.method}"
 
