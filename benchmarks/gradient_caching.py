@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,13 +39,21 @@ class _RandomVolumes:
         return torch.randn(len(rows), 1, *[self.side] * 3, generator=torch.Generator().manual_seed(rows[0]))
 
 
-def measure(method: str, side: int, people: int, at_once: int | None, steps: int) -> None:
+def measure(
+    method: str,
+    side: int,
+    people: int,
+    at_once: int | None,
+    steps: int,
+    network: str = "light",
+    precision: Literal["auto", "float32"] = "auto",
+) -> None:
     """Prints memory and time of the steps of one training; runs in its own process."""
     devices.use_given_threads()
     devices.keep_freed_memory()
     torch.manual_seed(0)
     entry = METHODS[method]
-    built = entry.load()(entry.settings(), Network(), (1, *[side] * 3))
+    built = entry.load()(entry.settings(), Network(name=network), (1, *[side] * 3))
     target = [person % 2 == 1 for person in range(people)]
     scans = Scans(_RandomVolumes(side), list(range(people)), [f"sub-{i}" for i in range(people)], target, {})
     started, processor = time.perf_counter(), time.process_time()
@@ -53,7 +62,7 @@ def measure(method: str, side: int, people: int, at_once: int | None, steps: int
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         # A batch holds all participants, so that an epoch is one step.
-        training = Training(epochs=steps, batch_size=people, people_in_memory=at_once)
+        training = Training(epochs=steps, batch_size=people, people_in_memory=at_once, precision=precision)
         views = VolumeViews(made_up_standardisation(side), Augmentation())
         fit(built, scans, views, training, seeds=(0, 0), folder=Path(folder) / "run", identity="", title=method)
     found = {
@@ -74,11 +83,16 @@ def main() -> None:
     parser.add_argument("--method", default="sepclr-k-jem")
     parser.add_argument("--side", default=64, type=int, help="voxels")
     parser.add_argument("--steps", default=2, type=int)
+    parser.add_argument("--network", default="light")
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32"])
+    parser.add_argument("--people", nargs="*", type=int, help="other batches than the usual ones, whole in memory")
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")  # a process per case, to measure its own peak
-    for people, at_once in CASES:
+    for people, at_once in [(people, None) for people in arguments.people] if arguments.people else CASES:
         case = context.Process(
-            target=measure, args=(arguments.method, arguments.side, people, at_once, arguments.steps)
+            target=measure,
+            args=(arguments.method, arguments.side, people, at_once, arguments.steps),
+            kwargs={"network": arguments.network, "precision": arguments.precision},
         )
         case.start()
         case.join()

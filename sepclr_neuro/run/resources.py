@@ -39,10 +39,10 @@ GPU_START = 4000
 WORKER = 400
 """MB of each process of a job that starts one a core: probes took 1.2 GiB, site leakage 1.5, with two
 (docs/notebook/speed.md)."""
-NETWORK = {"strided": 750, "resnet18": 14000, "densenet121": 14000}
+NETWORK = {"strided": 1050, "resnet18": 14000, "densenet121": 14000}
 OTHER_NETWORK = 150
-"""MB that a participant at 128³ takes in a training on the processor, in float32: docs/clusters.md; of `densenet121` as
-much as of `resnet18`, which is our bound."""
+"""MB that a participant at 128³ takes in a training on the processor, in float32: docs/clusters.md; of `resnet18` and
+`densenet121` our bound."""
 SLAB = 350
 """MB of a pass over all volumes, some planes at a time: what 500 and 1,000 participants at 32³ leave over `PAIR`."""
 PAIR, PAIRS_UP_TO = 900e-6, 2048
