@@ -242,8 +242,9 @@ def _best_change(volume: _Floats, others: _Floats) -> tuple[str, float]:
 
 
 def _centre(volume: _Floats) -> NDArray[np.float64]:
-    """The centre of mass, in voxels."""
-    return np.array([np.average(indices, weights=volume) for indices in np.indices(volume.shape)])
+    """The centre of mass, in voxels; of an empty volume the middle."""
+    weights = volume if volume.any() else None
+    return np.array([np.average(indices, weights=weights) for indices in np.indices(volume.shape)])
 
 
 def _of_other_size(measures: pd.DataFrame, sites: NDArray[np.object_]) -> Iterator[Outlier]:

@@ -48,6 +48,7 @@ __all__ = [
     "disease_titles",
     "map_products",
     "pairs_of_diseases",
+    "people_of_map",
     "shared_by_all",
     "sharing",
     "t_map_of",
@@ -283,6 +284,21 @@ def t_map_of(name: str) -> str:
     if not disease or kind not in ("disease", "specific"):
         return "diagnosis"
     return disease if kind == "disease" else f"{disease}{AMONG_PATIENTS}"
+
+
+def people_of_map(name: str, people: pd.DataFrame) -> int:
+    """How many of these participants a map shows: with one disease and controls, all patients, or all.
+
+    Args:
+        name: of the map, as in ``patterns.tsv``.
+        people: ``group``, and ``disease`` where there are several.
+    """
+    kind, _, disease = name.partition("-")
+    if kind == "specific":
+        return int((people["group"] == "target").sum())
+    if kind == "disease":
+        return int(((people["group"] == "background") | (people["disease"] == disease)).sum())
+    return len(people)
 
 
 def true_disease_maps(config: Config, truth: Path, cache: VolumeCache) -> dict[str, Matrix]:

@@ -44,6 +44,7 @@ from sepclr_neuro.maps.about import About
 from sepclr_neuro.maps.diseases import (
     compare_diseases,
     disease_titles,
+    people_of_map,
     t_map_of,
     true_disease_maps,
     with_true_correlations,
@@ -169,8 +170,8 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     sites = people["site"].fillna("n/a").astype(str).to_numpy()
     rng = np.random.default_rng(seed_of(config.seed, 7))
     exchanged = permuted_rows(np.arange(len(patient)), sites, config.saliency.permutations, rng)
-    held_out = len(np.unique(np.concatenate([fold.rows for fold in folds])))
-    counts = {"people": held_out, "permutations": len(exchanged)}
+    held_out = people.iloc[np.unique(np.concatenate([fold.rows for fold in folds]))]
+    counts = {"people": len(held_out), "permutations": len(exchanged)}
     both = pattern_maps(folds, patient, exchanged, f"patterns of {method}")
     found = {name: (values, judged(values, null)) for name, (values, null) in both.items()}
     titles, truths = PATTERNS, dict.fromkeys(PATTERNS, true_map(config, results.truth, cache))
@@ -184,7 +185,8 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
         image = np.zeros(cache.shape)
         image[brain] = values
         t_map = results.vbm / f"{t_map_of(name)}.nii.gz"
-        rows.append({"map": name, **figures, **counts, **_held_against(image, t_map, truths.get(name), brain)})
+        of_map = counts | {"people": people_of_map(name, held_out)}
+        rows.append({"map": name, **figures, **of_map, **_held_against(image, t_map, truths.get(name), brain)})
         title = picture_heading(config, config.for_method(method).title, titles[name], "salient space")
         subtitle = f"Held-out participants, mean over {len(folds)} folds. Not for clinical use."
         about = About(
@@ -192,7 +194,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
             statistic="pattern",
             unit="SD of grey matter",
             target=t_map_of(name),
-            people=held_out,
+            people=of_map["people"],
             folds=len(folds),
             method=method,
             title=config.for_method(method).title,
@@ -214,7 +216,7 @@ def _held_against(image: Matrix, t_map: Path, truth: Matrix | None, brain: NDArr
     if t_map.is_file():
         alike = similarity(image, nibabel.Nifti1Image.from_filename(t_map).get_fdata(), brain)
         found["spearman_with_t_map"] = alike["spearman_absolute"]
-    if truth is not None:
+    if truth is not None and truth.any():  # diseases of the same regions have nothing that is specific
         found["r_with_truth"] = strength_correlation(image[brain], truth[brain])
         found |= localisation(image, truth != 0, brain)
     return found

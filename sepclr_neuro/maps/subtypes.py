@@ -1,12 +1,12 @@
 r"""Subtypes: whether held-out patients differ from the controls in directions of more than one kind.
 
-Each fold's encoder has a space of its own, in which its held-out patients alone can be compared: put together, patients
-divide by fold. So each fold's patients are clustered by themselves, and figures are means over folds. Within a fold,
-codes are expressed in grey matter by the forward model (:mod:`sepclr_neuro.maps.fold_codes`): the deviation of each
-from the controls, as coordinates whose distances are those of the maps, in units of the held-out controls' standard
-deviations. Axes stay along which patients deviate more than controls do: those beyond the Marchenko-Pastur edge, at
-least two. Each patient's deviation is then brought to length 1, since patients of one kind may be mildly or severely
-ill.
+Each fold's encoder has a space of its own, in which its held-out patients alone can be compared: put together,
+patients divide by fold. So each fold's patients are clustered by themselves, and figures are means over folds. Within
+a fold, codes are expressed in grey matter by the forward model (:mod:`sepclr_neuro.maps.fold_codes`): the deviation
+of each from the controls, as coordinates whose distances are those of the maps, in units of the held-out controls'
+standard deviations. Axes stay along which patients deviate more than samples of one distribution do, those beyond the
+edge of Wachter's distribution, and at least two. Each patient's deviation is then brought to length 1, since patients
+of one kind may be mildly or severely ill.
 
 These directions are clustered by k-means; ``separation`` is the share of their sum of squares that the clusters
 explain. K-means divides any cloud of points. Its clusters count only where they separate better than in both of two
@@ -22,7 +22,11 @@ nulls:
 fifths. It is shown beside that of the first null: one elongated cloud is divided stably as well, so that stability
 alone shows nothing.
 
-Source: Liu et al., JASA 2008, https://doi.org/10.1198/016214508000000454 (a single Gaussian as null of the share that
+A fold with too few patients, or with fewer controls than two axes need, is left out, and so is a method whose space has
+one dimension, in which there are two directions alone.
+
+Source: Wachter, Annals of Statistics 1980, https://doi.org/10.1214/aos/1176345134 (largest ratio of variances of two
+samples); Liu et al., JASA 2008, https://doi.org/10.1198/016214508000000454 (a single Gaussian as null of the share that
 clusters leave); Tibshirani, Walther and Hastie, JRSS B 2001, https://doi.org/10.1111/1467-9868.00293 (the uniform
 reference); directions in place of points are a choice of this project.
 """
@@ -73,6 +77,8 @@ SUBTYPES = [
 ASSOCIATIONS = ["clusters", "variable", "explained", "p", "q", "people"]
 FEWEST = 5
 """Held-out patients a cluster and fold, on average, below which none are looked for."""
+CONTROLS_AN_AXIS = 4
+"""Held-out controls that an axis needs, of whom a fold has enough for two, or is left out."""
 _PERMUTATIONS = 999
 
 
@@ -84,22 +90,30 @@ def deviations(fold: FoldCodes, patient: NDArray[np.bool_]) -> Matrix:
         patient: of each of them, [n].
 
     Returns:
-        Coordinates on the axes along which patients deviate more than controls, the largest first, [patients, q].
+        Coordinates on the axes along which patients deviate more than controls, at least two of them where codes have
+        two dimensions, the largest first, [patients, q].
     """
     values, vectors = np.linalg.eigh(fold.weights @ fold.weights.T)
     kept = values > 1e-10 * values.max()
     # Distances of these coordinates are those of the maps.
     points = fold.codes @ (vectors[:, kept] * np.sqrt(values[kept]))
     # As many axes as the controls can measure.
-    count = max(2, min(points.shape[1], int((~patient).sum()) // 4))
+    count = max(2, min(points.shape[1], int((~patient).sum()) // CONTROLS_AN_AXIS))
     axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][:count].T
     points = points @ axes
     controls = points[~patient]
     spread = np.linalg.cholesky(np.atleast_2d(np.cov(controls.T)))
     whitened = np.linalg.solve(spread, (points[patient] - controls.mean(axis=0)).T).T
     moments, turns = np.linalg.eigh(whitened.T @ whitened / len(whitened))
-    beyond = int((moments > (1 + np.sqrt(len(moments) / len(whitened))) ** 2).sum())
+    beyond = int((moments > _edge(len(moments), len(whitened), len(controls))).sum())
     return whitened @ turns[:, ::-1][:, : max(2, beyond)]
+
+
+def _edge(axes: int, patients: int, controls: int) -> float:
+    """What the largest variance of patients in units of the controls' tends to, where both are of one distribution."""
+    of_patients, of_controls = axes / patients, axes / controls
+    both = of_patients + of_controls - of_patients * of_controls
+    return float(((1 + np.sqrt(both)) / (1 - of_controls)) ** 2)
 
 
 def directions(coordinates: Matrix) -> Matrix:
@@ -269,8 +283,18 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
         InputError: if a model or a standardisation was learned from a participant whom its fold holds out.
     """
     people = load_cohort(results.cohort).drop_duplicates("participant_id").set_index("scan_id", drop=False)
-    folds, _ = all_fold_codes(results, method, VolumeCache(results), people, f"subtypes of {method}")
-    patient = [(people["group"] == "target").to_numpy()[fold.rows] for fold in folds]
+    every, _ = all_fold_codes(results, method, VolumeCache(results), people, f"subtypes of {method}")
+    target = (people["group"] == "target").to_numpy()
+    folds = [fold for fold in every if _comparable(fold, target[fold.rows])]
+    if len(folds) < len(every):
+        logger.info(
+            f"subtypes of {method}: {len(folds)} of {len(every)} folds have {2 * FEWEST} held-out patients, "
+            f"{2 * CONTROLS_AN_AXIS} controls and two salient dimensions; the others are left out"
+        )
+    if not folds:
+        _write(results, method, [{"clusters": count, "people": 0} for count in config.subtypes.clusters], [], None)
+        return
+    patient = [target[fold.rows] for fold in folds]
     coordinates = [deviations(fold, of_fold) for fold, of_fold in zip(folds, patient, strict=True)]
     rows_of = np.concatenate([fold.rows[of_fold] for fold, of_fold in zip(folds, patient, strict=True)])
     number = np.repeat(np.arange(len(folds)), [len(of_fold) for of_fold in coordinates])
@@ -280,7 +304,8 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
     names = [name for name in config.cohort.known if name not in config.cohort.contrasts and name in patients]
     members = pd.DataFrame({"participant_id": patients["participant_id"].to_numpy(), "fold": number[first]})
     members[["axis_1", "axis_2"]] = np.concatenate([of_fold[:, :2] for of_fold in coordinates])[first]
-    rows, explained = [], [pd.DataFrame(columns=ASSOCIATIONS)]
+    rows: list[dict[str, float]] = []
+    explained: list[pd.DataFrame] = []
     for count in config.subtypes.clusters:
         size = {"clusters": count, "people": len(patients), "axes": np.mean([c.shape[1] for c in coordinates])}
         if min(len(of_fold) for of_fold in coordinates) < FEWEST * count:
@@ -300,9 +325,27 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
         q = false_discovery_rate(beside["p"].to_numpy(float), np.zeros(len(beside)))
         explained.append(beside.assign(clusters=count, q=q))
         logger.info(f"subtypes of {method}: {count} clusters, separation {one.separation:.2f}, p {one.p:.3f}")
+    _write(results, method, rows, explained, members)
+
+
+def _comparable(fold: FoldCodes, patient: NDArray[np.bool_]) -> bool:
+    """Whether directions of a fold's held-out patients [n] can be compared at all."""
+    enough = patient.sum() >= 2 * FEWEST and (~patient).sum() >= 2 * CONTROLS_AN_AXIS
+    return bool(enough) and np.linalg.matrix_rank(fold.weights) > 1
+
+
+def _write(
+    results: Results,
+    method: str,
+    rows: list[dict[str, float]],
+    explained: list[pd.DataFrame],
+    members: pd.DataFrame | None,
+) -> None:
     folder = results.subtypes(method)
     write_tsv(folder / "subtypes.tsv", pd.DataFrame(rows, columns=SUBTYPES))
-    write_tsv(folder / "associations.tsv", pd.concat(explained)[ASSOCIATIONS])
+    write_tsv(folder / "associations.tsv", pd.concat([pd.DataFrame(columns=ASSOCIATIONS), *explained])[ASSOCIATIONS])
+    if members is None:
+        members = pd.DataFrame(columns=["participant_id", "fold", "axis_1", "axis_2"])
     write_tsv(folder / "members.tsv", members)
 
 

@@ -252,7 +252,9 @@ TABLES: dict[str, Table] = {
             "stability_null95": Column("Stability that one Gaussian reaches in 5 % of the samples"),
             "smallest": Column("Patients in the smallest cluster"),
             "people": Column("Held-out patients"),
-            "axes": Column("Axes along which patients deviate more than controls, mean over folds"),
+            "axes": Column(
+                "Axes used: those along which patients deviate more than controls, at least two; mean over folds"
+            ),
             "rand_with_truth": Column("Adjusted Rand index with the true subtypes; n/a for a real cohort"),
         },
     ),

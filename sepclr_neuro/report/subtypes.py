@@ -58,7 +58,10 @@ def said_of_subtypes(best: pd.Series, beside: pd.DataFrame | None, title: str) -
         title: of the method.
     """
     if np.isnan(best["q"]):
-        return [f"Too few held-out patients ({best['people']:.0f}) to look for subtypes."]
+        return [
+            "Subtypes are not looked for: they need two salient dimensions, and in a fold ten held-out patients and "
+            f"eight controls; {best['people']:.0f} patients were held out in such folds."
+        ]
     figures = (
         f"{best['clusters']:.0f} clusters explain {100 * best['separation']:.0f} % of the directions in which "
         f"{best['people']:.0f} held-out patients differ from controls; patients of one kind reach "

@@ -154,3 +154,5 @@ def test_a_run_of_several_diseases_writes_their_maps_and_pairs(tmp_path: Path) -
     # Both have the same cube; of 19 exchanges none has as much of it.
     assert (table.loc[["disease-schizophrenia", "disease-bipolar", "shared"], "p"] == 0.05).all()
     assert pairs["people"].tolist() == [40]
+    shown = table.loc[["mean-patient", "disease-bipolar", "specific-bipolar", "shared"], "people"]
+    assert shown.tolist() == [80, 60, 40, 80]

@@ -128,3 +128,40 @@ def test_a_run_writes_clusters_of_held_out_patients(tmp_path: Path) -> None:
     assert set(members["of_2"]) == {1, 2}
     assert {"age", "sex", "site", "sans", "saps"} >= set(read_tsv(folder / "associations.tsv")["variable"]) > {"age"}
     assert read_json(results.model_folder("sepclr-linear", 0) / "model.json")["fold"] == 0
+
+
+@pytest.mark.parametrize(
+    ("people", "dimensions", "usable"),
+    [((60, 60), 1, False), ((60, 9), 4, False), ((7, 60), 4, False), ((0, 60), 4, False), ((60, 60), 4, True)],
+)
+def test_folds_that_cannot_be_divided_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, people: tuple[int, int], dimensions: int, usable: bool
+) -> None:
+    """By controls or patients of the second fold, 120 participants of two folds, or by the space of the method."""
+    config, results = small_run(tmp_path, people=240, subtypes={"clusters": [2], "nulls": 19, "resamples": 5})
+    folds, patient, _ = people_of("two", seed=1)
+    cohort = pd.DataFrame({"participant_id": [f"sub-{n:03d}" for n in range(240)], "diagnosis": "x"})
+    cohort = cohort.assign(scan_id=cohort["participant_id"], group=np.where(patient, "target", "background"))
+    second = folds[1].rows
+    kept = np.concatenate([second[~patient[second]][: people[0]], second[patient[second]][: people[1]]])
+    some = np.isin(second, kept)
+    folds[1] = FoldCodes(folds[1].weights, folds[1].codes[some], second[some], folds[1].centre)
+    folds = [FoldCodes(f.weights[:dimensions], f.codes[:, :dimensions], f.rows, f.centre[:dimensions]) for f in folds]
+    monkeypatch.setattr("sepclr_neuro.maps.subtypes.all_fold_codes", lambda *_: (folds, None))
+    monkeypatch.setattr("sepclr_neuro.maps.subtypes.load_cohort", lambda _: cohort)
+    write_subtypes(config, results, "sepclr-k-jem")
+    (row,) = read_tsv(results.subtypes("sepclr-k-jem") / "subtypes.tsv").to_dict("records")
+    first_alone = dimensions > 1 and not usable
+    assert row["people"] == (120 if usable else 60 if first_alone else 0)
+    assert np.isnan(row["p"]) == (dimensions == 1)
+    assert len(read_tsv(results.subtypes("sepclr-k-jem") / "members.tsv")) == row["people"]
+
+
+def test_no_axis_is_one_of_patients_where_they_are_like_the_controls() -> None:
+    """At least two axes are used; beyond them none, however few controls measure the units."""
+    used = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        fold = FoldCodes(np.eye(40), rng.normal(size=(120, 40)), np.arange(120), np.zeros(40))
+        used.append(deviations(fold, np.arange(120) % 2 == 1).shape[1])
+    assert np.mean(used) < 2.2

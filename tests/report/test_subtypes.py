@@ -31,7 +31,7 @@ def test_what_goes_with_the_clusters_is_said() -> None:
 
 
 def test_too_few_patients_are_no_result() -> None:
-    assert "Too few held-out patients (30)" in said_of_subtypes(pd.Series(BEST | {"q": np.nan}), None, "M")[0]
+    assert "Subtypes are not looked for: they need" in said_of_subtypes(pd.Series(BEST | {"q": np.nan}), None, "M")[0]
 
 
 def test_the_page_shows_them_where_they_were_looked_for(tmp_path, undrawn: None) -> None:
