@@ -44,9 +44,16 @@ SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
+# A job that is out of time has so many seconds to end.
+OverTimeLimit=0
+KillWait=10
+# Jobs of `urgent` take the place of others, which go back into the queue.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:1
 PartitionName=cpu Nodes=ALL Default=YES
 PartitionName=gpu Nodes=ALL
+PartitionName=urgent Nodes=ALL PriorityTier=10
 """
 )
 
