@@ -59,13 +59,14 @@ def _by_turns(functions: Mapping[str, Callable[[], object]], repetitions: int, w
     return {name: [turn[name] for turn in turns[warm_up:]] for name in functions}
 
 
-def held_memory(kind: str) -> float:
-    """Memory of this process in MiB, from /proc/self/status (`man 5 proc`).
+def held_memory(kind: str, process: int | str = "self") -> float:
+    """Memory of a process in MiB, from /proc/self/status (`man 5 proc`).
 
     Args:
         kind: ``RssAnon`` for what it holds now, without the page cache; ``VmHWM`` for its peak.
+        process: its number; this one by default.
     """
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{kind}:"))
 
 

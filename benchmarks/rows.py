@@ -27,9 +27,14 @@ class Rows:
 
     def has(self, *names: str) -> bool:
         """Whether the table has all of these rows already, so that an interrupted run can skip them."""
+        return set(names) <= set(self.values())
+
+    def values(self) -> dict[str, float]:
+        """The values that the table has, by name."""
         if self.path is None or not self.path.is_file():
-            return False
-        return set(names) <= set(read_tsv(self.path, text=("name", "unit"))["name"])
+            return {}
+        table = read_tsv(self.path, text=("name", "unit"))
+        return dict(zip(table["name"], table["value"].astype(float), strict=True))
 
     def add(self, name: str, value: float, unit: str, note: str = "") -> None:
         """Prints a row and saves it. A row with the value NaN is removed from the table; ``note`` gives the reason."""

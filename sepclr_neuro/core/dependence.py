@@ -9,11 +9,14 @@ __all__ = ["dependence_test", "distance_correlation"]
 
 Floats = NDArray[np.float64]
 
+_ROWS = 64
+
 
 def _centred_distances(x: Floats) -> Floats:
     """U-centred Euclidean distances [N, N] between the rows of x [N, d]."""
-    n = len(x)
-    distance = np.sqrt(np.square(x[:, None] - x).sum(-1))
+    n, distance = len(x), np.empty((len(x), len(x)))
+    for start in range(0, n, _ROWS):  # differences of all pairs at once would take d times the memory
+        distance[start : start + _ROWS] = np.sqrt(np.square(x[start : start + _ROWS, None] - x).sum(-1))
     rows = distance.sum(0) / (n - 2)
     centred = distance - rows - rows[:, None] + distance.sum() / ((n - 1) * (n - 2))
     np.fill_diagonal(centred, 0)

@@ -50,10 +50,13 @@ def area_under_curve(truth: Array, predicted: Array, weights: Array | None = Non
         count = ones.sum(-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return ((ones * ranks).sum(-1) - count * (count + 1) / 2) / (count * (truth.shape[-1] - count))
-    above = (predicted[:, None] > predicted) + 0.5 * (predicted[:, None] == predicted)
-    ones, zeros = weights * (truth == 1), weights * (truth == 0)
+    _, level = np.unique(predicted, return_inverse=True)
+    order = np.argsort(level, kind="stable")
+    start = np.flatnonzero(np.diff(level[order], prepend=-1))  # where predictions that are alike begin
+    ones, zeros = (np.add.reduceat((weights * (truth == label))[..., order], start, axis=-1) for label in (1, 0))
+    below = zeros.cumsum(-1) - 0.5 * zeros
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ((ones @ above) * zeros).sum(-1) / (ones.sum(-1) * zeros.sum(-1))
+        return (ones * below).sum(-1) / (ones.sum(-1) * zeros.sum(-1))
 
 
 def mean_absolute_error(truth: Array, predicted: Array, weights: Array | None = None) -> Array:

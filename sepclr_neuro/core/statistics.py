@@ -46,10 +46,10 @@ def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Gener
     Returns:
         For each permutation and row, the row whose label it receives.
     """
-    _, first, person = np.unique(people, return_index=True, return_inverse=True)
+    _, first, counts = np.unique(people, return_index=True, return_counts=True)
+    rows_of_each = np.split(np.argsort(people, kind="stable"), np.cumsum(counts)[:-1])
     blocks: dict[tuple[Any, int], list[NDArray[np.int64]]] = {}
-    for number, start in enumerate(first):
-        rows = np.flatnonzero(person == number)
+    for start, rows in zip(first, rows_of_each, strict=False):  # of nobody there is one empty part
         blocks.setdefault((strata[start], len(rows)), []).append(rows)
     permuted = np.tile(np.arange(len(people)), (count, 1))
     for block in blocks.values():

@@ -193,7 +193,10 @@ def _volumes(
 def check_across_studies(facts: pd.DataFrame, settings: Cohort, problems: Problems) -> None:
     """A participant is in one study and has one sex and diagnosis; a scan id names one scan; a site has one name."""
     facts = facts[facts["rule"].isna()]
-    for _, person in facts.groupby(facts["participant_id"].str.removeprefix("sub-")):
+    people = facts["participant_id"].str.removeprefix("sub-")
+    # Most were scanned once, and a loop over all of a large cohort takes minutes.
+    scanned_twice = facts[people.duplicated(keep=False)]
+    for _, person in scanned_twice.groupby(people[scanned_twice.index]):
         participant = person["participant_id"].iloc[0]
         for name, place in (("study", "studies"), ("sex", "sexes"), ("diagnosis", "diagnoses")):
             different = person[name].dropna().unique()

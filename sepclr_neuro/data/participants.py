@@ -246,13 +246,13 @@ def _repeated(table: pd.DataFrame, path: Path, columns: Columns) -> dict[tuple[s
     if columns.participant_id not in table.columns:
         return {}
     known = table.dropna(subset=[columns.participant_id])
-    found = {}
-    for scan, same in known.groupby(_scans(known, columns)):
-        if len(same) > 1:
-            hint = "" if columns.session_id else "; if these are several scans, set cohort.columns.session_id"
-            ids = ", ".join(dict.fromkeys(same[columns.participant_id]))
-            sentence = f"{path}: lines {', '.join(map(str, same.index))} are all about participant {ids}{hint}"
-            found[scan] = Alike(sentence, same[columns.participant_id].iloc[0], f"{path}: several lines")
+    scans, found = _scans(known, columns), {}
+    repeated = known[scans.duplicated(keep=False)]
+    for scan, same in repeated.groupby(scans[repeated.index]):
+        hint = "" if columns.session_id else "; if these are several scans, set cohort.columns.session_id"
+        ids = ", ".join(dict.fromkeys(same[columns.participant_id]))
+        sentence = f"{path}: lines {', '.join(map(str, same.index))} are all about participant {ids}{hint}"
+        found[scan] = Alike(sentence, same[columns.participant_id].iloc[0], f"{path}: several lines")
     return found
 
 

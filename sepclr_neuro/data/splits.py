@@ -142,15 +142,21 @@ def _too_few(people: pd.DataFrame, folds: int) -> list[str]:
 def _divided(splits: pd.DataFrame) -> list[str]:
     """Units that stand on two sides of a fold."""
     problems: list[str] = []
-    for (fold, unit), members in splits.groupby(["fold", "unit"]):
-        if members["side"].nunique() > 1:
-            people = ", ".join(sorted(set(members["participant_id"])))
-            sentence = (
-                f"splits.group_by: fold {fold} has {unit} on two sides ({people}); leave all but one of them out, or "
-                "change the scheme"
-            )
-            problems.append(Alike(sentence, f"fold {fold}: {unit}", "divided units"))
+    for (fold, unit), members in _on_two_sides(splits, ["fold", "unit"]).groupby(["fold", "unit"]):
+        people = ", ".join(sorted(set(members["participant_id"])))
+        sentence = (
+            f"splits.group_by: fold {fold} has {unit} on two sides ({people}); leave all but one of them out, or "
+            "change the scheme"
+        )
+        problems.append(Alike(sentence, f"fold {fold}: {unit}", "divided units"))
     return problems
+
+
+def _on_two_sides(splits: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Rows of groups, by these columns, that have several sides. Without a loop over groups: there is one a scan."""
+    pairs = splits[[*columns, "side"]].drop_duplicates()
+    several = pairs[pairs.duplicated(columns, keep=False)]
+    return splits.merge(several[columns].drop_duplicates(), on=columns)
 
 
 def _one_sided(splits: pd.DataFrame, cohort: pd.DataFrame) -> list[str]:
@@ -282,6 +288,8 @@ def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, table: pd.
 
 def _kept_for_probes(people: pd.DataFrame, training: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Training participants kept from the encoders, [people] bool: the same share of each group's units."""
+    if not fraction:
+        return np.zeros(len(people), dtype=bool)
     kept: list[str] = []
     rng = np.random.default_rng(seed)
     # A family may have members in both groups; it is a kind of its own.
@@ -390,8 +398,8 @@ def read_fold(splits: Path, index: Path, fold: int) -> Fold:
         )
     table = table.merge(volumes[["scan_id", "sha256"]], on="scan_id")
     for column, what in (("participant_id", "participant"), ("unit", "unit"), ("sha256", "the volume with checksum")):
-        sides = table.groupby(column)["side"].agg(lambda side: " and in ".join(sorted(set(side), reverse=True)))
-        both = sides[sides.str.contains(" and in ")]
+        divided = _on_two_sides(table, [column]).groupby(column)["side"]
+        both = divided.agg(lambda side: " and in ".join(sorted(set(side), reverse=True)))
         if len(both):
             raise InputError(f"{splits}: fold {fold} has {what} {both.index[0]!r} in {both.iloc[0]}; {advice}")
     train, test, probe = (tuple(table.loc[table["side"] == side, "scan_id"]) for side in ("train", "test", "probe"))

@@ -40,6 +40,8 @@ PEOPLE = ("all", "background", "target")
 KEY = ["method", "space", "people", "harmonised", "target", "probe"]
 COLUMNS = [*KEY, "metric", "mean", "sd", "folds", "chance", "null95", "p", "q", "ci_low", "ci_high", "n"]
 GROUPS = ("background", "target")
+MOST_PAIRED = 1000
+"""Patients of a fold whose spaces are compared: time and memory grow with the square of their number."""
 
 Spaces = dict[tuple[str, str], pd.DataFrame]
 """Representations [N, d] by scan id, of each method and space."""
@@ -254,13 +256,15 @@ def _judged(
 def _dependence(
     config: Config, cohort: pd.DataFrame, folds: Sequence[Fold], spaces: Mapping[int, Spaces]
 ) -> list[dict[str, Any]]:
-    """A row for each method with two spaces. Of repeats the first, so that no participant counts twice."""
+    """A row for each method with two spaces. Of repeats the first, so that no participant counts twice, and of very
+    many patients of a fold some at random.
+    """
     patients = set(cohort.loc[cohort["group"] == "target"].drop_duplicates("participant_id")["scan_id"])
     rows = []
     for method in config.methods:
         if (method, "common") not in spaces[folds[0].fold]:
             continue
-        held_out = [[scan for scan in fold.test if scan in patients] for fold in folds]
+        held_out = [_some([scan for scan in fold.test if scan in patients], config.seed) for fold in folds]
         pairs = []
         for fold, scans in zip(folds, held_out, strict=True):
             common, salient = (spaces[fold.fold][method, space].loc[scans] for space in ("common", "salient"))
@@ -275,3 +279,11 @@ def _dependence(
             | {"n": sum(map(len, held_out))}
         )
     return rows
+
+
+def _some(scans: Sequence[str], seed: int) -> list[str]:
+    """All scans, or of more than ``MOST_PAIRED`` so many, drawn at random."""
+    if len(scans) <= MOST_PAIRED:
+        return list(scans)
+    chosen = np.random.default_rng(seed_of(seed, 3)).choice(len(scans), MOST_PAIRED, replace=False)
+    return [scans[k] for k in sorted(chosen)]

@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.core.metrics import balanced_accuracy
+from sepclr_neuro.probing import probe_fits
 from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA, participant_folds
 from tests.oracles import probe_scores as oracle
 from tests.probing.probed_run import ask
@@ -102,6 +103,19 @@ def test_the_penalty_is_the_one_that_scikit_learns_grid_search_chooses() -> None
         cv=participant_folds(y, people),
     ).fit(x[:60], y)
     assert answer.score == pytest.approx(search.decision_function(x[60:]), abs=1e-6)
+
+
+def test_a_support_vector_machine_is_fitted_on_so_many_scans_and_on_all_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe_fits, "SVM_SCANS", 60)
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat([0, 1, 2], [300, 100, 20]))
+    (model,) = probe_fits._support_vectors(rng.normal(size=(420, 2)), y, [1.0])
+    assert model.shape_fit_ == (60, 2)
+    assert model.classes_.tolist() == [0, 1, 2]
+    (of_few,) = probe_fits._support_vectors(rng.normal(size=(60, 2)), y[:60], [1.0])
+    assert of_few.shape_fit_ == (60, 2)
 
 
 def test_a_probe_does_better_on_its_training_participants() -> None:

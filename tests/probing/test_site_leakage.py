@@ -17,6 +17,7 @@ from sepclr_neuro.data.cache import VolumeCache, voxels_sha256
 from sepclr_neuro.data.splits import Fold, read_fold, write_splits
 from sepclr_neuro.data.standardisation import Standardisation, write_standardisation
 from sepclr_neuro.methods import base
+from sepclr_neuro.probing import site_leakage
 from sepclr_neuro.probing.site_leakage import harmonise, voxel_components, write_site_leakage
 from tests.probing import probed_run
 
@@ -150,6 +151,16 @@ def test_dependence_of_spaces_is_that_of_held_out_patients(run: tuple[Config, Re
     assert row["mean"] > row["null95"]
     assert row["p"] == pytest.approx(1 / 200)
     assert row["folds"] == 3
+
+
+def test_of_very_many_patients_some_at_random_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = [f"sub-{number}" for number in range(50)]
+    assert site_leakage._some(scans, 0) == scans
+    monkeypatch.setattr(site_leakage, "MOST_PAIRED", 20)
+    some = site_leakage._some(scans, 0)
+    assert len(set(some)) == 20 < len(scans)
+    assert set(some) < set(scans)
+    assert some == site_leakage._some(scans, 0) != site_leakage._some(scans, 1)
 
 
 def test_repeats_count_once_for_dependence() -> None:
