@@ -1,11 +1,11 @@
 """Time and memory of each stage by number of participants, on made-up studies of 20 sites, from tables to the report.
 
-python -m benchmarks.scale [--participants 1000 3000 10000] [--folder FOLDER] [--output TABLE]
+python -m benchmarks.scale [--participants 1000 3000 10000] [--methods gcpca] [--folder FOLDER] [--output TABLE]
 
 A tenth of each cohort was scanned twice. Each stage, with all its folds, runs in a process of its own. Seconds are
-those of the processor. Memory is what the process and those that it starts hold at most beyond what it held at first, without
-the page cache. An exponent of 1 is growth in proportion to the participants, of 2 with their square, between the two
-largest cohorts.
+those of the processor. Memory is what the process and those that it starts hold at most beyond what it held at first,
+without the page cache. An exponent of 1 is growth in proportion to the participants, of 2 with their square, between
+the two largest cohorts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 import resource
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,44 +35,45 @@ from sepclr_neuro.core.storage import write_tsv
 from sepclr_neuro.core.threads import in_parallel
 
 SIDE, SITES, FOLDS = 32, 20, 2
-METHODS = ("sepclr-linear", "gcpca")
-STAGES: dict[str, tuple[str, list[tuple[object, ...]]]] = {
-    "check": ("benchmarks.scale:check_all", [()]),
-    "cohort": ("sepclr_neuro.data.cohort:write_cohort", [()]),
-    "volumes": ("sepclr_neuro.data.volumes:write_volumes", [()]),
-    "volumes-again": ("sepclr_neuro.data.volumes:write_volumes", [()]),
-    "run-files": ("benchmarks.scale:write_run_files", [()]),
-    "splits": ("sepclr_neuro.data.splits:write_splits", [()]),
-    "standardise": ("sepclr_neuro.data.standardisation:write_standardisation", [(fold,) for fold in range(FOLDS)]),
-    **{
-        f"train-{method}": (
-            "sepclr_neuro.learning.training:write_fold_model",
-            [(method, fold) for fold in range(FOLDS)],
-        )
-        for method in METHODS
-    },
-    "embed": ("sepclr_neuro.learning.embedding:write_representations", [(method,) for method in METHODS]),
-    "probe": ("sepclr_neuro.probing.probes:write_probes", [()]),
-    "verdicts": ("sepclr_neuro.probing.verdicts:write_verdicts", [()]),
-    "tables": ("sepclr_neuro.probing.tables:write_tables", [()]),
-    "leakage": ("sepclr_neuro.probing.site_leakage:write_site_leakage", [()]),
-    "vbm": ("sepclr_neuro.maps.vbm:write_vbm", [()]),
-    "patterns": ("sepclr_neuro.maps.patterns:write_patterns", [(method,) for method in METHODS]),
-    "saliency": ("sepclr_neuro.maps.saliency:write_saliency", [(method,) for method in METHODS]),
-    "report": ("sepclr_neuro.report:write_report", [()]),
-}
-"""By name, the function of a stage and, for each of its calls, the arguments after configuration and results."""
+
+Stages = dict[str, tuple[str, list[tuple[object, ...]]]]
 
 
-def measure(rows: Rows, sizes: list[int], folder: Path) -> None:
-    """Adds rows for each stage and cohort, and prints the table of all."""
+def stages_of(methods: Sequence[str]) -> Stages:
+    """By name, the function of a stage and, for each of its calls, the arguments after configuration and results."""
+    folds = range(FOLDS)
+    of_each: list[tuple[object, ...]] = [(method,) for method in methods]
+    training = "sepclr_neuro.learning.training:write_fold_model"
+    return {
+        "check": ("benchmarks.scale:check_all", [()]),
+        "cohort": ("sepclr_neuro.data.cohort:write_cohort", [()]),
+        "volumes": ("sepclr_neuro.data.volumes:write_volumes", [()]),
+        "volumes-again": ("sepclr_neuro.data.volumes:write_volumes", [()]),
+        "run-files": ("benchmarks.scale:write_run_files", [()]),
+        "splits": ("sepclr_neuro.data.splits:write_splits", [()]),
+        "standardise": ("sepclr_neuro.data.standardisation:write_standardisation", [(fold,) for fold in folds]),
+        **{f"train-{method}": (training, [(method, fold) for fold in folds]) for method in methods},
+        "embed": ("sepclr_neuro.learning.embedding:write_representations", of_each),
+        "probe": ("sepclr_neuro.probing.probes:write_probes", [()]),
+        "verdicts": ("sepclr_neuro.probing.verdicts:write_verdicts", [()]),
+        "tables": ("sepclr_neuro.probing.tables:write_tables", [()]),
+        "leakage": ("sepclr_neuro.probing.site_leakage:write_site_leakage", [()]),
+        "vbm": ("sepclr_neuro.maps.vbm:write_vbm", [()]),
+        "patterns": ("sepclr_neuro.maps.patterns:write_patterns", of_each),
+        "saliency": ("sepclr_neuro.maps.saliency:write_saliency", of_each),
+        "report": ("sepclr_neuro.report:write_report", [()]),
+    }
+
+
+def measure(rows: Rows, sizes: Sequence[int], methods: Sequence[str], folder: Path) -> None:
+    """Adds rows for each stage and cohort."""
     for size in sizes:
         results = Results(folder / str(size) / "results")
         write_study(folder / str(size), size)
-        for stage in STAGES:
+        for stage in stages_of(methods):
             if rows.has(f"scale_{stage}_{size}", f"scale_{stage}_{size}_memory"):
                 continue
-            seconds, memory = in_new_process(_of_stage, stage, results.root, keep_memory=True)
+            seconds, memory = in_new_process(_of_stage, stage, results.root, methods, keep_memory=True)
             rows.add(f"scale_{stage}_{size}", seconds, "processor seconds")
             rows.add(f"scale_{stage}_{size}_memory", memory, "MiB")
         for what in ("volumes", "representations", "probes", "report.html"):
@@ -80,7 +82,7 @@ def measure(rows: Rows, sizes: list[int], folder: Path) -> None:
             rows.add(f"scale_{what}_{size}_disk", sum(path.stat().st_size for path in files) / 1e6, "MB of disk")
 
 
-def config_of(results: Path) -> Config:
+def config_of(results: Path, methods: Sequence[str]) -> Config:
     study = results.parent / "study"
     return parse_config(
         {
@@ -103,7 +105,7 @@ def config_of(results: Path) -> Config:
             },
             "volumes": {"shape": [SIDE] * 3},
             "splits": {"folds": FOLDS},
-            "methods": {name: {} for name in METHODS},
+            "methods": {name: {} for name in methods},
             "saliency": {"participants": 2, "sanity_participants": 0, "samples": 2, "permutations": 99},
             "report": {"viewers": 1, "maps": 2},
         }
@@ -130,11 +132,11 @@ def write_run_files(config: Config, results: Results) -> None:
 # --- one stage ---------------------------------------------------------------------------------------------------
 
 
-def _of_stage(stage: str, results: Path) -> tuple[float, float]:
+def _of_stage(stage: str, results: Path, methods: Sequence[str]) -> tuple[float, float]:
     """Processor seconds, and MiB beyond those held at first."""
-    where, calls = STAGES[stage]
+    where, calls = stages_of(methods)[stage]
     module, _, name = where.partition(":")
-    function, config = getattr(importlib.import_module(module), name), config_of(results)
+    function, config = getattr(importlib.import_module(module), name), config_of(results, methods)
     if stage not in ("probe", "verdicts", "leakage"):  # whose processes would inherit it
         keep_freed_memory()
     before, most, ended = held_memory("RssAnon"), 0.0, threading.Event()
@@ -233,11 +235,11 @@ def _write_volumes(study: Path, scans: pd.DataFrame, patient: np.ndarray, female
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
-def print_table(taken: dict[str, float], sizes: list[int]) -> None:
+def print_table(taken: dict[str, float], sizes: list[int], methods: Sequence[str]) -> None:
     """Markdown: of each stage processor seconds and MiB of each cohort, and how both grow."""
     columns = [*(f"{size} s" for size in sizes), "exponent", *(f"{size} MiB" for size in sizes), "exponent"]
     print(f"| stage | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
-    for stage in STAGES:
+    for stage in stages_of(methods):
         cells: list[str] = []
         for suffix in ("", "_memory"):
             found = [taken.get(f"scale_{stage}_{size}{suffix}", math.nan) for size in sizes]
@@ -255,14 +257,15 @@ def exponent(sizes: list[int], values: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--participants", type=int, nargs="+", default=[1000, 3000, 10000], help="of each cohort")
+    parser.add_argument("--methods", nargs="+", default=["sepclr-linear", "gcpca"], help="without a loop of training")
     parser.add_argument("--folder", type=Path, help="for the cohorts, to be kept; 2.5 GB for 10,000 participants")
     parser.add_argument("--output", type=Path, help="table of the rows; those that it has are not measured again")
     arguments = parser.parse_args()
     sizes = sorted(arguments.participants)
     with tempfile.TemporaryDirectory() as temporary:
         rows = Rows(arguments.output or Path(temporary) / "scale.tsv")
-        measure(rows, sizes, arguments.folder or Path(temporary))
-        print_table(rows.values(), sizes)
+        measure(rows, sizes, arguments.methods, arguments.folder or Path(temporary))
+        print_table(rows.values(), sizes, arguments.methods)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,18 @@ pytestmark = [
 ON_PBS = ["--workflow-profile", str(PROFILES / "pbs"), "--seconds-between-status-checks", "1", "--latency-wait", "10"]
 
 
-def asked(state: Path) -> list[tuple[str, str]]:
-    """Of each job that was submitted, its name and the memory that it asked for."""
+def asked(state: Path) -> list[tuple[str, int, int]]:
+    """Of each job that was submitted, its name, and the cores and MB that it asked for."""
     found = [
         json.loads(path.read_text())
         for path in sorted(state.glob("*/asked.json"), key=lambda path: path.stat().st_mtime_ns)
     ]
-    return [(words[0], next(word for word in words if word.startswith("select=")).split("mem=")[1]) for words in found]
+    jobs_asked = []
+    for words in found:
+        (chunk,) = (word for word in words if word.startswith("select="))
+        parts = dict(part.split("=") for part in chunk.split(":"))
+        jobs_asked.append((words[0], int(parts["ncpus"]), int(parts["mem"].removesuffix("mb"))))
+    return jobs_asked
 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
@@ -55,11 +60,11 @@ def test_a_run_outlives_a_killed_job_and_goes_on_after_its_own_end(
     # The cluster ends the job that reads the volumes: it is tried again, with twice the memory.
     (state / "kill-volumes").touch()
     snakemake(tmp_path / "run", *ON_PBS, str(Results(Path("results")).splits))
-    (_, once), (_, twice) = [job for job in asked(state) if job[0] == "volumes"]
-    assert int(twice.removesuffix("mb")) == 2 * int(once.removesuffix("mb"))
+    once, twice = (memory for name, _, memory in asked(state) if name == "volumes")
+    assert twice == 2 * once
     assert results.splits.is_file()
     # Seconds each, beside Snakemake.
-    assert {"cohort", "splits"}.isdisjoint(name for name, _ in asked(state))
+    assert {"cohort", "splits"}.isdisjoint(name for name, *_ in asked(state))
 
     # The run is stopped: its jobs are cancelled, and the same command goes on.
     with (tmp_path / "said").open("w") as said:
@@ -72,5 +77,6 @@ def test_a_run_outlives_a_killed_job_and_goes_on_after_its_own_end(
 
     snakemake(tmp_path / "run", *ON_PBS, *wanted)
     assert all((tmp_path / "run" / path).is_file() for path in wanted)
-    assert [name for name, _ in asked(state)].count("solve") == 2
+    # Both folds are one job, side by side, which asks for a core and the memory of each.
+    assert [(name, cores) for name, cores, _ in asked(state) if name == "solve"] == [("solve", 2)]
     assert jobs(tmp_path / "run", *wanted) == {}

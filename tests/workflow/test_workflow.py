@@ -90,6 +90,11 @@ def test_profiles_speak_of_rules_that_exist(tmp_path: Path) -> None:
         # Where a GPU is asked for at all, each rule that takes one asks for it.
         on_gpu = {rule for rule, asked in content.get("set-resources", {}).items() if "gpu" in asked}
         assert on_gpu in (set(), ON_GPUS), profile
+        # Several short jobs are one for a scheduler, never those that take a GPU.
+        on_cluster = content.get("executor", "local") != "local"
+        assert set(content.get("groups", {})) == ({"standardise", "solve"} if on_cluster else set()), profile
+        assert set(content.get("group-components", {})) == set(content.get("groups", {}).values()), profile
+        assert not ON_GPUS & set(content.get("groups", {})), profile
 
 
 def test_the_workflow_is_in_good_style(tmp_path: Path) -> None:

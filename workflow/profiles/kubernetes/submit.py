@@ -18,7 +18,7 @@ def main(path: str) -> None:
     asks = job["resources"]
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "job.json")) as file:
         body = json.load(file)
-    rule = job.get("rule", "group").replace("_", "-")
+    rule = job.get("rule", job.get("groupid")).replace("_", "-")
     body["metadata"]["name"] = f"sepclr-neuro-{rule}-{uuid.uuid4().hex[:8]}"
     body["spec"]["activeDeadlineSeconds"] = 60 * int(asks["runtime"])
     pod = body["spec"]["template"]["spec"]

@@ -22,7 +22,7 @@ def main(path: str) -> None:
     on_gpu = bool(asks.get("gpu"))
     folder = os.path.abspath(FOLDER)
     os.makedirs(folder, exist_ok=True)
-    command = ["bsub", "-J", job.get("rule", "group"), "-n", str(job["threads"]), "-R", "span[hosts=1]"]
+    command = ["bsub", "-J", job.get("rule", job.get("groupid")), "-n", str(job["threads"]), "-R", "span[hosts=1]"]
     # With the unit, since sites choose another one than KB for a plain number.
     command += ["-R", f"rusage[mem={asks['mem_mb']}MB]", "-M", f"{asks['mem_mb']}MB", "-W", str(asks["runtime"])]
     command += ["-o", f"{folder}/%J.out"]

@@ -25,7 +25,7 @@ def main(path: str) -> None:
     if on_gpu:
         chunk += f":ngpus={asks['gpu']}"
     hours, minutes = divmod(int(asks["runtime"]), 60)
-    command = ["qsub", "-V", "-N", job.get("rule", "group"), "-j", "oe", "-o", f"{folder}/"]
+    command = ["qsub", "-V", "-N", job.get("rule", job.get("groupid")), "-j", "oe", "-o", f"{folder}/"]
     command += ["-l", chunk, "-l", f"walltime={hours}:{minutes:02}:00"]
     queue = asks.get("gpu_queue") if on_gpu else asks.get("queue")
     if queue:
