@@ -48,6 +48,11 @@ SLAB = 350
 PAIR, PAIRS_UP_TO = 900e-6, 2048
 """MB that each pair of scans takes in a step of linear SepCLR, which sees at most so many scans (docs/clusters.md)."""
 
+SKETCHED, SKETCHED_FROM = 0.35, 3000
+"""MB for each further scan: 5,000 and 10,000 at 32³ took 2,022 and 3,702 MiB (`benchmarks/linear_training.py`)."""
+NULL = 0.1
+"""MB for each scan of a figure's permutations, twice what 1,000 and 10,000 scans take (`benchmarks/scale_of_tests.py`)."""
+
 STEP = dict.fromkeys(("strided", "resnet18", "densenet121"), 2.0)
 """Seconds that a scan of 128³ takes in a step on the processor: `step` of docs/speed.md says 0.07 of a light network in
 bfloat16, twice as many in float32; the others took some 13 times as long (docs/clusters.md)."""
@@ -120,7 +125,8 @@ class Needs:
                 network = NETWORK.get(configured.network.name, OTHER_NETWORK)
                 return START * training.devices + network * self._grid * (people + 4)
             case "solve":
-                return START + SLAB + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
+                sketched = SKETCHED * max(0, self.scans - SKETCHED_FROM)
+                return START + SLAB + PAIR * min(self.scans, PAIRS_UP_TO) ** 2 + sketched
             case "embed" | "saliency":
                 start = GPU_START if rule in self.on_gpus else START
                 return start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
@@ -129,9 +135,10 @@ class Needs:
             case "dataset" | "volumes":
                 return START + (WORKER + 30 * volume) * threads
             case "leakage":
-                return START + SLAB + WORKER * threads + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
+                held = START + SLAB + WORKER * threads + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
+                return held + NULL * self.scans
             case "probe" | "tables":
-                return START + WORKER * threads
+                return START + WORKER * threads + NULL * self.scans
             case "cohort" | "splits":
                 return START
         return 5000  # benchmarks, whose cohorts are of one size

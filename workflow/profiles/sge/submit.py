@@ -22,7 +22,8 @@ def main(path: str) -> None:
     folder = os.path.abspath(FOLDER)
     os.makedirs(folder, exist_ok=True)
     threads = job["threads"]
-    command = ["qsub", "-terse", "-V", "-cwd", "-S", "/bin/sh", "-N", job.get("rule", job.get("groupid")), "-j", "y", "-o", folder]
+    name = job.get("rule", job.get("groupid"))
+    command = ["qsub", "-terse", "-V", "-cwd", "-S", "/bin/sh", "-N", name, "-j", "y", "-o", folder]
     if threads > 1:
         command += ["-pe", asks["parallel_environment"], str(threads)]
     # Memory is counted a core; GPUs are counted a job, where your site defines them so (`qconf -sc`).

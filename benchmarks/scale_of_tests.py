@@ -1,0 +1,83 @@
+"""Time and memory of single probes and tests by number of participants: one fold of five, 32 dimensions, 20 sites.
+
+python -m benchmarks.scale_of_tests [--quick]
+
+The tests grow most of all stages after training; `benchmarks.scale` measures whole stages. Seconds are those of
+the processor, memory as there. Codes are made up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measuring import held_memory, in_new_process
+from benchmarks.rows import Rows, run
+from sepclr_neuro.core.dependence import dependence_test
+from sepclr_neuro.core.statistics import Labels
+from sepclr_neuro.probing.probe_fits import fit_probe, refit
+from sepclr_neuro.probing.questions import Question
+from sepclr_neuro.probing.site_leakage import MOST_PAIRED
+
+DIMENSIONS, SITES, PERMUTATIONS = 32, 20, 1000
+
+
+def measure(rows: Rows, quick: bool) -> None:
+    for what in ("linear", "nonlinear", "null", "dependence"):
+        for participants in (500, 1000) if quick else (1000, 3000, 10000):
+            name = f"scale_of_{what}_{participants}"
+            if rows.has(name, f"{name}_memory"):
+                continue
+            seconds, memory = in_new_process(_measured, what, participants)
+            rows.add(name, seconds, "processor seconds")
+            rows.add(f"{name}_memory", memory, "MiB")
+
+
+def _measured(what: str, participants: int) -> tuple[float, float]:
+    """Processor seconds, and MiB beyond those held at first."""
+    rng = np.random.default_rng(0)
+    codes, site = rng.normal(size=(participants, DIMENSIONS)), rng.integers(0, SITES, participants)
+    codes[:, 0] += site / 5
+    before, most, ended = held_memory("RssAnon"), 0.0, threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not ended.wait(0.05):
+            most = max(most, held_memory("RssAnon"))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    started = time.process_time()
+    _test(what, codes, site)
+    seconds = time.process_time() - started
+    ended.set()
+    looking.join()
+    return seconds, max(most, held_memory("RssAnon")) - before
+
+
+def _test(what: str, codes: np.ndarray, site: np.ndarray) -> None:
+    count = len(codes)
+    ids = [f"sub-{number:06d}" for number in range(count)]
+    test = np.arange(count) % 5 == 0
+    if what == "dependence":
+        patients = codes[test][: min(MOST_PAIRED, 2 * test.sum() // 5)]
+        dependence_test([(patients, patients[:, ::-1].copy())], PERMUTATIONS, 0)
+        return
+    names = pd.Series([f"site-{number:02d}" for number in site], index=ids)
+    regime = "nonlinear" if what == "nonlinear" else "standard"
+    question = Question("site", "classification", names, tuple(sorted(set(names))), regime)
+    if what == "null":
+        labels = Labels.draw(site, np.array(ids), np.zeros(count), True, PERMUTATIONS, PERMUTATIONS, 0)
+        answers = labels.truth[labels.permuted[:, ~test]]
+        refitted = refit(question, codes[~test], answers, codes[test], 0.1)["prediction"]
+        labels.judge("bacc", np.flatnonzero(test), site[test].astype(float), np.zeros(test.sum(), int), refitted)
+    else:
+        features = pd.DataFrame(codes, index=ids)
+        fit_probe(question, features[~test], features[test], dict(zip(ids, ids, strict=True)))
+
+
+if __name__ == "__main__":
+    run(__doc__, measure)
