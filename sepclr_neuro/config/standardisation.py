@@ -22,10 +22,12 @@ class StandardisationEntry(LateEntry):
     Attributes:
         in_words: its description in texts, up to the comma.
         raw_units: whether voxels stay in units of grey matter, 0 to 1.
+        unit: of a standardised voxel.
     """
 
     in_words: str
     raw_units: bool = False
+    unit: str = "units of standardised grey matter"
 
 
 STANDARDISATIONS: Registry[StandardisationEntry] = Registry(
@@ -35,17 +37,20 @@ STANDARDISATIONS: Registry[StandardisationEntry] = Registry(
             "Each voxel by its own mean and SD",
             "sepclr_neuro.data.standardisation:voxelwise",
             "Each voxel was centred and scaled by the mean and SD of the training participants of a split",
+            unit="SD of grey matter",
         ),
         "global": StandardisationEntry(
             "All voxels by one mean and SD",
             "sepclr_neuro.data.standardisation:one_for_all",
             "Volumes were centred and scaled by one mean and SD of the training participants of a split",
+            unit="SD of grey matter over all voxels",
         ),
         "none": StandardisationEntry(
             "Not at all",
             "sepclr_neuro.data.standardisation:as_it_is",
             "Intensities were not standardised",
             raw_units=True,
+            unit="units of grey matter",
         ),
     },
 )

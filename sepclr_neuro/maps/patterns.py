@@ -192,7 +192,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
         about = About(
             what=f"{titles[name]}: salient codes of held-out participants as grey matter, mean over folds",
             statistic="pattern",
-            unit="SD of grey matter",
+            unit=config.standardisation.entry.unit,
             target=t_map_of(name),
             people=of_map["people"],
             folds=len(folds),

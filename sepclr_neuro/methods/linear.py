@@ -177,7 +177,7 @@ class NormativeDeviation(TwoLinearSpaces):
     settings: NormativeSettings
 
     def solve(self, training: TrainingSet) -> tuple[dict[str, VoxelMaps], dict[str, float]]:
-        return super().solve(replace(training, effects_of_controls=True))
+        return super().solve(replace(training, effects_of_controls=self.settings.effects_of_controls))
 
     def directions(self, axes: Axes, training: TrainingSet, settings: Any) -> tuple[Matrix, dict[str, float]]:
         patients, controls = axes.scores[training.target], axes.scores[~training.target]

@@ -18,6 +18,7 @@ from sepclr_neuro.report.checklist import as_markdown, checklist
 from sepclr_neuro.report.cohort import cohort_and_volumes
 from sepclr_neuro.report.filling import banner_of, filled
 from sepclr_neuro.report.findings import ALPHA, target_label
+from sepclr_neuro.report.map_texts import map_paragraphs, map_references
 from sepclr_neuro.report.maps import maps_of
 from sepclr_neuro.report.maps_page import maps_page
 from sepclr_neuro.report.methods_text import method_paragraphs, software
@@ -122,9 +123,11 @@ def _methods(run: Run, made: Mapping[str, Trained], maps: Mapping[str, Any]) -> 
     return {
         "method_paragraphs": method_paragraphs(made, raw_units),
         "compared": [what for what in compared if what],
+        "map_paragraphs": map_paragraphs(run),
         "references": references_of(
             config,
             made,
+            map_references(run),
             compared=any(compared),
             mapped=bool(maps["targets"]),
             localised=maps["tables"]["localisation"] is not None,

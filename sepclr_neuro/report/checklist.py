@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from sepclr_neuro.config.methods.linear import ChosenByInnerFolds
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.maps.saliency import TABLES as MAP_TABLES
 from sepclr_neuro.report.findings import is_better_than_chance, target_label
-from sepclr_neuro.report.methods_text import software
+from sepclr_neuro.report.map_texts import map_tests
+from sepclr_neuro.report.methods_text import adjustments, software
 from sepclr_neuro.report.reading import Run
 from sepclr_neuro.report.records import Trained, span
 from sepclr_neuro.report.references import CHECKLISTS
@@ -27,6 +29,8 @@ _KINDS = {
     "files": "A real cohort, as the tables of the configuration list it.",
 }
 
+_MAPS = {"patterns": "of patterns", "saliency": "of saliency", "vbm": "voxel-wise"}
+_CODE_TABLES = ("patterns", "distance", "diseases", "subtypes", "associations")
 
 # What is asked, by which guideline, and the answer.
 _Item = tuple[str, str, str]
@@ -83,6 +87,11 @@ def _open(what: str) -> str:
     return f"{OPEN} {what}"
 
 
+def _open_of_real(config: Config, what: str) -> str:
+    """What only the authors know of real participants and scans; simulated ones have none of it."""
+    return "Not applicable: simulated." if config.cohort.source == "simulated" else _open(what)
+
+
 def _study(run: Run) -> list[_Item]:
     config = run.config
     targets = config.probes.targets
@@ -101,7 +110,7 @@ def _study(run: Run) -> list[_Item]:
         ),
         ("Kind of data", "TRIPOD+AI 5a; COBIDAS, design", _KINDS[config.cohort.source]),
         ("Protocol, registration", "TRIPOD+AI 18c, 18d", _open("Say where, or that there is none.")),
-        ("Ethical approval, consent", "TRIPOD+AI 17; COBIDAS, subjects", _open("Name the board.")),
+        ("Ethical approval, consent", "TRIPOD+AI 17; COBIDAS, subjects", _open_of_real(config, "Name the board.")),
         (
             "Funding, conflicts of interest, involvement of patients",
             "TRIPOD+AI 18a, 18b, 19",
@@ -137,7 +146,7 @@ def _data(run: Run) -> list[_Item]:
             "Sites",
             "TRIPOD+AI 6a; COBIDAS, acquisition",
             f"{counted(len(by_site), 'site')}: {listed([f'{site} ({count})' for site, count in by_site.items()])}. "
-            f"{_open('Scanners, sequences, dates of recruitment.')}",
+            f"{_open_of_real(config, 'Scanners, sequences, dates of recruitment.')}",
         )
         if len(by_site)
         else ("Sites", "TRIPOD+AI 6a; COBIDAS, acquisition", _open("The tables have no sites.")),
@@ -150,9 +159,9 @@ def _data(run: Run) -> list[_Item]:
             "Characteristics",
             "TRIPOD+AI 20b; COBIDAS, subjects",
             f"Age {people['age'].mean():.1f} ± {people['age'].std():.1f} years; by group and site in "
-            "tables/demographics.tsv. " + _open("Medication, illness duration, ethnicity, education."),
+            "tables/demographics.tsv. " + _open_of_real(config, "Medication, illness duration, ethnicity, education."),
         ),
-        ("Treatments received", "TRIPOD+AI 6c", _open("Say which, or that they are unknown.")),
+        ("Treatments received", "TRIPOD+AI 6c", _open_of_real(config, "Say which, or that they are unknown.")),
         (
             "How diagnosis and symptoms were assessed, and by whom",
             "TRIPOD+AI 8a-8c",
@@ -160,11 +169,15 @@ def _data(run: Run) -> list[_Item]:
             if config.cohort.source == "files"
             else "Drawn by the program; nobody assessed them.",
         ),
-        ("Acquisition", "COBIDAS, acquisition", _open("Field strength, sequence, voxel size, quality.")),
+        (
+            "Acquisition",
+            "COBIDAS, acquisition",
+            _open_of_real(config, "Field strength, sequence, voxel size, quality."),
+        ),
         (
             "Preprocessing before this software",
             "TRIPOD+AI 7; COBIDAS, preprocessing",
-            _open("Program, version and template of segmentation and normalisation."),
+            _open_of_real(config, "Program, version and template of segmentation and normalisation."),
         ),
         (
             "Preprocessing by this software",
@@ -185,8 +198,7 @@ def _data(run: Run) -> list[_Item]:
 
 def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
     config = run.config
-    adjusted = [m.title for m in made.values() if any(r.get("covariates", {}).get("columns") for r in m.records)]
-    saliency = config.saliency
+    adjusted = adjustments(made) or ["The salient space was adjusted in no method."]
     training = [
         f"{method.title} ({counted(len(method.records), 'model')}, "
         f"{span([len(record['train_scan_ids']) for record in method.records])} training scans)"
@@ -214,6 +226,7 @@ def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
             "Tuning",
             "TRIPOD+AI 12c",
             "Penalties of probes were chosen by cross-validation inside training participants. "
+            + _chosen(made)
             + _open("Say how all other settings were chosen, and on which data."),
         ),
         (
@@ -224,8 +237,8 @@ def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
         (
             "Confounds",
             "TRIPOD+AI 9; COBIDAS, statistical modelling",
-            f"Salient space adjusted within groups: {listed(adjusted) if adjusted else 'in no method'}. Probes are "
-            f"compared with confounds alone ({listed(config.probes.confounds or ['none'])}).",
+            f"{' '.join(adjusted)} Probes are compared with confounds alone "
+            f"({listed(config.probes.confounds or ['none'])}).",
         ),
         (
             "Differences between sites",
@@ -253,13 +266,7 @@ def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
             "COBIDAS, statistical modelling",
             f"{counted(config.probes.permutations, 'permutation')} within site, one-sided, false discovery rate over "
             f"the table (Benjamini-Hochberg); {counted(config.probes.bootstraps, 'bootstrap sample')} of participants "
-            "for 95 % intervals. Maps: "
-            + (
-                f"{counted(saliency.permutations, 'permutation')}, corrected over the voxels of a map (maximum t and "
-                "cluster size), not over maps."
-                if saliency.permutations
-                else "not tested."
-            ),
+            f"for 95 % intervals. {' '.join([*_tests_of_group_maps(run), *map_tests(run)])}".strip(),
         ),
         (
             "Fairness",
@@ -269,11 +276,41 @@ def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
     ]
 
 
+def _chosen(made: Mapping[str, Trained]) -> str:
+    """The methods whose settings were chosen by inner folds, with these settings."""
+    chosen = [
+        f"{method.title} ({listed(list(settings.choose))})"
+        for method in made.values()
+        if isinstance(settings := method.configured.settings, ChosenByInnerFolds) and settings.trainings > 1
+    ]
+    if not chosen:
+        return ""
+    return (
+        "Settings were chosen by inner folds of the training participants, by how well the distance from the controls "
+        f"predicts the group: {listed(chosen)}. "
+    )
+
+
+def _tests_of_group_maps(run: Run) -> list[str]:
+    if not run.maps:
+        return []
+    permutations = run.config.saliency.permutations
+    if not permutations:
+        return ["Group maps of saliency: there are none."]
+    return [
+        f"Group maps of saliency: {counted(permutations, 'permutation')}, corrected over the voxels of a map (maximum "
+        "t and cluster size), not over maps."
+    ]
+
+
 def _results(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
     config, figures = run.config, run.figures
     found = sum(is_better_than_chance(row) for _, row in figures.iterrows())
     shortened = left_out(config, made)
-    maps = [f"{name}.tsv" for name in MAP_TABLES if any(of == name for _, of in run.method_tables)]
+    names = (*_CODE_TABLES, *MAP_TABLES)
+    tables = [f"{name}.tsv" for name in names if any(of == name for _, of in run.method_tables)]
+    kinds = {kind: sum(one.file.startswith(f"{folder}/") for one in run.described) for folder, kind in _MAPS.items()}
+    of_kinds = listed([f"{count} {kind}" for kind, count in kinds.items() if count])
     return [
         (
             "Performance with intervals",
@@ -284,8 +321,8 @@ def _results(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
         (
             "Maps",
             "COBIDAS, results",
-            f"{counted(len(run.maps), 'map')}, not thresholded, as NIfTI in MNI space"
-            + (f"; tables: {listed(maps)}." if maps else "."),
+            f"{counted(len(run.described), 'map')}{f' ({of_kinds})' if of_kinds else ''}, not thresholded, as NIfTI in "
+            f"MNI space{f'; tables: {listed(tables)}' if tables else ''}.",
         ),
         (
             "What was shortened or left out",

@@ -208,7 +208,7 @@ TABLES: dict[str, Table] = {
                     "mean-patient": "mean difference of patients and controls",
                 },
             ),
-            "largest": Column("Largest absolute value", "SD of grey matter"),
+            "largest": Column("Largest absolute value, in the unit of the map (`Units` in its JSON file)"),
             "p": Column("How often the largest value of exchanged diagnoses is as large, by permutation within sites"),
             "voxels_beyond_chance": Column("Voxels beyond the 95th percentile of that largest value"),
             "spearman_with_t_map": Column("Rank correlation of strengths with the voxel-wise t-map"),

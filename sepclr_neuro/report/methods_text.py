@@ -15,7 +15,7 @@ from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.report.records import Trained, span
 
-__all__ = ["Paragraph", "cited", "method_paragraphs", "software"]
+__all__ = ["Paragraph", "adjustments", "cited", "method_paragraphs", "software"]
 
 SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 PRECISIONS = {"32-true": "in float32", "bf16-mixed": "in bfloat16 with losses in float32"}
@@ -27,6 +27,14 @@ GRADIENT_CACHING = Reference(
     "Scaling deep contrastive learning batch size under memory limited setup",
     "https://arxiv.org/abs/2101.06983",
     "RepL4NLP",
+    kind="inproceedings",
+)
+ERASURE = Reference(
+    "Belrose N, Schneider-Joseph D, Ravfogel S, et al.",
+    2023,
+    "LEACE: perfect linear concept erasure in closed form",
+    "https://arxiv.org/abs/2306.03819",
+    "NeurIPS",
     kind="inproceedings",
 )
 
@@ -77,6 +85,8 @@ def cited(made: Mapping[str, Trained]) -> list[Reference]:
             references |= set(ENCODERS[method.configured.network.name].references)
         if method.by_gradients and "gradient caching" in training_sentence(method):
             references.add(GRADIENT_CACHING)
+        if _erases(method):
+            references.add(ERASURE)
     return sorted(references)
 
 
@@ -119,17 +129,35 @@ def _description(method: Trained) -> list[str]:
 
 def _spaces(method: Trained) -> list[str]:
     """Covariates of the salient space, and whether its codes were erased from the common one."""
-    said = []
-    adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
-    if adjusted:
-        names = listed([COLUMNS_IN_WORDS.get(column, column) for column in adjusted])
-        said.append(f"The salient space was computed from volumes adjusted within groups for {names}.")
-    if getattr(method.configured.settings, "erase", False):
+    said = _adjustment(method)
+    if _erases(method):
         said.append(
             "What the salient codes predict of the common space (least squares in the training participants) was "
-            "removed from it."
+            "removed from it (Belrose et al., 2023)."
         )
     return said
+
+
+def _erases(method: Trained) -> bool:
+    return bool(getattr(method.configured.settings, "erase", False))
+
+
+def adjustments(made: Mapping[str, Trained]) -> list[str]:
+    """For which covariates the salient spaces were adjusted, and how; empty where none was."""
+    return _said_once(list(made.values()), _adjustment)
+
+
+def _adjustment(method: Trained) -> list[str]:
+    adjusted = list(dict.fromkeys(column["column"] for record in method.records for column in _covariates(record)))
+    if not adjusted:
+        return []
+    names = listed([COLUMNS_IN_WORDS.get(column, column) for column in adjusted])
+    if getattr(method.configured.settings, "effects_of_controls", False):
+        return [
+            f"The salient space was computed from volumes adjusted for {names}, by effects learned in the training "
+            "controls alone."
+        ]
+    return [f"The salient space was computed from volumes adjusted within groups for {names}."]
 
 
 def _covariates(record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -107,8 +107,8 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
     if beyond["q"] >= ALPHA:
         return [
             *said,
-            f"Nowhere in the brain do their codes explain more than chance ({p_and_q(beyond)}), so the maps below "
-            "may show noise.",
+            f"Their codes are not shown to explain more than chance anywhere in the brain ({p_and_q(beyond)}), so the "
+            "maps below may show noise.",
         ]
     line = (
         f"Their codes explain more of the grey matter than controls' do in {beyond['voxels_beyond_chance']:.0f} voxels "

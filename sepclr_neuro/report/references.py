@@ -181,18 +181,25 @@ _ALWAYS = (
 
 
 def references_of(
-    config: Config, made: Mapping[str, Trained], *, compared: bool, mapped: bool, localised: bool
+    config: Config,
+    made: Mapping[str, Trained],
+    of_maps: Iterable[Reference] = (),
+    *,
+    compared: bool,
+    mapped: bool,
+    localised: bool,
 ) -> list[Reference]:
     """What the methods text of a run cites, each once, by authors.
 
     Args:
         config: of the run.
         made: the models of each method.
+        of_maps: what the paragraphs about salient codes cite.
         compared: whether figures were compared by the corrected resampled t-test.
         mapped: whether there are maps of probes.
         localised: whether these were held against a known effect.
     """
-    used: list[Reference] = [*_ALWAYS, *cited(made)]
+    used: list[Reference] = [*_ALWAYS, *cited(made), *of_maps]
     packages = software(made) or {"sepclr_neuro": __version__}
     used += [reference for name, reference in _PACKAGES.items() if name in packages or name == "sepclr_neuro"]
     for reason, found in (

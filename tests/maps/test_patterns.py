@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from sepclr_neuro.core.errors import InputError
-from sepclr_neuro.core.storage import read_tsv, write_tsv
+from sepclr_neuro.core.storage import read_json, read_tsv, write_tsv
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.fold_codes import FoldCodes, forward_model
@@ -105,7 +105,10 @@ def test_a_fold_without_a_group_counts_in_no_mean() -> None:
 
 def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path) -> None:
     methods = {"sepclr-linear": {"salient_dim": 2, "steps": 20}}
-    config, results = small_run(tmp_path, people=40, methods=methods, saliency={"permutations": 19})
+    one_sd = {"intensity": "global"}
+    config, results = small_run(
+        tmp_path, people=40, methods=methods, saliency={"permutations": 19}, standardisation=one_sd
+    )
     for fold in range(2):
         write_fold_model(config, results, "sepclr-linear", fold)
     write_representations(config, results, "sepclr-linear")
@@ -121,6 +124,7 @@ def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path)
     outside[8:20, 8:20, 8:20] = False
     assert values[~outside].mean() > 2 * np.abs(values[outside]).mean()
     assert read_tsv(folder / "distance.tsv")["auc"].iloc[0] > 0.8
+    assert read_json(folder / "mean-patient.json")["Units"] == "SD of grey matter over all voxels"
 
     path = results.representations("sepclr-linear", 0)
     swapped = read_tsv(path, text=("scan_id", "side"))

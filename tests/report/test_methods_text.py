@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from sepclr_neuro.config.methods.terms import LOSSES_IN_WORDS, TERMS
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.registry import METHODS as REGISTERED
+from sepclr_neuro.config.saliency import Saliency
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_json, read_tsv, write_json
+from sepclr_neuro.core.storage import read_json, read_tsv, write_json, write_tsv
 from sepclr_neuro.learning import training
 from sepclr_neuro.learning.training import write_fold_model
+from sepclr_neuro.report.map_texts import map_paragraphs, map_references
 from sepclr_neuro.report.methods_text import SENTENCE_END, Paragraph, cited, method_paragraphs, software
+from sepclr_neuro.report.patterns import said_of_patterns
+from sepclr_neuro.report.reading import read_run
 from sepclr_neuro.report.run_details import left_out
-from tests.report.reported_run import trained_in
+from tests.report.reported_run import METHOD, a_config, trained_in, write_run
 from tests.small_run import small_run
 
 Record = dict[str, Any]
@@ -123,7 +130,7 @@ FACTS = [
     Fact(r"There was no term between the spaces\.", lambda record: "independence" not in record["losses"]),
     Fact(
         r"What the salient codes predict of the common space \(least squares in the training participants\) was "
-        r"removed from it\.",
+        r"removed from it \(Belrose et al\., 2023\)\.",
         lambda record: own(record)["erase"],
     ),
     Fact(
@@ -379,6 +386,66 @@ def test_terms_and_covariates_have_no_internal_names(tmp_path: Path) -> None:
     said = " ".join(sentence for paragraph in text_of(config, results) for sentence in paragraph.sentences)
     assert "Terms of the loss: alignment of the common space and information-less term." in said
     assert "adjusted within groups for age and total intracranial volume." in said
+
+
+@pytest.mark.usefixtures("untrained")
+def test_effects_of_controls_alone_are_not_called_within_groups(tmp_path: Path) -> None:
+    config, results = recorded(tmp_path, {"normative": {}})
+    path = results.model_folder("normative", 0) / "model.json"
+    write_json(path, read_json(path) | {"covariates": {"columns": [{"column": "age"}]}})
+    said = " ".join(sentence for paragraph in text_of(config, results) for sentence in paragraph.sentences)
+    assert "adjusted for age, by effects learned in the training controls alone." in said
+    assert "within groups" not in said
+
+
+UNITS = {
+    "voxelwise": "(SD of grey matter)",
+    "global": "(SD of grey matter over all voxels)",
+    "none": "(units of grey matter)",
+}
+
+
+@pytest.mark.parametrize("intensity", UNITS)
+def test_analyses_of_salient_codes_are_told_where_they_ran(tmp_path: Path, intensity: str) -> None:
+    config = a_config(
+        tmp_path,
+        standardisation={"intensity": intensity},
+        subtypes={"clusters": [2, 3], "nulls": 99},
+        # As much as volumes that are not standardised may have.
+        augmentation={"noise_sd": 0.1},
+        saliency={"targets": ["diagnosis"], "noise_sd": 0.1},
+    )
+    results = write_run(config)
+    assert map_paragraphs(read_run(config, results)) == map_references(read_run(config, results)) == []
+    write_tsv(results.patterns(METHOD) / "patterns.tsv", pd.DataFrame({"map": ["mean-patient"], "p": [0.05]}))
+    write_tsv(results.patterns(METHOD) / "diseases.tsv", pd.DataFrame({"disease": ["a"], "other": ["b"]}))
+    write_tsv(results.subtypes(METHOD) / "subtypes.tsv", pd.DataFrame({"clusters": [2], "p": [np.nan]}))
+    too_few = [paragraph.title for paragraph in map_paragraphs(read_run(config, results))]
+    assert too_few == ["Patterns", "Several diseases"]
+    write_tsv(results.subtypes(METHOD) / "subtypes.tsv", pd.DataFrame({"clusters": [2, 3], "p": [np.nan, 0.5]}))
+    run = read_run(config, results)
+    said = {paragraph.title: " ".join(paragraph.sentences) for paragraph in map_paragraphs(run)}
+    assert UNITS[intensity] in said["Patterns"]
+    assert "exchanged within site in 100 permutations" in said["Patterns"]
+    assert "99 samples of one Gaussian" in said["Subtypes"]
+    cited_in = re.findall(r"(\w+) et al\., (\d{4})", " ".join(said.values()))
+    of_references = {(one.authors.split()[0], str(one.year)) for one in map_references(run)}
+    assert set(cited_in) == of_references
+    untested = replace(run, config=run.config.model_copy(update={"saliency": Saliency(permutations=0)}))
+    assert [paragraph.sentences[-1] for paragraph in map_paragraphs(untested)][:2] == ["They were not tested."] * 2
+
+
+def test_a_discriminant_is_cited() -> None:
+    entry = REGISTERED["ridge-discriminant"]
+    assert "(after Friedman, 1989)" in entry.describe(entry.settings())
+    assert [reference.year for reference in entry.settings.references] == [1989]
+
+
+def test_what_is_not_shown_is_not_called_absent() -> None:
+    names = ("distance from controls", "beyond-controls", "mean-patient")
+    table = pd.DataFrame({"map": names, "auc": 0.6, "p": 0.048, "q": 0.063, "people": 40})
+    said = said_of_patterns(table, "PCA")[-1]
+    assert said.startswith("Their codes are not shown to explain more than chance anywhere in the brain (p 0.048")
 
 
 def test_what_was_asked_for_since_is_not_told(run: tuple[Config, Results]) -> None:

@@ -49,6 +49,9 @@ class MethodSettings(Section):
 class TwoSpaceSettings(MethodSettings):
     """A method with a common and a salient space."""
 
+    effects_of_controls: ClassVar[bool] = False
+    """Whether covariates' effects are learned from the controls alone, in place of within groups."""
+
     adjust_for: list[CohortColumn] | None = Field(
         None,
         description="Columns of the cohort that the salient space is adjusted for, within groups; by default those of "

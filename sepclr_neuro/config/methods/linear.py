@@ -141,6 +141,18 @@ class RidgeDiscriminantSettings(ChosenByInnerFolds):
     """Fisher's discriminant with a ridge: the one direction in which the groups differ."""
 
     can_be_chosen: ClassVar[tuple[str, ...]] = ("ridge",)
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "Friedman JH",
+            1989,
+            "Regularized discriminant analysis",
+            "https://doi.org/10.1080/01621459.1989.10478752",
+            "Journal of the American Statistical Association",
+            "84",
+            "165–175",
+            "article",
+        ),
+    )
 
     ridge: float = Field(
         2.0, gt=0, description="Of the covariance within groups, in mean variances of an axis. Our choice."
@@ -148,7 +160,7 @@ class RidgeDiscriminantSettings(ChosenByInnerFolds):
 
     def describe(self, **options: Any) -> str:
         return (
-            "A ridge discriminant: the one salient direction is Fisher's, with a ridge of "
+            "A ridge discriminant (after Friedman, 1989): the one salient direction is Fisher's, with a ridge of "
             f"{self._in_words('ridge')} mean variances of an axis. {_COMMON}{self._how_chosen()}"
         )
 
@@ -192,6 +204,7 @@ class GCPCASettings(ChosenByInnerFolds):
 class NormativeSettings(ChosenByInnerFolds):
     """Deviations from a normative model of the controls."""
 
+    effects_of_controls: ClassVar[bool] = True
     can_be_chosen: ClassVar[tuple[str, ...]] = ("salient_dim",)
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
