@@ -125,6 +125,14 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Jobs of a test that failed would outlive the daemons.
         with contextlib.suppress(subprocess.TimeoutExpired):  # no daemon answers
             subprocess.run(["scancel", "--user=root"], check=False, timeout=30)
+            deadline = time.monotonic() + 30
+            while (
+                time.monotonic() < deadline
+                and subprocess.run(
+                    ["squeue", "--noheader"], capture_output=True, check=False, timeout=30
+                ).stdout.strip()
+            ):
+                time.sleep(0.2)
         _end(folder / "slurmd.pid")
         _end(folder / "slurmctld.pid")
         if not munge_ran:
