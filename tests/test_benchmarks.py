@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gradient_caching, recipe
+from benchmarks import gradient_caching, recipe, scale, scale_of_tests
 from benchmarks.rows import Rows
 from benchmarks.steps import Step
 from benchmarks.time_to_separation import Points, compare
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.data.cohort import build_cohort
+from sepclr_neuro.data.volume_checks import faulty_volumes
 from sepclr_neuro.methods.layers import GroupNorm
 from sepclr_neuro.methods.networks import PatchStem
 
@@ -40,6 +42,28 @@ def test_the_recipe_and_a_step_minimise_the_same_loss() -> None:
 def test_the_benchmark_of_memory_runs(capsys: pytest.CaptureFixture[str]) -> None:
     gradient_caching.measure("sepclr-k-jem", side=32, people=8, at_once=4, steps=1)
     assert capsys.readouterr().out.startswith("people 8, in memory 4, peak GiB ")
+
+
+def test_growth_in_proportion_has_the_exponent_one_and_next_to_nothing_none() -> None:
+    assert scale.exponent([1000, 3000], [2.0, 6.0]) == pytest.approx(1)
+    assert scale.exponent([1000, 3000], [2.0, 18.0]) == pytest.approx(2)
+    assert scale.exponent([1000, 3000], [0.0, 18.0]) != scale.exponent([1000, 3000], [0.0, 18.0])  # NaN
+
+
+def test_the_made_up_study_joins_and_its_volumes_pass(tmp_path: Path) -> None:
+    scale.write_study(tmp_path, 200)
+    config = scale.config_of(tmp_path / "results", ["gcpca"])
+    tables = build_cohort(config.cohort, None)
+    assert tables.cohort["participant_id"].nunique() == 200 < len(tables.cohort)
+    assert tables.cohort["sans"].isna().sum() > (tables.cohort["group"] == "background").sum()
+    assert faulty_volumes(tables.cohort.head(8), config.volumes) == ({}, [])
+
+
+@pytest.mark.parametrize("what", ["linear", "nonlinear", "null", "dependence"])
+def test_a_single_probe_or_test_is_measured(what: str) -> None:
+    seconds, memory = scale_of_tests._measured(what, 200)
+    assert seconds > 0
+    assert memory >= 0
 
 
 def test_a_row_that_has_no_value_any_more_leaves_the_table(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ PAIR, PAIRS_UP_TO = 900e-6, 2048
 SKETCHED, SKETCHED_FROM = 0.35, 3000
 """MB for each further scan: 5,000 and 10,000 at 32³ took 2,022 and 3,702 MiB (`benchmarks/linear_training.py`)."""
 NULL = 0.1
-"""MB for each scan of a figure's permutations, twice what 1,000 and 10,000 take (`benchmarks/scale_of_tests.py`)."""
+"""MB for each scan of a figure's permutations: more than `benchmarks/scale_of_tests.py` finds in 1,000 and 10,000."""
 
 STEP = dict.fromkeys(("strided", "resnet18", "densenet121"), 2.0)
 """Seconds that a scan of 128³ takes in a step on the processor: `step` of docs/speed.md says 0.07 of a light network in
