@@ -76,7 +76,7 @@ def measure(rows: Rows, sizes: Sequence[int], methods: Sequence[str], folder: Pa
             seconds, memory = in_new_process(_of_stage, stage, results.root, methods, keep_memory=True)
             rows.add(f"scale_{stage}_{size}", seconds, "processor seconds")
             rows.add(f"scale_{stage}_{size}_memory", memory, "MiB")
-        for what in ("volumes", "representations", "probes", "report.html"):
+        for what in ("volumes", "representations", "probes", "report"):
             place = results.root / what
             files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
             rows.add(f"scale_{what}_{size}_disk", sum(path.stat().st_size for path in files) / 1e6, "MB of disk")
