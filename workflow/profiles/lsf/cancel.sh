@@ -1,3 +1,3 @@
 #!/bin/sh
-# Ends jobs, by their numbers. Beside Snakemake, which gives up after two seconds.
+# Ends jobs of LSF, by their numbers. Beside Snakemake, which gives up after two seconds.
 bkill "$@" > /dev/null 2>&1 &
