@@ -74,7 +74,7 @@ def test_a_run_outlives_a_killed_job_and_goes_on_after_its_own_end(
             command,
             stdout=said,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     wait_until(lambda: "with external jobid" in (tmp_path / "said").read_text(), process)
     process.send_signal(signal.SIGINT)
