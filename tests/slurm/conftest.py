@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,9 +90,18 @@ def _end(pid_file: Path) -> None:
         process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs munged, slurmctld and slurmd until the tests end; skips where that cannot be."""
+    """Runs munged, slurmctld and slurmd until the tests of a file end; skips where that cannot be.
+
+    Files of tests run side by side, and there is one /etc/slurm: they wait for each other.
+    """
+    with (Path(tempfile.gettempdir()) / "sepclr-neuro-tests-of-slurm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _running(tmp_path_factory)
+
+
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     reason = _why_not()
     if reason is not None:
         pytest.skip(reason)
