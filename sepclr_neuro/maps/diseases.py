@@ -37,7 +37,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.sampling import seed_of
-from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, judged
+from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, judged, mean_difference
 from sepclr_neuro.maps.mapping import true_region
 
 __all__ = [
@@ -79,7 +79,7 @@ def contrast_map(folds: Sequence[FoldCodes], labels: NDArray[np.int64], one: int
         of_fold = labels[fold.rows]
         ones, others = of_fold == one, of_fold == other
         if ones.any() and others.any():
-            found.append((fold.codes[ones].mean(axis=0) - fold.codes[others].mean(axis=0)) @ fold.weights)
+            found.append(mean_difference(fold.weights, fold.codes, ones, others))
     return np.mean(found, axis=0) if found else np.zeros(folds[0].weights.shape[1])
 
 

@@ -24,7 +24,7 @@ from sepclr_neuro.data.standardisation import Standardisation, standardised_voxe
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.probing.representations import read_representations
 
-__all__ = ["FoldCodes", "Matrix", "all_fold_codes", "fold_codes", "forward_model", "judged"]
+__all__ = ["FoldCodes", "Matrix", "all_fold_codes", "fold_codes", "forward_model", "judged", "mean_difference"]
 
 Matrix = NDArray[np.float64]
 
@@ -73,6 +73,11 @@ def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covari
     if weights is None or start != len(codes):
         raise ValueError(f"{len(codes)} participants have codes, {start} have volumes")
     return weights
+
+
+def mean_difference(weights: Matrix, codes: Matrix, ones: NDArray[np.bool_], others: NDArray[np.bool_]) -> Matrix:
+    """Difference of the mean codes [N, d] of some participants and of others, as grey matter by W [d, V]: [V]."""
+    return (codes[ones].mean(axis=0) - codes[others].mean(axis=0)) @ weights
 
 
 def all_fold_codes(

@@ -49,7 +49,7 @@ from sepclr_neuro.maps.diseases import (
     true_disease_maps,
     with_true_correlations,
 )
-from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, all_fold_codes, judged
+from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, all_fold_codes, judged, mean_difference
 from sepclr_neuro.maps.localisation import localisation, similarity, strength_correlation
 from sepclr_neuro.maps.mapping import picture_heading, true_map, write_map
 
@@ -81,7 +81,7 @@ TABLE = [
 
 def mean_patient(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
     """Mean difference of patients' and controls' codes [N, d], as grey matter by W [d, V]: [V], signed."""
-    return (codes[patient].mean(axis=0) - codes[~patient].mean(axis=0)) @ weights
+    return mean_difference(weights, codes, patient, ~patient)
 
 
 def beyond_controls(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from sepclr_neuro.config.model import Config
@@ -15,7 +14,7 @@ from sepclr_neuro.core.statistics import ALPHA
 from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.cohort import CohortTables, build_cohort
 from sepclr_neuro.data.effects import simulated_grid
-from sepclr_neuro.data.facts import disease_columns
+from sepclr_neuro.data.facts import disease_columns, groups_of
 from sepclr_neuro.data.sampling import planned_batches, seed_of, smaller_batch
 from sepclr_neuro.data.simulated_people import implant_people, simulate_people
 from sepclr_neuro.data.splits import make_splits, read_list, stratified_lines
@@ -228,8 +227,8 @@ def _too_few_permutations(config: Config) -> list[str]:
 
 
 def _with_groups(people: pd.DataFrame, config: Config) -> pd.DataFrame:
-    groups = np.where(people["diagnosis"].isin(config.cohort.target), "target", "background")
-    return people.assign(group=groups, **disease_columns(people["diagnosis"], config.cohort))
+    diagnoses, cohort = people["diagnosis"], config.cohort
+    return people.assign(group=groups_of(diagnoses, cohort), **disease_columns(diagnoses, cohort))
 
 
 def _unlike_simulated(config: Config) -> list[str]:

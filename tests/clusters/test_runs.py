@@ -69,13 +69,7 @@ def test_a_run_outlives_a_killed_job_and_goes_on_after_its_own_end(
     # The run is stopped: its jobs are cancelled, and the same command goes on.
     with (tmp_path / "said").open("w") as said:
         command = snakemake_command(tmp_path / "run", *ON_PBS, *wanted)
-        # Tests that were started in the background ignore interrupts, and so would what they start.
-        process = subprocess.Popen(
-            command,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
     wait_until(lambda: "with external jobid" in (tmp_path / "said").read_text(), process)
     process.send_signal(signal.SIGINT)
     assert process.wait(120) != 0

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.workflow.running import REPOSITORY
+from tests.workflow.running import REPOSITORY, RULES
 
 __all__ = ["ON_ONE_NODE", "said_by", "trainings"]
 
-RULES = [
-    "dataset",
-    "cohort",
-    "volumes",
-    "splits",
-    "standardise",
-    "train",
-    "embed",
-    "probe",
-    "tables",
-    "vbm",
-    "patterns",
-    "leakage",
-    "saliency",
-    "report",
-]
 # What a user changes for a cluster of one small node without accounting. Time is asked for by the rules themselves.
 ON_ONE_NODE = [
     "--workflow-profile",

@@ -21,6 +21,7 @@ from sepclr_neuro.run import warm
 __all__ = [
     "QUESTIONS",
     "REPOSITORY",
+    "RULES",
     "epochs_of",
     "jobs",
     "shared_process",
@@ -31,6 +32,24 @@ __all__ = [
 
 QUESTIONS = Config().model_dump(mode="json")["probes"]["targets"]
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Of a run of one small cohort.
+RULES = [
+    "dataset",
+    "cohort",
+    "volumes",
+    "splits",
+    "standardise",
+    "train",
+    "solve",
+    "embed",
+    "probe",
+    "tables",
+    "vbm",
+    "patterns",
+    "leakage",
+    "saliency",
+    "report",
+]
 
 
 def small_config(folder: Path, **sections: Any) -> Path:

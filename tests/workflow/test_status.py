@@ -79,19 +79,30 @@ def test_what_is_left_is_what_snakemake_would_do(folder: Path) -> None:
     assert left() == jobs(folder)
 
 
-def test_a_training_says_how_far_it_is_until_it_is_killed(folder: Path) -> None:
+FIRST_MODEL = Results(Path("results")).model_folder("sepclr-k-jem", 0) / "model.json"
+
+
+def training_again(folder: Path) -> subprocess.Popen[bytes]:
+    """A run that trains the first fold anew, after its first epoch."""
     results = Results(folder / "results")
     shutil.rmtree(results.checkpoints("sepclr-k-jem", 0))
-    model = Results(Path("results")).model_folder("sepclr-k-jem", 0) / "model.json"
-    (folder / model).unlink()
+    (folder / FIRST_MODEL).unlink()
     process = subprocess.Popen(
-        snakemake_command(folder, "--cores", "1", str(model)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        snakemake_command(folder, "--cores", "1", str(FIRST_MODEL)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
     while epochs_of(results, "sepclr-k-jem", 0) < 1:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    return process
+
+
+def test_a_training_says_how_far_it_is_until_it_is_killed(folder: Path) -> None:
+    results = Results(folder / "results")
+    process = training_again(folder)
     found = status(results.root)
     assert found.run is not None
     assert found.run.process == process.pid
@@ -109,15 +120,7 @@ def test_a_training_says_how_far_it_is_until_it_is_killed(folder: Path) -> None:
 def test_a_run_that_is_killed_with_its_shells_loses_its_jobs_and_says_so(folder: Path) -> None:
     """As when a machine goes down: nothing is left that could write a last word."""
     results = Results(folder / "results")
-    shutil.rmtree(results.checkpoints("sepclr-k-jem", 0))
-    model = Results(Path("results")).model_folder("sepclr-k-jem", 0) / "model.json"
-    (folder / model).unlink()
-    process = subprocess.Popen(
-        snakemake_command(folder, "--cores", "1", str(model)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while epochs_of(results, "sepclr-k-jem", 0) < 1:
-        assert process.poll() is None
-        time.sleep(0.01)
+    process = training_again(folder)
     everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for each in everything:
         each.suspend()
@@ -127,5 +130,5 @@ def test_a_run_that_is_killed_with_its_shells_loses_its_jobs_and_says_so(folder:
     psutil.wait_procs(everything, timeout=30)
     found = status(results.root)
     assert (found.run, states(found, "train")) == (None, {"sepclr-k-jem fold-0": "lost"})
-    snakemake(folder, "--cores", "1", str(model))
+    snakemake(folder, "--cores", "1", str(FIRST_MODEL))
     assert {job.state for job in status(results.root).jobs} == {"done"}

@@ -25,28 +25,20 @@ from sepclr_neuro.maps.mapping import map_files
 from sepclr_neuro.report.share import write_shared
 from sepclr_neuro.run.runfiles import write_run_files
 from tests.report.described import undescribed
-from tests.workflow.running import QUESTIONS, REPOSITORY, epochs_of, jobs, small_config, snakemake, snakemake_command
+from tests.workflow.running import (
+    QUESTIONS,
+    REPOSITORY,
+    RULES,
+    epochs_of,
+    jobs,
+    small_config,
+    snakemake,
+    snakemake_command,
+)
 
 pytestmark = pytest.mark.timeout(2400)
 
 METHOD = "sepclr-k-jem"
-RULES = [
-    "dataset",
-    "cohort",
-    "volumes",
-    "splits",
-    "standardise",
-    "train",
-    "solve",
-    "embed",
-    "probe",
-    "tables",
-    "vbm",
-    "patterns",
-    "leakage",
-    "saliency",
-    "report",
-]
 # Commands that take a GPU where there is one: `computing` in sepclr_neuro/run/stage_commands.py.
 ON_GPUS = {"train", "embed", "saliency", "digits_run", "separation_cohort", "separation_run"}
 PROFILES = sorted(path.parent for path in (REPOSITORY / "workflow" / "profiles").glob("*/profile.yaml"))
