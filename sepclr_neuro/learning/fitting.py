@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def fit(
     folder: Path,
     identity: str,
     title: str,
+    after_epoch: Callable[[int], dict[str, float]] | None = None,
 ) -> tuple[_History, dict[str, Any]]:
     """Trains or solves a method; after an interruption the same call resumes.
 
@@ -64,6 +65,8 @@ def fit(
         folder: of the checkpoints.
         identity: a fingerprint of everything that the weights depend on; checkpoints with another one are deleted.
         title: of this training, in messages.
+        after_epoch: given the number of epochs so far, figures of the method as it is then, which join the history; in
+            one process alone. It may leave the method in evaluation mode.
 
     Returns:
         The history, with one row per epoch (the mean of each loss term, seconds); and precision and device, for
@@ -89,7 +92,7 @@ def fit(
             checkpoint = resume_point(folder, identity, title)
             if isinstance(method, TwoEncoders):
                 method.learn_effects(_reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates)
-            work = partial(_train, method, data, views, folder, checkpoint, title)
+            work = partial(_train, method, data, views, folder, checkpoint, title, after_epoch)
             trained = in_processes(training.devices, work)
             if isinstance(method, TwoEncoders) and method.settings.erase:
                 method.learn_erasure(*_representations(method, scans, views, training.people_in_memory))
@@ -136,6 +139,7 @@ def _train(
     folder: Path,
     checkpoint: Path | None,
     title: str,
+    after_epoch: Callable[[int], dict[str, float]] | None,
     group: Group,
 ) -> tuple[_History, dict[str, Any]]:
     """Trains by gradient descent, from a checkpoint if there is one; the method has its final weights afterwards.
@@ -148,7 +152,7 @@ def _train(
     axes = data.scans.read(data.scans.rows[:1]).ndim - 2
     memory_format = torch.channels_last_3d if axes == 3 else torch.channels_last
     method = method.to(memory_format=memory_format)  # type: ignore[call-overload]
-    loop = Loop(method, views, data.scans.read, training, folder, group)
+    loop = Loop(method, views, data.scans.read, training, folder, group, after_epoch)
     callbacks: list[lightning.Callback] = [EveryEpoch(folder, title)] if first else []
     stops_early = training.patience is not None
     if training.patience is not None:

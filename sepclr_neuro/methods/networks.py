@@ -211,7 +211,11 @@ def resnet(network: Network, input_shape: Sequence[int], dim: int) -> nn.Module:
     # Images of 32 pixels are too small for the usual stem: as in SimCLR's appendix B.9, and as released with SepCLR.
     stem: dict[str, Any] = {"conv1_t_size": 3, "no_max_pool": True} if len(input_shape) == 3 else {}
     return _monai_networks(network).resnet18(
-        spatial_dims=len(input_shape) - 1, n_input_channels=input_shape[0], num_classes=dim, **stem
+        spatial_dims=len(input_shape) - 1,
+        n_input_channels=input_shape[0],
+        num_classes=dim,
+        widen_factor=network.widen_factor,
+        **stem,
     )
 
 

@@ -22,6 +22,15 @@ def test_every_encoder_in_2d_and_3d(name: str, shape: tuple[int, ...]) -> None:
     assert all(p.grad is not None for p in encoder.parameters())
 
 
+def test_resnet_takes_a_multiple_of_its_channels() -> None:
+    whole, half = (build_encoder(Network(name="resnet18", widen_factor=w), (3, 32, 32), dim=6) for w in (1, 0.5))
+    assert half.fc.in_features * 2 == whole.fc.in_features == 512
+    group = build_encoder(Network(name="resnet18", widen_factor=0.125, normalisation="group"), (3, 32, 32), dim=6)
+    assert group(torch.randn(2, 3, 32, 32)).shape == (2, 6)
+    with pytest.raises(ValueError, match=r"makes 19.2 of 64 channels, which are to be a multiple of 8"):
+        Network(name="resnet18", widen_factor=0.3)
+
+
 def test_networks_of_monai_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     with pytest.raises(InputError, match=r"resnet18 is MONAI's, .* run `pip install 'sepclr_neuro\[cnn\]'`"):
