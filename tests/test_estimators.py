@@ -257,10 +257,12 @@ def test_maps_of_held_out_participants_show_the_disease() -> None:
     )
     ill = np.zeros((8, 8, 8), dtype=bool)
     ill[:3, :3, :3] = True
-    for values in (found.mean_patient, found.beyond_controls):
+    for values in (found.mean_patient, found.beyond_controls, found.directions[0]):
         assert np.abs(values[ill]).mean() > 3 * np.abs(values[~ill]).mean()
     assert found.mean_patient[ill].max() < 0
-    assert found.p == {"mean-patient": 0.01, "beyond-controls": 0.01}
+    assert found.directions[0][ill].max() < 0
+    assert [found.p[name] for name in ("mean-patient", "beyond-controls", "direction-1")] == [0.01] * 3
+    assert len(found.p) == 2 + len(found.directions)
     assert found.auc > 0.9
     assert found.auc_p == 0.01
     shuffled = np.random.default_rng(0).permutation(y[test])

@@ -161,7 +161,8 @@ def run(probed: ProbeTables) -> Run:
         read=lambda rows: torch.from_numpy(np.stack([values] * len(rows)))[:, None],
     )
     people = {"people": 60, "permutations": 99}
-    patterns = [{"map": name, "largest": 1.0, "p": 0.01, "voxels_beyond_chance": 9, **people} for name in PATTERNS]
+    names = [*PATTERNS, "direction-1", "direction-2"]
+    patterns = pd.DataFrame({"map": names, "largest": 1.0, "p": [0.01, 0.01, 0.01, 0.5], "voxels_beyond_chance": 9})
     return Run(
         config=with_cohort_defaults(CONFIG, cohort),
         cohort=cohort,
@@ -179,9 +180,9 @@ def run(probed: ProbeTables) -> Run:
         seconds=[("train", 60.0), ("train", 30.0)],
         maps={(METHOD, "smoothgrad", "diagnosis", "salient"): (as_image(values, affine), png)},
         t_maps={"diagnosis": png},
-        patterns={METHOD: dict.fromkeys(PATTERNS, png)},
+        patterns={METHOD: dict.fromkeys(names, png)},
         method_tables={
-            (METHOD, "patterns"): pd.DataFrame(patterns),
+            (METHOD, "patterns"): patterns.assign(share=[np.nan, np.nan, 0.8, 0.1], **people),
             (METHOD, "distance"): pd.DataFrame([{"auc": 0.9, "p": 0.01, **people}]),
             (METHOD, "peaks"): pd.DataFrame([{"target": "diagnosis", "space": "salient", "x": 1.0}]),
         },
@@ -225,8 +226,10 @@ def test_a_run_to_maps_and_patterns(run: Run) -> None:
     patterns = patterns_of(run)
     assert patterns is not None
     assert [shown["caption"].split(":")[0] for shown in patterns["shown"]] == [
-        *("Group comparison", "Salient space", "Salient space"),
+        *("Group comparison", "Salient space", "Salient space", "Salient space"),
     ]
+    assert patterns["shown"][-1]["caption"].startswith("Salient space: direction 1 among patients;")
+    assert "patients differ from controls along 1 direction, which holds 80 % of all" in patterns["said"][-1]
 
 
 def test_patterns_are_of_the_method_that_the_main_result_names(run: Run) -> None:

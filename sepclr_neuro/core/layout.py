@@ -160,6 +160,10 @@ class Results:
         """Patterns: a method's salient codes expressed in grey matter."""
         return self.root / "patterns" / method
 
+    def fold_codes(self, method: str) -> Path:
+        """What the patterns of a method are made of, without voxels."""
+        return self.patterns(method) / "fold-codes.safetensors"
+
     def subtypes(self, method: str) -> Path:
         """Kinds of patients in a method's salient space."""
         return self.root / "subtypes" / method

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.estimators.base import Contrastive
+from sepclr_neuro.maps.directions import leading_directions
 from sepclr_neuro.maps.fold_codes import FoldCodes
 from sepclr_neuro.maps.patterns import distance_auc, pattern_maps
 
@@ -28,13 +29,16 @@ class ContrastiveMaps:
     Attributes:
         mean_patient: how patients differ from controls on average, signed.
         beyond_controls: what patients' codes explain more than controls' do, 0 or more: subtypes count too.
-        p: of ``"mean-patient"`` and ``"beyond-controls"``: how often the largest voxel is as large by chance.
+        directions: the leading directions of that, signed, as :mod:`sepclr_neuro.maps.directions` chooses them.
+        p: of ``"mean-patient"``, ``"beyond-controls"``, ``"direction-1"`` and so on: how often the largest voxel is as
+            large by chance.
         auc: how well the distance of a salient code from the training controls' mean separates the groups.
         auc_p: how often it is as high by chance.
     """
 
     mean_patient: Any
     beyond_controls: Any
+    directions: list[Any]
     p: dict[str, float]
     auc: float
     auc_p: float
@@ -50,7 +54,7 @@ def contrastive_maps(
     permutations: int = 1000,
     random_state: Any = None,
 ) -> ContrastiveMaps:
-    """Both maps of a fitted estimator's salient space, and how well its codes separate the groups without a probe.
+    """Maps of a fitted estimator's salient space, and how well its codes separate the groups without a probe.
 
     Args:
         model: fitted on other participants.
@@ -79,11 +83,14 @@ def contrastive_maps(
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     exchanged = permuted_rows(np.arange(len(codes)), strata, permutations, rng)
     maps = pattern_maps([fold], patient, exchanged)
+    p = {name: permutation_p(float(np.abs(values).max()), null) for name, (values, null) in maps.items()}
+    directions = leading_directions([fold], patient, exchanged)
     auc, null = distance_auc([fold], patient, exchanged)
     return ContrastiveMaps(
         mean_patient=model.to_map(maps["mean-patient"][0]),
         beyond_controls=model.to_map(maps["beyond-controls"][0]),
-        p={name: permutation_p(float(np.abs(values).max()), null) for name, (values, null) in maps.items()},
+        directions=[model.to_map(values) for values, _ in directions.values()],
+        p=p | {name: figures.get("p", np.nan) for name, (_, figures) in directions.items()},
         auc=auc,
         auc_p=permutation_p(auc, null),
     )

@@ -3,28 +3,45 @@ r"""A fold's held-out salient codes, and the forward model that expresses codes 
 Least squares of the training participants' standardised volumes :math:`z_i` on their salient codes, beside the
 covariates that the salient space is adjusted for, :math:`z_i \approx \mu + W^T s_i + B^T a_i`.
 
+All maps of a method are sums of the rows of its folds' W. What depends on products of maps alone, such as distances of
+participants and principal directions, is computed in the few coordinates of :func:`without_voxels`.
+
 Source: Haufe et al., NeuroImage 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.statistics import permutation_p
-from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.core.storage import read_bytes, read_tsv, write_bytes
 from sepclr_neuro.data.cache import VolumeCache
 from sepclr_neuro.data.standardisation import Standardisation, standardised_voxels
 from sepclr_neuro.learning.models import load_model
 from sepclr_neuro.probing.representations import read_representations
 
-__all__ = ["FoldCodes", "Matrix", "all_fold_codes", "fold_codes", "forward_model", "judged", "mean_difference"]
+__all__ = [
+    "FoldCodes",
+    "Matrix",
+    "all_fold_codes",
+    "excess",
+    "fold_codes",
+    "forward_model",
+    "judged",
+    "mean_difference",
+    "read_fold_codes",
+    "without_voxels",
+    "write_fold_codes",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -55,6 +72,9 @@ class FoldCodes:
         return np.minimum(count, len(self.rows) - count) >= 2
 
 
+_FIELDS = [field.name for field in fields(FoldCodes)]
+
+
 def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covariates: Matrix) -> Matrix:
     """How each voxel changes with each code, W [d, V], by least squares in one pass over the volumes.
 
@@ -78,6 +98,47 @@ def forward_model(volumes: Iterable[NDArray[np.floating]], codes: Matrix, covari
 def mean_difference(weights: Matrix, codes: Matrix, ones: NDArray[np.bool_], others: NDArray[np.bool_]) -> Matrix:
     """Difference of the mean codes [N, d] of some participants and of others, as grey matter by W [d, V]: [V]."""
     return (codes[ones].mean(axis=0) - codes[others].mean(axis=0)) @ weights
+
+
+def excess(codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
+    """Patients' second moment about the controls' mean minus the controls' covariance, of codes [N, d]: [d, d]."""
+    controls = codes[~patient]
+    from_controls = codes[patient] - controls.mean(axis=0)
+    own = controls - controls.mean(axis=0)
+    # Divisors: the controls' mean was estimated, so that both have the same expectation where groups are alike.
+    expected = (1 + 1 / len(controls)) * own.T @ own / (len(controls) - 1)
+    more: Matrix = from_controls.T @ from_controls / len(from_controls) - expected
+    return more
+
+
+def without_voxels(folds: Sequence[FoldCodes]) -> list[FoldCodes]:
+    """The folds with W [d, r] in place of W [d, V], in coordinates on r orthonormal maps that all folds share.
+
+    r is the rank of all folds' W together. Inner products of maps, also of different folds, stay what they are.
+    """
+    products = np.block([[one.weights @ other.weights.T for other in folds] for one in folds])
+    values, vectors = np.linalg.eigh(products)
+    kept = values > 1e-12 * values.max()
+    coordinates = vectors[:, kept] * np.sqrt(values[kept])
+    ends = np.cumsum([len(fold.weights) for fold in folds])[:-1]
+    return [replace(fold, weights=weights) for fold, weights in zip(folds, np.split(coordinates, ends), strict=True)]
+
+
+def write_fold_codes(path: Path, folds: Sequence[FoldCodes]) -> None:
+    """Writes all folds without voxels: some kilobytes, and no pass over the volumes for whoever reads them."""
+    content = {
+        f"{number}.{name}": np.ascontiguousarray(getattr(fold, name))
+        for number, fold in enumerate(without_voxels(folds))
+        for name in _FIELDS
+    }
+    write_bytes(path, save(content))
+
+
+def read_fold_codes(path: Path) -> list[FoldCodes]:
+    """Reads what :func:`write_fold_codes` wrote."""
+    content = load(read_bytes(path))
+    count = len(content) // len(_FIELDS)
+    return [FoldCodes(*(content[f"{number}.{name}"] for name in _FIELDS)) for number in range(count)]
 
 
 def all_fold_codes(

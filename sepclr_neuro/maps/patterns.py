@@ -13,7 +13,8 @@ s_{controls})`, what patients have in common. *Beyond controls*, never negative:
 
 with M the patients' second moment about the controls' mean and C the controls' covariance: what patients' codes explain
 of the grey matter more than controls' do. It shows a disease that shifts all patients alike, and also one that moves
-them in different directions, of which group means and classifiers know nothing.
+them in different directions, of which group means and classifiers know nothing. Which directions these are,
+:mod:`sepclr_neuro.maps.directions` says.
 
 Source: Haufe et al., NeuroImage 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067, for forward models in place of
 weights; the map beyond controls is a choice of this project.
@@ -41,6 +42,7 @@ from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.data.sampling import seed_of
 from sepclr_neuro.maps.about import About
+from sepclr_neuro.maps.directions import direction_titles, leading_directions
 from sepclr_neuro.maps.diseases import (
     compare_diseases,
     disease_titles,
@@ -49,7 +51,15 @@ from sepclr_neuro.maps.diseases import (
     true_disease_maps,
     with_true_correlations,
 )
-from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, all_fold_codes, judged, mean_difference
+from sepclr_neuro.maps.fold_codes import (
+    FoldCodes,
+    Matrix,
+    all_fold_codes,
+    excess,
+    judged,
+    mean_difference,
+    write_fold_codes,
+)
 from sepclr_neuro.maps.localisation import localisation, similarity, strength_correlation
 from sepclr_neuro.maps.mapping import picture_heading, true_map, write_map
 
@@ -66,7 +76,7 @@ logger = logging.getLogger(__name__)
 
 PATTERNS = {"beyond-controls": "Patients beyond controls", "mean-patient": "Mean patient"}
 TABLE = [
-    *("map", "largest", "p", "voxels_beyond_chance", "people", "permutations"),
+    *("map", "largest", "p", "voxels_beyond_chance", "share", "people", "permutations"),
     *(
         "spearman_with_t_map",
         "r_with_truth",
@@ -86,13 +96,8 @@ def mean_patient(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> 
 
 def beyond_controls(weights: Matrix, codes: Matrix, patient: NDArray[np.bool_]) -> Matrix:
     """Grey matter that patients' codes [N, d] explain by W [d, V] beyond controls' codes: [V], 0 or more."""
-    controls = codes[~patient]
-    from_controls = codes[patient] - controls.mean(axis=0)
-    own = controls - controls.mean(axis=0)
-    # Divisors: the controls' mean was estimated, so that both have the same expectation where groups are alike.
-    expected = (1 + 1 / len(controls)) * own.T @ own / (len(controls) - 1)
-    more = from_controls.T @ from_controls / len(from_controls) - expected
-    return np.sqrt(np.maximum(((more @ weights) * weights).sum(axis=0), 0))
+    more = excess(codes, patient) @ weights
+    return np.sqrt(np.maximum((more * weights).sum(axis=0), 0))
 
 
 _MAKERS = {"beyond-controls": beyond_controls, "mean-patient": mean_patient}
@@ -153,8 +158,8 @@ def distance_auc(
 
 
 def write_patterns(config: Config, results: Results, method: str) -> None:
-    """Writes both maps of a method's salient space, on held-out participants, and the table ``patterns``; of several
-    diseases, the maps and the table of :mod:`sepclr_neuro.maps.diseases` too.
+    """Writes both maps of a method's salient space and its leading directions, on held-out participants, and the table
+    ``patterns``; of several diseases, the maps and the table of :mod:`sepclr_neuro.maps.diseases` too.
 
     Of a participant's scans the first counts. Diagnoses are exchanged within sites: ``p`` says how often the largest
     voxel is then at least as large, and ``voxels_beyond_chance`` counts voxels beyond the 95th percentile of that
@@ -174,7 +179,9 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     counts = {"people": len(held_out), "permutations": len(exchanged)}
     both = pattern_maps(folds, patient, exchanged, f"patterns of {method}")
     found = {name: (values, judged(values, null)) for name, (values, null) in both.items()}
-    titles, truths = PATTERNS, dict.fromkeys(PATTERNS, true_map(config, results.truth, cache))
+    found |= leading_directions(folds, patient, exchanged, f"patterns of {method}")
+    titles = PATTERNS | direction_titles()
+    truths = dict.fromkeys(found, true_map(config, results.truth, cache))
     if config.cohort.diseases:
         of_diseases, pairs = compare_diseases(config, folds, people)
         true_maps = true_disease_maps(config, results.truth, cache)
@@ -207,6 +214,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     auc, null = distance_auc(folds, patient, exchanged)
     distance = {"auc": auc, "p": permutation_p(auc, null) if len(null) else np.nan, **counts}
     write_tsv(results.patterns(method) / "distance.tsv", pd.DataFrame([distance]))
+    write_fold_codes(results.fold_codes(method), folds)
     logger.info(f"patterns of {method}: distance from controls separates the groups with an AUC of {auc:.2f}")
 
 

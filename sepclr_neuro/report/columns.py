@@ -206,11 +206,13 @@ TABLES: dict[str, Table] = {
                 levels={
                     "beyond-controls": "what patients' codes explain beyond controls'",
                     "mean-patient": "mean difference of patients and controls",
+                    "direction-1": "along which patients differ from controls most; direction-2 and so on follow",
                 },
             ),
             "largest": Column("Largest absolute value, in the unit of the map (`Units` in its JSON file)"),
             "p": Column("How often the largest value of exchanged diagnoses is as large, by permutation within sites"),
             "voxels_beyond_chance": Column("Voxels beyond the 95th percentile of that largest value"),
+            "share": Column("Share of a direction in what patients have beyond controls; n/a of other maps"),
             "spearman_with_t_map": Column("Rank correlation of strengths with the voxel-wise t-map"),
             "r_with_truth": Column("Correlation of strengths with the true effect; n/a for a real cohort"),
         },

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.references import Reference
 from sepclr_neuro.core.words import counted, listed
+from sepclr_neuro.maps.directions import MOST
 from sepclr_neuro.maps.diseases import HALVINGS
 from sepclr_neuro.report.methods_text import Paragraph
 from sepclr_neuro.report.reading import Run
@@ -82,6 +83,8 @@ def _patterns(config: Config) -> list[str]:
         f"({config.standardisation.entry.unit}), averaged over splits: the mean difference of patients and controls, "
         "and what patients' codes explain beyond controls', in each voxel the root of the patients' second moment "
         "about the controls' mean minus the controls' variance.",
+        "Directions among patients are the leading eigenvectors of that difference as a covariance of voxels, averaged "
+        f"over splits, times the root of their eigenvalues, up to the first not beyond chance and at most {MOST}.",
         "The distance of a held-out participant's code from the training controls' mean was scored by the area under "
         "the ROC curve (AUC), averaged over splits.",
     ]
@@ -92,7 +95,8 @@ def _tests_of_patterns(config: Config) -> list[str]:
         return ["They were not tested."]
     return [
         f"Diagnoses were exchanged within site in {counted(config.saliency.permutations, 'permutation')}, without new "
-        "training; compared were the largest absolute voxel of a map, which corrects over its voxels, and the AUC.",
+        "training; compared were the largest absolute voxel of a map, which corrects over its voxels (of a direction, "
+        f"that of the {MOST} leading ones, which corrects over these too), and the AUC.",
         "The false discovery rate was controlled over all maps and AUCs of all methods.",
     ]
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sepclr_neuro.core.statistics import false_discovery_rate
+from sepclr_neuro.core.words import counted, listed
+from sepclr_neuro.maps.directions import direction_titles
 from sepclr_neuro.maps.patterns import PATTERNS
 from sepclr_neuro.report.diseases import diseases_of
 from sepclr_neuro.report.findings import ALPHA, method_title, p_and_q
@@ -23,6 +25,9 @@ _CAPTIONS = {
     "t-map": "Group comparison: voxel-wise t-map of the diagnosis, without a test",
     "beyond-controls": "Salient space: patients beyond controls, whatever the direction",
     "mean-patient": "Salient space: the mean patient, what patients have in common",
+} | {
+    name: f"Salient space: {title[0].lower()}{title[1:]}; red and blue change in opposite ways"
+    for name, title in direction_titles().items()
 }
 
 
@@ -43,14 +48,17 @@ def patterns_of(run: Run) -> dict[str, Any] | None:
     if best is None or best not in set(table["method"]):
         best = _clearest(table)
     pictures = {"truth": run.t_maps.get("truth"), "t-map": run.t_maps.get("diagnosis")}
-    pictures |= {name: run.patterns.get(best, {}).get(name) for name in PATTERNS}
+    of_best = table[table["method"] == best]
+    # The first direction stands there whatever its q, as the other maps do.
+    names = [*PATTERNS, *dict.fromkeys(["direction-1", *_directions_beyond_chance(of_best)["map"]])]
+    pictures |= {name: run.patterns.get(best, {}).get(name) for name in names}
     title = method_title(best)
     shown = [
         {"caption": _CAPTIONS[name], "picture": smaller(png, f"{_CAPTIONS[name]}, {title}, slices")}
         for name, png in pictures.items()
         if png is not None
     ]
-    said = said_of_patterns(table[table["method"] == best], title)
+    said = said_of_patterns(of_best, title)
     readable = table.assign(method=[method_title(name) for name in table["method"]])
     return {
         "table": readable.dropna(axis="columns", how="all"),
@@ -88,15 +96,21 @@ def _clearest(table: pd.DataFrame) -> str:
     return str(order.index[0])
 
 
+def _directions_beyond_chance(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one method's directions with a q below the report's level."""
+    return table[table["map"].isin(direction_titles()) & (table["q"] < ALPHA)]
+
+
 def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
     """Sentences about one method by plain rules from q.
 
     Args:
-        table: ``map auc p q voxels_beyond_chance people`` and, where they are known, ``spearman_with_t_map ratio``.
+        table: ``map auc p q voxels_beyond_chance share people`` and, where they are known, ``r_with_truth ratio``.
         title: of the method.
     """
     rows = table.set_index("map")
-    distance, beyond, mean = (rows.loc[name] for name in (DISTANCE, "beyond-controls", "mean-patient"))
+    names = (DISTANCE, "beyond-controls", "mean-patient", "direction-1")
+    distance, beyond, mean, first = (rows.loc[name] for name in names)
     if np.isnan(beyond["q"]):
         return [f"The maps of {title} are shown without a test, since `saliency.permutations` is 0."]
     farther = "are farther" if distance["q"] < ALPHA else "are not shown to be farther"
@@ -116,10 +130,20 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
     )
     common = "on average patients differ too" if mean["q"] < ALPHA else "on average patients are not shown to differ"
     said.append(f"{line}; {common} ({p_and_q(mean)}).")
+    directions = _directions_beyond_chance(table)
+    if directions.empty:
+        said.append(f"No single direction among patients is shown to be beyond chance ({p_and_q(first)}).")
+    else:
+        hold = "holds" if len(directions) == 1 else "hold"
+        shares = listed([f"{100 * share:.0f} %" for share in directions["share"]])
+        said.append(
+            f"Beyond chance, patients differ from controls along {counted(len(directions), 'direction')}, which {hold} "
+            f"{shares} of all that they have beyond controls."
+        )
     if "r_with_truth" in table and not np.isnan(beyond["r_with_truth"]):
         said.append(
             f"The true effect is known: the map beyond controls correlates with it by r = "
-            f"{beyond['r_with_truth']:.2f}, and the affected regions hold {beyond['ratio']:.1f} times as much of the "
-            "map as of an even one."
+            f"{beyond['r_with_truth']:.2f}, direction 1 by r = {first['r_with_truth']:.2f}, and the "
+            f"affected regions hold {beyond['ratio']:.1f} times as much of the map beyond controls as of an even one."
         )
     return said

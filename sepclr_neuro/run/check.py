@@ -206,7 +206,7 @@ def _too_few_permutations(config: Config) -> list[str]:
     """Numbers of permutations with which a q below the report's level takes more than a few tests at the smallest p."""
     spaces = [2 if config.for_method(name).adjusts else 1 for name in config.methods]
     diseases = len(config.cohort.diseases)
-    rows_of_patterns = 3 + (2 * diseases + 1 if diseases else 0)
+    rows_of_patterns = 4 + (2 * diseases + 1 if diseases else 0)
     families = [
         ("probes", config.probes.permutations, sum(spaces) * len(config.probes.targets)),
         ("patterns", config.saliency.permutations, rows_of_patterns * spaces.count(2)),

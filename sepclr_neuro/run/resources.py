@@ -130,7 +130,7 @@ class Needs:
             case "embed" | "saliency":
                 start = GPU_START if rule in self.on_gpus else START
                 return start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
-            case "vbm" | "patterns" | "subtypes" | "standardise" | "report":
+            case "vbm" | "patterns" | "standardise" | "report":
                 return START + SLAB + 30 * volume
             case "dataset" | "volumes":
                 return START + (WORKER + 30 * volume) * threads
@@ -139,7 +139,7 @@ class Needs:
                 return held + NULL * self.scans
             case "probe" | "tables":
                 return START + WORKER * threads + NULL * self.scans
-            case "cohort" | "splits":
+            case "cohort" | "splits" | "subtypes":
                 return START
         return 5000  # benchmarks, whose cohorts are of one size
 

@@ -114,8 +114,13 @@ def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path)
     write_representations(config, results, "sepclr-linear")
     write_patterns(config, results, "sepclr-linear")
     folder = results.patterns("sepclr-linear")
-    assert {path.name for path in folder.glob("*.nii.gz")} == {"beyond-controls.nii.gz", "mean-patient.nii.gz"}
     table = read_tsv(folder / "patterns.tsv").set_index("map")
+    assert list(table.index) == ["beyond-controls", "mean-patient", "direction-1", "direction-2"]
+    assert {path.name for path in folder.glob("*.nii.gz")} == {f"{name}.nii.gz" for name in table.index}
+    # A shift of all patients is the one direction beyond chance.
+    assert table.loc["direction-1", "p"] == 0.05
+    assert table.loc["direction-2", "p"] > 0.05
+    assert table["share"].isna().tolist() == [True, True, False, False]
     assert (table["people"] == 40).all()
     # Patients have more grey matter in a cube; of 19 exchanges none finds as much.
     assert table.loc["mean-patient", "p"] == 0.05
@@ -123,8 +128,12 @@ def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path)
     outside = np.ones(values.shape, dtype=bool)
     outside[8:20, 8:20, 8:20] = False
     assert values[~outside].mean() > 2 * np.abs(values[outside]).mean()
+    direction = nibabel.Nifti1Image.from_filename(folder / "direction-1.nii.gz").get_fdata()
+    assert np.corrcoef(direction.ravel(), values.ravel())[0, 1] > 0.9
     assert read_tsv(folder / "distance.tsv")["auc"].iloc[0] > 0.8
-    assert read_json(folder / "mean-patient.json")["Units"] == "SD of grey matter over all voxels"
+    for name in ("mean-patient", "direction-1"):
+        assert read_json(folder / f"{name}.json")["Units"] == "SD of grey matter over all voxels"
+    assert read_json(folder / "direction-1.json")["Description"].startswith("Direction 1 among patients: ")
 
     path = results.representations("sepclr-linear", 0)
     swapped = read_tsv(path, text=("scan_id", "side"))

@@ -12,7 +12,8 @@ from sklearn.metrics import adjusted_rand_score
 from sepclr_neuro.core.storage import read_json, read_tsv
 from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import write_fold_model
-from sepclr_neuro.maps.fold_codes import FoldCodes
+from sepclr_neuro.maps.fold_codes import FoldCodes, without_voxels, write_fold_codes
+from sepclr_neuro.maps.patterns import write_patterns
 from sepclr_neuro.maps.subtypes import associations, deviations, find_subtypes, matched, write_subtypes
 from tests.small_run import small_run
 
@@ -54,6 +55,8 @@ def test_deviations_are_in_units_of_the_controls_whatever_the_encoder_calls_its_
     turn = np.linalg.qr(np.random.default_rng(5).normal(size=(4, 4)))[0]
     other = FoldCodes(turn @ fold.weights, fold.codes @ turn.T, fold.rows, turn @ fold.centre)
     np.testing.assert_allclose(np.abs(deviations(other, is_patient)), np.abs(found))
+    few = without_voxels(folds)[0]
+    np.testing.assert_allclose(np.abs(deviations(few, is_patient)), np.abs(found))
 
 
 def test_an_encoder_of_another_fold_makes_no_kind_of_patients() -> None:
@@ -75,6 +78,7 @@ def test_two_kinds_are_found_as_they_were_made() -> None:
     assert found.stability > 0.8
     own = [patient[fold.rows] for fold in folds]
     labels = matched(folds, found.labels, own)
+    np.testing.assert_equal(matched(without_voxels(folds), found.labels, own), labels)
     assert np.bincount(labels[0])[0] >= np.bincount(labels[0])[1]
     # Under common numbers, clusters of all folds are the kinds that were made.
     truth = np.concatenate([kinds[fold.rows][of_fold] for fold, of_fold in zip(folds, own, strict=True)])
@@ -116,6 +120,7 @@ def test_a_run_writes_clusters_of_held_out_patients(tmp_path: Path) -> None:
     for fold in range(2):
         write_fold_model(config, results, "sepclr-linear", fold)
     write_representations(config, results, "sepclr-linear")
+    write_patterns(config, results, "sepclr-linear")
     write_subtypes(config, results, "sepclr-linear")
     folder = results.subtypes("sepclr-linear")
     table = read_tsv(folder / "subtypes.tsv").set_index("clusters")
@@ -147,7 +152,7 @@ def test_folds_that_cannot_be_divided_are_left_out(
     some = np.isin(second, kept)
     folds[1] = FoldCodes(folds[1].weights, folds[1].codes[some], second[some], folds[1].centre)
     folds = [FoldCodes(f.weights[:dimensions], f.codes[:, :dimensions], f.rows, f.centre[:dimensions]) for f in folds]
-    monkeypatch.setattr("sepclr_neuro.maps.subtypes.all_fold_codes", lambda *_: (folds, None))
+    write_fold_codes(results.fold_codes("sepclr-k-jem"), folds)
     monkeypatch.setattr("sepclr_neuro.maps.subtypes.load_cohort", lambda _: cohort)
     write_subtypes(config, results, "sepclr-k-jem")
     (row,) = read_tsv(results.subtypes("sepclr-k-jem") / "subtypes.tsv").to_dict("records")

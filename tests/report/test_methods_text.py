@@ -442,7 +442,7 @@ def test_a_discriminant_is_cited() -> None:
 
 
 def test_what_is_not_shown_is_not_called_absent() -> None:
-    names = ("distance from controls", "beyond-controls", "mean-patient")
+    names = ("distance from controls", "beyond-controls", "mean-patient", "direction-1")
     table = pd.DataFrame({"map": names, "auc": 0.6, "p": 0.048, "q": 0.063, "people": 40})
     said = said_of_patterns(table, "PCA")[-1]
     assert said.startswith("Their codes are not shown to explain more than chance anywhere in the brain (p 0.048")

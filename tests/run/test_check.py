@@ -387,8 +387,8 @@ def test_a_grid_that_is_mostly_padding_is_told_with_the_shape_that_fits(volumes:
         ({}, None),
         (
             {"saliency": {"permutations": 5}},
-            "saliency.permutations: with 5 the smallest p is 0.17, and of the 3 tests in the table of patterns none "
-            "can have a q below 0.05; with 60 permutations a single one can have it",
+            "saliency.permutations: with 5 the smallest p is 0.17, and of the 4 tests in the table of patterns none "
+            "can have a q below 0.05; with 80 permutations a single one can have it",
         ),
         (
             {"probes": {"permutations": 99}, "methods": {f"pca-{k}": {"method": "pca"} for k in range(6)}},

@@ -198,7 +198,8 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
     assert {path.name for path in results.vbm.glob("*.nii.gz")} == {
         *(f"{target}.nii.gz" for target in ("diagnosis", "sans", "saps", "truth"))
     }
-    assert {path.name for path in results.patterns(METHOD).glob("*.png")} == {"beyond-controls.png", "mean-patient.png"}
+    of_table = set(read_tsv(results.patterns(METHOD) / "patterns.tsv")["map"])
+    assert of_table == {path.stem for path in results.patterns(METHOD).glob("*.png")} > {"mean-patient", "direction-1"}
     assert "Where in the brain" in page.text
     assert (results.figures / "scores.svg").is_file()
     localised = read_tsv(folder / "localisation.tsv")

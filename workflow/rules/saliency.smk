@@ -66,12 +66,8 @@ rule subtypes:
     input:
         run=results.run_file("subtypes", "{method}"),
         cohort=results.cohort,
-        index=results.index,
-        grid=results.grid,
-        splits=results.splits,
-        standardisation=expand(rules.standardise.output, fold=folds),
-        models=expand(rules.train.output, fold=folds, allow_missing=True),
-        representations=rules.embed.output,
+        # Which keep the codes in grey matter.
+        patterns=rules.patterns.output,
     output:
         directory(results.subtypes("{method}")),
     log:
