@@ -197,7 +197,8 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
         title = picture_heading(config, config.for_method(method).title, titles[name], "salient space")
         subtitle = f"Held-out participants, mean over {len(folds)} folds. Not for clinical use."
         about = About(
-            what=f"{titles[name]}: salient codes of held-out participants as grey matter, mean over folds",
+            what=f"{titles[name]}: salient codes of held-out participants as grey matter, mean over folds"
+            f"{'; its absolute value is the amplitude' if name in direction_titles() else ''}",
             statistic="pattern",
             unit=config.standardisation.entry.unit,
             target=t_map_of(name),

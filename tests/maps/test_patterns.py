@@ -133,7 +133,9 @@ def test_a_run_writes_maps_of_held_out_people_and_refuses_a_leak(tmp_path: Path)
     assert read_tsv(folder / "distance.tsv")["auc"].iloc[0] > 0.8
     for name in ("mean-patient", "direction-1"):
         assert read_json(folder / f"{name}.json")["Units"] == "SD of grey matter over all voxels"
-    assert read_json(folder / "direction-1.json")["Description"].startswith("Direction 1 among patients: ")
+    said = read_json(folder / "direction-1.json")["Description"]
+    assert said.startswith("Direction 1 among patients: ")
+    assert said.endswith("its absolute value is the amplitude.")
 
     path = results.representations("sepclr-linear", 0)
     swapped = read_tsv(path, text=("scan_id", "side"))
