@@ -166,7 +166,9 @@ class Needs:
                 return self._mapped * copies * len(saliency.targets) * self._step(rule, method)
             case "volumes":
                 return 0.2 * scans  # what a shared file system gives; 0.02 from a local disk: `cache_build`
-            case "dataset" | "vbm" | "patterns" | "subtypes":
+            case "subtypes":
+                return 0.03 * folds * self.config.subtypes.nulls * len(self.config.subtypes.clusters)
+            case "dataset" | "vbm" | "patterns":
                 return 0.4 * scans * grid * (1 if rule == "dataset" else folds)  # the demo's 6 s each
             case "standardise":
                 return 0.15 * scans * grid  # 2 s a fold
