@@ -20,8 +20,8 @@ T has at most the rank of all folds' W together and is never made: its eigenvect
 coordinates of :func:`~sepclr_neuro.maps.fold_codes.without_voxels`.
 
 Each direction is held against the largest voxel of any leading direction where diagnoses are exchanged, which corrects
-over voxels and directions. Since exchanged patients vary along a true direction too, this null is wide enough for what
-differs between the encoders of the folds, which T holds as further weak directions.
+over voxels and directions. T also holds what differs between the encoders of the folds, as further weak directions.
+Exchanged patients vary along a true direction too, and in simulated folds this null is wider than those are.
 
 Alternatives not taken: eigenvectors fold by fold, matched afterwards, which turn freely where two are of like size; and
 the patients' covariance about their own mean in place of M, which leaves out what all patients share.
