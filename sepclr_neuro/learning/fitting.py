@@ -121,15 +121,23 @@ def _reader(scans: Scans, views: Views) -> Read:
 
 def _representations(
     method: TwoEncoders, scans: Scans, views: Views, people_in_memory: int | None
-) -> tuple[Tensor, Tensor]:
-    """Common and salient representations of the unaugmented training scans, [N, c] and [N, d], float32."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the unaugmented training scans the common and the salient codes, and the latter without adjustment, float32.
+
+    [N, c], [N, d] and [N, d].
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device).eval()
     views = views.to(device)
-    parts = parts_in_memory(len(scans.rows), method.covariate_maps.shape[1:], people_in_memory)
-    volumes = (views.unaugmented(scans.read(scans.rows[part]).to(device)) for part in parts)
-    found = represent_parts(method, volumes, scans.covariates if len(scans.covariates) else None)
-    return found["common"], found["salient"]
+
+    def of(covariates: Tensor | None) -> dict[str, Tensor]:
+        parts = parts_in_memory(len(scans.rows), method.covariate_maps.shape[1:], people_in_memory)
+        volumes = (views.unaugmented(scans.read(scans.rows[part]).to(device)) for part in parts)
+        return represent_parts(method, volumes, covariates)
+
+    adjusts = len(scans.covariates) and len(method.covariate_maps)
+    found = of(scans.covariates if adjusts else None)
+    return found["common"], found["salient"], of(None)["salient"] if adjusts else found["salient"]
 
 
 def _train(

@@ -151,9 +151,10 @@ class TrainingSet:
         return self.coordinates @ maps.weights.T - self.covariates @ maps.covariates.T
 
     def erased(self, common: VoxelMaps, salient: VoxelMaps) -> VoxelMaps:
-        """The common maps minus their linear prediction from the salient ones, fitted on the training participants."""
-        e = erasing_weights(self.represent(common), self.represent(salient))
-        return VoxelMaps(common.weights - e @ salient.weights, common.covariates - e @ salient.covariates)
+        """The common maps of the volumes alone that are uncorrelated with the salient codes in training."""
+        unadjusted = self.represent(self.unadjusted(salient.weights))
+        e = erasing_weights(self.represent(common), self.represent(salient), unadjusted)
+        return VoxelMaps(common.weights - e @ salient.weights, common.covariates)
 
 
 class LinearMaps(ClosedFormMethod):

@@ -2,8 +2,8 @@ r"""Base class of networks with a common and a salient encoder: covariate adjust
 
 The input of the salient encoder is adjusted volumes :math:`e = z - B^T a`, without the effects of covariates a (age,
 sex, site, head size) within groups (:mod:`sepclr_neuro.methods.adjustment`); that of the common encoder is the volumes
-z. After training, the linear prediction from the salient representation is subtracted from the common one
-(:mod:`sepclr_neuro.methods.erasure`).
+z. After training, the salient codes of the unadjusted volumes are erased from the common representation
+(:mod:`sepclr_neuro.methods.erasure`), which is a function of the volume alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TwoEncoders(GradientMethod):
     covariate_maps: Tensor
     """Effect of one unit of each covariate on a standardised volume, [k, C, *spatial]."""
     erasing: Tensor
-    """E [c, d]: E @ the salient representation is subtracted from the common one; [0, 0] before it is learned."""
+    """E [c, d]: E @ the salient codes of the unadjusted volume are subtracted from the common ones; [0, 0] at first."""
 
     def __init__(self, input_shape: Sequence[int]) -> None:
         super().__init__()
@@ -50,9 +50,12 @@ class TwoEncoders(GradientMethod):
         """Outputs [B, d] of both encoders: common, of volumes; salient, of adjusted volumes; both [B, C, *spatial]."""
 
     def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        both = self.encoder_outputs(volumes, self.adjust(volumes, covariates))
+        adjusted = self.adjust(volumes, covariates)
+        both = self.encoder_outputs(volumes, adjusted)
         if self.erasing.numel():
-            both["common"] = both["common"] - both["salient"] @ self.erasing.T
+            # Not the adjusted codes, which would bring the covariates into the common space.
+            codes = both if adjusted is volumes else self.encoder_outputs(volumes, volumes)
+            both["common"] = both["common"] - codes["salient"] @ self.erasing.T
         return both
 
     def adjust(self, volumes: Tensor, covariates: Tensor | None) -> Tensor:
@@ -82,12 +85,13 @@ class TwoEncoders(GradientMethod):
             maps[:, :, planes] = torch.tensordot(weights, read(rows, planes).double(), dims=1).float()
         self.covariate_maps = maps
 
-    def learn_erasure(self, common: Tensor, salient: Tensor) -> None:
-        """Estimates how the salient codes predict the common ones.
+    def learn_erasure(self, common: Tensor, salient: Tensor, unadjusted: Tensor) -> None:
+        """Estimates what of the salient codes is to be subtracted from the common ones.
 
         Args:
             common: encoder outputs of the training participants, before erasure, [N, c].
             salient: encoder outputs of the same participants, [N, d].
+            unadjusted: the same of their unadjusted volumes, [N, d].
         """
-        weights = erasing_weights(*(of.double().cpu().numpy() for of in (common, salient)))
+        weights = erasing_weights(*(of.double().cpu().numpy() for of in (common, salient, unadjusted)))
         self.erasing = torch.from_numpy(np.ascontiguousarray(weights)).to(self.covariate_maps)

@@ -69,18 +69,21 @@ def test_no_linear_probe_finds_salient_codes_in_the_common_space(name: str) -> N
         method.salient_encoder.register_forward_hook(
             lambda module, given, code: code * (torch.arange(code.shape[1]) < 3)
         )
-        method.learn_erasure(before["common"], method.represent(VOLUMES, COVARIATES)["salient"])
+        unadjusted = method.represent(VOLUMES)["salient"]
+        method.learn_erasure(before["common"], method.represent(VOLUMES, COVARIATES)["salient"], unadjusted)
         after = method.represent(VOLUMES, COVARIATES)
-    expected = oracle.erased(*(x.double().numpy() for x in (before["common"], some, before["common"], some)))
+        others = method.represent(VOLUMES, COVARIATES.flip(0))
+    expected = oracle.erased(*(x.double().numpy() for x in (before["common"], some, unadjusted[:, :3])))
     ours = after["common"].double().numpy()
     np.testing.assert_allclose(ours - ours.mean(axis=0), expected - expected.mean(axis=0), atol=1e-5)
+    torch.testing.assert_close(others["common"], after["common"], msg="the common space depends on the covariates")
 
 
 def test_effects_and_erasure_are_saved_and_loaded(tmp_path: Path) -> None:
     method = with_effects("sepclr-k-jem")
     with torch.no_grad():
         before = method.represent(VOLUMES, COVARIATES)
-        method.learn_erasure(before["common"], before["salient"])
+        method.learn_erasure(before["common"], before["salient"], method.represent(VOLUMES)["salient"])
         save_file(method.state_dict(), tmp_path / "model.safetensors")
         other = build("sepclr-k-jem")
         other.load_state_dict(load_file(tmp_path / "model.safetensors"))
