@@ -27,26 +27,33 @@ def json_schema() -> dict[str, Any]:
             "enum": names,
         }
 
-    by_name = {
-        name: {
-            "anyOf": [
-                {"$ref": f"#/$defs/{entry.settings.__name__}", "properties": {"method": {"const": name}}},
-                {"type": "null"},
-            ]
+    def by_name(method: Any) -> dict[str, Any]:
+        """Settings below a method's own name, where ``method`` is what the key `method` may be."""
+        return {
+            name: {
+                "anyOf": [
+                    {"$ref": f"#/$defs/{entry.settings.__name__}", "properties": {"method": method(name)}},
+                    {"type": "null"},
+                ]
+            }
+            for name, entry in METHODS.items()
         }
-        for name, entry in METHODS.items()
-    }
+
+    of_run, of_digits = schema["properties"]["methods"], definitions["Digits"]["properties"]["methods"]
     own_name = {"anyOf": [{"$ref": f"#/$defs/{model}"} for model in named], "required": ["method"]}
-    for section in (schema["properties"]["methods"], definitions["Digits"]["properties"]["methods"]):
+    for section, methods, others in (
+        (of_run, by_name(lambda name: {"const": name}), own_name),
+        (of_digits, by_name(lambda name: False), False),
+    ):
         description = section["description"]
         section.clear()
         section |= {
             "type": "object",
             "description": description,
-            "properties": by_name,
-            "additionalProperties": own_name,
-            "propertyNames": {"pattern": NAME},
+            "properties": methods,
+            "additionalProperties": others,
             "minProperties": 1,
         }
+    of_run["propertyNames"] = {"pattern": NAME}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

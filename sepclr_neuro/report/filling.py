@@ -12,7 +12,7 @@ from nilearn.reporting import HTMLReport
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.words import counted
-from sepclr_neuro.report.formatting import cell, table_uri
+from sepclr_neuro.report.formatting import cell, numeric_columns, table_uri
 
 __all__ = ["banner_of", "filled"]
 
@@ -46,7 +46,12 @@ def filled(template: str, content: Mapping[str, Any], title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": cell, "counted": counted, "table_uri": table_uri}
+    environment.filters |= {
+        "cell": cell,
+        "counted": counted,
+        "numeric_columns": numeric_columns,
+        "table_uri": table_uri,
+    }
     body = environment.get_template(template).render(content)
     page = HTMLReport(
         environment.get_template("page.html"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Number
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from sepclr_neuro.core.storage import as_tsv
 from sepclr_neuro.report.pictures import data_uri
 
-__all__ = ["cell", "table_uri"]
+__all__ = ["cell", "numeric_columns", "table_uri"]
 
 
 def cell(value: Any) -> str:
@@ -26,6 +27,19 @@ def cell(value: Any) -> str:
             return "n/a"
         return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
     return str(value)
+
+
+def numeric_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of numbers, which pages align at the right; those without any value are none.
+
+    >>> numeric_columns(pd.DataFrame({"n": [1, None], "rule": [None, "no volume"], "age, mean ± SD": ["30 ± 5"] * 2}))
+    ['n', 'age, mean ± SD']
+    """
+    return [
+        str(column)
+        for column, values in table.items()
+        if "±" in str(column) or (values.notna().any() and all(isinstance(value, Number) for value in values.dropna()))
+    ]
 
 
 def table_uri(table: pd.DataFrame) -> str:

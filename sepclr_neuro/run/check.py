@@ -108,6 +108,7 @@ def check(config: Config, *, volumes: Literal["voxels", "headers", "none"] = "vo
             people = _with_groups(people.merge(drawn, on="participant_id"), config)
             found.lines.append(f"an effect to be implanted into participants drawn at random{_groups(people)}")
         found.warnings.extend(_odd_sites(people, config.splits.folds))
+        found.warnings.extend(_sex_is_the_group(people))
     found.lines.extend(left_out_lines(config, people))
     found.lines.extend(stratified_lines(people, config.splits))
     for look in (questions, nuisance):
@@ -197,6 +198,18 @@ def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
             what = f"has {len(members)} participants, fewer than folds ({folds})"
             odd.append(Alike(f"site {site!r}: {what}", str(site), "fewer participants than folds"))
     return odd
+
+
+def _sex_is_the_group(people: pd.DataFrame) -> list[str]:
+    """Whether each sex is in one group alone, as where the groups are the sexes."""
+    if "group" not in people or people["sex"].nunique() < 2 or people.groupby("sex")["group"].nunique().max() > 1:
+        return []
+    groups = people.drop_duplicates("sex").dropna(subset=["sex"]).set_index("sex")["group"]
+    listed = ", ".join(f"{sex} is all {group}" for sex, group in groups.sort_index().items())
+    return [
+        f"sex: {listed}, so that sex and diagnosis are one question, with opposite answers expected of the spaces: "
+        "leave `sex` out of probes.targets, probes.confounds and adjust_for"
+    ]
 
 
 _A_FEW = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_it_shows_participants_by_diagnosis_and_site(shown: str) -> None:
     assert "control 12 31.0 ± 7.2 20–42 50.0 50.0 12 1511.0 ± 7.2 0 n/a" in text
     assert "bonn 12 37.5 ± 3.6 32–43 0.0 100.0 12 1517.5 ± 3.6 6 17.0" in text
     assert "site control schizophrenia bonn 6 6 prague 6 6" in text
+
+
+def test_many_exclusions_are_folded_and_texts_stand_at_the_left(shown: str) -> None:
+    assert re.search(r'<details class="long" open>\s*<summary>1 row of exclusions', shown)
+    scans, tables, looked = a_cohort({})
+    many = pd.concat([tables.exclusions] * 13, ignore_index=True)
+    many.loc[0, "value"] = "a reason"
+    page = cohort_page(a_config(), NONE, scans, dataclasses.replace(tables, exclusions=many), looked)
+    assert re.search(r'<details class="long">\s*<summary>13 rows of exclusions', page)
+    assert "<td>n/a</td></tr>" in page, "a missing text stands where texts do"
+    assert '<th scope="col" class="number">removed' in page
 
 
 def test_it_shows_each_site_and_the_outlier_by_name(shown: str) -> None:

@@ -323,6 +323,15 @@ def test_each_fold_of_each_method_is_not_a_line(study: dict[str, Any]) -> None:
     assert "\n  - 6 alike (sepclr-k-jem, fold 0, sepclr-k-jem, fold 1, " in found.text()
 
 
+def test_groups_that_are_the_sexes_are_warned_of(study: dict[str, Any], tmp_path: Path) -> None:
+    assert not any(warning.startswith("sex:") for warning in look(configuration(cohort=study)).warnings)
+    table = tmp_path / "participants.tsv"
+    table.write_text(re.sub(r"(schizophrenia\t\d+\t)female", r"\1male", table.read_text()))
+    (said,) = [warning for warning in look(configuration(cohort=study)).warnings if warning.startswith("sex:")]
+    assert "female is all background, male is all target" in said
+    assert "leave `sex` out of probes.targets, probes.confounds and adjust_for" in said
+
+
 def test_many_sites_of_one_person_are_one_line(study: dict[str, Any], tmp_path: Path) -> None:
     for line in range(1, 5):
         edit(tmp_path, line, "prague", f"site{line}")

@@ -8,6 +8,8 @@ import shutil
 import time
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -311,6 +313,54 @@ def test_tiv_that_cannot_scale_is_left_out(data: Path, tiv: str, said: str) -> N
     path, _ = init(data)
     config, _ = checked(path)
     assert config.volumes.tiv_column is None
+
+
+@pytest.mark.parametrize(
+    ("volumes_in_table", "said"),
+    [((0.7, 0.5, 0.3), "litres by its median, 1.5, times 1000"), ((700, 500, 300), "ml by its median, 1500)")],
+)
+def test_tissues_whose_sum_is_tiv_are_named(data: Path, volumes_in_table: tuple[float, ...], said: str) -> None:
+    names = ("gm_vol", "WM", "csf_ml")
+    tissues = {name: [str(value)] * 12 for name, value in zip(names, volumes_in_table, strict=True)}
+    people(data / "participants.tsv")
+    people(data / "tissues.tsv", {"diagnosis": None, "age": None, "sex": None, "site": None, **tissues})
+    volumes(data, "mwp1{id}.nii")
+    path, _ = init(data)
+    text = path.read_text().replace("\n  # ", " ")
+    assert "tissues.tsv: the sum of gm_vol, WM, csf_ml" in text
+    assert said in text
+
+
+def test_all_sessions_can_be_used_as_it_says(data: Path) -> None:
+    people(data / "demo.csv", separator=",")
+    scans = [(name, session) for session in ("ses-1", "ses-2") for name in IDS]
+    people(data / "scans.csv", {"session": [session for _, session in scans]}, [name for name, _ in scans], ",")
+    for session in ("ses-1", "ses-2"):
+        volumes(data, f"{{id}}/{session}/mwp1{{id}}.nii")
+    path, printed = init(data)
+    assert "scans.csv: not used: it has a row for each session, demo.csv one for each participant" in printed
+    assert "add `session_id: session` to `columns`, and write {session} for the session in `volumes`" in printed
+    text = path.read_text().replace("demo.csv", "scans.csv")
+    path.write_text(text.replace("    participant_id: p", "    session_id: session\n    participant_id: p"))
+    _, text = checked(answered(path, volumes="'{participant_id}/{session}/mwp1{participant_id}.nii'"))
+    assert "12 participants, 24 scans" in text
+
+
+def test_the_lines_of_a_quicker_first_look_work(data: Path) -> None:
+    people(data / "participants.tsv")
+    for name in IDS:
+        fine = nibabel.Nifti1Image(np.zeros((121, 145, 121), np.uint8), nibabel.affines.from_matvec(np.eye(3) * 1.5))
+        nibabel.save(fine, data / f"mwp1{name}.nii.gz")
+    path, _ = init(data)
+    text = path.read_text()
+    lines = ["shape: [64, 64, 64]", "resample_mm: 3", "smoothing_mm: 3"]
+    text = re.sub(r"\n  shape: .*", "", text)
+    for line in lines:
+        assert f"  # {line}\n" in text
+        text = text.replace(f"  # {line}\n", f"  {line}\n")
+    path.write_text(text)
+    config, _ = checked(path)
+    assert (config.volumes.shape, config.volumes.resample_mm, config.volumes.smoothing_mm) == ((64, 64, 64), 3, 3)
 
 
 def test_tables_that_cannot_be_used_are_told_with_the_reason(data: Path) -> None:

@@ -13,7 +13,7 @@ from sepclr_neuro.data.facts import SEXES
 from sepclr_neuro.data.participants import is_number
 from sepclr_neuro.run.init.entries import Entry, Tree, scalar
 from sepclr_neuro.run.init.scores import numbers_in, score_columns
-from sepclr_neuro.run.init.tables import FACTS, MISSING, Table, counts_of, named
+from sepclr_neuro.run.init.tables import FACTS, MISSING, Table, counts_of, named, plain
 
 __all__ = ["Diagnoses", "column_of", "columns_of", "diagnoses_of", "missing_texts", "tiv_of", "values_of"]
 
@@ -22,6 +22,8 @@ _CONTROL = re.compile(
     r"no[ _-](diagnosis|disorder|psychiatric.*)|unaffected",
     re.IGNORECASE,
 )
+_VOLUME = r"(v|vols?|volumes?)?(ml|cm3|mm3|l)?"
+_TISSUES = tuple(rf"(total)?({names}){_VOLUME}" for names in ("gm|gr[ea]ymatter", "wm|whitematter", "csf"))
 _MOST_DIAGNOSES = 12
 _MOST_AGES_IN_WORDS = 10
 _CODES_OF_DIAGNOSES = MISSING - {"none", "unknown", "unk"}  # which may be diagnoses
@@ -220,11 +222,12 @@ def _sex_called(meaning: str) -> str:
     return SEXES.get(words[0], "") if words else ""
 
 
-def tiv_of(rows: pd.DataFrame) -> tuple[Tree, Tree]:
+def tiv_of(rows: pd.DataFrame, tables: Sequence[Table]) -> tuple[Tree, Tree]:
     """Total intracranial volume: what `columns` and `volumes` get of it; nothing unless all rows have it in ml."""
     column = column_of(rows, "tiv")
     if column is None:
-        why = "Scale volumes by total intracranial volume? Add it to your tables in ml (CAT12: report/cat_*.xml)"
+        where = _tissues(tables) or "CAT12: report/cat_*.xml"
+        why = f"Scale volumes by total intracranial volume? Add it to your tables in ml ({where})"
         return {}, {"tiv_column": Entry(None, why)}
     values = numbers_in(rows[column])
     there = f"{values.min():g} to {values.max():g} in {len(values)} of {len(rows)} rows"
@@ -236,3 +239,22 @@ def tiv_of(rows: pd.DataFrame) -> tuple[Tree, Tree]:
         f"the column {column!r} is not used: for scaling, each participant needs a volume in ml (500 to 3000); {there}"
     )
     return {}, {"tiv_column": Entry(None, why)}
+
+
+def _tissues(tables: Sequence[Table]) -> str:
+    """Which table has the volumes of the three tissues, whose sum is TIV, and by what their sum is to be multiplied."""
+    for table in tables:
+        columns = [
+            next((column for column in table.rows.columns if re.fullmatch(tissue, plain(column))), None)
+            for tissue in _TISSUES
+        ]
+        known = [column for column in columns if column is not None]
+        if len(known) < len(_TISSUES):
+            continue
+        median = sum(numbers_in(table.rows[column]).median() for column in known)
+        for unit, lowest, hint in (("litres", 0.5, ", times 1000"), ("ml", 500, ""), ("mm³", 5e5, ", divided by 1000")):
+            if lowest <= median <= 6 * lowest:
+                return (
+                    f"{table.path}: the sum of {', '.join(known)}, which is in {unit} by its median, {median:.4g}{hint}"
+                )
+    return ""

@@ -27,6 +27,12 @@ _MOST_PATTERNS = 8  # of one kind: sessions, runs, folders
 _MOST_HEADERS = 5
 _SIDE_MM = 192  # around the brain
 _FINEST_MM = 1.5
+_FIRST_LOOK = (
+    "For a quicker first look, an eighth of memory and disk at 1.5 mm (with `patch: 4` below):",
+    "shape: [64, 64, 64]",
+    "resample_mm: 3",
+    "smoothing_mm: 3",
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def grid_of(files: Sequence[Path]) -> tuple[dict[str, Entry], int, list[str]]:
     seen = f"voxels of {' x '.join(f'{edge:g}' for edge in sizes[0].round(3))} mm in {len(headers)} headers"
     if alike and not turned and size >= _FINEST_MM:
         why = f"{seen}; {side} of them are {side * size:g} mm, which holds the brain"
-        return {"shape": Entry([side] * 3, why, True)}, _patch(size), problems
+        first_look = _FIRST_LOOK if size < 3 else ()
+        return {"shape": Entry([side] * 3, why, True, first_look)}, _patch(size), problems
     if not alike:
         seen += ", on different grids"
         problems.append(

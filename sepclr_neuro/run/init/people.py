@@ -13,6 +13,7 @@ from sepclr_neuro.config.cohort import Columns, Study
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.data.matching import Row
 from sepclr_neuro.data.participants import join_study
+from sepclr_neuro.run.init.entries import scalar
 from sepclr_neuro.run.init.scores import score_columns
 from sepclr_neuro.run.init.tables import Table, named
 
@@ -101,7 +102,7 @@ def _study(root: str, tables: Sequence[Table]) -> StudyTables:
                     "joined where both have one name"
                 )
         elif not known & set(table.people(participant)) or not brings:
-            remarks.append(f"{table.path}: not needed ({len(table.rows)} rows; {', '.join(table.rows.columns[:6])})")
+            remarks.append(_not_needed(table, people, participant))
         elif twice:
             remarks.append(
                 f"{table.path}: has {', '.join(brings)}, but not joined, since the column {twice[0]!r} is in "
@@ -118,6 +119,19 @@ def _study(root: str, tables: Sequence[Table]) -> StudyTables:
         remarks += error.problems
     repeated = bool(rows[participant].dropna().duplicated().any())
     return StudyTables(root, people, phenotypes, rows, [participant, *filter(None, [session])], repeated, remarks)
+
+
+def _not_needed(table: Table, people: Table, participant: str) -> str:
+    """Why a table is not read; how to use it where it has the same facts of each session."""
+    session = next(iter(named(table.rows.columns, "session_id")), None)
+    if session and _repeats(table) and {*people.rows.columns} <= {*table.rows.columns}:
+        return (
+            f"{table.path}: not used: it has a row for each session, {people.path} one for each participant. To use "
+            f"all sessions, name it in `participants`, add `session_id: {scalar(session)}` to `columns`, and write "
+            f"{{{session}}} for the session in `volumes`"
+        )
+    own = [column for column in table.rows.columns if column not in people.rows.columns] or [*table.rows.columns]
+    return f"{table.path}: not needed ({len(table.rows)} rows; {', '.join(own[:6])})"
 
 
 def _repeats(table: Table) -> bool:

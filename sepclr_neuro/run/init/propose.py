@@ -68,7 +68,7 @@ def propose(folder: Path, files: Sequence[str], tables: Sequence[Table]) -> Prop
     diagnoses = diagnoses_of(rows, tables)
     used = [own.root / path for own in volumes for path in own.files.values()]
     grid, patch, of_headers = grid_of(used)
-    of_columns, of_grid = tiv_of(rows)
+    of_columns, of_grid = tiv_of(rows, tables)
     values = values_of(rows, tables, diagnoses)
     scores = scores_of(rows, tables, diagnoses.in_background(rows), missing)
     cohort = {
