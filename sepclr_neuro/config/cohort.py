@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,10 +15,21 @@ from sepclr_neuro.config.simulation import SYMPTOMS, Implant, Simulation
 from sepclr_neuro.core.errors import nearest
 from sepclr_neuro.core.words import listed
 
-__all__ = ["AMONG_PATIENTS", "Cohort", "Columns", "Inclusion", "QualityRule", "Score", "Study"]
+__all__ = ["AMONG_PATIENTS", "Cohort", "Columns", "Inclusion", "QualityRule", "Score", "Study", "among_patients"]
 
 AMONG_PATIENTS = "-among-patients"
 """Ends the name of the column that compares a disease with the other diseases."""
+
+
+def among_patients(diseases: Iterable[str]) -> list[str]:
+    """The diseases that are compared with the other patients: of two the first alone, since the second one's comparison
+    is the same the other way round, and would be tested twice.
+
+    >>> among_patients(["a", "b"]), among_patients(["a", "b", "c"])
+    (['a'], ['a', 'b', 'c'])
+    """
+    names = list(diseases)
+    return names[:1] if len(names) == 2 else names
 
 
 def _of_text(encoding: str) -> str:
@@ -197,7 +209,7 @@ class Cohort(Section):
     def contrasts(self) -> dict[str, tuple[str, str]]:
         """The cohort's columns that say who has a disease: by name, the disease and whom it is compared with."""
         return {name: (name, "background") for name in self.diseases} | {
-            f"{name}{AMONG_PATIENTS}": (name, "target") for name in self.diseases
+            f"{name}{AMONG_PATIENTS}": (name, "target") for name in among_patients(self.diseases)
         }
 
     @property

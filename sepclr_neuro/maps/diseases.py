@@ -6,7 +6,8 @@ matter, the mean over folds. Every claim has a null of its own, by exchanges wit
 is about, everybody else left as they are:
 
 - *map of a disease*: its patients and the controls exchange places; the largest voxel is compared.
-- *specific*: the disease minus the other patients; patients alone exchange their diseases.
+- *specific*: the disease minus the other patients; patients alone exchange their diseases. Of two diseases the first
+  alone is asked: the other way round it is the same question.
 - *shared*, two diseases: the correlation over voxels of their maps, each held against another half of the controls,
   since the same controls would make any two maps alike. Patients of both and controls exchange places: what two samples
   without any disease would share in this space. Where a space has few dimensions, such maps are often alike by chance,
@@ -22,7 +23,7 @@ correlation of maps against halves of the controls is a choice of this project.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sepclr_neuro.config.cohort import AMONG_PATIENTS
+from sepclr_neuro.config.cohort import AMONG_PATIENTS, among_patients
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.statistics import permutation_p, permuted_rows
 from sepclr_neuro.data.cache import VolumeCache
@@ -119,7 +120,8 @@ def disease_maps(
         exchanged = _exchanged(disease, (number, _NOBODY), sites, permutations, rng)
         null = [float(np.abs(contrast_map(folds, labels, number, _NOBODY)).max()) for labels in exchanged]
         found[f"disease-{name}"] = (contrast_map(folds, disease, number, _NOBODY), np.array(null))
-    for number, name in enumerate(names):
+    for name in among_patients(names):
+        number = names.index(name)
         # 1 of the disease, 0 of other patients, -1 of controls.
         kinds = np.where(disease == _NOBODY, _NOBODY, disease == number)
         exchanged = _exchanged(kinds, (0, 1), sites, permutations, rng)
@@ -271,10 +273,10 @@ def compare_diseases(
     return found, pairs_of_diseases(folds, disease, names, sites, permutations, rng)
 
 
-def disease_titles(diseases: Iterable[str]) -> dict[str, str]:
+def disease_titles(diseases: Collection[str]) -> dict[str, str]:
     """What readers call the maps."""
     titles = {f"disease-{name}": f"Mean patient with {name}" for name in diseases}
-    titles |= {f"specific-{name}": f"{name} minus the other patients" for name in diseases}
+    titles |= {f"specific-{name}": f"{name} minus the other patients" for name in among_patients(diseases)}
     return titles | {"shared": "Shared by all diseases"}
 
 
@@ -314,9 +316,9 @@ def true_disease_maps(config: Config, truth: Path, cache: VolumeCache) -> dict[s
         for name in config.cohort.diseases
     }
     found: dict[str, Matrix] = {f"disease-{name}": values for name, values in of_disease.items()}
-    for name, values in of_disease.items():
+    for name in among_patients(of_disease):
         others = [other for key, other in of_disease.items() if key != name]
-        found[f"specific-{name}"] = np.asarray(values - np.mean(others, axis=0))
+        found[f"specific-{name}"] = np.asarray(of_disease[name] - np.mean(others, axis=0))
     no_null = np.empty(0)
     shared, _ = shared_by_all({name: (values.ravel(), no_null) for name, values in of_disease.items()})
     return found | {"shared": shared.reshape(cache.shape)}

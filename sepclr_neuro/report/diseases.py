@@ -36,7 +36,7 @@ def diseases_of(run: Run, maps: pd.DataFrame, best: str) -> dict[str, Any] | Non
     titles, pictures = disease_titles(names), run.patterns.get(best, {})
 
     def shown(kind: str) -> list[dict[str, Any]]:
-        wanted = ["shared"] if kind == "shared" else [f"{kind}-{name}" for name in names]
+        wanted = [name for name in titles if name.partition("-")[0] == kind]
         alt = f"{method_title(best)}, slices"
         return [
             {"caption": titles[name], "picture": smaller(pictures[name], f"{titles[name]}, {alt}")}
@@ -84,21 +84,16 @@ def said_of_diseases(names: list[str], maps: pd.DataFrame, pairs: pd.DataFrame) 
         return ["The diseases' maps are shown without a test, since `saliency.permutations` is 0."]
     said, has_map = [], {}
     for name in names:
-        own, specific = rows.loc[f"disease-{name}"], rows.loc[f"specific-{name}"]
+        own = rows.loc[f"disease-{name}"]
         has_map[name] = own["q"] < ALPHA
         controls = (
             f"differ from controls in {own['voxels_beyond_chance']:.0f} voxels"
             if has_map[name]
             else ("are not shown to differ from controls")
         )
-        others = (
-            f"differ from the other patients in {specific['voxels_beyond_chance']:.0f}"
-            if specific["q"] < ALPHA
-            else "are not shown to differ from the other patients"
-        )
         said.append(
-            f"On average, held-out patients with {name} {controls} ({p_and_q(own)}), and {others} "
-            f"({p_and_q(specific)}); corrected over the brain."
+            f"On average, held-out patients with {name} {controls} ({p_and_q(own)})"
+            f"{_beside_others(name, rows)}; corrected over the brain."
         )
     for _, pair in pairs.iterrows():
         both = has_map[pair["disease"]] and has_map[pair["other"]]
@@ -117,6 +112,17 @@ def said_of_diseases(names: list[str], maps: pd.DataFrame, pairs: pd.DataFrame) 
             f"{alike} ({p_and_q(shared)}), and {unlike} from each other ({p_and_q(different)})."
         )
     return said
+
+
+def _beside_others(name: str, rows: pd.DataFrame) -> str:
+    """What is specific to a disease; nothing of the second of two, whose contrast is the first one's."""
+    if f"specific-{name}" not in rows.index:
+        return ""
+    specific = rows.loc[f"specific-{name}"]
+    said = "are not shown to differ from the other patients"
+    if specific["q"] < ALPHA:
+        said = f"differ from the other patients in {specific['voxels_beyond_chance']:.0f}"
+    return f", and {said} ({p_and_q(specific)})"
 
 
 def _is_known(pair: pd.Series) -> bool:

@@ -294,13 +294,18 @@ def test_several_diseases_are_one_target_group_and_each_is_asked_for() -> None:
     assert config.cohort.target == ["a", "b", "c"]
     assert config.cohort.table_name == "one-two"
     assert config.cohort.disorder == "one or two"
-    contrasts = ["one", "two", "one-among-patients", "two-among-patients"]
-    assert list(config.probes.targets)[-5:] == ["diagnosis", *contrasts]
+    # Of two diseases the second among patients would be the first the other way round.
+    contrasts = ["one", "two", "one-among-patients"]
+    assert list(config.probes.targets)[-4:] == ["diagnosis", *contrasts]
     assert {config.probes.targets[name].people for name in contrasts} == {"known"}
     assert config.splits.stratify_by == ["disease", "site"]
     assert "stratify_by" not in config.splits.model_fields_set
     # What a stage receives says the same.
     assert parse_config(stage_config(config, "probes")).probes.targets == config.probes.targets
+    three = parse_config({"cohort": {"diseases": {"one": ["a"], "two": ["b"], "three": ["c"]}}})
+    assert [name for name in three.probes.targets if "among" in name] == [
+        f"{name}-among-patients" for name in ("one", "two", "three")
+    ]
     assert parse_config({"cohort": {"diseases": {"one": ["a"], "two": ["b"]}, "target": ["a", "b"]}})
 
 

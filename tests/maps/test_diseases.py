@@ -145,14 +145,16 @@ def test_a_run_of_several_diseases_writes_their_maps_and_pairs(tmp_path: Path) -
     write_representations(config, results, "sepclr-linear")
     write_patterns(config, results, "sepclr-linear")
     folder = results.patterns("sepclr-linear")
-    names = {*(f"{kind}-{name}" for kind in ("disease", "specific") for name in diseases), "shared"}
+    # The two among patients are one question, which is asked once.
+    assert "bipolar-among-patients" not in people
+    names = {"disease-schizophrenia", "disease-bipolar", "specific-schizophrenia", "shared"}
     table = read_tsv(folder / "patterns.tsv").set_index("map")
     assert names < {path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz")}
-    assert names < set(table.index)
+    assert set(table.index) == {*names, "mean-patient", "beyond-controls"}
     pairs = read_tsv(folder / "diseases.tsv")
     assert pairs[["disease", "other"]].to_numpy().tolist() == [["schizophrenia", "bipolar"]]
     # Both have the same cube; of 19 exchanges none has as much of it.
     assert (table.loc[["disease-schizophrenia", "disease-bipolar", "shared"], "p"] == 0.05).all()
     assert pairs["people"].tolist() == [40]
-    shown = table.loc[["mean-patient", "disease-bipolar", "specific-bipolar", "shared"], "people"]
+    shown = table.loc[["mean-patient", "disease-bipolar", "specific-schizophrenia", "shared"], "people"]
     assert shown.tolist() == [80, 60, 40, 80]

@@ -16,7 +16,6 @@ import pytest
 
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.data.simulated_people import simulate_people
 from sepclr_neuro.report.cohort_page import cohort_page
 from sepclr_neuro.report.maps_page import maps_page
 from tests.report.test_browser import chromium

@@ -12,14 +12,16 @@ NAMES = ["one", "two"]
 
 def tables(own: float, specific: float, shared: float, different: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Maps and a pair with these q."""
-    q = {f"disease-{name}": own for name in NAMES} | {f"specific-{name}": specific for name in NAMES}
+    q = {f"disease-{name}": own for name in NAMES} | {"specific-one": specific}
     maps = pd.DataFrame({"map": list(q), "p": 0.01, "q": list(q.values()), "voxels_beyond_chance": 7})
     pair = {"disease": "one", "other": "two", "correlation": 0.5, "p_shared": 0.01, "p_different": 0.01}
     return maps, pd.DataFrame([pair | {"q_shared": shared, "q_different": different}])
 
 
 def test_claims_follow_q() -> None:
-    first, _, pair = said_of_diseases(NAMES, *tables(0.01, 0.01, 0.01, 0.01))
+    first, second, pair = said_of_diseases(NAMES, *tables(0.01, 0.01, 0.01, 0.01))
+    assert "patients with two differ from controls" in second
+    assert "other patients" not in second, "it is said of the first"
     assert "patients with one differ from controls in 7 voxels" in first
     assert "differ from the other patients in 7" in first
     assert "correlate by 0.50; they share more than samples without a disease do" in pair
