@@ -37,7 +37,7 @@ def described(config: Config, people: pd.DataFrame, by: str) -> pd.DataFrame:
 
     Args:
         people: a row each.
-        by: the column, ``diagnosis`` or ``site``; it is the first one of the result.
+        by: the column, such as ``diagnosis`` or ``site``; it is the first one of the result.
     """
     parts = {str(value): part for value, part in people.groupby(people[by].fillna("n/a"), sort=True)}
     tiv = config.volumes.tiv_column or "tiv"

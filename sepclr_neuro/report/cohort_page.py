@@ -98,8 +98,11 @@ def _cohort(config: Config, scans: pd.DataFrame, tables: CohortTables | None, lo
     people = scans.drop_duplicates("participant_id")
     # Later steps, for they name those too whose volume cannot be used.
     unusable = 0 if tables is None else len(tables.cohort) - len(scans)
-    by = {column: described(config, people, column) for column in ("diagnosis", "site")}
-    counts = pd.crosstab(people["site"].fillna("n/a"), people["diagnosis"]).reset_index()
+    kind = "diagnosis"
+    if config.cohort.diseases:  # by the names that the user gave to several diagnoses
+        kind, people = "disease", people.assign(disease=people["disease"].fillna(people["diagnosis"]))
+    by = {column: described(config, people, column) for column in (kind, "site")}
+    counts = pd.crosstab(people["site"].fillna("n/a"), people[kind]).reset_index()
     measures = {"age": "age, years"}
     tiv = config.volumes.tiv_column or "tiv"
     if tiv in people and pd.api.types.is_numeric_dtype(people[tiv]):
@@ -115,6 +118,7 @@ def _cohort(config: Config, scans: pd.DataFrame, tables: CohortTables | None, lo
         "groups": people["group"].value_counts().to_dict(),
         "flow": None if tables is None else _flow(tables, unusable),
         "described": {column: (paired(table), table) for column, table in by.items()},
+        "kind": kind,
         "counts": counts,
         "chart": distributions_figure(people, measures),
     }

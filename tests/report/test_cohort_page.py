@@ -14,6 +14,7 @@ import pytest
 
 from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.data.cohort import CohortTables
+from sepclr_neuro.data.facts import disease_columns
 from sepclr_neuro.data.simulated_people import simulate_people
 from sepclr_neuro.maps.cohort_look import CohortLook, Looked
 from sepclr_neuro.report import cohort_page as module
@@ -126,6 +127,22 @@ def test_many_exclusions_are_folded_and_texts_stand_at_the_left(shown: str) -> N
     assert re.search(r'<details class="long">\s*<summary>13 rows of exclusions', page)
     assert "<td>n/a</td></tr>" in page, "a missing text stands where texts do"
     assert '<th scope="col" class="number">removed' in page
+
+
+def test_several_diseases_are_called_as_the_configuration_calls_them() -> None:
+    scans, tables, looked = a_cohort({})
+    diseases = {"psychosis": ["SCZ", "SZA"], "mania": ["BD"]}
+    config = a_config(cohort=a_config().model_dump(mode="json", exclude_unset=True)["cohort"] | {"diseases": diseases})
+    patient = scans["group"] == "target"
+    diagnosis = scans["diagnosis"].mask(patient, pd.Series(["SCZ", "BD", "SZA"] * 8))
+    scans = scans.assign(diagnosis=diagnosis, **disease_columns(diagnosis, config.cohort))
+    text = " ".join(Page(cohort_page(config, NONE, scans, tables, looked)).text.split())
+    assert "12 target (psychosis, mania)" in text
+    assert "control 12 31.0 ± 7.2" in text
+    assert "mania 4 " in text
+    assert "psychosis 8 " in text
+    assert "site control mania psychosis bonn 6 2 4 prague 6 2 4" in text
+    assert not [code for code in ("SCZ", "SZA", "BD") if code in text]
 
 
 def test_it_shows_each_site_and_the_outlier_by_name(shown: str) -> None:
