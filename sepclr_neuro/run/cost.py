@@ -1,4 +1,4 @@
-"""Estimate of a run's time and disk, from a short measurement on this machine."""
+"""Estimate of a run's time and disk: of networks from a short measurement on this machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.core.errors import InputError
+from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.words import duration
 from sepclr_neuro.data.sampling import parts, planned_batches, seed_of
 from sepclr_neuro.data.standardisation import Standardisation
@@ -26,6 +27,7 @@ from sepclr_neuro.learning.models import build_method
 from sepclr_neuro.learning.training import VolumeViews
 from sepclr_neuro.maps.fold_maps import mapped_people
 from sepclr_neuro.probing.questions import probed_participants
+from sepclr_neuro.run.resources import Needs
 
 __all__ = ["estimate"]
 
@@ -47,20 +49,24 @@ class _Cost:
 def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
     """Sentences on the time of training and mapping and on the disk, for ``sepclr-neuro check``.
 
-    Each method trains a few steps on made-up participants, by the run's own loop, and is multiplied.
+    Each network trains a few steps on made-up participants, by the run's own loop, and is multiplied. Methods without
+    epochs are looked up in :class:`Needs`, as for a cluster's requests: most machines need less.
 
     Args:
         sides: of each fold: ``fold side scan_id participant_id group``.
     """
     unknown = [name for name in config.saliency.attributions if not ATTRIBUTIONS[name].passes]
     without = f" without {', '.join(unknown)}" if unknown else ""
-    lines, total = ["estimate, from a few steps on this machine at its present load:"], 0.0
+    lines, total = ["estimate, of networks from a few steps on this machine at its present load:"], 0.0
+    needs = Needs(config, Results(config.output), scans=sides["scan_id"].nunique())
     disk = 2.0 * sides["scan_id"].nunique() * np.prod(config.volumes.shape)  # voxels are kept in 16 bits
     for name in config.methods:
         configured = config.for_method(name)
         training = configured.training
         if not configured.settings.trained:
-            lines.append(f"  {name}: a few passes over the volumes, not estimated")
+            trained, mapped = config.splits.count * needs.seconds("solve", name), needs.seconds("saliency", name)
+            lines.append(f"  {name}: training {duration(trained)}, maps {duration(mapped)}{without}, at most")
+            total += trained + mapped
             continue
         planned: list[tuple[int, int]] = []
         for fold in range(config.splits.count):
@@ -79,10 +85,7 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         lines.append(f"  {name}: training {duration(trained)}, maps {duration(mapped)}{without}")
         total += trained + mapped
         disk += cost.disk * config.splits.count
-    if total:
-        lines.append(f"  together {duration(total)}, one after the other; all other stages come on top")
-    else:
-        lines.append("  no method is trained in epochs: volumes, probes, maps and the report take the time")
+    lines.append(f"  together {duration(total)}, one after the other; all other stages come on top")
     lines.append(f"  disk {disk / 1e9:.2g} GB for volumes, models and checkpoints under {config.output}/")
     return lines
 

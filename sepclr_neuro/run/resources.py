@@ -70,14 +70,19 @@ class Needs:
         config: of the run.
         results: its folder, for the number of scans once the cohort is there.
         on_gpus: the rules whose jobs have a GPU, as the profile says.
+        scans: of the cohort, where they are known already.
     """
 
-    def __init__(self, config: Config, results: Results, on_gpus: Collection[str] = ()) -> None:
-        self.config, self.results, self.on_gpus = config, results, on_gpus
+    def __init__(
+        self, config: Config, results: Results, on_gpus: Collection[str] = (), scans: int | None = None
+    ) -> None:
+        self.config, self.results, self.on_gpus, self._known = config, results, on_gpus, scans
 
     @cached_property
     def scans(self) -> int:
         """Of the cohort, or before it is made as many as its tables have rows, which is rarely too few."""
+        if self._known is not None:
+            return self._known
         if self.results.cohort.is_file():
             return _rows(self.results.cohort)
         cohort = self.config.cohort
@@ -107,7 +112,7 @@ class Needs:
         """The resource `runtime` of a rule: likewise, between `SHORTEST` and `LONGEST`."""
 
         def runtime(wildcards: Any, attempt: int) -> int:
-            seconds = self._seconds(rule, getattr(wildcards, "method", None))
+            seconds = self.seconds(rule, getattr(wildcards, "method", None))
             return min(LONGEST, max(SHORTEST, math.ceil(SLOWER * seconds / 60)) * attempt)
 
         return runtime
@@ -143,7 +148,7 @@ class Needs:
                 return START
         return 5000  # benchmarks, whose cohorts are of one size
 
-    def _seconds(self, rule: str, method: str | None) -> float:
+    def seconds(self, rule: str, method: str | None) -> float:
         """That a job of a rule takes, from rows of docs/speed.md, and of five methods and 128 participants at
         64³ in three folds from docs/notebook/speed.md.
         """

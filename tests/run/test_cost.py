@@ -15,10 +15,12 @@ from sepclr_neuro.config.model import Config, parse_config
 from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.storage import read_tsv
+from sepclr_neuro.core.words import duration
 from sepclr_neuro.learning.fitting import fit
 from sepclr_neuro.learning.models import build_method
 from sepclr_neuro.run import cli, cost
 from sepclr_neuro.run.cost import estimate
+from sepclr_neuro.run.resources import Needs
 from tests.small_run import small_run
 
 
@@ -44,10 +46,14 @@ def test_the_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     # Each maps 4 people, 2 of them patients: 6 x (4 x 10 + (4 + 2) x 2 spaces x 20) s.
     assert "maps about 56 min" in text
     assert "together about 68 min" in text
-    assert "pca: a few passes over the volumes, not estimated" in text
+    # What has no epochs is looked up where the requests to a cluster come from: 40 scans of 32³.
+    needs = Needs(config, results)
+    seconds = [2 * needs.seconds("solve", "pca"), needs.seconds("saliency", "pca")]
+    assert min(seconds) > 0
+    assert "pca: training {}, maps {}, at most".format(*map(duration, seconds)) in text
     assert "disk 2 GB" in text
     alone = config.model_copy(update={"methods": {"pca": config.methods["pca"]}})
-    assert "together" not in "\n".join(estimate(alone, sides)), "0 s of what is not estimated"
+    assert f"together {duration(sum(seconds))}" in "\n".join(estimate(alone, sides))
     # A second scan of everybody adds none to a batch or an epoch, which are of people.
     again = pd.concat([sides, sides.assign(scan_id=sides["scan_id"] + "_ses-2")])
     assert "training about 12 min" in "\n".join(estimate(config, again))
@@ -145,7 +151,7 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     only_digits.write_text("digits: {methods: {simclr: {}}}")
     result = CliRunner().invoke(cli.app, ["check", str(path), "--no-html"])
     assert result.exit_code == 0, result.output
-    assert "estimate, from a few steps on this machine" in result.output
+    assert "estimate, of networks from a few steps on this machine" in result.output
     assert "sepclr-k-jem: training about" in result.output
     assert not Results(parse_config(settings).output).root.exists()
     assert "estimate" not in CliRunner().invoke(cli.app, ["check", str(only_digits)]).output
