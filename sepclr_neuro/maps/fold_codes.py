@@ -25,9 +25,12 @@ from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.statistics import permutation_p
 from sepclr_neuro.core.storage import read_bytes, read_tsv, write_bytes
 from sepclr_neuro.data.cache import VolumeCache
+from sepclr_neuro.data.cohort import load_cohort
+from sepclr_neuro.data.splits import read_fold
 from sepclr_neuro.data.standardisation import Standardisation, standardised_voxels
 from sepclr_neuro.learning.models import load_model
-from sepclr_neuro.probing.representations import read_representations
+from sepclr_neuro.probing.questions import people_of
+from sepclr_neuro.probing.representations import read_representations, refuse_leaks
 
 __all__ = [
     "FoldCodes",
@@ -187,11 +190,13 @@ def fold_codes(
         people: rows of ``cohort.tsv``, one a participant, by scan id.
 
     Raises:
-        InputError: if the model or the standardisation was learned from a participant whom the fold holds out.
+        InputError: if the model or the standardisation was learned from a participant whom the fold holds out, or the
+            splits are others than those of the representations.
     """
     model = load_model(results.model_folder(method, fold))
-    # Refuses a training scan that is called held out.
     represented = read_representations(results.representations(method, fold), results.model_folder(method, fold))
+    person, split = people_of(load_cohort(results.cohort)), read_fold(results.splits, results.index, fold)
+    refuse_leaks(method, split, represented, model.metadata["train_scan_ids"], person)
     codes = pd.DataFrame(represented.spaces["salient"], index=represented.scan_ids)
     sides = pd.Series(represented.side, index=represented.scan_ids)
     train = [scan for scan in sides.index[sides == "train"] if scan in people.index]
