@@ -300,6 +300,15 @@ def test_a_closed_form_is_a_model_as_others_are(method: str, tmp_path: Path) -> 
     assert set(represented.spaces) == set(model.spaces)
 
 
+@pytest.mark.parametrize("method", ["cpca", "voxel-linear", "sepclr-linear", "sepclr-k-jem"])
+def test_a_model_of_volumes_in_their_own_unit_is_read_again(method: str, tmp_path: Path) -> None:
+    weak = {"noise_sd": 0.05}
+    given = {"standardisation": {"intensity": "none"}, "augmentation": weak, "saliency": weak}
+    config, results = small_run(tmp_path, methods={method: {}}, **given)
+    write_fold_model(config, results, method, 0)
+    assert load_model(results.model_folder(method, 0)).metadata["method"] == method
+
+
 # --- GPUs ------------------------------------------------------------------------------------------------------------
 
 
