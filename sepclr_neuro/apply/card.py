@@ -19,7 +19,6 @@ from sepclr_neuro.core.provenance import versions
 from sepclr_neuro.core.words import counted, listed
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.learning.models import TrainedModel
-from sepclr_neuro.probing.tables import SOURCES
 
 __all__ = ["card_of", "figures_of", "in_numbers", "readme"]
 
@@ -94,7 +93,7 @@ def card_of(
     return {
         "title": f"{configured.entry.title}: {config.cohort.disorder} beside {listed(config.cohort.background, 'or')}",
         "clinical_use": "Not for clinical use.",
-        "data": SOURCES[config.cohort.source],
+        "data": config.cohort.kind_said,
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
         "privacy": PRIVACY,

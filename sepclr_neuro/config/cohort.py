@@ -19,6 +19,19 @@ __all__ = ["AMONG_PATIENTS", "Cohort", "Columns", "Inclusion", "QualityRule", "S
 
 AMONG_PATIENTS = "-among-patients"
 """Ends the name of the column that compares a disease with the other diseases."""
+_KINDS = {
+    "simulated": (
+        "SIMULATED cohort",
+        "Its participants do not exist. Volumes and labels were made from a template with known effects: "
+        "nothing here says anything about {disorder}.",
+    ),
+    "implanted": (
+        "IMPLANTED effect",
+        "The volumes are real, the patients are not: a known pattern was put into participants drawn at random. "
+        "Nothing here says anything about {disorder}.",
+    ),
+    "files": ("Real cohort", "Participants and volumes come from the tables named in the configuration."),
+}
 
 
 def among_patients(diseases: Iterable[str]) -> list[str]:
@@ -194,6 +207,17 @@ class Cohort(Section):
         description="What a wrong cell or a bad volume of single participants does: stop the run, or exclude them, "
         "with the reason in exclusions.tsv. What concerns a table, a code or the configuration always stops.",
     )
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What everybody who sees a result must know first: whether participants are real, in two and in many words."""
+        kind, said = _KINDS[self.source]
+        return kind, said.format(disorder=self.disorder)
+
+    @property
+    def kind_said(self) -> str:
+        """Both in a row."""
+        return ". ".join(self.kind)
 
     @property
     def disorder(self) -> str:

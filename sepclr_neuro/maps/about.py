@@ -20,12 +20,6 @@ STATISTICS = {
     "truth": "effect that was put in",
 }
 
-_SOURCES = {
-    "simulated": "SIMULATED participants and volumes",
-    "implanted": "IMPLANTED effect in real volumes; group and symptoms were drawn at random",
-    "files": "real cohort",
-}
-
 
 @dataclass(frozen=True)
 class About:
@@ -65,7 +59,7 @@ class About:
         """Keys as BIDS writes them; unknown ones are left out."""
         facts = {
             "Description": f"{self.what}.",
-            "Source": _SOURCES[config.cohort.source],
+            "Source": config.cohort.kind_said,
             "StatisticType": self.statistic,
             "Statistic": STATISTICS[self.statistic],
             "Units": self.unit,

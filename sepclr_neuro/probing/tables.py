@@ -35,12 +35,6 @@ __all__ = [
 
 SPACES = ("common", "salient")
 METRIC_LABELS = {"bacc": "balanced accuracy, %", "mae": "MAE"}
-# What a reader must know before a figure: whether the participants are real.
-SOURCES = {
-    "simulated": "SIMULATED cohort: made from a template with known factors, no result about real participants.",
-    "implanted": "IMPLANTED effect: real volumes, but group and symptoms were drawn at random and put into them.",
-    "files": "Real cohort.",
-}
 SUMMARY = [
     *("method", "target", "metric", "space", "mean", "sd", "folds", "chance", "null95", "p", "q"),
     *("ci_low", "ci_high", "n", "missing", "pooled", "train", "gap"),
@@ -219,7 +213,7 @@ def paper_table(
     rows.append({"Method": "Chance"} | {column.name: _figure(chance[column.target]) for column in columns})
     folds = config.splits.count
     what = "of one split" if folds == 1 else f"mean ± SD over {folds} folds"
-    caption = f"{REGIMES[regime]}, {what}. An arrow says which way is better. {SOURCES[config.cohort.source]}"
+    caption = f"{REGIMES[regime]}, {what}. An arrow says which way is better. {config.cohort.kind_said}"
     return PaperTable(pd.DataFrame(rows), caption, _notes(config, cohort, summary, single))
 
 
@@ -302,7 +296,7 @@ def _beside_markdown(config: Config, beside: pd.DataFrame) -> str:
     lines = [
         "# Beside the published figures",
         "",
-        f"{SOURCES[config.cohort.source]} In the columns *published* stands what Louiset et al. (ICLR 2024) report for "
+        f"{config.cohort.kind_said} In the columns *published* stands what Louiset et al. (ICLR 2024) report for "
         "**another cohort**, which is no target to be reached: participants, sites and scores differ. Mean ± SD over "
         "folds.",
         "",

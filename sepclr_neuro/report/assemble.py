@@ -16,7 +16,7 @@ from sepclr_neuro.core.words import counted
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.report.checklist import as_markdown, checklist
 from sepclr_neuro.report.cohort import cohort_and_volumes
-from sepclr_neuro.report.filling import banner_of, filled
+from sepclr_neuro.report.filling import filled
 from sepclr_neuro.report.findings import ALPHA, target_label
 from sepclr_neuro.report.map_texts import map_paragraphs, map_references
 from sepclr_neuro.report.maps import maps_of
@@ -74,7 +74,7 @@ def content_of(run: Run, charts: dict[str, Picture]) -> dict[str, Any]:
     """What the page of a run shows; to the charts are added those that are to be files too."""
     config = run.config
     problems: list[str] = []
-    banner = banner_of(config)
+    banner = config.cohort.kind
     made = trained_methods(config, run.records, problems)
     content: dict[str, Any] = {
         "config": config,

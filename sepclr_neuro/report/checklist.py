@@ -23,12 +23,6 @@ __all__ = ["OPEN", "as_markdown", "checklist"]
 OPEN = "OPEN:"
 """Stands in an answer before what no run can know."""
 
-_KINDS = {
-    "simulated": "SIMULATED: participants and volumes were made by a program; nothing here is about patients.",
-    "implanted": "IMPLANTED: real volumes; group and symptoms were drawn at random and put into them.",
-    "files": "A real cohort, as the tables of the configuration list it.",
-}
-
 _MAPS = {"patterns": "of patterns", "saliency": "of saliency", "vbm": "voxel-wise"}
 _CODE_TABLES = ("patterns", "distance", "diseases", "subtypes", "associations")
 
@@ -108,7 +102,7 @@ def _study(run: Run) -> list[_Item]:
             "TRIPOD+AI 4",
             _open(f"Say which predictions were planned and which are exploratory; predicted were {listed(known)}."),
         ),
-        ("Kind of data", "TRIPOD+AI 5a; COBIDAS, design", _KINDS[config.cohort.source]),
+        ("Kind of data", "TRIPOD+AI 5a; COBIDAS, design", config.cohort.kind_said),
         ("Protocol, registration", "TRIPOD+AI 18c, 18d", _open("Say where, or that there is none.")),
         ("Ethical approval, consent", "TRIPOD+AI 17; COBIDAS, subjects", _open_of_real(config, "Name the board.")),
         (

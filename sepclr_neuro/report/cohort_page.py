@@ -22,7 +22,7 @@ from sepclr_neuro.maps.slices import MIDDLE_MM
 from sepclr_neuro.probing.demographics import described
 from sepclr_neuro.report.cohort import flow_tables, paired
 from sepclr_neuro.report.distributions import distributions_figure
-from sepclr_neuro.report.filling import banner_of, filled
+from sepclr_neuro.report.filling import filled
 from sepclr_neuro.report.pictures import Picture, grey
 
 __all__ = ["cohort_page", "write_cohort_page"]
@@ -77,7 +77,7 @@ def cohort_page(
     """
     content: dict[str, Any] = {
         "config": config,
-        "banner": (banner_of(config)[0], _KINDS[config.cohort.source]),
+        "banner": (config.cohort.kind[0], _KINDS[config.cohort.source]),
         "version": __version__,
         "severities": _by_severity(problems),
         "problems": problems,

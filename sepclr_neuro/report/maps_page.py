@@ -16,7 +16,7 @@ from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.saliency import ATTRIBUTIONS
 from sepclr_neuro.data.images import quick_images
 from sepclr_neuro.maps.mapping import SALIENT_NORM
-from sepclr_neuro.report.filling import banner_of, filled
+from sepclr_neuro.report.filling import filled
 from sepclr_neuro.report.findings import is_better_than_chance, target_label
 from sepclr_neuro.report.formatting import cell
 from sepclr_neuro.report.pictures import view_of
@@ -65,7 +65,7 @@ def maps_page(run: Run) -> str:
         groups.setdefault(entry.group, []).append((number, entry.label))
     content: dict[str, Any] = {
         "config": config,
-        "banner": banner_of(config),
+        "banner": config.cohort.kind,
         "version": __version__,
         "groups": groups,
         "left_out": left_out,

@@ -23,7 +23,6 @@ from sepclr_neuro.core.words import counted
 from sepclr_neuro.maps.mapping import beside, map_files
 from sepclr_neuro.report.columns import TABLES
 from sepclr_neuro.report.descriptions import sidecar
-from sepclr_neuro.report.filling import banner_of
 
 __all__ = ["as_csv", "map_name", "write_shared"]
 
@@ -176,14 +175,8 @@ def _copied(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _kind(config: Config) -> tuple[str, str]:
-    """Whether the participants are real, in two and in many words."""
-    kind, said = banner_of(config)
-    return kind, said.replace("on this page", "here")
-
-
 def _description(config: Config) -> dict[str, Any]:
-    kind, said = _kind(config)
+    kind, said = config.cohort.kind
     name = config.title if config.cohort.source == "files" else f"{config.title} ({kind})"
     content: dict[str, Any] = {
         "Name": name,
@@ -215,7 +208,7 @@ def _source(name: str, folder: Path) -> dict[str, str]:
 
 
 def _readme(config: Config, maps: int, participants: bool) -> str:
-    kind, said = _kind(config)
+    kind, said = config.cohort.kind
     own = (
         "`participants/` has rows of single participants with their ids: find out whether you may pass it on.\n"
         if participants
