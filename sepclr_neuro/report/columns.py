@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
 
-from sepclr_neuro.report.common_columns import COLUMNS, FIGURE, OF_MAP, PATTERNS, RAW_FIGURE, SPACES, Column
+from sepclr_neuro.report.benchmark_columns import BENCHMARKS
+from sepclr_neuro.report.common_columns import COLUMNS, FIGURE, OF_MAP, PATTERNS, RAW_FIGURE, SPACES, Column, Table
 
-__all__ = ["TABLES", "Table", "meaning_of"]
-
-
-class Table(NamedTuple):
-    """One kind of table.
-
-    Attributes:
-        files: where its files are, from the results folder on.
-        description: what a row is.
-        of_participants: whether rows are of single participants, so that it is not for everybody.
-        own: columns that mean something else than in other tables.
-    """
-
-    files: str
-    description: str
-    of_participants: bool = False
-    own: Mapping[str, Column] = {}
+__all__ = ["TABLES", "meaning_of"]
 
 
 _CODED_SEX = {"sex": Column("Sex, as BIDS codes it", levels={"F": "female", "M": "male", "O": "other"})}
@@ -94,7 +77,7 @@ TABLES: dict[str, Table] = {
             "loss": Column("Loss of the training batches, mean over the epoch"),
             "validation_loss": Column("Loss of the training participants that were set apart"),
             "seconds": Column("Time of training so far", "s"),
-            "*": Column("Term of the loss before weighting, mean over the epoch; the name is the column's"),
+            ".+": Column("Term of the loss before weighting, mean over the epoch; the name is the column's"),
         },
     ),
     "representations": Table(
@@ -354,15 +337,14 @@ TABLES: dict[str, Table] = {
             ),
         },
     ),
+    **BENCHMARKS,
 }
 
 
 def meaning_of(table: str, column: str) -> Column | None:
     """What a column of a kind of table means: its own meaning there, else the general one; None where unknown."""
-    own = TABLES[table].own
-    if column in own:
-        return own[column]
-    if column in COLUMNS:
-        return COLUMNS[column]
-    found = next((meaning for pattern, meaning in PATTERNS.items() if re.fullmatch(pattern, column)), None)
-    return found or own.get("*")
+    for known in (TABLES[table].own, COLUMNS, PATTERNS):
+        for name, meaning in known.items():
+            if re.fullmatch(name, column):
+                return meaning
+    return None

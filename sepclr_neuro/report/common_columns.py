@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["COLUMNS", "FIGURE", "OF_MAP", "PATTERNS", "RAW_FIGURE", "SPACES", "Column"]
+__all__ = ["COLUMNS", "FIGURE", "OF_MAP", "PATTERNS", "RAW_FIGURE", "SPACES", "Column", "Table"]
 
 
 class Column(NamedTuple):
@@ -20,6 +20,23 @@ class Column(NamedTuple):
     description: str
     units: str = ""
     levels: Mapping[str, str] = {}
+
+
+class Table(NamedTuple):
+    """One kind of table.
+
+    Attributes:
+        files: where its files are, from the results folder on.
+        description: what a row is.
+        of_participants: whether rows are of single participants, so that it is not for everybody.
+        own: columns that mean something else than in other tables; a name may be a pattern, of which the first that
+            fits counts.
+    """
+
+    files: str
+    description: str
+    of_participants: bool = False
+    own: Mapping[str, Column] = {}
 
 
 FIGURE = "percent (bacc, auc), the target's own (mae), none (r2)"

@@ -7,13 +7,14 @@ import io
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sepclr_neuro import __version__
+from sepclr_neuro.config.cohort import Study
 from sepclr_neuro.config.model import Config, load_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
@@ -32,14 +33,19 @@ BIDS_VERSION = "1.10.0"
 # Of no use elsewhere: where files lie on the disk of the run.
 _PATHS = ("volume",)
 # The validator takes a folder's name without a slash alone.
+_BENCHMARK = (
+    "Benchmark",
+    "Of images or of cohorts, simulated or with an implanted effect, whose truth is known: nothing here says anything "
+    "about real patients.",
+)
 _NOT_IN_BIDS = "group\ntables\nparticipants\nchecklist.md\nreferences.bib\n"
 
 
 def write_shared(results: Results, folder: Path, *, participants: bool = False) -> None:
-    """Makes a BIDS derivative of the maps and tables of a run.
+    """Makes a BIDS derivative of the maps and tables of a run, of finished benchmarks, or of both.
 
     Args:
-        results: of a finished run.
+        results: of a finished run, or a folder in which a benchmark (``snakemake digits``, ``separation``) ended.
         folder: to be made; may be there if it is empty.
         participants: whether tables of single participants, with their ids, go along.
 
@@ -48,8 +54,12 @@ def write_shared(results: Results, folder: Path, *, participants: bool = False) 
             named.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"--to {folder}: is there and not empty; name a new folder, or delete this one")
-    needed = (results.run_file("report"), results.report, results.checklist, results.bibliography)
+        raise InputError(f"{folder}: is there and not empty; name a new folder, or delete this one")
+    benchmarks = [(kind, kind, path) for kind, path in _benchmarks(results).items() if path.is_file()]
+    # Where no cohort was read, there are benchmarks alone: they have tables, and nothing else.
+    of_run = results.cohort.is_file() or not benchmarks
+    reports = (results.report, results.checklist, results.bibliography) if of_run else ()
+    needed = (results.run_file("report"), *reports)
     missing = [f"{p}: is missing; let the run finish with `sepclr-neuro run`" for p in needed if not p.is_file()]
     maps = list(map_files(results))
     missing += [
@@ -61,24 +71,26 @@ def write_shared(results: Results, folder: Path, *, participants: bool = False) 
         raise InputError(missing)
     config = load_config(needed[0])
     tables = [found for found in _tables(config, results) if participants or not TABLES[found[0]].of_participants]
+    tables += benchmarks
 
+    kind = config.cohort.kind if of_run else _BENCHMARK
     taken: set[str] = set()
     for path in maps:
         name = _unused(map_name(read_json(beside(path, ".json"))), taken)
         _copied(path, folder / "group" / f"{name}.nii.gz")
         _copied(beside(path, ".json"), folder / "group" / f"{name}.json")
-    for kind, name, path in tables:
-        place = folder / ("participants" if TABLES[kind].of_participants else "tables")
+    for table_kind, name, path in tables:
+        place = folder / ("participants" if TABLES[table_kind].of_participants else "tables")
         table = _text_table(path)
         table = table.drop(columns=list(_PATHS), errors="ignore")
         write_text(place / f"{name}.tsv", as_tsv(table))
         write_text(place / "csv" / f"{name}.csv", as_csv(table))
-        write_json(place / f"{name}.json", sidecar(kind, list(map(str, table)), _columns_of_users(config)))
-    for path in (results.checklist, results.bibliography):
+        write_json(place / f"{name}.json", sidecar(table_kind, list(map(str, table)), _columns_of_users(config)))
+    for path in reports[1:]:
         _copied(path, folder / path.name)
-    write_text(folder / "README.md", _readme(config, len(maps), participants))
+    write_text(folder / "README.md", _readme(config, kind, len(maps), participants, of_run))
     write_text(folder / ".bidsignore", _NOT_IN_BIDS)
-    write_json(folder / "dataset_description.json", _description(config))
+    write_json(folder / "dataset_description.json", _description(config, kind, config.cohort.studies if of_run else []))
     logger.info(f"share: {counted(len(maps), 'map')} and {counted(len(tables), 'table')} in {folder}")
 
 
@@ -158,6 +170,15 @@ def _tables(config: Config, results: Results) -> Iterator[tuple[str, str, Path]]
                 yield "representations", f"representations_{method}_fold-{fold}", path
 
 
+def _benchmarks(results: Results) -> dict[str, Path]:
+    """Kind and file of each table of benchmarks."""
+    return {
+        "digits": results.table("digits_on_objects", "tsv"),
+        "separation": results.separation("separation.tsv"),
+        "separation_comparisons": results.separation("comparisons.tsv"),
+    }
+
+
 def _text_table(path: Path) -> pd.DataFrame:
     """A table as it is written, digit by digit."""
     return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8")
@@ -175,9 +196,8 @@ def _copied(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _description(config: Config) -> dict[str, Any]:
-    kind, said = config.cohort.kind
-    name = config.title if config.cohort.source == "files" else f"{config.title} ({kind})"
+def _description(config: Config, kind: tuple[str, str], studies: Sequence[Study]) -> dict[str, Any]:
+    name = config.title if studies and config.cohort.source == "files" else f"{config.title} ({kind[0]})"
     content: dict[str, Any] = {
         "Name": name,
         "BIDSVersion": BIDS_VERSION,
@@ -186,12 +206,12 @@ def _description(config: Config) -> dict[str, Any]:
             {
                 "Name": "sepclr_neuro",
                 "Version": __version__,
-                "Description": f"Contrastive analysis of grey-matter volumes. {kind}: {said} "
+                "Description": f"Contrastive analysis of grey-matter volumes. {kind[0]}: {kind[1]} "
                 f"Checksum of the code: {code_sha256()}.",
             }
         ],
     }
-    sources = [_source(study.name, study.participants.parent) for study in config.cohort.studies]
+    sources = [_source(study.name, study.participants.parent) for study in studies]
     return content | ({"SourceDatasets": sources} if sources else {})
 
 
@@ -207,22 +227,26 @@ def _source(name: str, folder: Path) -> dict[str, str]:
     return {key: str(value) for key, value in found.items() if value}
 
 
-def _readme(config: Config, maps: int, participants: bool) -> str:
-    kind, said = config.cohort.kind
+def _readme(config: Config, kind: tuple[str, str], maps: int, participants: bool, of_run: bool) -> str:
     own = (
         "`participants/` has rows of single participants with their ids: find out whether you may pass it on.\n"
         if participants
         else "Nothing here is about a single participant: no ids, volumes, representations, predictions or models.\n"
     )
+    of_maps = of_reports = ""
+    if of_run:
+        of_maps = (
+            f"- `group/`: {counted(maps, 'map')} as NIfTI in MNI space; the JSON file beside each says what it is.\n"
+        )
+        of_reports = "- `checklist.md`: COBIDAS and TRIPOD+AI, answered as far as the run knows. "
+        of_reports += "`references.bib`: what to cite.\n"
     return f"""# {" ".join(config.title.split())}
 
-{kind}. {said} Not for clinical use.
+{kind[0]}. {kind[1]} Not for clinical use.
 
 Written by sepclr_neuro {__version__} (`sepclr-neuro share`). {own}
-- `group/`: {counted(maps, "map")} as NIfTI in MNI space; the JSON file beside each says what it is.
-- `tables/`: tables as TSV (`n/a`: missing); the JSON file beside each describes its columns.
+{of_maps}- `tables/`: tables as TSV (`n/a`: missing); the JSON file beside each describes its columns.
 - `tables/csv/`: the same for Excel and JASP (comma, empty: missing).
-- `checklist.md`: COBIDAS and TRIPOD+AI, answered as far as the run knows. `references.bib`: what to cite.
-
+{of_reports}
 `.bidsignore` names what has no place in BIDS {BIDS_VERSION} itself, statistical maps of groups among it.
 """

@@ -177,15 +177,15 @@ def apply(
 @app.command()
 def share(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder of a finished run.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to be made.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to be made.")],
     participants: Annotated[
         bool, typer.Option("--participants", help="Also tables of single participants, with their ids.")
     ] = False,
 ) -> None:
-    """Make a BIDS derivative of a finished run: maps and tables, described, and nothing of single participants."""
+    """Make a BIDS derivative of a finished run or benchmark: maps and tables, described; nothing of participants."""
     from sepclr_neuro.report.share import write_shared
 
-    write_shared(Results(results), to, participants=participants)
+    write_shared(Results(results), folder, participants=participants)
 
 
 @app.command()

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from sepclr_neuro.config.stages import stage_config
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
-from sepclr_neuro.core.storage import read_json, write_json, write_text
+from sepclr_neuro.core.storage import read_json, write_json, write_text, write_tsv
 from sepclr_neuro.report.share import as_csv, map_name, write_shared
 from sepclr_neuro.run.cli import app
+from sepclr_neuro.validation.digits.benchmark import digits_table
+from sepclr_neuro.validation.separation.measure import FACTORS
+from sepclr_neuro.validation.separation.table import comparison_table, separation_table
 from tests.report.reported_run import METHOD, OF_FILES, PEOPLE, a_config, page_of, write_run
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -91,7 +96,7 @@ def test_nobody_is_named_unless_asked(tmp_path: Path) -> None:
         assert "secret" not in text, name
         assert "sub-gone" not in text, name
         assert str(tmp_path) not in text, name
-    said = CliRunner().invoke(app, ["share", str(results.root), "--to", str(tmp_path / "all"), "--participants"])
+    said = CliRunner().invoke(app, ["share", str(results.root), str(tmp_path / "all"), "--participants"])
     assert said.exit_code == 0
     named = {name for name, text in texts_in(tmp_path / "all").items() if "secret" in text}
     assert {Path(name).parts[0] for name in named} == {"participants"}
@@ -123,6 +128,52 @@ def test_what_is_there_is_not_written_over_and_an_unfinished_run_is_refused(tmp_
     for missing in ("index.html", "checklist.md", "references.bib", "diagnosis_salient.json"):
         assert missing in str(caught.value)
     assert not (tmp_path / "new").exists()
+
+
+def benchmarked(folder: Path) -> Results:
+    """A folder with the benchmarks' tables, as they are written of two repetitions and two seeds."""
+    results = Results(folder)
+    config = a_config(folder)
+    write_json(results.run_file("report"), stage_config(config, "report"))
+    accuracy = {"common": {"digits": 30.0, "objects": 60.0}, "salient": {"digits": 70.0, "objects": 15.0}}
+    run = {"accuracy": accuracy, "chance": {"digits": 10.0, "objects": 10.0}, "seconds": 60.0}
+    write_tsv(results.table("digits_on_objects", "tsv"), digits_table({"sepclr-k-jem": [run, run], "simclr": [run]}))
+    runs = []
+    for recipe, seed in product(("ours", "theirs"), (0, 1)):
+        rows = [
+            {"factor": factor, "space": space, "value": 0.7, "chance": 0.5, "best": 0.9, "share": 0.5 + seed / 10}
+            for factor, space in product(FACTORS, ("common", "salient"))
+        ]
+        of_run = {"recipe": recipe, "cohort": "small", "seed": seed, "values": pd.DataFrame(rows)}
+        runs.append(of_run | {"dependence": 0.1, "localisation": {"ratio": 2.0}, "seconds": 3.0})
+    write_tsv(results.separation("separation.tsv"), separation_table(runs))
+    write_tsv(results.separation("comparisons.tsv"), comparison_table(runs))
+    return results
+
+
+def test_benchmarks_are_shared_with_a_run_and_without_one(tmp_path: Path) -> None:
+    names = {"digits", "separation", "separation_comparisons"}
+    write_shared(benchmarked(tmp_path / "alone"), tmp_path / "shared")
+    folder = tmp_path / "shared"
+    assert {path.stem for path in folder.rglob("*.tsv")} == {path.stem for path in folder.rglob("*.csv")} == names
+    for path in folder.rglob("*.tsv"):
+        columns = [
+            column for name, column in read_json(path.with_suffix(".json")).items() if name != "TableDescription"
+        ]
+        assert not [one for one in columns if "that the configuration names" in one["Description"]], path
+    assert read_json(folder / "dataset_description.json")["Name"] == "A trial & more (Benchmark)"
+    said = (folder / "README.md").read_text()
+    assert "whose truth is known" in said
+    assert "checklist.md" not in said
+    assert not (folder / "checklist.md").exists()
+
+    finished(tmp_path / "alone")
+    write_shared(Results(tmp_path / "alone"), tmp_path / "both")
+    assert names | {"probes", "flow"} < {path.stem for path in (tmp_path / "both" / "tables").glob("*.tsv")}
+    # A run that is under way is not passed over.
+    Results(tmp_path / "alone").report.unlink()
+    with pytest.raises(InputError, match=r"index\.html: is missing"):
+        write_shared(Results(tmp_path / "alone"), tmp_path / "again")
 
 
 def test_names_that_differ_in_other_signs_alone_stay_apart(tmp_path: Path) -> None:
