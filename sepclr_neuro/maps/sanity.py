@@ -118,7 +118,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
     as_it_is = maps(list(mapper.decisions))
     rows: list[dict[str, Any]] = []
 
-    def compare(check: str, layers: int, last: str, changed: dict[Pair, Any]) -> None:
+    def compare(check: str, layers: int, last: str | None, changed: dict[Pair, Any]) -> None:
         for (target, space), values in changed.items():
             alike = similarity(as_it_is[target, space], values, mapper.mask)
             known = {"target": target, "space": space, "check": check, "layers": layers, "last_layer": last}
@@ -136,7 +136,7 @@ def sanity_checks(mapper: FoldMapper, attribution: str, regions: Atlas | None) -
             if number % every == 0 or number == len(layers):
                 compare("weights", number, layer, maps(pairs))
     weights = _weights_of_shuffled_labels(mapper)
-    compare("labels", 0, "", maps(list(weights), weights))
+    compare("labels", 0, None, maps(list(weights), weights))
     return pd.DataFrame(rows, columns=SANITY)
 
 

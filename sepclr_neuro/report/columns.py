@@ -317,7 +317,7 @@ TABLES: dict[str, Table] = {
         own={
             "check": Column("What was shuffled", levels={"weights": "of layers", "labels": "of the probe"}),
             "layers": Column("How many layers, from the representation backwards"),
-            "last_layer": Column("The last of these layers"),
+            "last_layer": Column("The last of these layers; n/a where there are none"),
         },
     ),
     "dataset": Table(

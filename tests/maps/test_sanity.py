@@ -98,7 +98,9 @@ def test_maps_of_a_network_change_with_its_weights_and_its_probes_labels(mapper:
     norm = of_weights[of_weights["target"] == "salient-norm"]
     assert norm.iloc[-1]["last_layer"].startswith("salient_encoder")
     assert norm["last_layer"].str.startswith(("salient_encoder", "salient_projector")).all()
-    assert set(table.loc[table["check"] == "labels", "target"]) == {"diagnosis", "sans"}
+    of_labels = table[table["check"] == "labels"]
+    assert set(of_labels["target"]) == {"diagnosis", "sans"}
+    assert of_labels["last_layer"].isna().all(), "an empty text is n/a for some and a text for others"
     assert all(torch.equal(value, weights[name]) for name, value in mapper.model.method.state_dict().items())
 
 
