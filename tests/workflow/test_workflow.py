@@ -24,7 +24,8 @@ from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.maps.mapping import map_files
 from sepclr_neuro.report.share import write_shared
 from sepclr_neuro.run.runfiles import write_run_files
-from tests.report.described import undescribed
+from tests.report.described import tables_in, undescribed
+from tests.report.in_r import unlike_in_r
 from tests.workflow.running import (
     QUESTIONS,
     REPOSITORY,
@@ -208,9 +209,19 @@ def test_a_run_ends_in_a_report(finished: Path) -> None:
     assert not read_tsv(folder / "sanity.tsv").empty
 
 
+def test_r_reads_all_tables_of_a_run_as_pandas_does(finished: Path) -> None:
+    paths = [
+        path for path in (finished / "results").rglob("*.tsv") if not {"benchmarks", "checkpoints"} & set(path.parts)
+    ]
+    assert len(paths) > 30
+    assert unlike_in_r(paths) == []
+
+
 def test_every_column_of_a_run_has_a_meaning_and_maps_can_be_shared(finished: Path, tmp_path: Path) -> None:
     results = Results(finished / "results")
     assert undescribed(results.root) == []
+    cells = [name for name, _, table in tables_in(results.root) for column in table if (table[column] == "").any()]
+    assert cells == [], "empty, not n/a"
     write_shared(results, tmp_path / "shared")
     maps = {path.name for path in (tmp_path / "shared" / "group").glob("*.nii.gz")}
     assert len(maps) == len(list(map_files(results))) > 10
