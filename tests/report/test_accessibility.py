@@ -76,7 +76,10 @@ def documentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two pages of the documentation, of tables and of equations, by its settings and theme."""
     folder = tmp_path_factory.mktemp("documentation")
     (folder / "docs").mkdir()
-    shutil.copy(DOCS / "outputs.md", folder / "docs" / "index.md")
+    pages = "```{toctree}\n:caption: Pages\n:hidden:\n\ntheory\n```\n"
+    (folder / "docs" / "index.md").write_text(
+        (DOCS / "outputs.md").read_text(encoding="utf-8") + pages, encoding="utf-8"
+    )
     shutil.copy(DOCS / "theory.md", folder / "docs")
     command = [sys.executable, "-m", "sphinx", "-Q", "-c", DOCS, "-D", "extensions=myst_parser,mathml", folder]
     subprocess.run([*command, folder / "site"], check=True)

@@ -1,4 +1,5 @@
-// What the theme leaves out: names of its two sidebars, and the keyboard's way into what scrolls sideways.
+// What theme and gallery leave out: names of sidebars and thumbnails, the level of captions in the list of pages, and the
+// keyboard's way into what scrolls sideways.
 const named = { ".sidebar-drawer": "All pages", ".toc-drawer": "On this page" };
 const wide = ".highlight pre, .table-wrapper, .math-block";
 
@@ -13,6 +14,8 @@ addEventListener("DOMContentLoaded", () => {
   for (const [sidebar, name] of Object.entries(named)) {
     document.querySelector(sidebar)?.setAttribute("aria-label", name);
   }
+  for (const caption of document.querySelectorAll(".caption[role=heading]")) caption.ariaLevel = 2;
+  for (const link of document.querySelectorAll(".sphx-glr-thumbcontainer a")) link.ariaLabel = link.textContent;
   reachable();
 });
 addEventListener("resize", reachable);
