@@ -18,9 +18,11 @@ from benchmarks.measuring import held_memory, in_new_process
 from benchmarks.rows import Rows, run
 from sepclr_neuro.core.dependence import dependence_test
 from sepclr_neuro.core.statistics import Labels
-from sepclr_neuro.probing.probe_fits import fit_probe, refit
+from sepclr_neuro.data.splits import Fold
+from sepclr_neuro.probing.probe_fits import Fit, fit_probe
 from sepclr_neuro.probing.questions import Question
 from sepclr_neuro.probing.site_leakage import MOST_PAIRED
+from sepclr_neuro.probing.verdicts import on_permutations
 
 DIMENSIONS, SITES, PERMUTATIONS = 32, 20, 1000
 
@@ -71,9 +73,9 @@ def _test(what: str, codes: np.ndarray, site: np.ndarray) -> None:
     question = Question("site", "classification", names, tuple(sorted(set(names))), regime)
     if what == "null":
         labels = Labels.draw(site, np.array(ids), np.zeros(count), True, PERMUTATIONS, PERMUTATIONS, 0)
-        answers = labels.truth[labels.permuted[:, ~test]]
-        refitted = refit(question, codes[~test], answers, codes[test], 0.1)["prediction"]
-        labels.judge("bacc", np.flatnonzero(test), site[test].astype(float), np.zeros(test.sum(), int), refitted)
+        fold = Fold(0, tuple(np.array(ids)[~test]), tuple(np.array(ids)[test]))
+        null = on_permutations(labels, [Fit({}, question, pd.DataFrame(codes, index=ids), fold)], {0: 0.1})["bacc"]
+        labels.judge("bacc", np.flatnonzero(test), site[test].astype(float), np.zeros(test.sum(), int), null)
     else:
         features = pd.DataFrame(codes, index=ids)
         fit_probe(question, features[~test], features[test], dict(zip(ids, ids, strict=True)))

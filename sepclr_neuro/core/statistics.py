@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = [
     "Verdict",
     "corrected_t_test",
     "false_discovery_rate",
+    "parts",
     "permutation_p",
     "permuted_rows",
     "resampled_counts",
@@ -26,12 +28,20 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 LEVEL = 0.95
 ALPHA = 0.05  # of q: the share of false finds among what is called found
+NUMBERS_AT_ONCE = 16_000_000
+"""That are held in memory at once, of a thousand permutations or samples of everyone: about 100 MiB."""
 
 
 # --- permutations and resamples ----------------------------------------------------------------------------------
 
 
-def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def parts(count: int, size: int) -> Iterator[slice]:
+    """Slices of ``count`` rows of ``size`` numbers, each of as many as memory should hold at once."""
+    at_once = max(1, NUMBERS_AT_ONCE // max(1, size))
+    return (slice(start, min(start + at_once, count)) for start in range(0, count, at_once))
+
+
+def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Generator) -> NDArray[np.int32]:
     """Permutations of rows, [count, N], in which participants exchange all of their rows within a stratum.
 
     Participants exchange rows only with those who have the same number of rows. If the rows of one are in several
@@ -51,20 +61,23 @@ def permuted_rows(people: Array, strata: Array, count: int, rng: np.random.Gener
     blocks: dict[tuple[Any, int], list[NDArray[np.int64]]] = {}
     for start, rows in zip(first, rows_of_each, strict=False):  # of nobody there is one empty part
         blocks.setdefault((strata[start], len(rows)), []).append(rows)
-    permuted = np.tile(np.arange(len(people)), (count, 1))
+    permuted = np.tile(np.arange(len(people), dtype=np.int32), (count, 1))
     for block in blocks.values():
         members = np.stack(block)
-        order = rng.permuted(np.tile(np.arange(len(members)), (count, 1)), axis=1)
-        permuted[:, members] = members[order]
+        for some in parts(count, members.size):
+            order = rng.permuted(np.tile(np.arange(len(members)), (some.stop - some.start, 1)), axis=1)
+            permuted[some, members] = members[order]
     return permuted
 
 
-def resampled_counts(people: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def resampled_counts(people: Array, count: int, rng: np.random.Generator) -> NDArray[np.uint16]:
     """How often each row is drawn in each of ``count`` bootstrap samples of participants, [count, N]."""
     names, person = np.unique(people, return_inverse=True)
-    if not len(names):
-        return np.zeros((count, 0), dtype=np.int64)
-    return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)[:, person]
+    counts = np.zeros((count, len(people)), dtype=np.uint16)
+    for some in parts(count if len(names) else 0, len(people)):
+        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=some.stop - some.start)
+        counts[some] = drawn[:, person]
+    return counts
 
 
 def permutation_p(observed: float, null: Floats, higher_is_better: bool = True) -> float:
@@ -122,8 +135,8 @@ class Labels:
 
     truth: Array
     people: Array
-    permuted: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    permuted: NDArray[np.int32]
+    counts: NDArray[np.uint16]
     classes: bool
 
     @classmethod
@@ -142,7 +155,7 @@ class Labels:
         permuted = permuted_rows(people, strata, permutations, shuffle)
         return cls(truth, people, permuted, resampled_counts(people, bootstraps, resample), classes)
 
-    def judge(self, name: str, scan: Array, predicted: Array, fold: Array, refitted: Array | None = None) -> Verdict:
+    def judge(self, name: str, scan: Array, predicted: Array, fold: Array, null: Floats | None = None) -> Verdict:
         """Tests the held-out predictions of all folds against the permutation null.
 
         Under the null, predictions are those of probes fitted on the permuted labels, or fixed. Fixed predictions
@@ -158,7 +171,8 @@ class Labels:
             scan: [R], position in ``truth`` of each prediction; a scan has one prediction per repeat.
             predicted: [R], predictions or scores.
             fold: [R], the fold of each prediction.
-            refitted: [permutations, R], predictions of probes fitted on each permutation; None for fixed predictions.
+            null: [permutations], the metric of probes fitted on each permutation, averaged over folds as here; None for
+                that of fixed predictions.
         """
         metric = METRICS[name]
         truth = self.truth[scan]
@@ -167,20 +181,23 @@ class Labels:
             for number in np.unique(fold):
                 scored[fold == number] = len(np.unique(truth[fold == number])) > 1
         part = scan[scored], predicted[scored], fold[scored]
-        mean, null = float("nan"), np.full(len(self.permuted), np.nan)
-        if scored.any():
-            mean = float(mean_over_folds(metric, self.truth[part[0]], *part[1:]))
-            under_null = part[1] if refitted is None else refitted[:, scored]
-            null = mean_over_folds(metric, self.truth[self.permuted[:, part[0]]], under_null, part[2])
+        mean = float(mean_over_folds(metric, self.truth[part[0]], *part[1:])) if scored.any() else float("nan")
+        if not scored.any():
+            null = np.full(len(self.permuted), np.nan)
+        elif null is None:
+            null = _of_each(self.permuted, part[0], lambda rows: mean_over_folds(metric, self.truth[rows], *part[1:]))
         if metric.of_score:
             pooled, samples = mean, np.full(1, np.nan)
             if scored.any():
-                samples = mean_over_folds(metric, self.truth[part[0]], *part[1:], self.counts[:, part[0]])
+                true = self.truth[part[0]]
+                samples = _of_each(
+                    self.counts, part[0], lambda counts: mean_over_folds(metric, true, *part[1:], counts)
+                )
         else:
             pooled = float(metric.value(truth, predicted)) if self._varies(truth) else float("nan")
-            samples = (
-                metric.value(truth, predicted, self.counts[:, scan]) if self._varies(truth) else np.full(1, np.nan)
-            )
+            samples = np.full(1, np.nan)
+            if self._varies(truth):
+                samples = _of_each(self.counts, scan, lambda counts: metric.value(truth, predicted, counts))
         tail = (1 - LEVEL) / 2
         low, high = _quantiles(samples, [tail, 1 - tail])
         return Verdict(
@@ -196,6 +213,12 @@ class Labels:
 
     def _varies(self, truth: Array) -> bool:
         return len(np.unique(truth)) > 1 if self.classes else len(truth) > 0
+
+
+def _of_each(rows: Array, scan: Array, evaluate: Callable[[Array], Array]) -> Floats:
+    """What is evaluated of some scans of each of ``rows`` [P, N], [P]."""
+    values = [evaluate(rows[some][:, scan].astype(np.int64)) for some in parts(len(rows), len(scan))]
+    return np.concatenate(values) if values else np.empty(0)
 
 
 def _quantiles(values: Array, shares: list[float]) -> list[float]:

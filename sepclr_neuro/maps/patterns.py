@@ -104,7 +104,7 @@ _MAKERS = {"beyond-controls": beyond_controls, "mean-patient": mean_patient}
 
 
 def pattern_maps(
-    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64], title: str = "patterns"
+    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int32], title: str = "patterns"
 ) -> dict[str, tuple[Matrix, NDArray[np.float64]]]:
     """Both maps, the mean over folds, and the largest voxel of each where diagnoses are exchanged.
 
@@ -133,7 +133,7 @@ def pattern_maps(
 
 
 def distance_auc(
-    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64]
+    folds: list[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int32]
 ) -> tuple[float, NDArray[np.float64]]:
     """How well the distance of a salient code from the training controls' mean separates patients from controls.
 

@@ -131,7 +131,8 @@ class VoxelLinear(LinearMaps):
     A probe with an L2 penalty on these scores is equivalent to that probe on the voxels, since a rotation does not
     change the penalty. They are rotated because probes first scale each dimension to variance 1, which would weight
     the penalty of unrotated scores by their variance. The equivalence is exact for a probe that is fitted on all
-    training participants, and approximate for one fitted on some of them.
+    training participants, and approximate for one fitted on some of them, or on more than 1,000 participants, of whose
+    components the 1,000 largest are kept.
     """
 
     spaces: ClassVar[tuple[str, ...]] = ("single",)

@@ -4,8 +4,9 @@ Any linear encoder that is learned with weight decay is a weighted sum of the N 
 theorem). So everything is computed from the coordinates of the training participants on an orthonormal basis of this
 span, N numbers for each of N participants, however many voxels there are.
 
-Of some thousand participants, the basis spans random weighted sums of the volumes that lie near their largest principal
-components, so that memory and time grow with the number of participants, not with its square.
+Of many participants only the largest principal components are kept, so that codes, and the time of all that reads them,
+grow with the number of participants, not with its square or cube. Of more than some thousand, the basis spans random
+weighted sums of the volumes that lie near these components.
 
 Source of the latter: Halko, Martinsson, Tropp, SIAM Review 2011, https://doi.org/10.1137/090771806, algorithm 4.1 (the
 range of :math:`X \Omega`) and section 5.4 (the Nystroem method).
@@ -52,10 +53,10 @@ logger = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float64]
 
-ALL_DIMENSIONS_UP_TO = 3000
-"""Training participants of whom the whole span is kept: a matrix of 70 MB, and seconds for its eigenvectors."""
-SKETCH_DIMENSIONS = 1000
-"""Dimensions that are kept of the span of more participants."""
+MOST_DIMENSIONS = 1000
+"""Dimensions that are kept of the span."""
+EXACT_UP_TO = 3000
+"""Training participants whose components are exact: a matrix of 70 MB, and seconds for its eigenvectors."""
 _ROUNDING = 1e-7
 """Of the largest variance: volumes have float32 accuracy, and smaller variances are rounding errors."""
 _NOTHING = 1e-10
@@ -161,9 +162,9 @@ class LinearMaps(ClosedFormMethod):
     r"""Linear maps of the voxels, computed from coordinates of the N training volumes X on a basis of their span.
 
     Volumes are read a few planes of all participants at a time. With a sketch Q [N, q], whose columns weight the
-    participants (the identity where the whole span is kept), one reading gives :math:`Y = XX^TQ`. From the eigenvectors
-    V and eigenvalues of :math:`Q^TY` the basis is :math:`\Lambda^{-1/2}V^TQ^TX`, and the coordinates are
-    :math:`YV\Lambda^{-1/2}`. One reading more gives the voxel maps.
+    participants (the identity up to some thousand of them), one reading gives :math:`Y = XX^TQ`. From the largest
+    eigenvalues of :math:`Q^TY` and their eigenvectors V the basis is :math:`\Lambda^{-1/2}V^TQ^TX`, and the coordinates
+    are :math:`YV\Lambda^{-1/2}`. One reading more gives the voxel maps.
     """
 
     voxels: Tensor
@@ -225,13 +226,14 @@ class LinearMaps(ClosedFormMethod):
             setattr(self, f"{space}_directions", torch.cat(directions[space], dim=1))
             setattr(self, f"{space}_offset", torch.from_numpy(offset).float())
             setattr(self, f"{space}_covariates", torch.from_numpy(maps.covariates).float())
-        return figures | ({"dimensions": len(basis)} if len(rows) > ALL_DIMENSIONS_UP_TO else {})
+        return figures | ({"dimensions": len(basis)} if len(rows) > MOST_DIMENSIONS else {})
 
     def _span(self, read: Read, rows: list[int], seed: int) -> tuple[Matrix, Matrix]:
         """Coordinates [N, r] on an orthonormal basis, and the weights [r, N] with which volumes are summed to it."""
         sketch = None
-        if len(rows) > ALL_DIMENSIONS_UP_TO:
-            logger.info(f"{len(rows)} training volumes: {SKETCH_DIMENSIONS} dimensions of their span are kept")
+        if len(rows) > MOST_DIMENSIONS:
+            logger.info(f"{len(rows)} training volumes: {MOST_DIMENSIONS} dimensions of their span are kept")
+        if len(rows) > EXACT_UP_TO:
             sketch = self._sketch(read, rows, seed)
         products, voxels = torch.zeros(len(rows), len(rows) if sketch is None else sketch.shape[1]).double(), []
         for positions, x in self._slabs(read, rows):
@@ -240,7 +242,7 @@ class LinearMaps(ClosedFormMethod):
         self.voxels = torch.cat(voxels)
         y, q = products.numpy(), np.eye(len(rows)) if sketch is None else sketch.numpy()
         values, vectors = np.linalg.eigh(q.T @ y)
-        kept = values > _NOTHING * values.max()
+        kept = np.flatnonzero(values > _NOTHING * values.max())[-MOST_DIMENSIONS:]
         turn = vectors[:, kept] / np.sqrt(values[kept])
         turn *= _signs((q @ turn).T)
         return y @ turn, (q @ turn).T
@@ -248,9 +250,9 @@ class LinearMaps(ClosedFormMethod):
     def _sketch(self, read: Read, rows: list[int], seed: int) -> Tensor:
         """Orthonormal weights of participants, [N, q], whose sums of volumes are near the largest components."""
         random = torch.Generator().manual_seed(seed)
-        sketch = torch.zeros(len(rows), SKETCH_DIMENSIONS).double()
+        sketch = torch.zeros(len(rows), MOST_DIMENSIONS).double()
         for _, x in self._slabs(read, rows):
-            sketch += x @ torch.randn(x.shape[1], SKETCH_DIMENSIONS, generator=random).double()
+            sketch += x @ torch.randn(x.shape[1], MOST_DIMENSIONS, generator=random).double()
         return torch.linalg.qr(sketch).Q
 
     def _slabs(self, read: Read, rows: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -291,7 +293,7 @@ def stratified_folds(training: TrainingSet) -> Iterator[tuple[NDArray[np.intp], 
 def unexplained_variance(training: TrainingSet, spaces: dict[str, VoxelMaps]) -> dict[str, float]:
     """The proportion of variance that orthonormal maps do not explain, averaged over spaces.
 
-    Of the training volumes; where a sketch is kept of their span, of what the sketch holds.
+    Of the training volumes; where some dimensions of their span are kept, of what these hold.
     """
     variance = np.square(centred(training.coordinates)).sum()
     kept = [np.square(centred(training.represent(maps))).sum() / variance for maps in spaces.values()]

@@ -30,7 +30,7 @@ def scaling(x: _Floats) -> tuple[_Floats, _Floats]:
 
 
 def ridge_path(x: _Floats, y: _Floats, penalties: Sequence[float]) -> tuple[_Floats, _Floats]:
-    r"""Ridge regression by the singular values of x, for each penalty :math:`\alpha`.
+    r"""Ridge regression by the principal axes of x, for each penalty :math:`\alpha`.
 
     .. math:: \min_{w, b} \lVert y - Xw - b \rVert^2 + \alpha \lVert w \rVert^2
 
@@ -43,9 +43,9 @@ def ridge_path(x: _Floats, y: _Floats, penalties: Sequence[float]) -> tuple[_Flo
         Weights [K, d] and intercepts [K].
     """
     mean, level = x.mean(0), y.mean()
-    left, singular, right = np.linalg.svd(x - mean, full_matrices=False)
-    shrunk = singular / (singular**2 + np.asarray(penalties)[:, None])
-    weights = (shrunk * (left.T @ (y - level))) @ right
+    squares, axes = _axes(x - mean)
+    along = axes @ ((x - mean).T @ (y - level))
+    weights = along / (squares + np.asarray(penalties)[:, None]) @ axes
     return weights, level - weights @ mean
 
 
@@ -61,9 +61,22 @@ def ridge_predictions(x: _Floats, answers: _Floats, x_test: _Floats, penalty: fl
         [P, M].
     """
     mean, level = x.mean(0), answers.mean(1, keepdims=True)
-    left, singular, right = np.linalg.svd(x - mean, full_matrices=False)
-    shrunk = singular / (singular**2 + penalty)
-    return level + (answers - level) @ left * shrunk @ (right @ (x_test - mean).T)
+    squares, axes = _axes(x - mean)
+    along = (answers - level) @ (x - mean) @ axes.T
+    return level + along / (squares + penalty) @ (axes @ (x_test - mean).T)
+
+
+def _axes(x: _Floats) -> tuple[_Floats, _Floats]:
+    """Squares of the singular values of x [N, d], and the axes that they belong to, [r, d].
+
+    Of more participants than dimensions from their d x d matrix, several times as fast as from x. That leaves of
+    singular values half the digits, and all that a penalty does not hide.
+    """
+    if len(x) < x.shape[1]:
+        _, singular, axes = np.linalg.svd(x, full_matrices=False)
+        return singular**2, axes
+    squares, axes = np.linalg.eigh(x.T @ x)
+    return np.maximum(squares, 0), axes.T
 
 
 def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) -> tuple[_Floats, _Floats]:
@@ -83,14 +96,14 @@ def logistic_path(x: _Floats, y: NDArray[np.int64], penalties: Sequence[float]) 
     sign = 2.0 * y - 1
     share = (len(y) / (2 * np.bincount(y, minlength=2)))[y]
     # Weights lie in the span of the rows, since whatever is beside it costs and adds nothing.
-    left, singular, right = np.linalg.svd(x, full_matrices=False)
-    rows = np.column_stack([left * singular, np.ones(len(x))])
+    span = np.linalg.qr(x.T).Q if len(x) < x.shape[1] else np.eye(x.shape[1])
+    rows = np.column_stack([x @ span, np.ones(len(x))])
     found, at = [], np.zeros(rows.shape[1])
     for penalty in penalties:
         at = _newton(rows * sign[:, None], penalty * share, at)
         found.append(at)
     all_of_them = np.array(found)
-    return all_of_them[:, :-1] @ right, all_of_them[:, -1]
+    return all_of_them[:, :-1] @ span.T, all_of_them[:, -1]
 
 
 def logistic_scores(
@@ -166,8 +179,9 @@ def _newton(rows: _Floats, share: _Floats, at: _Floats) -> _Floats:
     for _ in range(_MOST_STEPS):
         wrong = expit(-rows @ at)
         gradient = cost * at - rows.T @ (share * wrong)
-        curvature = (rows.T * (share * wrong * (1 - wrong))) @ rows + np.diag(cost)
-        step = np.linalg.solve(curvature, gradient)
+        # The product of a matrix with itself takes half the time of one of two.
+        bent = rows * np.sqrt(share * wrong * (1 - wrong))[:, None]
+        step = np.linalg.solve(bent.T @ bent + np.diag(cost), gradient)
         gain = gradient @ step
         # Far from the least value a whole step may go beyond it.
         while (then := value(at - step)) > now + 1e-12 * abs(now):

@@ -124,8 +124,8 @@ def probe(
         seed,
     )
     penalty = {fit.fold.fold: answer.penalty for fit, answer in known}
-    refitted = on_permutations(labels, [fit for fit, _ in known], penalty) if refits(question) else None
-    verdict = judge(labels, question, [predictions_of(fit, answer) for fit, answer in known], refitted)[name]
+    nulls = on_permutations(labels, [fit for fit, _ in known], penalty) if refits(question) else None
+    verdict = judge(labels, question, [predictions_of(fit, answer) for fit, answer in known], nulls)[name]
     return ProbeResult(
         metric=name,
         value=verdict.mean,

@@ -11,8 +11,9 @@ import pandas as pd
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.metrics import METRICS as METRIC
+from sepclr_neuro.core.metrics import mean_of_known
 from sepclr_neuro.core.progress import Progress
-from sepclr_neuro.core.statistics import Labels, Verdict
+from sepclr_neuro.core.statistics import Labels, Verdict, parts
 from sepclr_neuro.core.storage import read_tsv, write_tsv
 from sepclr_neuro.data.cohort import load_cohort
 from sepclr_neuro.data.sampling import seed_of
@@ -78,7 +79,7 @@ def judge_probes(
             method, space = str(method), str(space)
             key = {"regime": question.regime, "method": method, "target": question.target, "space": space}
             of_probe = _in_numbers(question, by_probe.get(tuple(key.values()), predictions[:0]))
-            refitted = None
+            nulls_of_probe = None
             if refits(question):
                 penalty = dict(zip(found["fold"], found["penalty"], strict=True))
                 fits = [
@@ -86,10 +87,8 @@ def judge_probes(
                     for of_method, fold, spaces in represented
                     if of_method == method and not np.isnan(penalty[fold.fold])
                 ]
-                refitted = on_permutations(labels, fits, penalty)
-                place = {row: k for k, row in enumerate(zip(of_probe["fold"], of_probe["scan_id"], strict=True))}
-                of_probe = of_probe.iloc[[place[fit.fold.fold, scan] for fit in fits for scan in fit.test]]
-            for name, verdict in judge(labels, question, [of_probe], refitted).items():
+                nulls_of_probe = on_permutations(labels, fits, penalty)
+            for name, verdict in judge(labels, question, [of_probe], nulls_of_probe).items():
                 figures = {column: getattr(verdict, column) for column in VERDICTS if hasattr(verdict, column)}
                 rows.append(key | {"metric": name} | figures | {"missing": question.missing})
                 known = verdict.null[~np.isnan(verdict.null)]
@@ -108,19 +107,35 @@ def _in_numbers(question: Question, predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_permutations(labels: Labels, fits: Sequence[Fit], penalty: Mapping[int, float]) -> dict[str, np.ndarray]:
-    """Predictions for held-out scans of probes that were fitted on permuted values.
+    """Figures of probes that were fitted on permuted values, averaged over folds.
+
+    Predictions are scored some permutations at a time, and then forgotten.
+
+    Args:
+        fits: a probe of each fold.
+        penalty: of each fold's probe.
 
     Returns:
-        As :func:`~sepclr_neuro.probing.probe_fits.refit`, [permutations, R], in the order of fits and their scans.
+        [permutations] by metric. A fold whose held-out participants are all of one class does not count.
     """
-    refitted: dict[str, list[np.ndarray]] = {}
+    figures: dict[str, list[np.ndarray]] = {}
     for fit in fits:
-        rows = fit.question.truth.index.get_indexer(pd.Index(fit.train))
-        answers = labels.truth[labels.permuted[:, rows]]
-        train, test = (fit.features.loc[scans].to_numpy(np.float64) for scans in (fit.train, fit.test))
-        for name, values in refit(fit.question, train, answers, test, penalty[fit.fold.fold]).items():
-            refitted.setdefault(name, []).append(values)
-    return {name: np.concatenate(values, axis=1) for name, values in refitted.items()}
+        question = fit.question
+        train, test = (question.truth.index.get_indexer(pd.Index(scans)) for scans in (fit.train, fit.test))
+        if question.of_classes and len(np.unique(labels.truth[test])) < 2:
+            continue
+        x, x_test = (fit.features.loc[scans].to_numpy(np.float64) for scans in (fit.train, fit.test))
+        of_fold = {name: np.empty(len(labels.permuted)) for name in question.metrics}
+        for some in parts(len(labels.permuted), max(len(train), len(test)) * max(1, len(question.classes))):
+            permuted = labels.permuted[some]
+            found = refit(question, x, labels.truth[permuted[:, train]], x_test, penalty[fit.fold.fold])
+            for name, values in of_fold.items():
+                metric = METRIC[name]
+                told = found["score" if metric.of_score else "prediction"]
+                values[some] = metric.value(labels.truth[permuted[:, test]], told)
+        for name, values in of_fold.items():
+            figures.setdefault(name, []).append(values)
+    return {name: mean_of_known(np.array(of_folds)) for name, of_folds in figures.items()}
 
 
 def predictions_of(fit: Fit, answer: Answer) -> pd.DataFrame:
@@ -155,13 +170,13 @@ def judge(
     labels: Labels,
     question: Question,
     predicted: Sequence[pd.DataFrame],
-    refitted: Mapping[str, np.ndarray] | None = None,
+    nulls: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Verdict]:
     """Test and interval of each metric of a probe.
 
     Args:
         predicted: from :func:`predictions_of`, of each fold that has an answer.
-        refitted: from :func:`on_permutations`, in the order of ``predicted``; None where predictions stay as they are.
+        nulls: from :func:`on_permutations`; None where predictions stay as they are.
     """
     nothing = pd.DataFrame({"scan_id": [], "fold": [], "prediction": [], "score": []})
     table = pd.concat(predicted) if predicted else nothing
@@ -170,6 +185,6 @@ def judge(
     found = {}
     for name in question.metrics:
         column = "score" if METRIC[name].of_score else "prediction"
-        of_permutations = refitted[column] if refitted else None
-        found[name] = labels.judge(name, scan, table[column].to_numpy(float), fold, of_permutations)
+        null = nulls.get(name) if nulls else None
+        found[name] = labels.judge(name, scan, table[column].to_numpy(float), fold, null)
     return found

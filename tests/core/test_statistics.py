@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
+from sepclr_neuro.core import statistics
 from sepclr_neuro.core.dependence import dependence_test, distance_correlation
 from sepclr_neuro.core.metrics import (
     METRICS,
@@ -20,6 +21,7 @@ from sepclr_neuro.core.metrics import (
 )
 from sepclr_neuro.core.statistics import (
     Labels,
+    Verdict,
     corrected_t_test,
     false_discovery_rate,
     permutation_p,
@@ -114,6 +116,23 @@ def test_resamples_draw_participants_not_rows(rng: np.random.Generator) -> None:
     assert (counts[:, 0] == counts[:, 1]).all()
     assert (counts[:, [0, 2, 3, 5]].sum(axis=1) == 4).all()
     assert counts.mean(axis=0) == pytest.approx(np.ones(6), abs=0.15)
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_permutations_and_samples_in_parts_are_those_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 2, 40) if METRICS[name].of_score or name == "bacc" else rng.normal(size=40)
+    told, people = rng.integers(0, 2, 40).astype(float), np.arange(40) // 2
+
+    def verdict() -> Verdict:
+        labels = Labels.draw(truth, people, people % 3, name in ("bacc", "auc"), 99, 99, 0)
+        return labels.judge(name, np.arange(40), told, people % 4)
+
+    whole = verdict()
+    monkeypatch.setattr(statistics, "NUMBERS_AT_ONCE", 7 * 40)
+    in_parts = verdict()
+    np.testing.assert_allclose(in_parts.null, whole.null, rtol=1e-12)
+    assert (in_parts.ci_low, in_parts.ci_high) == pytest.approx((whole.ci_low, whole.ci_high))
 
 
 def test_p_counts_the_observed_one_and_ties() -> None:

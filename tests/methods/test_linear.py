@@ -381,22 +381,23 @@ def test_a_sketch_of_all_dimensions_is_the_whole_span(monkeypatch: pytest.Monkey
     # Salient axes of all 12 dimensions would leave nothing in the common space.
     own = {"sepclr-linear": {"steps": 5}, "cpca": {"salient_dim": 3}}.get(name, {})
     whole = represented(fitted(people, name, **own), people, people.held_out)
-    monkeypatch.setattr(span, "ALL_DIMENSIONS_UP_TO", 50)
-    monkeypatch.setattr(span, "SKETCH_DIMENSIONS", 20)
+    monkeypatch.setattr(span, "EXACT_UP_TO", 50)
+    monkeypatch.setattr(span, "MOST_DIMENSIONS", 20)
     sketched = represented(fitted(people, name, **own), people, people.held_out)
     for space, codes in whole.items():
         np.testing.assert_allclose(sketched[space], codes, atol=2e-3 * np.abs(codes).max())
 
 
-def test_a_sketch_keeps_the_largest_components(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_largest_components_are_kept(monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
     """Of 120 participants, in 30 dimensions: covariates and disease, far above the noise, are in them."""
     people = People(120)
     whole = represented(fitted(people, "gcpca", salient_dim=1, ridge=2), people, people.held_out)["salient"]
-    monkeypatch.setattr(span, "ALL_DIMENSIONS_UP_TO", 50)
-    monkeypatch.setattr(span, "SKETCH_DIMENSIONS", 30)
+    monkeypatch.setattr(span, "EXACT_UP_TO", 120 if exact else 50)
+    monkeypatch.setattr(span, "MOST_DIMENSIONS", 30)
     method = fitted(people, "gcpca", salient_dim=1, ridge=2)
     sketched = represented(method, people, people.held_out)["salient"]
-    assert represented(method, people, people.held_out)["common"].shape[1] <= 30
+    assert represented(method, people, people.held_out)["common"].shape[1] == 30
     assert abs(np.corrcoef(whole[:, 0], sketched[:, 0])[0, 1]) > 0.95
 
 

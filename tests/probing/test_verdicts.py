@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.core import statistics
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import Labels, Verdict
 from sepclr_neuro.core.storage import read_tsv
 from sepclr_neuro.data.splits import Fold
+from sepclr_neuro.probing import linear_probes
 from sepclr_neuro.probing.probe_fits import Fit, refit
 from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.questions import Question
@@ -154,6 +157,30 @@ def test_p_of_classes_is_uniform_under_the_null() -> None:
         p = np.array([verdicts[name].p for verdicts in found])
         for level, slack in ((0.05, 0.045), (0.2, 0.085), (0.5, 0.11), (0.8, 0.085)):
             assert abs(np.mean(p <= level) - level) < slack, (name, level, np.mean(p <= level))
+
+
+@pytest.mark.parametrize("classes", [0, 2, 4])
+def test_a_null_in_parts_is_that_at_once(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, fits = noise(6, effect=0.5, classes=classes)
+    penalty = {fit.fold.fold: 1.0 for fit in fits}
+    whole = on_permutations(labels, fits, penalty)
+    monkeypatch.setattr(statistics, "NUMBERS_AT_ONCE", 48 * max(1, classes) * 10)  # ten of 99 at once
+    for name, null in on_permutations(labels, fits, penalty).items():
+        # Steps of a part have the length that its own answers allow, so that one may end beside another.
+        np.testing.assert_allclose(null, whole[name], atol=0.05 if classes else 1e-9)
+        assert np.corrcoef(null, whole[name])[0, 1] > 0.98
+
+
+def test_scores_of_all_permutations_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers and scores of 99 permutations of 5,000 participants take 10 MB, those of a part 2 MB."""
+    labels, fits = noise(7, people=5000, classes=4)
+    monkeypatch.setattr(statistics, "NUMBERS_AT_ONCE", 50_000)
+    monkeypatch.setattr(linear_probes, "_AT_ONCE", 50_000)
+    tracemalloc.start()
+    on_permutations(labels, fits[:1], {0: 1.0})
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 4e6
 
 
 @pytest.mark.parametrize("regime", ["standard", "paper"])

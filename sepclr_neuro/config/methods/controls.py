@@ -93,7 +93,7 @@ class VoxelLinearSettings(MethodSettings):
 
     def describe(self, **options: Any) -> str:
         return (
-            "The voxel-wise linear model: all principal component scores of the training participants (of more than "
-            "3,000, 1,000 dimensions), turned so that each has the same variance; a linear probe with an L2 penalty on "
+            "The voxel-wise linear model: all principal component scores of the training participants (at most the "
+            "1,000 largest), turned so that each has the same variance; a linear probe with an L2 penalty on "
             "them is the probe on the voxels themselves."
         )

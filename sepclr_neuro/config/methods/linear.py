@@ -30,9 +30,7 @@ __all__ = [
 INNER_FOLDS = 5
 """Inner folds of the training participants, by which settings are chosen; fewer where a group is smaller."""
 
-_COMMON = (
-    "The common space holds all principal components of the training volumes (of more than 3,000, 1,000 dimensions)."
-)
+_COMMON = "The common space holds all principal components of the training volumes (at most the 1,000 largest)."
 
 
 class ChosenByInnerFolds(TwoSpaceSettings):
