@@ -1,21 +1,25 @@
-"""Time and memory of single probes and tests by number of participants: one fold of five, 32 dimensions, 20 sites.
+"""Time and memory of a linear method, single probes and tests by number of participants: one fold of five, 20 sites.
 
 python -m benchmarks.scale_of_tests [--quick]
 
-The tests grow most of all stages after training; `benchmarks.scale` measures whole stages. Seconds are those of
-the processor, memory as there. Codes are made up.
+`benchmarks.scale` measures whole stages. Seconds are those of the processor, memory as there. Volumes of 32³ are made
+up, and codes of 32 dimensions, of a wide probe 1,000.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmarks.measuring import held_memory, in_new_process
 from benchmarks.rows import Rows, run
+from sepclr_neuro.config.network import Network
+from sepclr_neuro.config.registry import METHODS
 from sepclr_neuro.core.dependence import dependence_test
 from sepclr_neuro.core.statistics import Labels
 from sepclr_neuro.data.splits import Fold
@@ -24,12 +28,12 @@ from sepclr_neuro.probing.questions import Question
 from sepclr_neuro.probing.site_leakage import MOST_PAIRED
 from sepclr_neuro.probing.verdicts import on_permutations
 
-DIMENSIONS, SITES, PERMUTATIONS = 32, 20, 1000
+DIMENSIONS, WIDE, SITES, PERMUTATIONS, SIDE = 32, 1000, 20, 1000, 32
 
 
 def measure(rows: Rows, quick: bool) -> None:
-    for what in ("linear", "nonlinear", "null", "dependence"):
-        for participants in (500, 1000) if quick else (1000, 3000, 10000):
+    for what in ("span", "linear", "wide", "nonlinear", "null", "dependence"):
+        for participants in (500, 1000) if quick else (1000, 3000, 10000, 20000):
             name = f"scale_of_{what}_{participants}"
             if rows.has(name, f"{name}_memory"):
                 continue
@@ -41,7 +45,8 @@ def measure(rows: Rows, quick: bool) -> None:
 def _measured(what: str, participants: int) -> tuple[float, float]:
     """Processor seconds, and MiB beyond those held at first."""
     rng = np.random.default_rng(0)
-    codes, site = rng.normal(size=(participants, DIMENSIONS)), rng.integers(0, SITES, participants)
+    dimensions = WIDE if what == "wide" else DIMENSIONS
+    codes, site = rng.normal(size=(participants, dimensions)), rng.integers(0, SITES, participants)
     codes[:, 0] += site / 5
     before, most, ended = held_memory("RssAnon"), 0.0, threading.Event()
 
@@ -64,6 +69,9 @@ def _test(what: str, codes: np.ndarray, site: np.ndarray) -> None:
     count = len(codes)
     ids = [f"sub-{number:06d}" for number in range(count)]
     test = np.arange(count) % 5 == 0
+    if what == "span":
+        _span(int((~test).sum()))
+        return
     if what == "dependence":
         patients = codes[test][: min(MOST_PAIRED, 2 * test.sum() // 5)]
         dependence_test([(patients, patients[:, ::-1].copy())], PERMUTATIONS, 0)
@@ -79,6 +87,17 @@ def _test(what: str, codes: np.ndarray, site: np.ndarray) -> None:
     else:
         features = pd.DataFrame(codes, index=ids)
         fit_probe(question, features[~test], features[test], dict(zip(ids, ids, strict=True)))
+
+
+def _span(participants: int) -> None:
+    """Trains `gcpca`: the span, or a sketch of it, and the maps in it."""
+
+    def read(rows: Sequence[int], planes: slice) -> torch.Tensor:
+        random = torch.Generator().manual_seed(planes.start)
+        return torch.randn(len(rows), 1, min(planes.stop, SIDE) - planes.start, SIDE, SIDE, generator=random)
+
+    method = METHODS["gcpca"].load()(METHODS["gcpca"].settings(), Network(), (1, SIDE, SIDE, SIDE))
+    method.fit(read, range(participants), torch.arange(participants) % 2 == 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,14 @@ from sepclr_neuro.core.devices import given_threads
 from sepclr_neuro.core.metrics import METRICS as METRIC
 from sepclr_neuro.core.progress import followed
 from sepclr_neuro.data.splits import Fold
-from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.probing.linear_probes import (
+    logistic_path,
+    logistic_scores,
+    ridge_path,
+    ridge_predictions,
+    scaling,
+    softmax_path,
+)
 from sepclr_neuro.probing.questions import Question
 
 __all__ = [
@@ -45,6 +52,8 @@ RIDGE_ALPHA = [1e4, 1e3, 1e2, 10.0, 1.0]
 SVM_C = [0.1, 1.0, 10.0]
 SVM_SCANS = 2000
 """The most that a support vector machine is fitted on: its time grows faster than with the square of their number."""
+WIDE = 500
+"""Dimensions beyond which a probe of several classes is fitted by our own solver in place of scikit-learn's."""
 INNER_FOLDS = 5
 
 
@@ -110,6 +119,18 @@ class LinearModel:
 
 
 @dataclass(frozen=True)
+class SoftmaxModel:
+    """Logistic regression of K classes: weights [K, d], intercepts [K], and the number of each class."""
+
+    weights: np.ndarray
+    intercepts: np.ndarray
+    classes: np.ndarray
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.classes[(x @ self.weights.T + self.intercepts).argmax(axis=1)]
+
+
+@dataclass(frozen=True)
 class ProbeModels:
     """How a kind of probe is fitted.
 
@@ -136,6 +157,9 @@ def _ridges(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequenc
 
 
 def _logistics(z: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> Sequence[Any]:
+    if y.max() > 1 and z.shape[1] > WIDE:
+        present, y = np.unique(y, return_inverse=True)
+        return [SoftmaxModel(*found, present) for found in zip(*softmax_path(z, y, penalties), strict=True)]
     if y.max() > 1:
         return [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(z, y) for c in penalties]
     return [LinearModel(*found, True) for found in zip(*logistic_path(z, y, penalties), strict=True)]

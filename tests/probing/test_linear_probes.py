@@ -9,7 +9,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from sepclr_neuro.probing import linear_probes
-from sepclr_neuro.probing.linear_probes import logistic_path, logistic_scores, ridge_path, ridge_predictions, scaling
+from sepclr_neuro.probing.linear_probes import (
+    logistic_path,
+    logistic_scores,
+    ridge_path,
+    ridge_predictions,
+    scaling,
+    softmax_path,
+)
 from sepclr_neuro.probing.probe_fits import LOGISTIC_C, RIDGE_ALPHA
 
 # Participants and dimensions: more participants, more dimensions, one dimension.
@@ -32,6 +39,18 @@ def test_logistic_regression_is_scikit_learns(shape: tuple[int, int], separable:
         model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=100_000, tol=1e-10).fit(x, y)
         assert w == pytest.approx(model.coef_[0], abs=1e-5)
         assert b == pytest.approx(model.intercept_[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(90, 5), (40, 60)])
+def test_logistic_regression_of_several_classes_is_scikit_learns(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=shape) * rng.uniform(0.1, 3, shape[1]) + 2 * rng.normal(size=(shape[0], 1))
+    y = np.digitize(x[:, 0] + 2 * rng.normal(size=len(x)), [-1, 2, 4])
+    weights, intercepts = softmax_path(x, y, LOGISTIC_C)
+    for penalty, w, b in zip(LOGISTIC_C, weights, intercepts, strict=True):
+        model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=100_000, tol=1e-9).fit(x, y)
+        assert w == pytest.approx(model.coef_, abs=3e-3)
+        assert b - b.mean() == pytest.approx(model.intercept_ - model.intercept_.mean(), abs=3e-3)
 
 
 def test_each_penalty_is_solved_alone_as_after_others() -> None:

@@ -33,6 +33,19 @@ def test_permuted_labels_are_near_chance() -> None:
     assert abs(answer.values["bacc"] - 0.5) < 0.1
 
 
+def test_several_classes_of_many_dimensions_are_found_as_those_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By our solver and by scikit-learn's; of one class an inner training side has nobody."""
+    rng = np.random.default_rng(4)
+    truth = [*rng.choice(["a", "c", "d"], 119), "b", *rng.choice(["a", "c", "d"], 60)]
+    x = np.array([[label == other for other in "abcd"] for label in truth]) + 0.6 * rng.normal(size=(180, 4))
+    few = ask(truth, x, train=120, kind="classification")
+    monkeypatch.setattr(probe_fits, "WIDE", 3)
+    many = ask(truth, x, train=120, kind="classification")
+    assert many.penalty == few.penalty
+    assert 0.6 < many.values["bacc"] < 1
+    assert np.mean(many.prediction == few.prediction) > 0.97
+
+
 def test_unequal_classes_weigh_the_same() -> None:
     """Nine controls to a patient and no signal: a probe that says control to all would find no patient."""
     rng = np.random.default_rng(3)
