@@ -52,6 +52,10 @@ SKETCHED, SKETCHED_FROM = 0.35, 3000
 """MB for each further scan: 5,000 and 10,000 at 32³ took 2,022 and 3,702 MiB (`benchmarks/linear_training.py`)."""
 NULL = 0.1
 """MB for each scan of a figure's permutations: more than `benchmarks/scale_of_tests.py` finds in 1,000 and 10,000."""
+CODES = 0.008
+"""MB of a scan's codes in 1,000 dimensions, which linear methods have at most."""
+TABLE_OF_CODES = 6
+"""Times as much while they become a table: `embed` of `benchmarks/scale.py`, 338 and 750 MiB of 1,000 and 10,000."""
 
 STEP = dict.fromkeys(("strided", "resnet18", "densenet121"), 2.0)
 """Seconds that a scan of 128³ takes in a step on the processor: `step` of docs/speed.md says 0.07 of a light network in
@@ -134,16 +138,18 @@ class Needs:
                 return START + SLAB + PAIR * min(self.scans, PAIRS_UP_TO) ** 2 + sketched
             case "embed" | "saliency":
                 start = GPU_START if rule in self.on_gpus else START
-                return start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
+                held = start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
+                linear = method is not None and not self.config.for_method(method).settings.trained
+                return held + (TABLE_OF_CODES * CODES * self.scans if linear else 0)
             case "vbm" | "patterns" | "standardise" | "report":
                 return START + SLAB + 30 * volume
             case "dataset" | "volumes":
                 return START + (WORKER + 30 * volume) * threads
             case "leakage":
                 held = START + SLAB + WORKER * threads + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
-                return held + NULL * self.scans
+                return held + NULL * self.scans + self._codes
             case "probe" | "tables":
-                return START + WORKER * threads + NULL * self.scans
+                return START + WORKER * threads + NULL * self.scans + self._codes
             case "cohort" | "splits" | "subtypes":
                 return START
         return 5000  # benchmarks, whose cohorts are of one size
@@ -192,6 +198,12 @@ class Needs:
             return 0.02 * self._grid
         table, other = (GPU_STEP, 0.005) if rule in self.on_gpus else (STEP, 0.15)
         return table.get(configured.network.name, other) * self._grid
+
+    @property
+    def _codes(self) -> float:
+        """MB of all codes of linear methods, which probes hold at once."""
+        linear = [name for name in self.config.methods if not self.config.for_method(name).settings.trained]
+        return CODES * self.scans * len(linear) * self.config.splits.count
 
     @property
     def _mapped(self) -> int:

@@ -44,6 +44,10 @@ def test_requests_grow_with_cohort_grid_batch_and_method() -> None:
     assert solving[0] == solving[1] < solving[2] < solving[1] + 5000
     assert 40000 < solving[3] < 80000
     assert memory("tables", participants=100000) > memory("tables") + 10000
+    # All codes of linear methods are held at once; those of networks have few dimensions.
+    networks: dict[str, Any] = {"methods": {"sepclr-k-jem": {}}}
+    assert memory("probe", participants=10000) > memory("probe", participants=10000, **networks) + 1000
+    assert memory("embed", "pca", participants=10000) > memory("embed", "sepclr-k-jem", participants=10000) + 500
     assert memory("train", "sepclr-k-jem") > memory("train", "sepclr-k-jem", **small)
     assert memory("train", "big") > memory("train", "sepclr-k-jem")
     in_parts = {"training": {"batch_size": 256, "people_in_memory": 16}}
