@@ -35,9 +35,10 @@ def find_increments(
         if where not in features:
             features[where] = confound_features(cohort, names, probe.fold.probed)
         confounds = features[where]
-        alone = Fit(probe.key, probe.question, confounds, probe.fold)
-        combined = pd.concat([confounds, probe.features], axis=1)
-        fits += [alone, Fit(probe.key, probe.question, combined, probe.fold)]
+        fits += [
+            Fit(probe.key, probe.question, confounds, probe.fold),
+            Fit(probe.key, probe.question, probe.features, probe.fold, beside=confounds),
+        ]
     rows = []
     # What is read from confounds alone is the same for every method and space.
     distinct = {(fit.question.target, fit.fold.fold): fit for fit in fits[::2]}

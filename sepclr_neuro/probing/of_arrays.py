@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -172,7 +172,7 @@ def _increment(confounds: pd.DataFrame, fits: Sequence[Fit], people: dict[str, s
     pairs = []
     for fit in fits:
         alone = confound_features(confounds.assign(scan_id=confounds.index), list(confounds.columns), fit.train)
-        pairs += [Fit({}, fit.question, each, fit.fold) for each in (alone, pd.concat([alone, fit.features], axis=1))]
+        pairs += [Fit({}, fit.question, alone, fit.fold), replace(fit, beside=alone)]
     values = np.array([answer.values[name] if answer else np.nan for answer in fit_in_parallel(pairs, people)])
     gained = np.nanmean(values[1::2] - values[::2])
     return float(gained if METRICS[name].higher_is_better else -gained)

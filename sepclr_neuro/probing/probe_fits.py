@@ -353,12 +353,16 @@ def refit(
 
 @dataclass(frozen=True)
 class Fit:
-    """One probe to be fitted: a question, with features [N, d] (by scan id) of the participants of a fold."""
+    """One probe to be fitted: a question, with features [N, d] (by scan id) of the participants of a fold.
+
+    ``beside`` [N, k] are more features, put before the others when the probe is fitted: many probes share a table.
+    """
 
     key: dict[str, Any]
     question: Question
     features: pd.DataFrame
     fold: Fold
+    beside: pd.DataFrame | None = None
 
     @property
     def train(self) -> list[str]:
@@ -372,8 +376,11 @@ class Fit:
 
     def answer(self, person: Mapping[str, str]) -> Answer | None:
         """See :func:`fit_probe`."""
-        train, test = self.features.loc[self.train], self.features.loc[self.test]
-        return fit_probe(self.question, train, test, person)
+        return fit_probe(self.question, self._of(self.train), self._of(self.test), person)
+
+    def _of(self, scans: list[str]) -> pd.DataFrame:
+        tables = [self.features] if self.beside is None else [self.beside, self.features]
+        return pd.concat([table.loc[scans] for table in tables], axis=1)
 
 
 def fit_in_parallel(fits: Sequence[Fit], person: Mapping[str, str], label: str = "probes") -> list[Answer | None]:
