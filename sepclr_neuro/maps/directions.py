@@ -45,7 +45,7 @@ _CHANCE = 0.05
 
 
 def leading_directions(
-    folds: Sequence[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int64], title: str = "patterns"
+    folds: Sequence[FoldCodes], patient: NDArray[np.bool_], exchanged: NDArray[np.int32], title: str = "patterns"
 ) -> dict[str, tuple[Matrix, dict[str, float]]]:
     """Maps of the leading directions with their figures, as far as they are beyond chance, and the first that is not.
 
