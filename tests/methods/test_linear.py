@@ -397,7 +397,7 @@ def test_the_largest_components_are_kept(monkeypatch: pytest.MonkeyPatch, exact:
     monkeypatch.setattr(span, "MOST_DIMENSIONS", 30)
     method = fitted(people, "gcpca", salient_dim=1, ridge=2)
     sketched = represented(method, people, people.held_out)["salient"]
-    assert represented(method, people, people.held_out)["common"].shape[1] == 30
+    assert represented(method, people, people.held_out)["common"].shape[1] == 29  # the salient one is erased
     assert abs(np.corrcoef(whole[:, 0], sketched[:, 0])[0, 1]) > 0.95
 
 
