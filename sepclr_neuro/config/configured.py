@@ -125,5 +125,5 @@ def check_parts(settings: MethodSettings, network: Network, training: Training, 
     if settings.trained and training.in_parts and network.looks_at_the_batch:
         raise ValueError(
             f"{path}: `network.name: {network.name}` normalises over the participants in memory, who are not the whole "
-            "batch with this `training.people_in_memory` or `training.devices`; set `network.normalisation: group`"
+            "batch with this `training.people_in_memory` or with several processes; set `network.normalisation: group`"
         )

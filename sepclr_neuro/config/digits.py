@@ -122,6 +122,8 @@ class Digits(Section):
                 raise ValueError(f"digits.methods.{name}.adjust_for: images have no covariates; remove it")
             if "augmentation" in settings.model_fields_set:
                 raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
+            if configured.training.nodes > 1:
+                raise ValueError("digits.training.nodes: images are small, and digits use one node; set it to 1")
             encoder = ENCODERS[network.name]
             if settings.augmented and not encoder.takes_any_size(network) and self.views.size != IMAGE_SIZE:
                 raise ValueError(

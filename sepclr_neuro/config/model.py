@@ -242,6 +242,7 @@ class Config(Section):
                 include={"standardisation", "augmentation", "network", "training", "adjust_for", "impute_covariates"},
             ),
         }
+        content["training"]["nodes"] = 1  # its cohorts are small
         if recipe is not None:
             chosen = self.separation.recipes[recipe]
             content["methods"] = {chosen.method: chosen.settings}

@@ -39,6 +39,12 @@ class Training(Section):
         description="Processes that share each batch, one a GPU, or all on the processor. Each has `people_in_memory` "
         "in its networks; the losses see the participants of all.",
     )
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="Nodes of a SLURM cluster on each of which there are `devices` such processes. The digits and the "
+        "benchmark of separation use one.",
+    )
     learning_rate: float = Field(3e-4, gt=0, description="Adam. Released SepCLR: 3e-4.")
     weight_decay: float = Field(0.0, ge=0, description="Released SepCLR: none.")
     schedule: Literal["constant", "cosine"] = Field("constant", description="Released SepCLR: constant.")
@@ -66,9 +72,10 @@ class Training(Section):
     def _possible(self) -> Self:
         if self.batch_size % 2:
             raise ValueError(f"`batch_size` must be even (half background, half target), got {self.batch_size}")
-        if self.devices > self.batch_size // 2:
+        if self.processes > self.batch_size // 2:
             raise ValueError(
-                f"`devices`: {self.devices} of them share {self.batch_size // 2} pairs of participants; lower it"
+                f"`devices` times `nodes`: {self.processes} processes share {self.batch_size // 2} pairs of "
+                "participants; lower one of them"
             )
         if self.tensorboard and find_spec("tensorboard") is None:
             raise ValueError(
@@ -80,6 +87,11 @@ class Training(Section):
         return self
 
     @property
+    def processes(self) -> int:
+        """On all nodes."""
+        return self.devices * self.nodes
+
+    @property
     def in_parts(self) -> bool:
         """Whether no network sees a batch as a whole."""
-        return self.devices > 1 or (self.people_in_memory or self.batch_size) < self.batch_size
+        return self.processes > 1 or (self.people_in_memory or self.batch_size) < self.batch_size

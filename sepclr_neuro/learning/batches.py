@@ -167,10 +167,11 @@ class TrainingData(lightning.LightningDataModule):
             self.validation_batch_size = min(training.batch_size, 2 * smaller)
         self.batch_size = possible_batch(self.scans.participants, self.scans.target, training.batch_size)
         sizes = [self.batch_size, *([self.validation_batch_size] if self.validation.rows else [])]
-        if min(sizes) // 2 < training.devices:
+        if min(sizes) // 2 < training.processes:
             raise InputError(
-                f"training.devices: {training.devices} of them cannot share {min(sizes) // 2} pairs of participants, "
-                f"the smallest batch of training or validation; set it to {min(sizes) // 2} or less"
+                f"training.devices times training.nodes: {training.processes} processes cannot share "
+                f"{min(sizes) // 2} pairs of participants, the smallest batch of training or validation; "
+                f"set it to {min(sizes) // 2} or less"
             )
 
     def train_dataloader(self) -> DataLoader | _ReadAhead:

@@ -18,6 +18,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -73,8 +74,8 @@ def fit(
         gradient methods also batch size, number of views and peak memory.
 
     Raises:
-        InputError: if there are too few participants for a batch or fewer GPUs than `devices`, the loss of a batch is
-            not finite, or another process runs the same training.
+        InputError: if there are too few participants for a batch, fewer GPUs than `devices` or fewer nodes than
+            `nodes`, the loss of a batch is not finite, or another process runs the same training.
         TypeError: if the method is neither a gradient nor a closed-form method.
     """
     if isinstance(method, ClosedFormMethod):
@@ -93,7 +94,7 @@ def fit(
             if isinstance(method, TwoEncoders):
                 method.learn_effects(_reader(scans, views), scans.rows, torch.tensor(scans.target), scans.covariates)
             work = partial(_train, method, data, views, folder, checkpoint, title, after_epoch)
-            trained = in_processes(training.devices, work)
+            trained = in_processes(training.devices, training.nodes, work)
             if isinstance(method, TwoEncoders) and method.settings.erase:
                 method.learn_erasure(*_representations(method, scans, views, training.people_in_memory))
             return trained
@@ -183,10 +184,11 @@ def _train(
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
             accelerator="cuda" if torch.cuda.is_available() else "cpu",  # other kinds lack float64, which losses need
-            devices=[group.process] if torch.cuda.is_available() else 1,
+            devices=[group.of_node] if torch.cuda.is_available() else 1,
             precision=precision,
             callbacks=callbacks,
-            plugins=[AtomicCheckpoints()],
+            # Lightning would take a job of several tasks for its own processes, and refuse their number.
+            plugins=[AtomicCheckpoints(), LightningEnvironment()],
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             logger=False,

@@ -219,9 +219,9 @@ def training_sentence(method: Trained) -> str:
 def _in_parts(training: Training, batch_size: int) -> list[str]:
     """How a batch was divided, if it was."""
     at_once, said = training.people_in_memory or batch_size, []
-    if training.devices > 1:
-        said.append(f"shared by {training.devices} processes")
-    if at_once * training.devices < batch_size:
+    if training.processes > 1:
+        said.append(f"shared by {training.processes} processes")
+    if at_once * training.processes < batch_size:
         said.append(f"of whom networks held {at_once} at a time")
     return [f"{' and '.join(said)} (gradient caching; Gao et al., 2021)"] if said else []
 

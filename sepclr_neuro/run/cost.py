@@ -77,10 +77,10 @@ def estimate(config: Config, sides: pd.DataFrame) -> list[str]:
         if len(planned) < config.splits.count:
             lines.append(f"  {name}: cannot be trained as things stand, not estimated")
             continue
-        of_folds = (parts(size, training.people_in_memory or size, 0, training.devices) for size, _ in planned)
+        of_folds = (parts(size, training.people_in_memory or size, 0, training.processes) for size, _ in planned)
         cost = _measure(config, name, in_parts=any(len(of_fold) > 1 for of_fold in of_folds))
         seen = sum(size * steps * training.epochs for size, steps in planned)
-        trained = seen * cost.step / _PEOPLE / (training.devices if torch.cuda.is_available() else 1)
+        trained = seen * cost.step / _PEOPLE / (training.processes if torch.cuda.is_available() else training.nodes)
         mapped = _map_seconds(config, sides, cost)
         lines.append(f"  {name}: training {duration(trained)}, maps {duration(mapped)}{without}")
         total += trained + mapped
@@ -130,6 +130,7 @@ def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
             "batch_size": _PEOPLE,
             "people_in_memory": _PEOPLE // 2 if in_parts else None,
             "devices": 1,
+            "nodes": 1,
             "validation_fraction": 0.0,
             "patience": None,
         }

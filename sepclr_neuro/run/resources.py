@@ -103,6 +103,10 @@ class Needs:
         """Of a job that divides scans among processes: for eight scans more one more."""
         return min(most, math.ceil(self.scans / 8))
 
+    def nodes(self, wildcards: Any) -> int:
+        """The resources `nodes` and `tasks` of a training, one task a node. Memory and threads are each node's."""
+        return self.config.for_method(wildcards.method).training.nodes
+
     def memory(self, rule: str) -> Callable[..., int]:
         """The resource `mem_mb` of a rule, in hundreds of MB: so much more at each attempt as at the first."""
 

@@ -27,6 +27,7 @@ from sepclr_neuro.methods import sepclr
 from sepclr_neuro.methods.base import Batch, GradientMethod
 from sepclr_neuro.validation.digits.views import IdenticalViews, RandomViews
 from tests.small_run import small_run
+from tests.standing_in import nodes_are_this_machine
 
 TRAINED = [name for name, entry in METHODS.items() if entry.settings.trained]
 SEPCLR = {"common_dim": 4, "salient_dim": 4, "projector_width": 8}
@@ -190,7 +191,7 @@ def test_nothing_that_looks_at_the_batch_runs_on_a_part_of_it(name: Any, method:
     assert not [module for module in ran if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-@pytest.mark.parametrize("training", [{"people_in_memory": 4}, {"devices": 2}])
+@pytest.mark.parametrize("training", [{"people_in_memory": 4}, {"devices": 2}, {"nodes": 2}])
 def test_batch_norm_over_a_part_is_refused(training: dict[str, int]) -> None:
     content = {"network": {"name": "resnet18"}, "training": {"batch_size": 8} | training}
     with pytest.raises(InputError, match=r"methods.sepclr-k-jem: `network.name: resnet18` .*normalisation: group"):
@@ -252,8 +253,16 @@ def test_gradients_of_two_processes_are_those_of_one(
     assert_alike(one, two, 1e-4)
 
 
-@two_processes
-def test_two_processes_end_where_one_does(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "shared",
+    [
+        pytest.param({"devices": 2}, marks=two_processes),
+        pytest.param({"nodes": 2}, marks=pytest.mark.skipif(torch.cuda.is_available(), reason="nodes share no GPU")),
+    ],
+)
+def test_two_processes_end_where_one_does(
+    shared: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
     """Random views, an estimator with its own optimiser, gradient caching within each process, a watched loss."""
     method = "sepclr-tc"
     # Adam makes steps of this length even of the rounding of a gradient that is 0, before a norm: kept small.
@@ -262,9 +271,8 @@ def test_two_processes_end_where_one_does(tmp_path: Path, said: pytest.LogCaptur
     one, one_results = small_run(tmp_path / "one", training=training, **sections)
     write_fold_model(one, one_results, method, 0)
     said.clear()
-    two, two_results = small_run(
-        tmp_path / "two", training=training | {"devices": 2, "people_in_memory": 2}, **sections
-    )
+    nodes_are_this_machine(tmp_path, monkeypatch)
+    two, two_results = small_run(tmp_path / "two", training=training | shared | {"people_in_memory": 2}, **sections)
     write_fold_model(two, two_results, method, 0)
     assert said.text.count("epoch 2/2") == 1
     models = [load_model(results.model_folder(method, 0)) for results in (one_results, two_results)]
@@ -309,10 +317,12 @@ def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
 
 
 def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"`devices`: 3 of them share 2 pairs"):
+    with pytest.raises(InputError, match=r"3 processes share 2 pairs"):
         parse_config({"training": {"batch_size": 4, "devices": 3}})
+    with pytest.raises(InputError, match=r"`devices` times `nodes`: 4 processes share 2 pairs"):
+        parse_config({"training": {"batch_size": 4, "devices": 2, "nodes": 2}})
     config, results = small_run(tmp_path, people=8, training={"batch_size": 64, "devices": 4})
-    with pytest.raises(InputError, match=r"devices: 4 of them cannot share 2 pairs .*set it to 2 or less"):
+    with pytest.raises(InputError, match=r"4 processes cannot share 2 pairs .*set it to 2 or less"):
         write_fold_model(config, results, "sepclr-k-jem", 0)
     config, results = small_run(tmp_path, training=ONE_STEP | {"devices": 2})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

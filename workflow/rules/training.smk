@@ -29,6 +29,9 @@ rule train:
     resources:
         mem_mb=needs.memory("train"),
         runtime=needs.minutes("train"),
+        nodes=needs.nodes,
+        tasks=needs.nodes,
+        tasks_per_gpu=0,  # one on each node, however many GPUs that has
     shell:
         "logged {log:q} sepclr-neuro train {input.run:q} --method {wildcards.method} --fold {wildcards.fold}"
 
