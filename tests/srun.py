@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Stands in for SLURM's `srun`: all tasks of the other nodes run on this machine. Input goes to all, output comes by lines.
+"""Stands in for SLURM's `srun`: the tasks of all other nodes run on this machine.
 
-Like `srun` it ends all tasks once one of them was killed, and hands on the end of its input, be it by its parent's death.
+Input goes to all of them, as does its end; output comes by lines. Once a task was killed, all are.
 """
 
 from __future__ import annotations

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-__all__ = ["nodes_are_this_machine"]
+__all__ = ["nodes_are_this_machine", "on_two_nodes"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+on_two_nodes = pytest.mark.skipif(torch.cuda.is_available(), reason="no GPU of this machine is on two nodes")
 
 
 def nodes_are_this_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

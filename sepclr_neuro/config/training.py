@@ -42,8 +42,8 @@ class Training(Section):
     nodes: int = Field(
         1,
         ge=1,
-        description="Nodes of a SLURM cluster on each of which there are `devices` such processes. The digits and the "
-        "benchmark of separation use one.",
+        description="Nodes of a SLURM cluster, with `devices` processes on each. The digits and the benchmark of "
+        "separation use one.",
     )
     learning_rate: float = Field(3e-4, gt=0, description="Adam. Released SepCLR: 3e-4.")
     weight_decay: float = Field(0.0, ge=0, description="Released SepCLR: none.")

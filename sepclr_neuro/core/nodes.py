@@ -11,6 +11,7 @@ import contextlib
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +24,8 @@ from sepclr_neuro.core.errors import InputError
 __all__ = ["FirstNode", "OtherNodes"]
 
 _OF_THE_JOB = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_CONF")
-"""Other variables that begin with SLURM_ describe the step of this process; `srun` would take them for its options."""
+_OF_HERE = ("SLURM_", "CUDA_VISIBLE_DEVICES")
+"""What describes the step and the GPUs of this process, which `srun` and the other nodes would take for theirs."""
 
 
 class OtherNodes:
@@ -54,8 +56,12 @@ class OtherNodes:
             f"--ntasks={tasks * (nodes - 1)}",
             f"--ntasks-per-node={tasks}",
             f"--cpus-per-task={threads}",
+            "--overcommit",  # as on one machine, processes may be more than cores
             "--kill-on-bad-exit=1",
         ]
+        gpus = os.environ.get("SLURM_GPUS_ON_NODE")
+        if gpus is not None:
+            options.append(f"--gres=gpu:{gpus}")
         self._srun = subprocess.Popen(
             ["srun", *options, sys.executable, *command],
             stdin=subprocess.PIPE,
@@ -64,7 +70,7 @@ class OtherNodes:
             env={
                 name: value
                 for name, value in os.environ.items()
-                if not name.startswith("SLURM_") or name in _OF_THE_JOB
+                if name in _OF_THE_JOB or not name.startswith(_OF_HERE)
             },
         )
         self._input, self._output = cast(IO[bytes], self._srun.stdin), cast(IO[bytes], self._srun.stdout)
@@ -128,5 +134,6 @@ class FirstNode:
 
 
 def _end_with_input() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # theirs to answer is the first process
     sys.stdin.buffer.read()
     os._exit(0)

@@ -201,7 +201,10 @@ def _train(
             if not stops_early or not _stopped_early(loop, checkpoint):
                 with small_convolutions_in_float32(method):
                     trainer.fit(loop, data, ckpt_path=checkpoint, weights_only=True)
-        except SIGTERMException:
+        except (SIGTERMException, RuntimeError):
+            # SLURM sends the signal to all nodes: a process there may be gone before this one has heard it.
+            if not trainer.received_sigterm:
+                raise
             # Lightning's exception would exit with status 0, as if training had finished.
             logger.warning(f"{title}: stopped by a signal; the same command goes on from the last epoch")
             raise SystemExit(128 + signal.SIGTERM) from None

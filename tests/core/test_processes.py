@@ -16,9 +16,10 @@ import torch
 
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.processes import Group, in_processes
-from tests.standing_in import nodes_are_this_machine
+from sepclr_neuro.core.storage import atomic_path
+from tests.standing_in import nodes_are_this_machine, on_two_nodes
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="one machine has the same GPUs on all its nodes")
+pytestmark = on_two_nodes
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +46,15 @@ def killed(group: Group) -> None:
     group.sum(torch.zeros(1))
 
 
-def without_end(pids: Path, group: Group) -> None:
+def endless(pids: str, devices: int, nodes: int) -> None:
+    """Each process writes its number into a file named by its place."""
+    in_processes(devices, nodes, partial(_endless, Path(pids)))
+
+
+def _endless(pids: Path, group: Group) -> None:
     print("no answer, though on standard output")
-    (pids / str(group.process)).write_text(str(os.getpid()))
+    with atomic_path(pids / str(group.process)) as path:
+        path.write_text(str(os.getpid()))
     group.sum(torch.zeros(1))
     time.sleep(600)
 
@@ -64,7 +71,7 @@ def test_each_process_knows_its_place_and_takes_its_share_of_its_nodes_threads()
 
 
 def test_what_a_process_of_another_node_finds_wrong_is_said_here() -> None:
-    with pytest.raises(InputError, match="^not a volume$"):
+    with pytest.raises(InputError, match=r"^not a volume$"):
         in_processes(1, 2, wrong)
 
 
@@ -74,19 +81,16 @@ def test_a_process_of_another_node_that_was_killed_ends_all() -> None:
 
 
 def test_all_end_with_the_first(tmp_path: Path) -> None:
-    command = (
-        "from tests.core.test_processes import *; "
-        f"in_processes(2, 2, partial(without_end, Path({str(tmp_path)!r})))"
-    )
+    command = f"from tests.core.test_processes import endless; endless({str(tmp_path)!r}, devices=2, nodes=2)"
     first = subprocess.Popen([sys.executable, "-c", command])
     processes = []
     for process in map(str, range(4)):
         deadline = time.monotonic() + 120
-        while not ((tmp_path / process).is_file() and (text := (tmp_path / process).read_text())):
+        while not (tmp_path / process).is_file():
             assert first.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        processes.append(psutil.Process(int(text)))
+        processes.append(psutil.Process(int((tmp_path / process).read_text())))
     first.kill()
     first.wait()
     assert psutil.wait_procs(processes, timeout=30)[1] == []

@@ -30,6 +30,7 @@ from sepclr_neuro.run import cli
 from tests.data.small_volumes import make_cohort
 from tests.killing import CONTEXT
 from tests.small_run import small_run
+from tests.standing_in import nodes_are_this_machine, on_two_nodes
 
 METHOD = "sepclr-k-jem"
 ONE_EPOCH = {"epochs": 1, "batch_size": 4}
@@ -65,18 +66,26 @@ def test_volumes_that_only_moved_are_not_trained_anew(tmp_path: Path, said: pyte
     assert "resumes after epoch 1" in said.text
 
 
-def test_sigterm_exits_with_an_error_and_the_same_call_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes", [1, pytest.param(2, marks=on_two_nodes)])
+def test_sigterm_exits_with_an_error_and_the_same_call_goes_on(
+    nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SLURM sends it, to `srun` too."""
+    nodes_are_this_machine(tmp_path, monkeypatch)
+    training = {"epochs": 500, "batch_size": 4, "nodes": nodes}
     code = (
         "import sys; from pathlib import Path; from tests.small_run import small_run; "
         "from sepclr_neuro.learning.training import write_fold_model; "
-        "write_fold_model(*small_run(Path(sys.argv[1]), training={'epochs': 500, 'batch_size': 4}), 'sepclr-k-jem', 0)"
+        f"write_fold_model(*small_run(Path(sys.argv[1]), training={training}), 'sepclr-k-jem', 0)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     checkpoints = Results(tmp_path).checkpoints(METHOD, 0)
     deadline = time.monotonic() + 120
     while not list(checkpoints.glob("epoch-*.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    child.send_signal(signal.SIGTERM)
+    os.killpg(child.pid, signal.SIGTERM)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 128 + signal.SIGTERM
     assert "goes on from the last epoch" in said

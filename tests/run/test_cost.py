@@ -79,11 +79,19 @@ def test_what_changes_the_time(
     assert right in "\n".join(estimate(config, sides_of(config, results)))
 
 
-@pytest.mark.parametrize(("gpus", "right"), [(True, "training about 12 min"), (False, "training about 24 min")])
+@pytest.mark.parametrize(
+    ("gpus", "shared", "right"),
+    [
+        (True, {"devices": 2}, "training about 12 min"),
+        (False, {"devices": 2}, "training about 24 min"),
+        (True, {"devices": 2, "nodes": 2}, "training about 6 min"),
+        (False, {"devices": 2, "nodes": 2}, "training about 12 min"),
+    ],
+)
 def test_processes_that_share_a_processor_gain_nothing(
-    gpus: bool, right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpus: bool, shared: dict[str, int], right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, results = small_run(tmp_path, 40, training={"devices": 2, "epochs": 3, "batch_size": 8})
+    config, results = small_run(tmp_path, 40, training={**shared, "epochs": 3, "batch_size": 8})
     monkeypatch.setattr(cost, "_measure", lambda *given, **how: cost._Cost(60.0, 10.0, 20.0, 2, 10**9))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
     assert right in "\n".join(estimate(config, sides_of(config, results)))

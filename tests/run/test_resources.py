@@ -53,6 +53,10 @@ def test_requests_grow_with_cohort_grid_batch_and_method() -> None:
     in_parts = {"training": {"batch_size": 256, "people_in_memory": 16}}
     assert memory("train", "sepclr-k-jem", **in_parts) == memory("train", "sepclr-k-jem")
     assert memory("train", "sepclr-k-jem", training={"batch_size": 64}) > memory("train", "sepclr-k-jem")
+    # Memory is asked for on each node.
+    on_nodes = {"training": {"devices": 2, "nodes": 3}}
+    assert memory("train", "sepclr-k-jem", **on_nodes) == memory("train", "sepclr-k-jem", training={"devices": 2})
+    assert needs(**on_nodes).nodes(SimpleNamespace(method="sepclr-k-jem")) == 3
     # On a GPU the network's memory is not the machine's.
     assert memory("train", "big", on_gpus=("train",)) < memory("train", "big")
     assert memory("volumes", threads=8) > memory("volumes")

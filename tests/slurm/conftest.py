@@ -1,4 +1,4 @@
-"""A real SLURM on this machine: one node, one stand-in GPU, started for the tests and ended after them."""
+"""A real SLURM on this machine: one node or two, a stand-in GPU on each, started for the tests and ended after them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -52,7 +52,7 @@ KillWait=10
 # Jobs of `urgent` take the place of others, which go back into the queue.
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:1
+{nodes}
 PartitionName=cpu Nodes=ALL Default=YES
 PartitionName=gpu Nodes=ALL
 PartitionName=urgent Nodes=ALL PriorityTier=10
@@ -96,39 +96,53 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     Files of tests run side by side, and there is one /etc/slurm: they wait for each other.
     """
+    yield from _running(tmp_path_factory, ["node1"])
+
+
+@pytest.fixture(scope="module")
+def slurm_of_two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same with a slurmd for each of two nodes."""
+    yield from _running(tmp_path_factory, ["node1", "node2"])
+
+
+def _running(tmp_path_factory: pytest.TempPathFactory, nodes: list[str]) -> Iterator[None]:
     with (Path(tempfile.gettempdir()) / "sepclr-neuro-tests-of-slurm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield from _running(tmp_path_factory)
+        yield from _started(tmp_path_factory, nodes)
 
 
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _started(tmp_path_factory: pytest.TempPathFactory, nodes: list[str]) -> Iterator[None]:
     reason = _why_not()
     if reason is not None:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
     (folder / "state").mkdir()
-    (folder / "spool").mkdir()
     host = socket.gethostname().split(".")[0]
     memory = psutil.virtual_memory().total // 2**20 - 64
     CONFIGURATION.mkdir(exist_ok=True)
     conf, gres = CONFIGURATION / "slurm.conf", CONFIGURATION / "gres.conf"
     if conf.exists():  # tests that were killed
-        for pid_file in re.findall(r"PidFile=(.*)", conf.read_text()):
-            _end(Path(pid_file))
+        for name in re.findall(r"PidFile=(.*)", conf.read_text()):
+            for pid_file in Path(name).parent.glob(Path(name).name.replace("%n", "*")):
+                _end(pid_file)
     # Asked, because a munged that was killed leaves its socket.
     munge_ran = subprocess.run(["munge", "--no-input"], capture_output=True, check=False).returncode == 0
     try:
-        conf.write_text(
-            SLURM_CONF.format(process=os.getpid(), host=host, folder=folder, cpus=os.cpu_count(), memory=memory)
+        lines = (
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={6818 + number} CPUs={os.cpu_count()} "
+            f"RealMemory={memory} Gres=gpu:1"
+            for number, name in enumerate(nodes)
         )
-        gres.write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+        conf.write_text(SLURM_CONF.format(process=os.getpid(), host=host, folder=folder, nodes="\n".join(lines)))
+        gres.write_text("".join(f"NodeName={name} Name=gpu File=/dev/null\n" for name in nodes))
         if not munge_ran:
             subprocess.run(["install", "-d", "-o", "munge", "-g", "munge", "/run/munge"], check=True)
             subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True)
         subprocess.run(["slurmctld"], check=True)
-        subprocess.run(["slurmd"], check=True)
+        for name in nodes:
+            subprocess.run(["slurmd", "-N", name], check=True)
         deadline = time.monotonic() + 60
-        while "idle" not in (state := _sinfo()):
+        while f"cpu* {len(nodes)} idle" not in (state := _sinfo()):
             assert time.monotonic() < deadline, f"SLURM did not come up: {state}"
             time.sleep(0.2)
         yield
@@ -144,7 +158,8 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 ).stdout.strip()
             ):
                 time.sleep(0.2)
-        _end(folder / "slurmd.pid")
+        for pid_file in folder.glob("slurmd-*.pid"):
+            _end(pid_file)
         _end(folder / "slurmctld.pid")
         if not munge_ran:
             _end(Path("/run/munge/munged.pid"))
@@ -153,5 +168,5 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def _sinfo() -> str:
-    result = subprocess.run(["sinfo", "--noheader", "-o", "%P %T"], capture_output=True, text=True, check=False)
+    result = subprocess.run(["sinfo", "--noheader", "-o", "%P %D %T"], capture_output=True, text=True, check=False)
     return result.stdout + result.stderr

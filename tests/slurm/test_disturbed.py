@@ -45,18 +45,18 @@ def preempt_with_grace(job: str) -> None:
 
 def lose_the_node(job: str) -> None:
     """All that SLURM has on the node is gone at once, as in a power cut; then the node comes back."""
+    node = said_by("sinfo", "--noheader", "-o", "%n").split()[0]
     slurmd = re.search(r"SlurmdPidFile=(.*)", (CONFIGURATION / "slurm.conf").read_text())
     assert slurmd
     pids = [int(line.split()[0]) for line in said_by("scontrol", "listpids", job).splitlines()[1:]]
     of_job = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     steps = {parent for each in of_job for parent in each.parents() if parent.name().startswith("slurmstepd")}
-    for process in (psutil.Process(int(Path(slurmd[1]).read_text())), *steps, *of_job):
+    for process in (psutil.Process(int(Path(slurmd[1].replace("%n", node)).read_text())), *steps, *of_job):
         with suppress(psutil.NoSuchProcess):  # some end by themselves, once the others are gone
             process.kill()
     # The controller would do so by itself, after its `SlurmdTimeout` of five minutes.
-    node = said_by("sinfo", "--noheader", "-o", "%n").split()[0]
     said_by("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
-    subprocess.run(["slurmd"], check=True)  # `ReturnToService=2` lets it in
+    subprocess.run(["slurmd", "-N", node], check=True)  # `ReturnToService=2` lets it in
 
 
 def time_out(job: str) -> None:
