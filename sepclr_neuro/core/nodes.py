@@ -134,6 +134,7 @@ class FirstNode:
 
 
 def _end_with_input() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # theirs to answer is the first process
+    # Those are the first process's to answer; the thread that works blocks them, too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     sys.stdin.buffer.read()
     os._exit(0)

@@ -42,7 +42,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 @dataclass(frozen=True)
 class Group:
-    """The processes at one work, and which of them, and of its node's, this is. The first one writes and speaks."""
+    """The processes at one work: which of them, and of those of its node, this is. The first writes and speaks."""
 
     process: int = 0
     size: int = 1
@@ -169,8 +169,9 @@ def _other(
             work = pickle.loads(job)  # noqa: S301 (from the process that started this one)
             torch.set_num_threads(threads)
             devices.keep_freed_memory()
+            meeting = join()
             first.send(None)
-            distributed.init_process_group(_backend(), store=join(), rank=group.process, world_size=group.size)
+            distributed.init_process_group(_backend(), store=meeting, rank=group.process, world_size=group.size)
             work(group)
         except InputError as error:
             first.send(error)
