@@ -23,7 +23,7 @@ MODEL = str(Results(Path("results")).model_folder(METHOD, 0) / "model.safetensor
 TRAINING = {"epochs": 2, "batch_size": 8, "precision": "float32", "learning_rate": 1e-5}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_one_training_on_two_nodes_is_that_of_one(slurm_of_two_nodes: None, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
@@ -40,7 +40,7 @@ def test_one_training_on_two_nodes_is_that_of_one(slurm_of_two_nodes: None, tmp_
     assert_same_model(load_config(one / "config.yaml"), METHOD, *(Results(each / "results") for each in (one, two)))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_no_process_is_left_on_another_node(slurm_of_two_nodes: None, tmp_path: Path) -> None:
     """Though the job lives on. Each node has a core, a GPU and two processes."""
     command = f"from tests.core.test_processes import endless; endless({str(tmp_path)!r}, devices=2, nodes=2)"
