@@ -45,7 +45,7 @@ def preempt_with_grace(job: str) -> None:
 
 def lose_the_node(job: str) -> None:
     """All that SLURM has on the node is gone at once, as in a power cut; then the node comes back."""
-    node = said_by("sinfo", "--noheader", "-o", "%n").split()[0]
+    node = said_by("sinfo", "--noheader", "-o", "%N").split()[0]
     slurmd = re.search(r"SlurmdPidFile=(.*)", (CONFIGURATION / "slurm.conf").read_text())
     assert slurmd
     pids = [int(line.split()[0]) for line in said_by("scontrol", "listpids", job).splitlines()[1:]]
