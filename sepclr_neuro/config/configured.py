@@ -83,31 +83,31 @@ def check_method(name: str, path: str) -> None:
         raise ValueError(f"{path}.{name}: no such method.{nearest(name, METHODS)}")
 
 
-def check_name(name: str, settings: Mapping[str, Any], names: Iterable[str]) -> None:
-    """A name in `methods` is a method's, or one of the user's own that says which method it is."""
+def check_name(name: str, settings: Mapping[str, Any], names: Iterable[str], path: str = "methods") -> None:
+    """A name of a section of methods is a method's, or one of the user's own that says which method it is."""
     if name not in METHODS:
         if "method" not in settings:
             raise ValueError(
-                f"methods.{name}: no such method.{nearest(name, METHODS)} Under a name of your own, say which one it "
+                f"{path}.{name}: no such method.{nearest(name, METHODS)} Under a name of your own, say which one it "
                 f"is: `{name}: {{method: sepclr-k-jem}}`"
             )
         if not re.fullmatch(NAME, name):
             raise ValueError(
-                f"methods.{name}: folders get this name, which is to begin with a letter and hold letters, digits, `_` "
+                f"{path}.{name}: folders get this name, which is to begin with a letter and hold letters, digits, `_` "
                 "and `-` alone; choose another"
             )
         if name in _TAKEN:
-            raise ValueError(f"methods.{name}: tables use this name for something else; choose another")
+            raise ValueError(f"{path}.{name}: tables use this name for something else; choose another")
     method = settings.get("method", name)
     if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"methods.{name}.method: no such method, {method!r}.{nearest(str(method), METHODS)}")
+        raise ValueError(f"{path}.{name}.method: no such method, {method!r}.{nearest(str(method), METHODS)}")
     if name in METHODS and method != name:
         raise ValueError(
-            f"methods.{name}.method: {name} is the name of another method; give {method} a name of your own"
+            f"{path}.{name}.method: {name} is the name of another method; give {method} a name of your own"
         )
     for other in names:
         if other != name and other.lower() == name.lower():
-            raise ValueError(f"methods.{name}: differs from {other} in capitals alone, and so would their folders")
+            raise ValueError(f"{path}.{name}: differs from {other} in capitals alone, and so would their folders")
 
 
 def of_method(shared: Section, settings: MethodSettings, keys: Sequence[str], path: str) -> list[Any]:

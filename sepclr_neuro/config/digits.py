@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sepclr_neuro.config.augmentation import Augmentation
-from sepclr_neuro.config.configured import ConfiguredMethod, check_method, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.configured import ConfiguredMethod, check_name, check_parts, of_method, with_empty_settings
 from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.messages import validate
 from sepclr_neuro.config.methods.base import TwoSpaceSettings
@@ -90,10 +90,17 @@ class Digits(Section):
     )
     seeds: int = Field(1, ge=1, description="Repetitions of each method, unless it says otherwise in `more_seeds`.")
     more_seeds: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="`method: repetitions`.")
+    probe_every: int | None = Field(
+        None,
+        ge=1,
+        description="Also probe the spaces after every so many epochs; the figures join the rows of the run's history. "
+        "Null: at the end alone.",
+    )
     methods: dict[str, dict[str, Any]] = Field(
         _DIGITS_METHODS,
         min_length=1,
-        description="Methods to train, with the settings that differ. Released for SepCLR: salient_weight 1000, "
+        description="Methods to train, with the settings that differ, under names of your own where one stands twice "
+        "(`wide: {method: sepclr-k-jem}`). Released for SepCLR: salient_weight 1000, "
         "informationless_weight 1000, independence_weight 10.",
     )
 
@@ -113,7 +120,7 @@ class Digits(Section):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for name in self.methods:
-            check_method(name, "digits.methods")
+            check_name(name, self.methods[name], self.methods, "digits.methods")
             configured = self.for_method(name)
             settings, network = configured.settings, configured.network
             if settings.columns():
@@ -124,6 +131,8 @@ class Digits(Section):
                 raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
             if configured.training.nodes > 1:
                 raise ValueError("digits.training.nodes: images are small, and digits use one node; set it to 1")
+            if self.probe_every is not None and configured.training.devices > 1:
+                raise ValueError("digits.probe_every: one process probes; set it to null, or `training.devices` to 1")
             encoder = ENCODERS[network.name]
             if settings.augmented and not encoder.takes_any_size(network) and self.views.size != IMAGE_SIZE:
                 raise ValueError(
@@ -149,9 +158,11 @@ class Digits(Section):
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
         """
-        kind = METHODS[name].settings
+        method = self.methods[name].get("method", name)
+        own = {key: value for key, value in self.methods[name].items() if key != "method"}
+        kind = METHODS[method].settings
         published = {"erase": False} if issubclass(kind, TwoSpaceSettings) else {}
-        settings = validate(kind, published | self.methods[name], f"digits.methods.{name}")
+        settings = validate(kind, published | own, f"digits.methods.{name}")
         network, training = of_method(self, settings, ("network", "training"), f"digits.methods.{name}")
         check_parts(settings, network, training, f"digits.methods.{name}")
-        return ConfiguredMethod(name, name, settings, network, Augmentation(), training, adjust_for=[])
+        return ConfiguredMethod(name, method, settings, network, Augmentation(), training, adjust_for=[])

@@ -81,11 +81,15 @@ def _strided(network: Network) -> str:
     )
 
 
+def _widened(network: Network) -> str:
+    return f"; {network.widen_factor:g} times its channels" if network.widen_factor != 1 else ""
+
+
 def _monais(title: str, implementation: str, in_words: str, least_side: int = 0) -> Encoder:
     return Encoder(
         title,
         implementation,
-        lambda network: f"{in_words} (MONAI; Cardoso et al., 2022; {_normalised(network)})",
+        lambda network: f"{in_words} (MONAI; Cardoso et al., 2022; {_normalised(network)}{_widened(network)})",
         batch_normalised=True,
         last_grid="averaged",
         least_side=least_side,

@@ -27,33 +27,26 @@ def json_schema() -> dict[str, Any]:
             "enum": names,
         }
 
-    def by_name(method: Any) -> dict[str, Any]:
-        """Settings below a method's own name, where ``method`` is what the key `method` may be."""
-        return {
-            name: {
-                "anyOf": [
-                    {"$ref": f"#/$defs/{entry.settings.__name__}", "properties": {"method": method(name)}},
-                    {"type": "null"},
-                ]
-            }
-            for name, entry in METHODS.items()
+    by_name = {
+        name: {
+            "anyOf": [
+                {"$ref": f"#/$defs/{entry.settings.__name__}", "properties": {"method": {"const": name}}},
+                {"type": "null"},
+            ]
         }
-
-    of_run, of_digits = schema["properties"]["methods"], definitions["Digits"]["properties"]["methods"]
+        for name, entry in METHODS.items()
+    }
     own_name = {"anyOf": [{"$ref": f"#/$defs/{model}"} for model in named], "required": ["method"]}
-    for section, methods, others in (
-        (of_run, by_name(lambda name: {"const": name}), own_name),
-        (of_digits, by_name(lambda name: False), False),
-    ):
+    for section in (schema["properties"]["methods"], definitions["Digits"]["properties"]["methods"]):
         description = section["description"]
         section.clear()
         section |= {
             "type": "object",
             "description": description,
-            "properties": methods,
-            "additionalProperties": others,
+            "properties": by_name,
+            "additionalProperties": own_name,
+            "propertyNames": {"pattern": NAME},
             "minProperties": 1,
         }
-    of_run["propertyNames"] = {"pattern": NAME}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

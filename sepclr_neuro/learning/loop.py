@@ -51,8 +51,10 @@ class Loop(lightning.LightningModule):
         training: Training,
         folder: Path,
         group: Group,
+        after_epoch: Callable[[int], dict[str, float]] | None = None,
     ) -> None:
         super().__init__()
+        self.after_epoch = after_epoch
         self.method, self.views, self.read, self.group = method, views, read, group
         self.training_settings, self.folder = training, folder
         self.history: list[dict[str, float]] = []
@@ -252,7 +254,11 @@ class Loop(lightning.LightningModule):
                 f"training: a term, the validation loss or a weight is not finite in epoch {row['epoch']} of "
                 f"{self.trainer.max_epochs}; lower training.learning_rate, or set training.gradient_clip"
             )
-        self.history.append(row | {"seconds": round(time.monotonic() - self._started, 3)})
+        row["seconds"] = round(time.monotonic() - self._started, 3)
+        if self.after_epoch is not None:
+            row |= self.after_epoch(self.current_epoch + 1)
+            self.method.train()
+        self.history.append(row)
 
     def configure_optimizers(self) -> Any:
         training, estimators = self.training_settings, self.method.estimator_parameters()

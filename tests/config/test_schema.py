@@ -49,8 +49,9 @@ def test_the_schema_knows_every_method_and_forbids_unknown_keys() -> None:
         ({"methods": {"a.b": {"method": "pca"}}}, False),
         ({"methods": {"pca": {"method": "cpca"}}}, False),
         ({"digits": {"methods": {"cvae": None}}}, True),
-        ({"digits": {"methods": {"cvae": {"method": "cvae"}}}}, False),
-        ({"digits": {"methods": {"small": {"method": "cvae"}}}}, False),
+        ({"digits": {"methods": {"cvae": {"method": "pca"}}}}, False),
+        ({"digits": {"methods": {"small": {"method": "cvae"}}}}, True),
+        ({"digits": {"methods": {"small": {}}}}, False),
     ],
 )
 def test_the_schema_and_the_model_agree_on_names(content: dict[str, Any], valid: bool) -> None:

@@ -260,6 +260,29 @@ def test_a_method_is_trained_probed_and_written(tmp_path: Path, method: str) -> 
     assert first["settings"] == second["settings"]
 
 
+def test_the_spaces_are_probed_on_the_way(tmp_path: Path) -> None:
+    name, settings = "wide", {"method": "sepclr-k-jem", "common_dim": 40}
+    plain, probing = ({}, {"probe_every": 2})
+    found = []
+    for folder, extra in ((tmp_path / "plain", plain), (tmp_path / "probing", probing)):
+        training = {"epochs": 4, "batch_size": 8}
+        config, results = tiny(folder, {name: settings}, training=training, **extra)
+        write_digits_run(config, results, name, 0)
+        found.append((read_tsv(results.digits_history(name, 0)), read_json(results.digits_run(name, 0))))
+    (unprobed, of_plain), (probed, of_probed) = found
+    assert "delta_tot" not in unprobed
+    assert probed["delta_tot"].notna().tolist() == [False, True, False, True]
+    assert probed["loss"].tolist() == unprobed["loss"].tolist(), "probes change the training"
+    last = probed.iloc[-1]
+    assert last["digits_salient"] == pytest.approx(of_probed["accuracy"]["salient"]["digits"])
+    assert of_plain["accuracy"] == of_probed["accuracy"]
+
+
+def test_one_process_probes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"digits.probe_every: one process probes"):
+        tiny(tmp_path, {"simclr": {}}, training={"devices": 2}, network={"normalisation": "group"}, probe_every=1)
+
+
 def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
     found = []
     for folder in (tmp_path / "one", tmp_path / "other"):

@@ -60,6 +60,13 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
     torch.manual_seed(seed)
     model: Method = configured.entry.load()(configured.settings, configured.network, (3, IMAGE_SIZE, IMAGE_SIZE))
     settings = stage_config(config, "digits", method)
+    chance = {factor: 100 / len(np.unique(getattr(train, factor)[train.target])) for factor in FACTORS}
+
+    def probed(epoch: int) -> dict[str, float]:
+        if digits.probe_every is None or epoch % digits.probe_every:
+            return {}
+        return _accuracies(probe_spaces(model.eval(), train, test), chance)
+
     try:
         history, how = fit(
             model,
@@ -76,6 +83,7 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
             folder=results.digits_checkpoints(method, repetition),
             identity=fingerprint(settings, repetition, _checksum(train), __version__),
             title=title,
+            after_epoch=None if digits.probe_every is None else probed,
         )
     except InputError as error:
         # Messages of the loop name keys of the section `training`; here they are in `digits.training`.
@@ -85,7 +93,7 @@ def write_digits_run(config: Config, results: Results, method: str, repetition: 
         "method": method,
         "repetition": repetition,
         "accuracy": probe_spaces(model.eval(), train, test),
-        "chance": {factor: 100 / len(np.unique(getattr(train, factor)[train.target])) for factor in FACTORS},
+        "chance": chance,
         "epochs": len(history),
         "seconds": round(sum(row["seconds"] for row in history), 1),
         **how,
