@@ -122,23 +122,19 @@ def _reader(scans: Scans, views: Views) -> Read:
 
 def _representations(
     method: TwoEncoders, scans: Scans, views: Views, people_in_memory: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the unaugmented training scans the common and the salient codes, and the latter without adjustment, float32.
-
-    [N, c], [N, d] and [N, d].
-    """
+) -> tuple[Tensor, Tensor]:
+    """Common and salient representations of the unaugmented training scans, adjusted, [N, c] and [N, d], float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method.to(device).eval()
     views = views.to(device)
 
-    def of(covariates: Tensor | None) -> dict[str, Tensor]:
-        parts = parts_in_memory(len(scans.rows), method.covariate_maps.shape[1:], people_in_memory)
-        volumes = (views.unaugmented(scans.read(scans.rows[part]).to(device)) for part in parts)
-        return represent_parts(method, volumes, covariates)
+    def adjusted(part: slice) -> Tensor:
+        volumes = views.unaugmented(scans.read(scans.rows[part]).to(device))
+        return method.adjust(volumes, scans.covariates[part].to(device) if len(scans.covariates) else None)
 
-    adjusts = len(scans.covariates) and len(method.covariate_maps)
-    found = of(scans.covariates if adjusts else None)
-    return found["common"], found["salient"], of(None)["salient"] if adjusts else found["salient"]
+    parts = parts_in_memory(len(scans.rows), method.covariate_maps.shape[1:], people_in_memory)
+    found = represent_parts(method, (adjusted(part) for part in parts))
+    return found["common"], found["salient"]
 
 
 def _train(

@@ -97,8 +97,8 @@ class PCA(LinearMaps):
 class ContrastivePCA(LinearMaps):
     r"""Salient: the first eigenvectors of :math:`S_{target} - a\,S_{background}`; common: those of the background.
 
-    The common space is a choice of this project, since the original has none: it holds the components whose variance
-    is subtracted, minus their linear prediction from the salient codes. S are covariances of adjusted volumes.
+    The common space is a choice of this project, since the original has none: it holds the principal components of the
+    unadjusted background, minus their linear prediction from the salient codes. S are covariances of adjusted volumes.
 
     Source: Abid et al., Nature Communications 2018, https://doi.org/10.1038/s41467-018-04608-8.
     """

@@ -152,10 +152,9 @@ class TrainingSet:
         return self.coordinates @ maps.weights.T - self.covariates @ maps.covariates.T
 
     def erased(self, common: VoxelMaps, salient: VoxelMaps) -> VoxelMaps:
-        """The common maps of the volumes alone that are uncorrelated with the salient codes in training."""
-        unadjusted = self.represent(self.unadjusted(salient.weights))
-        e = erasing_weights(self.represent(common), self.represent(salient), unadjusted)
-        return VoxelMaps(common.weights - e @ salient.weights, common.covariates)
+        """The common maps, of the volume alone, minus what salient codes predict of them in adjusted volumes."""
+        e = erasing_weights(self.represent(self.adjusted(common.weights)), self.represent(salient))
+        return self.unadjusted(common.weights - e @ salient.weights)
 
 
 class LinearMaps(ClosedFormMethod):

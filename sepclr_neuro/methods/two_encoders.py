@@ -2,8 +2,8 @@ r"""Base class of networks with a common and a salient encoder: covariate adjust
 
 The input of the salient encoder is adjusted volumes :math:`e = z - B^T a`, without the effects of covariates a (age,
 sex, site, head size) within groups (:mod:`sepclr_neuro.methods.adjustment`); that of the common encoder is the volumes
-z. After training, the salient codes of the unadjusted volumes are erased from the common representation
-(:mod:`sepclr_neuro.methods.erasure`), which is a function of the volume alone.
+z. After training, what the salient codes predict of the common representation is subtracted from it
+(:mod:`sepclr_neuro.methods.erasure`); it stays a function of the volume alone.
 """
 
 from __future__ import annotations
@@ -85,13 +85,12 @@ class TwoEncoders(GradientMethod):
             maps[:, :, planes] = torch.tensordot(weights, read(rows, planes).double(), dims=1).float()
         self.covariate_maps = maps
 
-    def learn_erasure(self, common: Tensor, salient: Tensor, unadjusted: Tensor) -> None:
-        """Estimates what of the salient codes is to be subtracted from the common ones.
+    def learn_erasure(self, common: Tensor, salient: Tensor) -> None:
+        """Estimates how the salient codes predict the common ones in adjusted volumes.
 
         Args:
-            common: encoder outputs of the training participants, before erasure, [N, c].
-            salient: encoder outputs of the same participants, [N, d].
-            unadjusted: the same of their unadjusted volumes, [N, d].
+            common: encoder outputs of the training participants' adjusted volumes, before erasure, [N, c].
+            salient: the same of the salient encoder, [N, d].
         """
-        weights = erasing_weights(*(of.double().cpu().numpy() for of in (common, salient, unadjusted)))
+        weights = erasing_weights(*(of.double().cpu().numpy() for of in (common, salient)))
         self.erasing = torch.from_numpy(np.ascontiguousarray(weights)).to(self.covariate_maps)

@@ -132,8 +132,8 @@ def _spaces(method: Trained) -> list[str]:
     said = _adjustment(method)
     if _erases(method):
         said.append(
-            "What the salient codes predict of the common space (least squares in the training participants) was "
-            "removed from it (Belrose et al., 2023)."
+            "What the salient codes predict of the common space (least squares in the training participants' adjusted "
+            "volumes) was removed from it (Belrose et al., 2023); it is a function of the volume alone."
         )
     return said
 

@@ -64,18 +64,22 @@ def test_the_salient_encoder_alone_reads_adjusted_volumes(name: str) -> None:
 def test_no_linear_probe_finds_salient_codes_in_the_common_space(name: str) -> None:
     method = with_effects(name)
     with torch.no_grad():
-        before = method.represent(VOLUMES, COVARIATES)
-        some = before["salient"][:, :3]  # at most N / 4 axes are erased
+        # At most N / 4 axes are erased.
         method.salient_encoder.register_forward_hook(
             lambda module, given, code: code * (torch.arange(code.shape[1]) < 3)
         )
-        unadjusted = method.represent(VOLUMES)["salient"]
-        method.learn_erasure(before["common"], method.represent(VOLUMES, COVARIATES)["salient"], unadjusted)
-        after = method.represent(VOLUMES, COVARIATES)
-        others = method.represent(VOLUMES, COVARIATES.flip(0))
-    expected = oracle.erased(*(x.double().numpy() for x in (before["common"], some, unadjusted[:, :3])))
+        volumes, adjusted = VOLUMES, method.adjust(VOLUMES, COVARIATES)
+        before, of_adjusted = method.represent(volumes), method.represent(adjusted)
+        method.learn_erasure(of_adjusted["common"], of_adjusted["salient"])
+        after = method.represent(volumes, COVARIATES)
+        others = method.represent(volumes, COVARIATES.flip(0))
+        left = method.represent(adjusted)["common"].double().numpy()
+    codes = (of_adjusted["common"], of_adjusted["salient"][:, :3], before["common"], before["salient"][:, :3])
+    expected = oracle.erased(*(x.double().numpy() for x in codes))
     ours = after["common"].double().numpy()
     np.testing.assert_allclose(ours - ours.mean(axis=0), expected - expected.mean(axis=0), atol=1e-5)
+    salient = codes[1].double().numpy()
+    np.testing.assert_allclose((left - left.mean(axis=0)).T @ (salient - salient.mean(axis=0)), 0, atol=1e-4)
     torch.testing.assert_close(others["common"], after["common"], msg="the common space depends on the covariates")
 
 
@@ -83,7 +87,7 @@ def test_effects_and_erasure_are_saved_and_loaded(tmp_path: Path) -> None:
     method = with_effects("sepclr-k-jem")
     with torch.no_grad():
         before = method.represent(VOLUMES, COVARIATES)
-        method.learn_erasure(before["common"], before["salient"], method.represent(VOLUMES)["salient"])
+        method.learn_erasure(before["common"], before["salient"])
         save_file(method.state_dict(), tmp_path / "model.safetensors")
         other = build("sepclr-k-jem")
         other.load_state_dict(load_file(tmp_path / "model.safetensors"))

@@ -18,16 +18,11 @@ def adjusted(z: Matrix, y: NDArray[np.bool_], a: Matrix, new: Matrix, of_new: Ma
     return new - of_new @ effects
 
 
-def erased(common: Matrix, salient: Matrix, unadjusted: Matrix) -> Matrix:
-    """Common representations minus a combination of unadjusted salient codes, uncorrelated with the adjusted ones.
-
-    By two-stage least squares: the unadjusted codes are regressed on the adjusted ones, the common codes on the result.
-    """
-    adjusted_design = np.column_stack([np.ones(len(salient)), salient])
-    first = adjusted_design @ np.linalg.lstsq(adjusted_design, unadjusted, rcond=None)[0]
-    design = np.column_stack([np.ones(len(salient)), first])
+def erased(common: Matrix, salient: Matrix, new_common: Matrix, new_salient: Matrix) -> Matrix:
+    """Common representations minus their regression (with intercept) on training participants' salient codes."""
+    design = np.column_stack([np.ones(len(salient)), salient])
     slope = np.linalg.lstsq(design, common, rcond=None)[0][1:]
-    return common - (unadjusted - unadjusted.mean(axis=0)) @ slope
+    return new_common - (new_salient - salient.mean(axis=0)) @ slope
 
 
 def ridge_discriminant(e: Matrix, y: NDArray[np.bool_], ridge: float) -> Matrix:

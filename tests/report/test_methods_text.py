@@ -129,8 +129,8 @@ FACTS = [
     ),
     Fact(r"There was no term between the spaces\.", lambda record: "independence" not in record["losses"]),
     Fact(
-        r"What the salient codes predict of the common space \(least squares in the training participants\) was "
-        r"removed from it \(Belrose et al\., 2023\)\.",
+        r"What the salient codes predict of the common space \(least squares in the training participants' adjusted "
+        r"volumes\) was removed from it \(Belrose et al\., 2023\); it is a function of the volume alone\.",
         lambda record: own(record)["erase"],
     ),
     Fact(
