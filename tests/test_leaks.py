@@ -20,12 +20,11 @@ from sepclr_neuro.learning.embedding import write_representations
 from sepclr_neuro.learning.training import write_fold_model
 from sepclr_neuro.maps.patterns import write_patterns
 from sepclr_neuro.maps.saliency import write_saliency
-from sepclr_neuro.maps.subtypes import write_subtypes
 from sepclr_neuro.probing.probes import write_probes
 from sepclr_neuro.probing.site_leakage import write_site_leakage
 from tests.small_run import small_run
 
-METHOD = "cpca"  # of two spaces, so that patterns and subtypes have a salient one
+METHOD = "cpca"  # of two spaces, so that patterns, whose codes subtypes read, have a salient one
 Stage = Callable[[Config, Results], None]
 STAGES: dict[str, Stage] = {
     "train": lambda config, results: write_fold_model(config, results, METHOD, 0),
@@ -34,7 +33,6 @@ STAGES: dict[str, Stage] = {
     "leakage": write_site_leakage,
     "saliency": lambda config, results: write_saliency(config, results, METHOD),
     "patterns": lambda config, results: write_patterns(config, results, METHOD),
-    "subtypes": lambda config, results: write_subtypes(config, results, METHOD),
 }
 
 
@@ -46,7 +44,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Results]
         methods={METHOD: {"common_dim": 3, "salient_dim": 3}},
         probes={"permutations": 99, "bootstraps": 99},
         saliency={"samples": 1, "participants": 2, "targets": ["diagnosis"], "permutations": 9},
-        subtypes={"clusters": [2], "nulls": 19, "resamples": 5},
     )
     for fold in range(config.splits.count):
         write_fold_model(config, results, METHOD, fold)
@@ -67,7 +64,7 @@ def refused(stage: str, run: tuple[Config, Results]) -> None:
         STAGES[stage](*run)
 
 
-@pytest.mark.parametrize("stage", ["train", "embed", "leakage", "saliency", "patterns", "subtypes"])
+@pytest.mark.parametrize("stage", ["train", "embed", "leakage", "saliency", "patterns"])
 def test_mean_sd_and_mask_of_all_participants(run: tuple[Config, Results], stage: str) -> None:
     """The standardisation is learned with a split that has no held-out participant; then the split is restored."""
     config, results = run
@@ -81,7 +78,7 @@ def test_mean_sd_and_mask_of_all_participants(run: tuple[Config, Results], stage
     refused(stage, run)
 
 
-@pytest.mark.parametrize("stage", ["embed", "probe", "leakage", "saliency", "patterns", "subtypes"])
+@pytest.mark.parametrize("stage", ["embed", "probe", "leakage", "saliency", "patterns"])
 def test_an_encoder_that_was_trained_on_a_held_out_participant(run: tuple[Config, Results], stage: str) -> None:
     path = run[1].model_folder(METHOD, 0) / "model.json"
     metadata = read_json(path)
@@ -90,7 +87,7 @@ def test_an_encoder_that_was_trained_on_a_held_out_participant(run: tuple[Config
     refused(stage, run)
 
 
-@pytest.mark.parametrize("stage", ["embed", "probe", "leakage", "saliency", "patterns", "subtypes"])
+@pytest.mark.parametrize("stage", ["embed", "probe", "leakage", "saliency", "patterns"])
 def test_models_of_another_split(run: tuple[Config, Results], stage: str) -> None:
     """The splits were drawn afresh, and nothing was trained again."""
     splits = read_tsv(run[1].splits, text=("scan_id", "participant_id", "unit"))
@@ -99,7 +96,7 @@ def test_models_of_another_split(run: tuple[Config, Results], stage: str) -> Non
     refused(stage, run)
 
 
-@pytest.mark.parametrize("stage", ["probe", "leakage", "patterns", "subtypes"])
+@pytest.mark.parametrize("stage", ["probe", "leakage", "patterns"])
 def test_training_participants_that_are_marked_held_out(run: tuple[Config, Results], stage: str) -> None:
     path = run[1].representations(METHOD, 1)
     table = read_tsv(path, text=("scan_id", "side"))
@@ -118,7 +115,6 @@ def test_participants_kept_for_probes(tmp_path: Path) -> None:
         methods={METHOD: {"common_dim": 3, "salient_dim": 3}},
         probes={"permutations": 99, "bootstraps": 99},
         saliency={"samples": 1, "participants": 2, "targets": ["diagnosis"], "permutations": 9},
-        subtypes={"clusters": [2], "nulls": 19, "resamples": 5},
     )
     for fold in range(2):
         write_fold_model(config, results, METHOD, fold)
@@ -133,7 +129,7 @@ def test_participants_kept_for_probes(tmp_path: Path) -> None:
         len(fold.probe)
     }
     write_json(results.model_folder(METHOD, 0) / "model.json", model | {"train_scan_ids": [*fold.train, fold.probe[0]]})
-    for stage in ("embed", "probe", "leakage", "patterns", "subtypes"):
+    for stage in ("embed", "probe", "leakage", "patterns"):
         refused(stage, (config, results))
 
 

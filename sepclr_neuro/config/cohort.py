@@ -283,6 +283,11 @@ class Cohort(Section):
         own = self.known_as(name)
         if own in self.known:
             return own
+        (first, *_), disease = among_patients(self.diseases) or [""], name.removesuffix(AMONG_PATIENTS)
+        if disease != name and disease in self.diseases:
+            raise ValueError(
+                f"{path}: of two diseases {name!r} is {first + AMONG_PATIENTS!r} the other way round; name that one"
+            )
         advice = " Columns of the tables are kept by `cohort.columns.others`, symptom scores by `cohort.scores`."
         raise ValueError(
             f"{path}: the cohort has no column {name!r}.{nearest(name, self.known, listed=True)}"

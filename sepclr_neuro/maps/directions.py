@@ -20,8 +20,9 @@ T has at most the rank of all folds' W together and is never made: its eigenvect
 coordinates of :func:`~sepclr_neuro.maps.fold_codes.without_voxels`.
 
 Each direction is held against the largest voxel of any leading direction where diagnoses are exchanged, which corrects
-over voxels and directions. T also holds what differs between the encoders of the folds, as further weak directions.
-Exchanged patients vary along a true direction too, and in simulated folds this null is wider than those are.
+over voxels and directions. T also holds what differs between the encoders of the folds, as further weak directions,
+which the exchanges do not make: a direction beyond chance after the first may be one of these. No more directions are
+looked at than a fold's space has dimensions.
 
 Alternatives not taken: eigenvectors fold by fold, matched afterwards, which turn freely where two are of like size; and
 the patients' covariance about their own mean in place of M, which leaves out what all patients share.
@@ -72,7 +73,8 @@ def leading_directions(
     null = np.array([np.abs(in_voxels(_strongest(few, patient[rows])[0])).max() for rows in permutations])
     coordinates, shares = _strongest(few, patient)
     found = {}
-    for number, (values, share) in enumerate(zip(in_voxels(coordinates), shares, strict=True), start=1):
+    most = min(MOST, *(len(fold.weights) for fold in folds))  # what a space has not, folds can only differ in
+    for number, (values, share) in enumerate(zip(in_voxels(coordinates[:most]), shares[:most], strict=True), start=1):
         if number > 1 and not values.any():
             break
         figures = judged(values, null)

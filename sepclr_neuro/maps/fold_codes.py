@@ -11,6 +11,7 @@ Source: Haufe et al., NeuroImage 2014, https://doi.org/10.1016/j.neuroimage.2013
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.progress import followed
 from sepclr_neuro.core.statistics import permutation_p
@@ -75,6 +77,10 @@ class FoldCodes:
         return np.minimum(count, len(self.rows) - count) >= 2
 
 
+def _checksum(people: pd.Index) -> NDArray[np.uint8]:
+    return np.frombuffer(hashlib.sha256("\n".join(people).encode()).digest(), dtype=np.uint8)
+
+
 _FIELDS = [field.name for field in fields(FoldCodes)]
 
 
@@ -127,19 +133,33 @@ def without_voxels(folds: Sequence[FoldCodes]) -> list[FoldCodes]:
     return [replace(fold, weights=weights) for fold, weights in zip(folds, np.split(coordinates, ends), strict=True)]
 
 
-def write_fold_codes(path: Path, folds: Sequence[FoldCodes]) -> None:
-    """Writes all folds without voxels: some kilobytes, and no pass over the volumes for whoever reads them."""
+def write_fold_codes(path: Path, folds: Sequence[FoldCodes], people: pd.Index) -> None:
+    """Writes all folds without voxels: some kilobytes, and no pass over the volumes for whoever reads them.
+
+    Args:
+        path: of the file.
+        folds: whose rows are positions in ``people``.
+        people: scan ids, of which a checksum is written.
+    """
     content = {
         f"{number}.{name}": np.ascontiguousarray(getattr(fold, name))
         for number, fold in enumerate(without_voxels(folds))
         for name in _FIELDS
     }
-    write_bytes(path, save(content))
+    write_bytes(path, save(content | {"people": _checksum(people)}))
 
 
-def read_fold_codes(path: Path) -> list[FoldCodes]:
-    """Reads what :func:`write_fold_codes` wrote."""
+def read_fold_codes(path: Path, people: pd.Index) -> list[FoldCodes]:
+    """Reads what :func:`write_fold_codes` wrote of the same people.
+
+    Raises:
+        InputError: if there is no such file, or it is of other people.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: is missing; the stage `patterns` writes it")
     content = load(read_bytes(path))
+    if not np.array_equal(content.pop("people"), _checksum(people)):
+        raise InputError(f"{path}: is of another cohort; run the stage `patterns` again")
     count = len(content) // len(_FIELDS)
     return [FoldCodes(*(content[f"{number}.{name}"] for name in _FIELDS)) for number in range(count)]
 

@@ -6,7 +6,7 @@ codes, beside the covariates that the salient space is adjusted for,
 
 .. math:: z_i \approx \mu + W^T s_i + B^T a_i .
 
-With it, held-out participants' codes become two maps. *Mean patient*, signed: :math:`W^T(\bar s_{patients} - \bar
+With it, held-out participants' codes become maps. *Mean patient*, signed: :math:`W^T(\bar s_{patients} - \bar
 s_{controls})`, what patients have in common. *Beyond controls*, never negative: in each voxel the root of
 
 .. math:: \mathrm{diag}\, W^T (M - C) W ,
@@ -215,7 +215,7 @@ def write_patterns(config: Config, results: Results, method: str) -> None:
     auc, null = distance_auc(folds, patient, exchanged)
     distance = {"auc": auc, "p": permutation_p(auc, null) if len(null) else np.nan, **counts}
     write_tsv(results.patterns(method) / "distance.tsv", pd.DataFrame([distance]))
-    write_fold_codes(results.fold_codes(method), folds)
+    write_fold_codes(results.fold_codes(method), folds, people.index)
     logger.info(f"patterns of {method}: distance from controls separates the groups with an AUC of {auc:.2f}")
 
 

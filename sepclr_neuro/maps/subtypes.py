@@ -277,9 +277,12 @@ def write_subtypes(config: Config, results: Results, method: str) -> None:
     number; and ``members.tsv``, each held-out patient's fold, clusters and coordinates on the fold's first two axes.
 
     Of a participant's scans the first counts, as in the patterns, whose codes are read.
+
+    Raises:
+        InputError: if the patterns wrote no codes, or those of another cohort.
     """
     people = load_cohort(results.cohort).drop_duplicates("participant_id").set_index("scan_id", drop=False)
-    every = read_fold_codes(results.fold_codes(method))
+    every = read_fold_codes(results.fold_codes(method), people.index)
     target = (people["group"] == "target").to_numpy()
     folds = [fold for fold in every if _comparable(fold, target[fold.rows])]
     if len(folds) < len(every):

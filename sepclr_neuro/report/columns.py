@@ -195,7 +195,9 @@ TABLES: dict[str, Table] = {
             "largest": Column("Largest absolute value, in the unit of the map (`Units` in its JSON file)"),
             "p": Column("How often the largest value of exchanged diagnoses is as large, by permutation within sites"),
             "voxels_beyond_chance": Column("Voxels beyond the 95th percentile of that largest value"),
-            "share": Column("Share of a direction in what patients have beyond controls; n/a of other maps"),
+            "share": Column(
+                "Share of a direction in the positive eigenvalues of what patients have beyond controls; else n/a"
+            ),
             "spearman_with_t_map": Column("Rank correlation of strengths with the voxel-wise t-map"),
             "r_with_truth": Column("Correlation of strengths with the true effect; n/a for a real cohort"),
         },

@@ -97,8 +97,9 @@ def _clearest(table: pd.DataFrame) -> str:
 
 
 def _directions_beyond_chance(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one method's directions with a q below the report's level."""
-    return table[table["map"].isin(direction_titles()) & (table["q"] < ALPHA)]
+    """Rows of one method's leading directions up to the first whose q is not below the report's level."""
+    directions = table[table["map"].isin(direction_titles())].sort_values("map")
+    return directions[(directions["q"] < ALPHA).cummin().astype(bool)]
 
 
 def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
@@ -138,7 +139,8 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
         shares = listed([f"{100 * share:.0f} %" for share in directions["share"]])
         said.append(
             f"Beyond chance, patients differ from controls along {counted(len(directions), 'direction')}, which {hold} "
-            f"{shares} of all that they have beyond controls."
+            f"{shares} of what is positive in it."
+            f"{' Those after the first may be differences between the encoders of the folds.' * (len(directions) > 1)}"
         )
     if "r_with_truth" in table and not np.isnan(beyond["r_with_truth"]):
         said.append(

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
+from sepclr_neuro.config.cohort import among_patients
 from sepclr_neuro.config.model import Config
 from sepclr_neuro.config.simulation import Implant
 from sepclr_neuro.core.errors import Alike, InputError, by_kind
@@ -202,7 +203,9 @@ def _odd_sites(people: pd.DataFrame, folds: int) -> list[str]:
 
 def _sex_is_the_group(people: pd.DataFrame) -> list[str]:
     """Whether each sex is in one group alone, as where the groups are the sexes."""
-    if "group" not in people or people["sex"].nunique() < 2 or people.groupby("sex")["group"].nunique().max() > 1:
+    if "group" not in people or people["sex"].nunique() < 2 or people["group"].nunique() < 2:
+        return []
+    if people.groupby("sex")["group"].nunique().max() > 1:
         return []
     groups = people.drop_duplicates("sex").dropna(subset=["sex"]).set_index("sex")["group"]
     listed = ", ".join(f"{sex} is all {group}" for sex, group in groups.sort_index().items())
@@ -219,7 +222,7 @@ def _too_few_permutations(config: Config) -> list[str]:
     """Numbers of permutations with which a q below the report's level takes more than a few tests at the smallest p."""
     spaces = [2 if config.for_method(name).adjusts else 1 for name in config.methods]
     diseases = len(config.cohort.diseases)
-    rows_of_patterns = 4 + (2 * diseases + 1 if diseases else 0)
+    rows_of_patterns = 4 + (diseases + len(among_patients(config.cohort.diseases)) + 1 if diseases else 0)
     families = [
         ("probes", config.probes.permutations, sum(spaces) * len(config.probes.targets)),
         ("patterns", config.saliency.permutations, rows_of_patterns * spaces.count(2)),

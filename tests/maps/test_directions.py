@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.maps.directions import MOST, leading_directions
 from sepclr_neuro.maps.fold_codes import FoldCodes, Matrix, read_fold_codes, without_voxels, write_fold_codes
 from sepclr_neuro.maps.patterns import beyond_controls, mean_patient
@@ -169,10 +172,24 @@ def test_without_excess_or_without_weights_the_first_map_is_zero(without: str) -
 def test_folds_without_voxels_keep_all_products_of_maps_on_disk_too(tmp_path: Path) -> None:
     folds, _, _ = people_of("two kinds")
     folds[1] = FoldCodes(folds[1].weights[:1], folds[1].codes[:, :1], folds[1].rows, folds[1].centre[:1])
-    write_fold_codes(tmp_path / "codes", folds)
-    for few in (without_voxels(folds), read_fold_codes(tmp_path / "codes")):
+    people = pd.Index(["sub-1", "sub-2"])
+    write_fold_codes(tmp_path / "codes", folds, people)
+    for few in (without_voxels(folds), read_fold_codes(tmp_path / "codes", people)):
         assert few[0].weights.shape == (3, 7)
         for small, fold in zip(few, folds, strict=True):
             np.testing.assert_allclose(small.weights @ few[0].weights.T, fold.weights @ folds[0].weights.T, atol=1e-10)
             for name in ("codes", "rows", "centre"):
                 np.testing.assert_array_equal(getattr(small, name), getattr(fold, name))
+    with pytest.raises(InputError, match=r"codes: is of another cohort; run the stage `patterns` again"):
+        read_fold_codes(tmp_path / "codes", people[::-1])
+    with pytest.raises(InputError, match=r"none: is missing; the stage `patterns` writes it"):
+        read_fold_codes(tmp_path / "none", people)
+
+
+def test_one_dimension_has_one_direction() -> None:
+    """Encoders of folds differ, which must not pass for a second direction."""
+    folds, patient, _ = people_of("shift")
+    folds = [FoldCodes(f.weights[:1], f.codes[:, :1], f.rows, f.centre[:1]) for f in folds]
+    folds[1] = replace(folds[1], weights=folds[1].weights[:, ::-1])
+    found = leading_directions(folds, patient, exchanges(patient, 19))
+    assert list(found) == ["direction-1"]

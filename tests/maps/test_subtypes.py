@@ -152,7 +152,7 @@ def test_folds_that_cannot_be_divided_are_left_out(
     some = np.isin(second, kept)
     folds[1] = FoldCodes(folds[1].weights, folds[1].codes[some], second[some], folds[1].centre)
     folds = [FoldCodes(f.weights[:dimensions], f.codes[:, :dimensions], f.rows, f.centre[:dimensions]) for f in folds]
-    write_fold_codes(results.fold_codes("sepclr-k-jem"), folds)
+    write_fold_codes(results.fold_codes("sepclr-k-jem"), folds, cohort.drop_duplicates("participant_id")["scan_id"])
     monkeypatch.setattr("sepclr_neuro.maps.subtypes.load_cohort", lambda _: cohort)
     write_subtypes(config, results, "sepclr-k-jem")
     (row,) = read_tsv(results.subtypes("sepclr-k-jem") / "subtypes.tsv").to_dict("records")

@@ -91,6 +91,9 @@ def documentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["index", "theory"])
 def test_pages_of_the_documentation(name: str, dark: bool, width: int, documentation: Path, tmp_path: Path) -> None:
     found = audited(documentation / f"{name}.html", tmp_path, width, dark)
+    assert found["width"] == width
+    assert (found["background"] == "rgb(255, 255, 255)") != dark, "the theme is not that of the scheme"
+    assert found["passed"] > 15
     assert found["violations"] == []
 
 

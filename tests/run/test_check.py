@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -23,7 +24,7 @@ from sepclr_neuro.data.grid import grid_affine
 from sepclr_neuro.data.images import as_image
 from sepclr_neuro.data.volumes import write_volumes
 from sepclr_neuro.run import cli
-from sepclr_neuro.run.check import Findings
+from sepclr_neuro.run.check import Findings, _sex_is_the_group
 from sepclr_neuro.run.check import check as look
 
 
@@ -330,6 +331,8 @@ def test_groups_that_are_the_sexes_are_warned_of(study: dict[str, Any], tmp_path
     (said,) = [warning for warning in look(configuration(cohort=study)).warnings if warning.startswith("sex:")]
     assert "female is all background, male is all target" in said
     assert "leave `sex` out of probes.targets, probes.confounds and adjust_for" in said
+    people = pd.DataFrame({"sex": ["female", "male"], "group": ["background"] * 2})
+    assert not _sex_is_the_group(people), "one group is no question"
 
 
 def test_many_sites_of_one_person_are_one_line(study: dict[str, Any], tmp_path: Path) -> None:
