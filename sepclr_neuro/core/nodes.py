@@ -26,6 +26,8 @@ __all__ = ["FirstNode", "OtherNodes"]
 _OF_THE_JOB = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_CONF")
 _OF_HERE = ("SLURM_", "CUDA_VISIBLE_DEVICES")
 """What describes the step and the GPUs of this process, which `srun` and the other nodes would take for theirs."""
+_UNTIL_KILLED = 20
+"""Seconds in which tasks end by themselves once their input has ended."""
 
 
 class OtherNodes:
@@ -83,13 +85,13 @@ class OtherNodes:
 
         Raises:
             EOFError: if there is none, since a task was killed.
-            InputError: if no task was started.
+            InputError: if none has answered and none will, since none was started or one was killed before.
         """
         line = self._output.readline()
         if not line and not self._answered:
             raise InputError(
-                f"training.nodes: srun did not start processes on {self._nodes - 1} more nodes, and said why above; "
-                f"is this a job of {self._nodes} nodes?"
+                "training.nodes: no process on the other nodes came up (srun says why above): the job has fewer than "
+                f"{self._nodes} nodes, or one was killed, as for memory"
             )
         if not line:
             raise EOFError
@@ -104,9 +106,9 @@ class OtherNodes:
         """Ends all tasks, whose input ends."""
         self._input.close()
         try:
-            self._srun.wait(20)
+            self._srun.wait(_UNTIL_KILLED)
         except subprocess.TimeoutExpired:
-            self._srun.terminate()
+            self._srun.kill()  # it would hand SIGTERM on to tasks, which block it
             self._srun.wait()
         self._output.close()
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 
+from sepclr_neuro.core import nodes
 from sepclr_neuro.core.errors import InputError
 from sepclr_neuro.core.processes import Group, in_processes
 from sepclr_neuro.core.storage import atomic_path
@@ -96,8 +97,26 @@ def test_all_end_with_the_first(tmp_path: Path) -> None:
     assert psutil.wait_procs(processes, timeout=30)[1] == []
 
 
+def test_tasks_that_do_not_end_with_their_input_and_block_sigterm_are_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, outlived = tmp_path / "bin" / "srun", tmp_path / "outlived"
+    program.unlink()
+    program.write_text(f"#!/bin/sh\ntrap '' TERM\necho\nfor i in 1 2 3 4 5; do sleep 1; done\n: > {outlived}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(nodes, "_UNTIL_KILLED", 0.1)
+    others = nodes.OtherNodes(["-c", ""], nodes=2, tasks=1, threads=1, given=None)
+    assert others.poll(60)  # it traps the signal by now
+    others.end()
+    assert not outlived.exists()
+
+
 @pytest.mark.parametrize(
-    ("srun", "message"), [(None, "this is no job of SLURM"), ("/bin/false", "did not start processes on 1 more nodes")]
+    ("srun", "message"),
+    [
+        (None, "this is no job of SLURM"),
+        ("/bin/false", "no process on the other nodes came up .* fewer than 2 nodes, or one was killed"),
+    ],
 )
 def test_without_other_nodes_there_is_one_message(
     srun: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
