@@ -224,6 +224,8 @@ class Config(Section):
             for name, recipe in self.separation.recipes.items():
                 path = f"separation.recipes.{name}.settings"
                 settings = validate(METHODS[recipe.method].settings, recipe.settings, path)
+                if getattr(settings, "training", {}).get("nodes", 1) != 1:
+                    raise ValueError(f"{path}.training.nodes: the benchmark of separation uses one node; remove it")
                 for benchmark in self.separation.cohorts.values():
                     with_columns(settings, path, benchmark.cohort.own_column)
         return self

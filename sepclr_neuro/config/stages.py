@@ -80,6 +80,8 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
         # The order of codes says nothing.
         values = content["cohort"]["values"]
         content["cohort"]["values"] = {name: dict(sorted(values[name].items())) for name in sorted(values)}
+    if stage == "separation":
+        content["training"]["nodes"] = 1  # on which its runs are, whatever the configuration says
     if stage == "digits" and method is not None:
         only = {"methods": {method: config.digits.methods[method]}, "more_seeds": {}, "seeds": 1}
         content["digits"] |= only

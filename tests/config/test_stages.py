@@ -85,6 +85,7 @@ def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
     assert changed({"subtypes": {"clusters": [2]}}) == {"subtypes", "report"}
     assert changed({"title": "Another"}) == {"report"}
     assert changed({"training": {"epochs": 3}}) == {"training", "separation", "report"}
+    assert changed({"training": {"nodes": 2}}) == {"training", "report"}
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,10 @@ def test_factors_without_values_leave_the_score_to_the_others() -> None:
         ({"recipes": {"a": {"method": "sepclr"}}}, "no such method"),
         ({"recipes": {"a": {"method": "sepclr-k-jem", "settings": {"salient": 3}}}}, "salient: unknown key"),
         ({"recipes": {"a": {"method": "pca", "settings": {"training": {"epochs": 3}}}}}, "training"),
+        (
+            {"recipes": {"a": {"method": "sepclr-k-jem", "settings": {"training": {"nodes": 2}}}}},
+            r"separation\.recipes\.a\.settings\.training\.nodes: the benchmark of separation uses one node",
+        ),
         ({"reference": "b"}, "separation.reference: 'b' is no recipe"),
         ({"seeds": [1, 1]}, "a seed is given twice"),
         (
