@@ -50,11 +50,14 @@ class Network(Section):
         "batch",
         description="Of `strided`, `resnet18` and `densenet121`: `batch`, as published, or `group`, 8 groups of "
         "channels of each scan by itself, without which no batch can be larger than memory "
-        "(`training.people_in_memory`, `training.devices`). `light` always has groups, `linear` needs none.",
+        "(`training.people_in_memory`, `training.devices`, `training.nodes`). `light` always has groups, `linear` "
+        "needs none.",
     )
 
     @model_validator(mode="after")
-    def _whole_groups_of_channels(self) -> Self:
+    def _possible_width(self) -> Self:
+        if self.widen_factor != 1 and self.name != "resnet18":
+            raise ValueError(f"`widen_factor` is of `resnet18` alone, not of `{self.name}`; remove it")
         if self.widen_factor * 64 % 8:
             raise ValueError(
                 f"`widen_factor` {self.widen_factor:g} makes {self.widen_factor * 64:g} of 64 channels, which are to "

@@ -29,6 +29,8 @@ def test_resnet_takes_a_multiple_of_its_channels() -> None:
     assert group(torch.randn(2, 3, 32, 32)).shape == (2, 6)
     with pytest.raises(ValueError, match=r"makes 19.2 of 64 channels, which are to be a multiple of 8"):
         Network(name="resnet18", widen_factor=0.3)
+    with pytest.raises(ValueError, match=r"`widen_factor` is of `resnet18` alone, not of `densenet121`; remove it"):
+        Network(name="densenet121", widen_factor=0.5)
 
 
 def test_networks_of_monai_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
