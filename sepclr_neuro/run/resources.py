@@ -50,8 +50,8 @@ PAIR, PAIRS_UP_TO = 900e-6, 2048
 
 SKETCHED, SKETCHED_FROM = 0.35, 3000
 """MB for each further scan: 5,000 and 10,000 at 32³ took 2,022 and 3,702 MiB (`benchmarks/linear_training.py`)."""
-NULL = 0.1
-"""MB for each scan of a figure's permutations: more than `benchmarks/scale_of_tests.py` finds in 1,000 and 10,000."""
+NULL = 0.025
+"""MB for each scan of a figure's permutations: 215 MiB of 10,000 (`benchmarks/scale_of_tests.py`, in parts)."""
 CODES = 0.008
 """MB of a scan's codes in 1,000 dimensions, which linear methods have at most."""
 TABLE_OF_CODES = 6
