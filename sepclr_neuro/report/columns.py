@@ -15,6 +15,14 @@ _OF_FOLDS = {
     "value": Column("Figure of held-out participants", RAW_FIGURE),
     "chance": Column("Figure without information, of this fold", RAW_FIGURE),
 }
+_OF_EPOCHS = {
+    "epoch": Column("Epoch, from 1"),
+    "loss": Column("Loss of the training batches, mean over the epoch"),
+    "validation_loss": Column("Loss of the training participants that were set apart"),
+    "dimensions": Column("Dimensions that a linear method keeps of the span of the training scans"),
+    "seconds": Column("Time of the epoch", "s"),
+    ".+": Column("Term of the loss before weighting, mean over the epoch; the name is the column's"),
+}
 _OF_TESTS = {
     "sd": Column("SD of the difference over folds (n - 1)", FIGURE),
     "p": Column("Two-sided p of the corrected resampled t-test"),
@@ -72,12 +80,17 @@ TABLES: dict[str, Table] = {
     "history": Table(
         "models/<method>/fold-<k>/history.tsv",
         "An epoch of training",
+        own=_OF_EPOCHS,
+    ),
+    "digits_history": Table(
+        "digits/<method>/repetition-<k>-history.tsv",
+        "An epoch of training on images; probed where digits.probe_every says so",
         own={
-            "epoch": Column("Epoch, from 1"),
-            "loss": Column("Loss of the training batches, mean over the epoch"),
-            "validation_loss": Column("Loss of the training participants that were set apart"),
-            "seconds": Column("Time of training so far", "s"),
-            ".+": Column("Term of the loss before weighting, mean over the epoch; the name is the column's"),
+            **{
+                name: BENCHMARKS["digits"].own[name]
+                for name in (r"digits_(salient|common)", r"objects_(salient|common)", "delta_tot")
+            },
+            **_OF_EPOCHS,
         },
     ),
     "representations": Table(

@@ -30,6 +30,9 @@ def test_a_columns_own_meaning_in_a_table_comes_first() -> None:
     assert general is not None
     assert own is not None
     assert general != own
+    assert meaning_of("digits_history", "digits_salient") == meaning_of("digits", "digits_salient")
+    assert meaning_of("digits_history", "digits_salient") != meaning_of("digits_history", "alignment")
+    assert meaning_of("history", "dimensions") != meaning_of("history", "alignment")
     assert meaning_of("probes", "no_such") is None
 
 
