@@ -130,7 +130,9 @@ class Digits(Section):
             if "augmentation" in settings.model_fields_set:
                 raise ValueError(f"digits.methods.{name}.augmentation: is for volumes; images have `digits.views`")
             if configured.training.nodes > 1:
-                raise ValueError("digits.training.nodes: images are small, and digits use one node; set it to 1")
+                raise ValueError(
+                    f"digits.methods.{name}: `training.nodes`: images are small, and digits use one node; set it to 1"
+                )
             if self.probe_every is not None and configured.training.devices > 1:
                 raise ValueError("digits.probe_every: one process probes; set it to null, or `training.devices` to 1")
             encoder = ENCODERS[network.name]

@@ -383,6 +383,8 @@ def test_the_table_shows_means_over_repetitions_beside_the_published(tmp_path: P
         ({"methods": {"sepvae": {"augmentation": {}}}}, "digits.methods.sepvae.augmentation: is for volumes"),
         ({"methods": {"sepclr-k-gem": {}}}, "digits.methods.sepclr-k-gem: no such method. Did you mean 'sepclr-k-jem'"),
         ({"methods": {"sepclr-k-jem": {"attributes": {"sans": "continuous"}}}}, "attributes: images have none"),
+        ({"methods": {"sepvae": {"training": {"nodes": 2}}}}, r"digits\.methods\.sepvae: `training\.nodes`: images"),
+        ({"training": {"nodes": 2}}, r"digits\.methods\..+: `training\.nodes`: images are small"),
         ({"more_seeds": {"sepvea": 3}}, "digits.more_seeds.sepvea: not in digits.methods. Did you mean 'sepvae'"),
         ({"images": {"source": "npz"}}, "`source: npz` needs a `path`"),
         ({"images": {"path": "x.npz"}}, "`source: embedded` reads no `path`"),
