@@ -139,7 +139,7 @@ def said_of_patterns(table: pd.DataFrame, title: str) -> list[str]:
         shares = listed([f"{100 * share:.0f} %" for share in directions["share"]])
         said.append(
             f"Beyond chance, patients differ from controls along {counted(len(directions), 'direction')}, which {hold} "
-            f"{shares} of what is positive in it."
+            f"{shares} of the positive part of what they have beyond controls."
             f"{' Those after the first may be differences between the encoders of the folds.' * (len(directions) > 1)}"
         )
     if "r_with_truth" in table and not np.isnan(beyond["r_with_truth"]):
