@@ -48,7 +48,8 @@ def _measured(what: str, participants: int) -> tuple[float, float]:
     dimensions = WIDE if what == "wide" else DIMENSIONS
     codes, site = rng.normal(size=(participants, dimensions)), rng.integers(0, SITES, participants)
     codes[:, 0] += site / 5
-    before, most, ended = held_memory("RssAnon"), 0.0, threading.Event()
+    before, ended = held_memory("RssAnon"), threading.Event()
+    most = before
 
     def look() -> None:
         nonlocal most

@@ -229,7 +229,9 @@ def test_a_run_to_maps_and_patterns(run: Run) -> None:
         *("Group comparison", "Salient space", "Salient space", "Salient space"),
     ]
     assert patterns["shown"][-1]["caption"].startswith("Salient space: direction 1 among patients;")
-    assert "patients differ from controls along 1 direction, which holds 80 % of all" in patterns["said"][-1]
+    assert (
+        "patients differ from controls along 1 direction, which holds 80 % of the positive part" in patterns["said"][-1]
+    )
 
 
 def test_patterns_are_of_the_method_that_the_main_result_names(run: Run) -> None:

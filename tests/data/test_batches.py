@@ -309,7 +309,7 @@ def test_what_another_process_finds_wrong_is_told_as_if_it_were_the_first(
 
 
 def test_benchmarks_of_small_images_and_volumes_use_one_node() -> None:
-    with pytest.raises(InputError, match=r"digits\.training\.nodes: images are small"):
+    with pytest.raises(InputError, match=r"digits\.methods\.sepclr-k-jem: `training\.nodes`: images are small"):
         parse_config({"digits": {"training": {"nodes": 2}}})
     config = parse_config({"training": {"nodes": 2}})
     cohort, recipe = next(iter(config.separation.cohorts)), next(iter(config.separation.recipes))

@@ -410,7 +410,7 @@ def test_covariates_and_erasure_are_learned_from_training_participants(trained) 
     again.learn_effects(lambda rows, planes: volumes[list(rows)][:, :, planes], range(len(train)), is_target, codes)
     torch.testing.assert_close(again.covariate_maps, method.covariate_maps, atol=1e-4, rtol=1e-4)
     with torch.no_grad():
-        found = method.represent(volumes, codes.float())
+        found = method.represent(method.adjust(volumes, codes.float()))
     common, salient = (values - values.mean(dim=0) for values in (found["common"], found["salient"]))
     erased = torch.linalg.svd(salient, full_matrices=False)[2][: len(train) // 4]  # at most N / 4 axes
     assert (common.T @ salient @ erased.T).abs().max() < 1e-3 * common.norm() * salient.norm()
