@@ -216,13 +216,16 @@ class LinearMaps(ClosedFormMethod):
         training = TrainingSet(coordinates, target.numpy(), a, seed, person, attributes=known)
         spaces, figures = self.solve(training)
         weights = {space: torch.from_numpy(maps.weights @ basis) for space, maps in spaces.items()}
-        directions: dict[str, list[Tensor]] = {space: [] for space in spaces}
+        # Made whole at once: at 128³ the common space's are gigabytes, which parts to be joined would take twice.
+        directions = {space: torch.empty(len(weights[space]), len(self.voxels)) for space in spaces}
+        start = 0
         for _, x in self._slabs(read, rows):
             for space in spaces:
-                directions[space].append((weights[space] @ x).float())
+                directions[space][:, start : start + x.shape[1]] = weights[space] @ x
+            start += x.shape[1]
         for space, maps in spaces.items():
             offset = training.represent(maps)[self.origin(space, training)].mean(axis=0)
-            setattr(self, f"{space}_directions", torch.cat(directions[space], dim=1))
+            setattr(self, f"{space}_directions", directions[space])
             setattr(self, f"{space}_offset", torch.from_numpy(offset).float())
             setattr(self, f"{space}_covariates", torch.from_numpy(maps.covariates).float())
         return figures | ({"dimensions": len(basis)} if len(rows) > MOST_DIMENSIONS else {})
