@@ -18,7 +18,15 @@ from sepclr_neuro.config.training import Training
 from sepclr_neuro.core.errors import nearest
 from sepclr_neuro.core.registry import PACKAGE
 
-__all__ = ["ConfiguredMethod", "check_method", "check_name", "check_parts", "of_method", "with_empty_settings"]
+__all__ = [
+    "ConfiguredMethod",
+    "check_method",
+    "check_name",
+    "check_parts",
+    "method_and_settings",
+    "of_method",
+    "with_empty_settings",
+]
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,11 @@ def check_name(name: str, settings: Mapping[str, Any], names: Iterable[str], pat
     for other in names:
         if other != name and other.lower() == name.lower():
             raise ValueError(f"{path}.{name}: differs from {other} in capitals alone, and so would their folders")
+
+
+def method_and_settings(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which method stands under a name, and its settings without the key that says so."""
+    return settings.get("method", name), {key: value for key, value in settings.items() if key != "method"}
 
 
 def of_method(shared: Section, settings: MethodSettings, keys: Sequence[str], path: str) -> list[Any]:

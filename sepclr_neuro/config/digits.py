@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sepclr_neuro.config.augmentation import Augmentation
-from sepclr_neuro.config.configured import ConfiguredMethod, check_name, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.configured import (
+    ConfiguredMethod,
+    check_name,
+    check_parts,
+    method_and_settings,
+    of_method,
+    with_empty_settings,
+)
 from sepclr_neuro.config.encoders import ENCODERS
 from sepclr_neuro.config.messages import validate
 from sepclr_neuro.config.methods.base import TwoSpaceSettings
@@ -160,8 +167,7 @@ class Digits(Section):
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
         """
-        method = self.methods[name].get("method", name)
-        own = {key: value for key, value in self.methods[name].items() if key != "method"}
+        method, own = method_and_settings(name, self.methods[name])
         kind = METHODS[method].settings
         published = {"erase": False} if issubclass(kind, TwoSpaceSettings) else {}
         settings = validate(kind, published | own, f"digits.methods.{name}")

@@ -15,7 +15,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from sepclr_neuro.config.augmentation import MOST_RAW_NOISE, Augmentation
 from sepclr_neuro.config.cohort import Cohort
 from sepclr_neuro.config.columns import DEFAULT_COVARIATES, CohortColumn, with_columns
-from sepclr_neuro.config.configured import ConfiguredMethod, check_name, check_parts, of_method, with_empty_settings
+from sepclr_neuro.config.configured import (
+    ConfiguredMethod,
+    check_name,
+    check_parts,
+    method_and_settings,
+    of_method,
+    with_empty_settings,
+)
 from sepclr_neuro.config.digits import Digits
 from sepclr_neuro.config.messages import explain, validate
 from sepclr_neuro.config.network import Network
@@ -258,8 +265,7 @@ class Config(Section):
         Raises:
             ValueError: if its settings are invalid; the message names the key path.
         """
-        method = self.methods[name].get("method", name)
-        own = {key: value for key, value in self.methods[name].items() if key != "method"}
+        method, own = method_and_settings(name, self.methods[name])
         settings = validate(METHODS[method].settings, own, f"methods.{name}")
         keys = ("network", "augmentation", "training")
         network, augmentation, training = of_method(self, settings, keys, f"methods.{name}")

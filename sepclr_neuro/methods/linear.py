@@ -117,7 +117,7 @@ def _common(salient: VoxelMaps, training: TrainingSet, erase: bool) -> VoxelMaps
     variances, turns = np.linalg.eigh(scores.T @ scores)
     kept = variances > 1e-7 * variances.max()
     rotation = equal_variance_rotation(variances[kept]) @ turns[:, kept].T
-    return VoxelMaps(rotation @ common.weights, rotation @ common.covariates)
+    return training.unadjusted(rotation @ common.weights)
 
 
 class RidgeDiscriminant(TwoLinearSpaces):
