@@ -109,10 +109,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _combat_knows_every_site(self) -> Self:
-        if self.site_leakage.combat and self.splits.scheme in ("leave-site-out", "external-sites"):
+        if self.site_leakage.combat and self.splits.by_site and not self.splits.site_controls:
             raise ValueError(
                 f"site_leakage.combat: with `splits.scheme: {self.splits.scheme}` held-out sites are new, and ComBat "
-                "cannot harmonise a site that it was not fitted on; set it to false"
+                "cannot harmonise a site that it was not fitted on; set it to false, or let some controls of each "
+                "site train (`splits.site_controls`)"
             )
         return self
 

@@ -31,6 +31,13 @@ class Splits(Section):
         [],
         description="Sites to be held out, by their names in the cohort. Sites that are not listed always train.",
     )
+    site_controls: int = Field(
+        0,
+        ge=0,
+        description="Of `leave-site-out` and `external-sites`: how many controls of each held-out site train with the "
+        "other sites, so that its scanner is adjusted for. They are drawn at random and are not tested. 0: a held-out "
+        "site counts as the mean site.",
+    )
     file: Path | None = Field(
         None, description="Of `file`: a table (.tsv) `fold participant_id side`, sides train and test, folds from 0."
     )
@@ -62,6 +69,11 @@ class Splits(Section):
             return 1
         return self.folds * self.repeats if self.scheme == "k-fold" else self.file_folds or 0
 
+    @property
+    def by_site(self) -> bool:
+        """Whether whole sites are held out, but for their ``site_controls``."""
+        return self.scheme in ("leave-site-out", "external-sites")
+
     def describe(self) -> str:
         """How participants were split, in sentences for a methods section."""
         if self.scheme == "k-fold":
@@ -73,6 +85,8 @@ class Splits(Section):
             how = f"by site: {', '.join(self.sites)} served as external test data"
         else:
             how = f"as a fixed list says ({self.count} {'split' if self.count == 1 else 'splits'})"
+        if self.site_controls:
+            how += f", but for {self.site_controls} controls of each, drawn at random, who trained"
         together = "" if self.group_by is None else f" and all participants with the same {self.group_by}"
         apart = (
             f" Of the training participants, {100 * self.probe_fraction:g} % were kept from the encoders; probes were "
@@ -84,15 +98,15 @@ class Splits(Section):
 
     @model_validator(mode="after")
     def _scheme_has_what_it_needs(self) -> Self:
-        by_site = self.scheme in ("leave-site-out", "external-sites")
-        if by_site and not self.sites:
+        if self.by_site and not self.sites:
             raise WrongKeyError("sites", f"`scheme: {self.scheme}` needs the names of the sites to be held out")
-        if not by_site and self.sites:
-            raise WrongKeyError(
-                "sites",
-                f"is not used by `splits.scheme: {self.scheme}`, but by `leave-site-out` and `external-sites`; remove "
-                "it, or change the scheme",
-            )
+        for key in ("sites", "site_controls"):
+            if not self.by_site and getattr(self, key):
+                raise WrongKeyError(
+                    key,
+                    f"is not used by `splits.scheme: {self.scheme}`, but by `leave-site-out` and `external-sites`; "
+                    "remove it, or change the scheme",
+                )
         for name in self.sites:
             if self.sites.count(name) > 1:
                 raise WrongKeyError("sites", f"{name!r} is listed twice; remove one")

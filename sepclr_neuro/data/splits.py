@@ -60,8 +60,8 @@ def make_splits(
     Where a participant's scans differ in a column (two sites, say), the first scan counts. With ``group_by`` the spread
     is as even as the units allow.
 
-    ``leave-site-out`` holds out ``sites`` in turn, in their order, ``external-sites`` all of them at once, ``file``
-    whom the file says.
+    ``leave-site-out`` holds out ``sites`` in turn, in their order, ``external-sites`` all of them at once, both but for
+    ``site_controls``; ``file`` holds out whom the file says.
 
     Args:
         cohort: rows of ``cohort.tsv``.
@@ -89,7 +89,8 @@ def make_splits(
             raise ValueError("the scheme `file` needs the content of the file")
         held_out = _listed_folds(people, settings, listed)
     else:
-        held_out = _k_folds(people, settings, seed) if settings.scheme == "k-fold" else _site_folds(people, settings)
+        made = _k_folds if settings.scheme == "k-fold" else _site_folds
+        held_out = made(people, settings, seed)
     tables = []
     for number, chosen in enumerate(held_out):
         sides = pd.Series(np.where(chosen, "test", "train"), index=people.index, dtype=object)
@@ -237,7 +238,7 @@ def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
     return labels.tolist()
 
 
-def _site_folds(people: pd.DataFrame, settings: settings_of.Splits) -> list[np.ndarray]:
+def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
     site = people["site"].astype(str)
     known = sorted(site.unique())
     unknown = [
@@ -250,9 +251,35 @@ def _site_folds(people: pd.DataFrame, settings: settings_of.Splits) -> list[np.n
     always = [name for name in known if name not in settings.sites]
     if always:
         logger.warning(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
+    training = _site_controls(people, settings, seed)
     if settings.scheme == "external-sites":
-        return [site.isin(settings.sites).to_numpy()]
-    return [(site == name).to_numpy() for name in settings.sites]
+        return [site.isin(settings.sites).to_numpy() & ~training]
+    return [(site == name).to_numpy() & ~training for name in settings.sites]
+
+
+def _site_controls(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> np.ndarray:
+    """Controls who train although their site is held out, [people] bool.
+
+    That they train, rather than shift the codes of their site afterwards, needs no third side and no second adjustment:
+    the site has a column of the covariates like any other, and whoever trained is not tested.
+    """
+    chosen = np.zeros(len(people), dtype=bool)
+    rng, count, problems = np.random.default_rng(seed_of(seed, 2)), settings.site_controls, []
+    for name in settings.sites if count else []:
+        here = people["site"].astype(str) == name
+        mixed = people.loc[~here | (people["group"] != "background"), "unit"]
+        candidates = people.index[here & ~people["unit"].isin(mixed)].to_numpy()
+        if len(candidates) <= count:
+            problems.append(
+                f"splits.site_controls: {count} controls of site {name!r} are to train, and some are to be tested, but "
+                f"it has {len(candidates)}{' of their own unit' if settings.group_by else ''}; choose fewer, or leave "
+                "the site out of `splits.sites`"
+            )
+        else:
+            chosen[rng.permutation(candidates)[:count]] = True
+    if problems:
+        raise InputError(problems)
+    return chosen
 
 
 def _listed_folds(people: pd.DataFrame, settings: settings_of.Splits, table: pd.DataFrame) -> list[np.ndarray]:

@@ -198,6 +198,7 @@ def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
         f"{span([len(record['train_scan_ids']) for record in method.records])} training scans)"
         for method in made.values()
     ]
+    but_for = ", but for some of their controls" if config.splits.site_controls else ""
     return [
         (
             "Training and test data",
@@ -240,8 +241,8 @@ def _analysis(run: Run, made: Mapping[str, Trained]) -> list[_Item]:
             "Site is predicted from each space (tables/site_leakage.tsv)"
             + (", also after ComBat" if config.site_leakage.combat else "")
             + (
-                "; whole sites were held out."
-                if config.splits.scheme in ("leave-site-out", "external-sites")
+                f"; whole sites were held out{but_for}."
+                if config.splits.by_site
                 else "; training and test participants share sites, so the figures do not show how a new site fares."
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -251,6 +252,37 @@ def test_external_sites_are_held_out_together() -> None:
     assert set(splits.loc[splits["side"] == "train", "site"]) == {"0", "2"}
 
 
+@pytest.mark.parametrize("scheme", ["leave-site-out", "external-sites"])
+def test_some_controls_of_a_held_out_site_train(scheme: Literal["leave-site-out", "external-sites"]) -> None:
+    cohort = make_cohort(sites=4, sessions=2)
+    settings = Splits(scheme=scheme, sites=["1", "3"], site_controls=2)
+    splits = make_splits(cohort, settings, seed=0).merge(cohort[["scan_id", "site", "group"]], on="scan_id")
+    for fold, sites in enumerate([["1"], ["3"]] if scheme == "leave-site-out" else [["1", "3"]]):
+        here = splits[(splits["fold"] == fold) & splits["site"].isin(sites)]
+        training = here[here["side"] == "train"].drop_duplicates("participant_id")
+        assert training.groupby("site")["group"].agg(list).to_dict() == {site: ["background"] * 2 for site in sites}
+        assert not set(training["participant_id"]) & set(here.loc[here["side"] == "test", "participant_id"])
+        assert set(here.loc[here["side"] == "test", "group"]) == {"background", "target"}
+    other = make_splits(cohort, settings, seed=1)
+    assert not splits["side"].equals(other["side"])  # drawn at random
+    with pytest.raises(InputError, match=r"site_controls: 5 controls of site '1' are to train, .* it has 5;"):
+        make_splits(cohort, Splits(scheme=scheme, sites=["1"], site_controls=5), seed=0)
+
+
+def test_a_family_with_patients_or_elsewhere_gives_no_site_control() -> None:
+    cohort = make_cohort(sites=2)
+    at_site = cohort.index[(cohort["site"] == "1") & (cohort["group"] == "background")]
+    cohort["family"] = None
+    cohort.loc[[*at_site[:4], cohort.index[(cohort["site"] == "1") & (cohort["group"] == "target")][0]], "family"] = "f"
+    settings = Splits(scheme="external-sites", sites=["1"], site_controls=len(at_site) - 5, group_by="family")
+    splits = make_splits(cohort, settings, seed=0)
+    chosen = splits[(splits["side"] == "train") & splits["scan_id"].isin(cohort.loc[at_site, "scan_id"])]
+    assert len(chosen) == len(at_site) - 5
+    assert not set(chosen["unit"]) & {"family f"}
+    with pytest.raises(InputError, match="of their own unit"):
+        make_splits(cohort, settings.model_copy(update={"site_controls": len(at_site) - 4}), seed=0)
+
+
 def test_sites_that_cannot_be_held_out_are_refused() -> None:
     cohort = make_cohort(sites=2)
     with pytest.raises(InputError, match="the cohort has no site 'far'"):
@@ -357,6 +389,7 @@ def test_some_training_people_are_kept_for_probes(tmp_path: Path) -> None:
     [
         ({"scheme": "leave-site-out"}, "needs the names of the sites"),
         ({"sites": ["a"]}, "is not used by `splits.scheme: k-fold`"),
+        ({"site_controls": 5}, "is not used by `splits.scheme: k-fold`"),
         ({"scheme": "external-sites", "sites": ["a", "a"]}, "'a' is listed twice"),
         ({"scheme": "file"}, "needs `file` and `file_folds`"),
         ({"file": "splits.tsv", "file_folds": 2}, "no other scheme uses them"),
@@ -374,4 +407,6 @@ def test_splits_describe_themselves() -> None:
     assert "all participants with the same family on one side. Of the training participants, 25 % were kept" in text
     assert "each of a, b was held out" in Splits(scheme="leave-site-out", sites=["a", "b"]).describe()
     assert "external test data" in Splits(scheme="external-sites", sites=["a"]).describe()
+    some = Splits(scheme="external-sites", sites=["a"], site_controls=5).describe()
+    assert "external test data, but for 5 controls of each, drawn at random, who trained, all scans" in some
     assert "fixed list says (1 split)" in Splits(scheme="file", file="a.tsv", file_folds=1).describe()

@@ -283,6 +283,7 @@ def test_combat_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) 
 def test_combat_with_held_out_sites_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="cannot harmonise a site that it was not fitted on"):
         Config(splits={"scheme": "leave-site-out", "sites": ["a"]}, site_leakage={"combat": True})
+    Config(splits={"scheme": "leave-site-out", "sites": ["a"], "site_controls": 5}, site_leakage={"combat": True})
 
 
 def test_one_site_is_not_read_and_the_spaces_are_still_compared(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
