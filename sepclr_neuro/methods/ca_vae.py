@@ -60,12 +60,14 @@ class CVAE(TwoEncoders):
         self.salient_encoder = build_encoder(network, input_shape, 2 * settings.salient_dim)
         self.decoder = build_decoder(network, input_shape, settings.common_dim + settings.salient_dim)
 
-    def encoder_outputs(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
-        codes = {"common": self.common_encoder(volumes), "salient": self.salient_encoder(adjusted)}
-        return {space: code.chunk(2, dim=1)[0] for space, code in codes.items()}
+    def common_codes(self, volumes: Tensor) -> Tensor:
+        return self.common_encoder(volumes).chunk(2, dim=1)[0]  # the mean; the other half is the log variance
+
+    def salient_codes(self, volumes: Tensor) -> Tensor:
+        return self.salient_encoder(volumes).chunk(2, dim=1)[0]
 
     def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
-        return self.salient_encoder(self.adjust(volumes, covariates)).chunk(2, dim=1)[0].square().sum(dim=1)
+        return self.salient_codes(self.adjust(volumes, covariates)).square().sum(dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
         volumes = part.views[0]

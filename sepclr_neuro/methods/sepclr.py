@@ -104,11 +104,14 @@ class SepCLR(TwoEncoders):
             ),
         )
 
-    def encoder_outputs(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
-        return {"common": self.common_encoder(volumes), "salient": self.salient_encoder(adjusted)}
+    def common_codes(self, volumes: Tensor) -> Tensor:
+        return self.common_encoder(volumes)
+
+    def salient_codes(self, volumes: Tensor) -> Tensor:
+        return self.salient_encoder(volumes)
 
     def salient_norm(self, volumes: Tensor, covariates: Tensor | None = None) -> Tensor:
-        return self._salient_head(self.salient_encoder(self.adjust(volumes, covariates))).square().sum(dim=1)
+        return self._salient_head(self.salient_codes(self.adjust(volumes, covariates))).square().sum(dim=1)
 
     def _salient_head(self, representation: Tensor) -> Tensor:
         """The salient head, [B, d], from the salient representation; s' is its origin."""
@@ -117,7 +120,8 @@ class SepCLR(TwoEncoders):
         return torch.cat([owned, projected], dim=1)
 
     def codes(self, part: Batch) -> dict[str, Tensor]:
-        return by_participant(self.encoder_outputs(part.all_views(), part.salient_views.flatten(0, 1)))
+        common, salient = self.common_codes(part.all_views()), self.salient_codes(part.salient_views.flatten(0, 1))
+        return by_participant({"common": common, "salient": salient})
 
     def heads(self, codes: dict[str, Tensor], batch: Batch) -> Heads:
         both = by_view(codes)

@@ -26,8 +26,8 @@ __all__ = ["TwoEncoders"]
 class TwoEncoders(GradientMethod):
     """A common and a salient encoder; adjustment and erasure are learned from the training participants.
 
-    A subclass implements :meth:`encoder_outputs`; :meth:`represent` applies adjustment and erasure in the same way for
-    all subclasses.
+    A subclass implements :meth:`common_codes` and :meth:`salient_codes`; :meth:`represent` applies adjustment and
+    erasure in the same way for all subclasses.
     """
 
     spaces: ClassVar[tuple[str, ...]] = ("common", "salient")
@@ -46,17 +46,21 @@ class TwoEncoders(GradientMethod):
         self.register_buffer("erasing", torch.zeros(0, 0))
 
     @abstractmethod
-    def encoder_outputs(self, volumes: Tensor, adjusted: Tensor) -> dict[str, Tensor]:
-        """Outputs [B, d] of both encoders: common, of volumes; salient, of adjusted volumes; both [B, C, *spatial]."""
+    def common_codes(self, volumes: Tensor) -> Tensor:
+        """Outputs [B, c] of the common encoder for volumes [B, C, *spatial], before erasure."""
+
+    @abstractmethod
+    def salient_codes(self, volumes: Tensor) -> Tensor:
+        """Outputs [B, d] of the salient encoder for volumes [B, C, *spatial], adjusted or not."""
 
     def represent(self, volumes: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         adjusted = self.adjust(volumes, covariates)
-        both = self.encoder_outputs(volumes, adjusted)
+        common, salient = self.common_codes(volumes), self.salient_codes(adjusted)
         if self.erasing.numel():
             # Not the adjusted codes, which would bring the covariates into the common space.
-            codes = both if adjusted is volumes else self.encoder_outputs(volumes, volumes)
-            both["common"] = both["common"] - codes["salient"] @ self.erasing.T
-        return both
+            unadjusted = salient if adjusted is volumes else self.salient_codes(volumes)
+            common = common - unadjusted @ self.erasing.T
+        return {"common": common, "salient": salient}
 
     def adjust(self, volumes: Tensor, covariates: Tensor | None) -> Tensor:
         """Volumes [B, C, *spatial] minus the effects of covariates [B, k]; None: covariates at the training mean."""

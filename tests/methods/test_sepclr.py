@@ -27,8 +27,11 @@ class Heads(SepCLR):
         self.common_projector = torch.nn.Linear(4, 4, bias=False).double()
         self.salient_projector = torch.nn.Linear(4, 4, bias=False).double()
 
-    def encoder_outputs(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"common": volumes[:, :4], "salient": adjusted[:, 4:]}
+    def common_codes(self, volumes: torch.Tensor) -> torch.Tensor:
+        return volumes[:, :4]
+
+    def salient_codes(self, volumes: torch.Tensor) -> torch.Tensor:
+        return volumes[:, 4:]
 
 
 def losses_of(
@@ -113,8 +116,11 @@ class SupervisedHeads(SepCLR):
         if free:
             self.salient_projector = torch.nn.Identity()
 
-    def encoder_outputs(self, volumes: torch.Tensor, adjusted: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"common": volumes[:, :4], "salient": adjusted[:, 4:]}
+    def common_codes(self, volumes: torch.Tensor) -> torch.Tensor:
+        return volumes[:, :4]
+
+    def salient_codes(self, volumes: torch.Tensor) -> torch.Tensor:
+        return volumes[:, 4:]
 
 
 @pytest.mark.parametrize("free", [0, 3])
