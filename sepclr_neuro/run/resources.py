@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ OTHER_NETWORK = 150
 `densenet121` our bound."""
 SLAB = 350
 """MB of a pass over all volumes, some planes at a time: what 500 and 1,000 participants at 32³ leave over `PAIR`."""
+PLANE = 12e-6
+"""MB of a voxel in the thinnest such pass, one plane of each scan, in float32 and in float64."""
+MAPS_UP_TO = 1000
+"""Dimensions of a linear method's common space, each a voxel map in float32: at most one a scan. 1,000 scans at 128³
+took 11,400 MiB, most of it these maps (`linear_1000_128_memory` of docs/speed.md)."""
 PAIR, PAIRS_UP_TO = 900e-6, 2048
 """MB that each pair of scans takes in a step of linear SepCLR, which sees at most so many scans (docs/clusters.md)."""
 
@@ -81,6 +86,7 @@ class Needs:
         self, config: Config, results: Results, on_gpus: Collection[str] = (), scans: int | None = None
     ) -> None:
         self.config, self.results, self.on_gpus, self._known = config, results, on_gpus, scans
+        self._configured = cache(config.for_method)  # asked several times a job, of which there may be a thousand
 
     @cached_property
     def scans(self) -> int:
@@ -105,7 +111,7 @@ class Needs:
 
     def nodes(self, wildcards: Any) -> int:
         """The resources `nodes` and `tasks` of a training, one task a node. Memory and threads are each node's."""
-        return self.config.for_method(wildcards.method).training.nodes
+        return self._configured(wildcards.method).training.nodes
 
     def memory(self, rule: str) -> Callable[..., int]:
         """The resource `mem_mb` of a rule, in hundreds of MB: so much more at each attempt as at the first."""
@@ -130,7 +136,7 @@ class Needs:
         volume = VOLUME * self._grid
         match rule:
             case "train" if method is not None:
-                configured = self.config.for_method(method)
+                configured = self._configured(method)
                 training = configured.training
                 people = training.devices * min(training.batch_size, training.people_in_memory or training.batch_size)
                 if rule in self.on_gpus:
@@ -139,18 +145,21 @@ class Needs:
                 return START * training.devices + network * self._grid * (people + 4)
             case "solve":
                 sketched = SKETCHED * max(0, self.scans - SKETCHED_FROM)
-                return START + SLAB + PAIR * min(self.scans, PAIRS_UP_TO) ** 2 + sketched
+                held = START + self._slab + PAIR * min(self.scans, PAIRS_UP_TO) ** 2 + sketched
+                return held + self._maps_of(method)
             case "embed" | "saliency":
                 start = GPU_START if rule in self.on_gpus else START
-                held = start + 8 * OTHER_NETWORK * self._grid + self._mapped * volume
-                linear = method is not None and not self.config.for_method(method).settings.trained
+                held = start + 8 * OTHER_NETWORK * self._grid + 2 * self._maps_of(method)  # of two folds
+                if rule == "saliency":
+                    return held + self._mapped * volume
+                linear = method is not None and not self._configured(method).settings.trained
                 return held + (TABLE_OF_CODES * CODES * self.scans if linear else 0)
             case "vbm" | "patterns" | "standardise" | "report":
-                return START + SLAB + 30 * volume
+                return START + SLAB + 30 * volume + 2 * self._maps_of(method)
             case "dataset" | "volumes":
                 return START + (WORKER + 30 * volume) * threads
             case "leakage":
-                held = START + SLAB + WORKER * threads + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
+                held = START + self._slab + WORKER * threads + PAIR * min(self.scans, PAIRS_UP_TO) ** 2
                 return held + NULL * self.scans + self._codes
             case "probe" | "tables":
                 return START + WORKER * threads + NULL * self.scans + self._codes
@@ -165,12 +174,12 @@ class Needs:
         scans, grid, folds, methods = self.scans, self._grid, self.config.splits.count, len(self.config.methods)
         match rule:
             case "train" if method is not None:
-                epochs = self.config.for_method(method).training.epochs
+                epochs = self._configured(method).training.epochs
                 return (
                     2 * scans * epochs * self._step(rule, method)
                 )  # an epoch is one pass over the larger group, twice
             case "solve" if method is not None:
-                trainings = self.config.for_method(method).settings.trainings
+                trainings = self._configured(method).settings.trainings
                 return trainings * PAIR_SECONDS * min(self.scans, PAIRS_UP_TO) ** 2 + 0.1 * scans * grid
             case "embed" if method is not None:
                 return folds * scans * self._step(rule, method)
@@ -197,16 +206,27 @@ class Needs:
 
     def _step(self, rule: str, method: str) -> float:
         """Seconds that a scan takes in a step of training."""
-        configured = self.config.for_method(method)
+        configured = self._configured(method)
         if not configured.settings.trained:
             return 0.02 * self._grid
         table, other = (GPU_STEP, 0.005) if rule in self.on_gpus else (STEP, 0.15)
         return table.get(configured.network.name, other) * self._grid
 
     @property
+    def _slab(self) -> float:
+        """MB of a pass over all volumes."""
+        return max(SLAB, PLANE * self.scans * math.prod(self.config.volumes.shape[1:]))
+
+    def _maps_of(self, method: str | None) -> float:
+        """MB of the voxel maps of a linear method with two spaces; those of others are few."""
+        if method is None or self._configured(method).settings.trained or not self._configured(method).adjusts:
+            return 0
+        return min(self.scans, MAPS_UP_TO) * VOLUME * self._grid
+
+    @property
     def _codes(self) -> float:
         """MB of all codes of linear methods, which probes hold at once."""
-        linear = [name for name in self.config.methods if not self.config.for_method(name).settings.trained]
+        linear = [name for name in self.config.methods if not self._configured(name).settings.trained]
         return CODES * self.scans * len(linear) * self.config.splits.count
 
     @property

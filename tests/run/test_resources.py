@@ -40,7 +40,8 @@ def test_requests_grow_with_cohort_grid_batch_and_method() -> None:
     small: dict[str, Any] = {"volumes": {"shape": [64, 64, 64]}}
     assert memory("solve", "sepclr-linear", participants=1000) > memory("solve", "sepclr-linear") > 900
     # A step sees at most some of them; coordinates on a sketch grow in proportion, as nulls do.
-    solving = [memory("solve", "sepclr-linear", participants=count) for count in (2500, 3000, 10000, 100000)]
+    thin: dict[str, Any] = {"volumes": {"shape": [32, 32, 32]}}
+    solving = [memory("solve", "sepclr-linear", participants=count, **thin) for count in (2500, 3000, 10000, 100000)]
     assert solving[0] == solving[1] < solving[2] < solving[1] + 5000
     assert 40000 < solving[3] < 80000
     # All codes of linear methods are held at once; those of networks have few dimensions.
@@ -57,6 +58,18 @@ def test_requests_grow_with_cohort_grid_batch_and_method() -> None:
     on_nodes = {"training": {"devices": 2, "nodes": 3}}
     assert memory("train", "sepclr-k-jem", **on_nodes) == memory("train", "sepclr-k-jem", training={"devices": 2})
     assert needs(**on_nodes).nodes(SimpleNamespace(method="sepclr-k-jem")) == 3
+    # A linear method with two spaces has a voxel map a scan, at most 1,000, which each job holds that reads its model.
+    # 1,000 scans at 128³ took 11,400 MiB beyond the start (docs/speed.md).
+    assert 13000 < memory("solve", "sepclr-linear", participants=1000) < 20000
+    assert memory("solve", "pca", participants=1000) < 4000
+    for rule in ("embed", "patterns", "saliency"):
+        few = {"participants": 1000, "saliency": {"participants": 5}}
+        assert 8400 < memory(rule, "sepclr-linear", **few) - memory(rule, "pca", **few) < 30000
+    # What is embedded is read a few scans at a time.
+    assert memory("embed", "sepclr-k-jem", participants=10000) == memory("embed", "sepclr-k-jem")
+    # One plane of each scan is the least that a pass over all volumes holds.
+    more = memory("solve", "pca", participants=30000) - memory("solve", "pca", participants=30000, **small)
+    assert 1.5 * 0.9 * 30000 * 12e-6 * (128**2 - 64**2) < more < 1.5 * 1.1 * 30000 * 12e-6 * (128**2 - 64**2)
     # On a GPU the network's memory is not the machine's.
     assert memory("train", "big", on_gpus=("train",)) < memory("train", "big")
     assert memory("volumes", threads=8) > memory("volumes")
