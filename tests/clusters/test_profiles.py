@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,16 @@ def test_a_server_that_is_down_ends_no_job(cluster: Cluster) -> None:
     (cluster.state / "down").unlink()
     cluster.call("cancel.sh", job)
     assert cluster.ended(job) == "failed"
+
+
+def test_a_job_that_is_refused_is_said_as_its_whole_command(cluster: Cluster) -> None:
+    (cluster.state / "down").touch()
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        cluster.submit("exit 0")
+    said = caught.value.stderr
+    assert "cannot connect to the server" in said
+    assert re.search(r"refused, as (qsub|bsub|kubectl) says above: \1 \S+", said)
+    assert "Traceback" not in said
 
 
 def test_a_job_asks_for_memory_time_cores_and_gpus(cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ Any Python from 3.7 on runs it. Resources that it knows: mem_mb, runtime, gpu.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import uuid
@@ -35,8 +36,10 @@ def main(path: str) -> None:
         container["resources"]["limits"]["nvidia.com/gpu"] = str(asks["gpu"])
     command = ["kubectl", "create", "-o", "name", "-f", "-"]
     text = json.dumps(body)
-    said = subprocess.run(command, input=text, stdout=subprocess.PIPE, check=True, text=True).stdout
-    print(said.split()[0].partition("/")[2])
+    done = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"refused, as {command[0]} says above: {' '.join(map(shlex.quote, command))}")
+    print(done.stdout.split()[0].partition("/")[2])
 
 
 if __name__ == "__main__":

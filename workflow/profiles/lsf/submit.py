@@ -34,10 +34,12 @@ def main(path: str) -> None:
     if asks.get("account"):
         command += ["-P", asks["account"]]
     command += shlex.split(asks.get("options", ""))
-    said = subprocess.run(command, input=script, stdout=subprocess.PIPE, check=True, text=True).stdout
-    number = re.search(r"Job <(\d+)>", said)
+    done = subprocess.run(command, input=script, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"refused, as {command[0]} says above: {' '.join(map(shlex.quote, command))}")
+    number = re.search(r"Job <(\d+)>", done.stdout)
     if number is None:
-        sys.exit(f"bsub said no number of the job: {said}")
+        sys.exit(f"bsub said no number of the job: {done.stdout}")
     print(number[1])
 
 

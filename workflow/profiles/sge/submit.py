@@ -40,8 +40,10 @@ def main(path: str) -> None:
     ended = f'{shlex.quote(folder)}/"$JOB_ID"'
     keep = f"code=$?; echo $code > {ended}.part; mv {ended}.part {ended}.exit; exit $code"
     wrapped = f"#!/bin/sh\n(\n{script}\n)\n{keep}\n"
-    said = subprocess.run(command, input=wrapped, stdout=subprocess.PIPE, check=True, text=True).stdout
-    print(said.split()[0])
+    done = subprocess.run(command, input=wrapped, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"refused, as {command[0]} says above: {' '.join(map(shlex.quote, command))}")
+    print(done.stdout.split()[0])
 
 
 if __name__ == "__main__":
