@@ -130,11 +130,11 @@ def _started(tmp_path_factory: pytest.TempPathFactory, nodes: list[str]) -> Iter
     try:
         lines = (
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={6818 + number} CPUs={os.cpu_count()} "
-            f"RealMemory={memory} Gres=gpu:1"
+            f"RealMemory={memory} Gres=gpu:a100:1 Features=a100"
             for number, name in enumerate(nodes)
         )
         conf.write_text(SLURM_CONF.format(process=os.getpid(), host=host, folder=folder, nodes="\n".join(lines)))
-        gres.write_text("".join(f"NodeName={name} Name=gpu File=/dev/null\n" for name in nodes))
+        gres.write_text("".join(f"NodeName={name} Name=gpu Type=a100 File=/dev/null\n" for name in nodes))
         if not munge_ran:
             subprocess.run(["install", "-d", "-o", "munge", "-g", "munge", "/run/munge"], check=True)
             subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True)

@@ -6,21 +6,24 @@ import subprocess
 
 from tests.workflow.running import REPOSITORY, RULES
 
-__all__ = ["ON_ONE_NODE", "said_by", "trainings"]
+__all__ = ["ON_ONE_NODE", "SOON", "said_by", "trainings"]
 
-# What a user changes for a cluster of one small node without accounting. Time is asked for by the rules themselves.
-ON_ONE_NODE = [
-    "--workflow-profile",
-    str(REPOSITORY / "workflow" / "profiles" / "slurm"),
-    "--slurm-status-command",
-    "squeue",
-    # Most jobs here end before the second look, 10 s after a first one at 5 s.
+# Most jobs here end before the second look, 10 s after a first one at 5 s; a node may have a single core.
+SOON = [
     "--slurm-init-seconds-before-status-checks",
     "5",
     "--seconds-between-status-checks",
     "1",
     "--max-threads",
     "1",
+]
+# What a user changes for a cluster of one small node without accounting. Time is asked for by the rules themselves.
+ON_ONE_NODE = [
+    "--workflow-profile",
+    str(REPOSITORY / "workflow" / "profiles" / "slurm"),
+    "--slurm-status-command",
+    "squeue",
+    *SOON,
     "--set-resources",
     *(f"{rule}:mem_mb=1500" for rule in RULES),
     "train:gpu=1",
