@@ -45,7 +45,11 @@ def test_the_recipe_copies_what_the_install_needs(name: str, tmp_path: Path) -> 
 
 def test_the_oci_image_is_run_by_a_user_without_rights() -> None:
     lines = (REPOSITORY / "envs" / "Containerfile").read_text(encoding="utf-8").splitlines()
-    assert "USER sepclr" in lines[lines.index("FROM docker.io/library/python:3.13-slim-bookworm") :]
+    image = lines[lines.index("FROM docker.io/library/python:3.13-slim-bookworm") :]
+    assert "USER sepclr" in image
+    # Of a user whom the image doesn't know, Docker sets HOME=/ and no name: Snakemake then ends with an error.
+    given = {word for line in image if line.startswith("ENV ") for word in line.split()}
+    assert {"HOME=/tmp", "USER=sepclr"} <= given
 
 
 CALL = "from sepclr_neuro.run.cli import main; main()"
