@@ -91,9 +91,9 @@ def make_splits(
     else:
         made = _k_folds if settings.scheme == "k-fold" else _site_folds
         held_out = made(people, settings, seed)
-    tables = []
+    tables, site_controls = [], _site_controls(people, settings, seed)
     for number, chosen in enumerate(held_out):
-        sides = pd.Series(np.where(chosen, "test", "train"), index=people.index, dtype=object)
+        sides = pd.Series(np.where(chosen & ~site_controls, "test", "train"), index=people.index, dtype=object)
         sides[_kept_for_probes(people, ~chosen, settings.probe_fraction, seed_of(seed, 1, number))] = "probe"
         side = dict(zip(people["participant_id"], sides, strict=True))
         unit = dict(zip(people["participant_id"], people["unit"], strict=True))
@@ -174,7 +174,7 @@ def _one_sided(splits: pd.DataFrame, cohort: pd.DataFrame) -> list[str]:
     return problems
 
 
-# --- schemes: for each fold, who is held out, [people] bool ------------------------------------------------------
+# --- schemes: for each fold, who is held out, [people] bool; of a site everybody ---------------------------------
 
 
 def _k_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
@@ -251,10 +251,9 @@ def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -
     always = [name for name in known if name not in settings.sites]
     if always:
         logger.warning(f"splits: never held out, since `splits.sites` does not list them: {', '.join(always)}")
-    training = _site_controls(people, settings, seed)
     if settings.scheme == "external-sites":
-        return [site.isin(settings.sites).to_numpy() & ~training]
-    return [(site == name).to_numpy() & ~training for name in settings.sites]
+        return [site.isin(settings.sites).to_numpy()]
+    return [(site == name).to_numpy() for name in settings.sites]
 
 
 def _site_controls(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> np.ndarray:

@@ -269,6 +269,16 @@ def test_some_controls_of_a_held_out_site_train(scheme: Literal["leave-site-out"
         make_splits(cohort, Splits(scheme=scheme, sites=["1"], site_controls=5), seed=0)
 
 
+def test_site_controls_train_encoders_and_are_not_kept_for_probes() -> None:
+    cohort = make_cohort(sites=4)
+    settings = Splits(scheme="leave-site-out", sites=["1", "3"], site_controls=4, probe_fraction=0.5)
+    splits = make_splits(cohort, settings, seed=0).merge(cohort[["scan_id", "site"]], on="scan_id")
+    for fold, site in enumerate(["1", "3"]):
+        here = splits[(splits["fold"] == fold) & (splits["site"] == site)]
+        assert here["side"].value_counts().to_dict() == {"train": 4, "test": len(here) - 4}
+        assert (splits.loc[splits["fold"] == fold, "side"] == "probe").any()
+
+
 def test_a_family_with_patients_or_elsewhere_gives_no_site_control() -> None:
     cohort = make_cohort(sites=2)
     at_site = cohort.index[(cohort["site"] == "1") & (cohort["group"] == "background")]
