@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from sepclr_neuro.config.model import Config
+from sepclr_neuro.config.splits import Splits
 from sepclr_neuro.core.layout import Results
 from sepclr_neuro.core.statistics import corrected_t_test
 from sepclr_neuro.core.storage import read_tsv, write_tsv
@@ -236,6 +237,16 @@ def test_notes_say_what_a_reader_must_know() -> None:
     assert "Age:" not in notes
     assert "Some folds have too few participants" in notes
     assert "single space" not in notes
+
+
+@pytest.mark.parametrize(
+    ("changed", "blind"),
+    [({}, True), ({"splits": Splits(folds=2, probe_fraction=0.2)}, False), ({"adjust_for": []}, False)],
+)
+def test_what_probes_of_adjusted_codes_cannot_see_is_told(changed: dict[str, object], blind: bool) -> None:
+    config, scores = make_config(Path()).model_copy(update=changed), make_scores()
+    notes = paper_table(config, make_cohort(), scores, make_verdicts(scores)).notes
+    assert any("uncorrelated with the covariates by construction" in note for note in notes) == blind
 
 
 def test_a_method_with_one_space_stands_in_both_columns() -> None:
