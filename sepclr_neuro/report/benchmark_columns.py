@@ -50,6 +50,9 @@ BENCHMARKS: dict[str, Table] = {
                 "mean over factors; 1: perfect, 0: none"
             ),
             r"score_(salient|common)": Column("The same, over the factors that belong in this space"),
+            "held_out_score": Column("The same, by probes that are fitted and scored among held-out participants"),
+            r"held_out_.+_value": Column("Figure of such a probe of the factor from the space"),
+            r"held_out_.+": Column("Recovery of the factor from the space by such a probe"),
             "diagnosis_nonlinear": Column(
                 "Balanced accuracy of the diagnosis by a nonlinear probe of the salient or only space", "proportion"
             ),

@@ -25,7 +25,14 @@ from sepclr_neuro.validation.separation.benchmark import (
     run_recipe,
     truth_features,
 )
-from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, factor_values, recovery, separation_parts
+from sepclr_neuro.validation.separation.measure import (
+    FACTORS,
+    PARTS,
+    factor_values,
+    held_out_values,
+    recovery,
+    separation_parts,
+)
 from sepclr_neuro.validation.separation.table import (
     comparison_table,
     interval,
@@ -142,6 +149,23 @@ def test_predicting_the_diagnosis_by_site_alone_is_no_recovery() -> None:
     chance = values.set_index("factor")["chance"]
     assert chance["diagnosis"] == 0.75
     assert chance["sex"] == chance["site_in_controls"] == 0.5
+
+
+def test_probes_among_held_out_participants_find_what_training_codes_do_not_show() -> None:
+    rng, number = np.random.default_rng(0), np.arange(160)
+    scans = np.array([f"sub-{one:03}" for one in number])
+    cohort = pd.DataFrame({"scan_id": scans, "participant_id": scans, "age": rng.normal(40, 9, 160)})
+    cohort["group"], cohort["site"] = np.where(number % 2, "target", "background"), np.where(number % 4 < 2, "a", "b")
+    cohort["sex"], cohort["sans"], cohort["saps"] = rng.permutation(["female", "male"] * 80), 1.0 * number, 1.0 * number
+    held_out = number >= 80
+    codes = rng.normal(size=(160, 1)) + 8.0 * (held_out & (cohort["site"] == "b")).to_numpy()[:, None]
+    fold, spaces = Fold(0, tuple(scans[~held_out]), tuple(scans[held_out])), {"salient": pd.DataFrame(codes, scans)}
+    usual, ours = (
+        values.set_index("factor")["value"]["site_in_controls"]
+        for values in (factor_values(spaces, cohort, fold, fold.train), held_out_values(spaces, cohort, fold))
+    )
+    assert usual < 0.7
+    assert ours > 0.95
 
 
 def test_an_interval_is_students() -> None:
@@ -265,8 +289,11 @@ def test_the_tables_and_the_figure(made: tuple[Config, Results]) -> None:
     assert table.columns[: len(columns)].tolist() == columns
     runs = [read_json(results.separation_run("small", seed, "separating")) for seed in (3, 4)]
     assert table.loc[0, "score"] == pytest.approx(np.mean([run["score"] for run in runs]), abs=1e-5)
+    held_out = [separation_parts(pd.DataFrame(run["held_out"]).astype({"share": float}))["score"] for run in runs]
+    assert table.loc[0, "held_out_score"] == pytest.approx(np.mean(held_out), abs=1e-5)
+    assert {"held_out_age_common", "held_out_age_common_value"} <= set(table.columns)
     text = results.separation("separation.md").read_text(encoding="utf-8")
-    assert "| `supervised` | n/a |" in text
+    assert text.count("| `supervised` | n/a |") == 2  # of both kinds of probes
     assert "simulated" in text
     comparisons = read_tsv(results.separation("comparisons.tsv"))
     of_reference = comparisons[comparisons["reference"] == "separating"]
@@ -276,20 +303,13 @@ def test_the_tables_and_the_figure(made: tuple[Config, Results]) -> None:
 
 
 def test_factors_without_values_leave_the_score_to_the_others() -> None:
-    runs = [
-        {
-            "cohort": "small",
-            "recipe": "a",
-            "seed": seed,
-            "values": pd.DataFrame({"factor": ["age"], "space": ["common"], "value": [value]}).assign(
-                best=best, chance=9.0, share=np.nan
-            ),
-            "dependence": None,
-            "localisation": None,
-            "seconds": 60.0,
-        }
-        for seed, (value, best) in enumerate([(4.0, 3.0), (8.0, 8.0)])
-    ]
+    def run(seed: int, value: float, best: float) -> dict[str, Any]:
+        values = pd.DataFrame({"factor": ["age"], "space": ["common"], "value": [value]})
+        values = values.assign(best=best, chance=9.0, share=np.nan)
+        measured = {"values": values, "held_out": values, "dependence": None, "localisation": None, "seconds": 60.0}
+        return {"cohort": "small", "recipe": "a", "seed": seed, **measured}
+
+    runs = [run(0, 4.0, 3.0), run(1, 8.0, 8.0)]
     row = separation_table(runs).iloc[0]
     # Recovery of the mean figures: a cohort whose best figure is near chance does not dominate.
     assert row["age_common"] == pytest.approx((9 - 6) / (9 - 5.5))

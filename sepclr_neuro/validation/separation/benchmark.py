@@ -47,6 +47,7 @@ from sepclr_neuro.validation.separation.measure import (
     NUMBERS,
     factor_questions,
     factor_values,
+    held_out_values,
     recovery,
     separation_parts,
 )
@@ -190,8 +191,10 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
     table = read_tsv(results.separation_best(cohort, seed))
     best: dict[str, float] = dict(zip(table["factor"], table["value"], strict=True))
     values = factor_values(spaces, participants, fold, [cache.scan_ids[row] for row in training.rows])
-    values["best"] = values["factor"].map(best)
-    values["share"] = recovery(values, best)
+    held_out = held_out_values(spaces, participants, fold)
+    for probed in (values, held_out):
+        probed["best"] = probed["factor"].map(best)
+        probed["share"] = recovery(probed, best)
     write_json(
         results.separation_run(cohort, seed, recipe),
         _without_nan(
@@ -202,6 +205,7 @@ def run_recipe(config: Config, cohort: str, seed: int, recipe: str) -> None:
                 "seed": seed,
                 "score": separation_parts(values)["score"],
                 "values": values.to_dict("records"),
+                "held_out": held_out.to_dict("records"),
                 "dependence": _dependence(spaces, participants, fold),
                 "localisation": _localisation(method, spaces, data, cache, standardisation, participants, fold),
                 **_further_measures(run, spaces, data, participants, fold, cache, standardisation, coding),

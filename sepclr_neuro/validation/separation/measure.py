@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
 from sepclr_neuro.data.splits import Fold
 from sepclr_neuro.probing.probe_fits import Fit
 from sepclr_neuro.probing.questions import Question, confound_features
 
-__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "recovery", "separation_parts"]
+__all__ = ["FACTORS", "Factor", "factor_questions", "factor_values", "held_out_values", "recovery", "separation_parts"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ FACTORS = {
 }
 NUMBERS = ("age", "sans", "saps")
 PARTS = ("score", "salient", "common")
+HELD_OUT_FOLDS = 5
 """The separation score, and the same mean over the factors that belong in the salient, and in the common space."""
 
 
@@ -96,6 +98,32 @@ def factor_values(
             value, chance = (answer.values[metric], answer.chance[metric]) if answer else (np.nan, np.nan)
             rows.append({"factor": name, "space": space, "value": value, "chance": max(chance, floor)})
     return pd.DataFrame(rows)
+
+
+def held_out_values(spaces: Mapping[str, pd.DataFrame], cohort: pd.DataFrame, fold: Fold) -> pd.DataFrame:
+    """The same of probes that are fitted and scored in five folds of the held-out participants, the mean over folds.
+
+    No encoder has seen these, so that this also shows what :func:`factor_values` cannot: adjusted codes of *training*
+    participants are uncorrelated with age, sex and site by construction, and erased ones with the salient codes,
+    whatever is left of these in others.
+
+    Args:
+        spaces: as of :func:`factor_values`.
+        cohort: rows of ``cohort.tsv``.
+        fold: of which the held-out scans are used.
+
+    Returns:
+        ``factor space value chance``.
+    """
+    scans = np.array(fold.test)
+    people = cohort.set_index("scan_id").loc[scans]
+    divided = StratifiedGroupKFold(HELD_OUT_FOLDS, shuffle=True, random_state=0)
+    folds = [
+        Fold(number, tuple(scans[fitted]), tuple(scans[scored]))
+        for number, (fitted, scored) in enumerate(divided.split(scans, people["group"], people["participant_id"]))
+    ]
+    values = pd.concat([factor_values(spaces, cohort, inner, ()) for inner in folds])
+    return values.groupby(["factor", "space"], sort=False, as_index=False)[["value", "chance"]].mean()
 
 
 def recovery(values: pd.DataFrame, best: Mapping[str, float]) -> pd.Series:

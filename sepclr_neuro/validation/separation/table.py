@@ -19,6 +19,9 @@ from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, drawn
 from sepclr_neuro.validation.separation.further_measures import CODES, MAPS
 from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, recovery, separation_parts
 
+PROBES = ("values", "held_out")
+"""Of a run: probes of training participants, and among held-out ones."""
+
 __all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
 
 
@@ -44,10 +47,10 @@ def _runs(config: Config, results: Results) -> list[dict[str, Any]]:
         for recipe in section.recipes
         for seed in section.seeds
     ]
-    for run in runs:
+    for run, probes in itertools.product(runs, PROBES):
         # JSON has no NaN.
         numbers = ["value", "chance", "best", "share"]
-        run["values"] = pd.DataFrame(run["values"]).astype(dict.fromkeys(numbers, float))
+        run[probes] = pd.DataFrame(run[probes]).astype(dict.fromkeys(numbers, float))
     return runs
 
 
@@ -59,7 +62,9 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
         in each space, e.g. ``age_common``: (mean figure - mean chance) / (mean best - mean chance);
         ``score_salient score_salient_low score_salient_high`` for the factors that belong in the salient space, and
         likewise for the common one; the probes' figures themselves with their intervals, e.g. ``age_common_value
-        age_common_value_low age_common_value_high``, ``age_best``, ``age_chance``; ``dependence``, ``localisation``
+        age_common_value_low age_common_value_high``, ``age_best``, ``age_chance``; of probes among held-out
+        participants ``held_out_score held_out_score_low held_out_score_high``, and for each factor and space
+        ``held_out_age_common`` and ``held_out_age_common_value``; ``dependence``, ``localisation``
         (the proportion of relevance in the true regions divided by their proportion of the brain); the measures of
         :mod:`sepclr_neuro.validation.separation.further_measures` for the salient or only space, with intervals:
         ``diagnosis_nonlinear``, ``distance_auc``, ``subtype``, ``inflation``, ``t_map_r``, ``beyond_controls_ratio``
@@ -70,11 +75,7 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
         parts = [separation_parts(run["values"]) for run in group]
         row: dict[str, Any] = {"method": recipe, "cohort": cohort, "seeds": len(group)}
         row |= _interval_columns("score", [of_run["score"] for of_run in parts], "low", "high")
-        values = pd.concat([run["values"] for run in group])
-        best = values.groupby("factor")["best"].mean()
-        means = values.groupby(["factor", "space"], sort=False)[["value", "chance"]].mean().reset_index()
-        means["share"] = recovery(means, best.to_dict())
-        of_space = means.set_index(["factor", "space"])
+        values, of_space = _over_seeds(group, "values")
         pairs = [(f, s) for f in FACTORS for s in ("common", "salient", "single") if (f, s) in of_space.index]
         row |= {f"{factor}_{space}": of_space.loc[(factor, space), "share"] for factor, space in pairs}
         for space in ("salient", "common"):
@@ -83,8 +84,15 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
             chosen = values[(values["factor"] == factor) & (values["space"] == space)]
             row |= _interval_columns(f"{factor}_{space}_value", chosen["value"].tolist())
         for factor in FACTORS:
-            row |= {f"{factor}_best": best.get(factor, np.nan)}
-            row |= {f"{factor}_chance": values.loc[values["factor"] == factor, "chance"].mean()}
+            row |= {
+                f"{factor}_{name}": values.loc[values["factor"] == factor, name].mean() for name in ("best", "chance")
+            }
+        held_out = [separation_parts(run["held_out"])["score"] for run in group]
+        row |= _interval_columns("held_out_score", held_out)
+        _, of_space = _over_seeds(group, "held_out")
+        for factor, space in pairs:
+            row[f"held_out_{factor}_{space}"] = of_space.loc[(factor, space), "share"]
+            row[f"held_out_{factor}_{space}_value"] = of_space.loc[(factor, space), "value"]
         row["dependence"] = _mean([run["dependence"] for run in group])
         row["localisation"] = _mean([(run["localisation"] or {}).get("ratio") for run in group])
         for name in CODES:
@@ -95,6 +103,14 @@ def separation_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
         row["minutes"] = _mean([run["seconds"] / 60 for run in group])
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _over_seeds(runs: list[dict[str, Any]], probes: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The values of all runs; and ``value chance share`` of each factor and space, where ``share`` is of the means."""
+    values = pd.concat([run[probes] for run in runs])
+    means = values.groupby(["factor", "space"], sort=False)[["value", "chance"]].mean().reset_index()
+    means["share"] = recovery(means, values.groupby("factor")["best"].mean().to_dict())
+    return values, means.set_index(["factor", "space"])
 
 
 def _interval_columns(
@@ -180,6 +196,15 @@ def _share(row: pd.Series, factor: str, space: str) -> str:
     return "n/a" if not np.isfinite(value) else f"{100 * value:.0f}"
 
 
+def _recoveries(row: pd.Series, probes: str = "") -> list[str]:
+    """A cell a factor: in the common and the salient space, or in the only one."""
+    cells = []
+    for factor in FACTORS:
+        single, common, salient = (_share(row, f"{probes}{factor}", space) for space in ("single", "common", "salient"))
+        cells.append(single if single != "n/a" else f"{common} / {salient}")
+    return cells
+
+
 def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     kinds = {name: cohort.cohort.source for name, cohort in config.separation.cohorts.items()}
     lines = [
@@ -203,13 +228,20 @@ def _markdown(config: Config, table: pd.DataFrame, comparisons: pd.DataFrame) ->
                 _with_ci(row, "score_salient"),
                 _with_ci(row, "score_common"),
             ]
-            cells = []
-            for factor in FACTORS:
-                single = _share(row, factor, "single")
-                both = f"{_share(row, factor, 'common')} / {_share(row, factor, 'salient')}"
-                cells.append(single if single != "n/a" else both)
+            cells = _recoveries(row)
             last = [f"{row[name]:.2f}" if np.isfinite(row[name]) else "n/a" for name in ("dependence", "localisation")]
             lines.append(f"| `{row['method']}` | {' | '.join(scores + cells + last)} | {row['minutes']:.1f} |")
+        lines += [
+            "",
+            "The same of probes that are fitted and scored in five folds of the held-out participants, whom no encoder "
+            "has seen: codes of training participants are uncorrelated with what they were adjusted for.",
+            "",
+        ]
+        names = ["recipe", "score", *FACTORS]
+        lines += [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+        for _, row in rows.sort_values("held_out_score", ascending=False).iterrows():
+            cells = [_with_ci(row, "held_out_score"), *_recoveries(row, "held_out_")]
+            lines.append(f"| `{row['method']}` | {' | '.join(cells)} |")
         lines += [
             "",
             "For the salient or only space: balanced accuracy of the diagnosis by a nonlinear probe; area under the "
