@@ -174,9 +174,8 @@ def test_the_documented_example_trains_the_recipe_on_patches_that_scores_best() 
     content = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
     measured = yaml.safe_load((EXAMPLE.parent / "separation.yaml").read_text(encoding="utf-8"))
     report = (EXAMPLE.parents[1] / "separation.md").read_text(encoding="utf-8")
-    scores = dict(
-        re.findall(r"^\| `([\w-]+)` \| (\d\.\d+) \(", report.partition("### Encoders on patches")[2], re.MULTILINE)
-    )
+    section = report.partition("### Encoders on patches")[2].partition("\n### ")[0]
+    scores = dict(re.findall(r"^\| `([\w-]+)` \| (\d\.\d+) \(", section, re.MULTILINE))
     best = max(scores, key=lambda name: float(scores[name]))
     recipe = measured["separation"]["recipes"][best]
     given = content["methods"][recipe["method"]]
