@@ -144,7 +144,8 @@ def benchmarked(folder: Path) -> Results:
             {"factor": factor, "space": space, "value": 0.7, "chance": 0.5, "best": 0.9, "share": 0.5 + seed / 10}
             for factor, space in product(FACTORS, ("common", "salient"))
         ]
-        of_run = {"recipe": recipe, "cohort": "small", "seed": seed, "values": pd.DataFrame(rows)}
+        values = pd.DataFrame(rows)
+        of_run = {"recipe": recipe, "cohort": "small", "seed": seed, "values": values, "held_out": values}
         runs.append(of_run | {"dependence": 0.1, "localisation": {"ratio": 2.0}, "seconds": 3.0})
     write_tsv(results.separation("separation.tsv"), separation_table(runs))
     write_tsv(results.separation("comparisons.tsv"), comparison_table(runs))
