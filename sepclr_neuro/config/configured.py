@@ -52,6 +52,11 @@ class ConfiguredMethod:
         return hasattr(self.settings, "adjust_for")
 
     @property
+    def adjusted(self) -> bool:
+        """Whether this space is adjusted: for the default covariates, or for those that are named."""
+        return self.adjusts and self.adjust_for != []
+
+    @property
     def entry(self) -> MethodEntry:
         return METHODS[self.method]
 

@@ -109,6 +109,11 @@ def stage_config(config: Config, stage: str, method: str | None = None) -> dict[
             content["impute_covariates"] = configured.adjusts and config.impute_covariates
     elif stage in ("probes", "tables", "leakage", "saliency"):
         content["methods"] = {name: config.for_method(name).as_named for name in config.methods}
+    if stage == "tables":
+        # Notes say whether codes are adjusted, not for what.
+        for name, settings in content["methods"].items():
+            configured = config.for_method(name)
+            settings |= {"adjust_for": []} if configured.adjusts and not configured.adjusted else {}
     if stage == "report" and config.saliency.targets == config.default_mapped:
         del content["saliency"]["targets"]  # as below, of what is mapped
     if stage == "patterns":

@@ -89,8 +89,7 @@ def make_splits(
             raise ValueError("the scheme `file` needs the content of the file")
         held_out = _listed_folds(people, settings, listed)
     else:
-        made = _k_folds if settings.scheme == "k-fold" else _site_folds
-        held_out = made(people, settings, seed)
+        held_out = _k_folds(people, settings, seed) if settings.scheme == "k-fold" else _site_folds(people, settings)
     tables, site_controls = [], _site_controls(people, settings, seed)
     for number, chosen in enumerate(held_out):
         sides = pd.Series(np.where(chosen & ~site_controls, "test", "train"), index=people.index, dtype=object)
@@ -238,7 +237,7 @@ def _strata(people: pd.DataFrame, settings: settings_of.Splits) -> list[str]:
     return labels.tolist()
 
 
-def _site_folds(people: pd.DataFrame, settings: settings_of.Splits, seed: int) -> list[np.ndarray]:
+def _site_folds(people: pd.DataFrame, settings: settings_of.Splits) -> list[np.ndarray]:
     site = people["site"].astype(str)
     known = sorted(site.unique())
     unknown = [

@@ -231,8 +231,7 @@ def _notes(config: Config, cohort: pd.DataFrame, summary: pd.DataFrame, single: 
         "The SD is over folds, which share training participants: it is no confidence interval. Intervals, with p and "
         "q, are in the tables' .tsv files.",
     ]
-    configured = [config.for_method(method) for method in config.methods]
-    if not config.splits.probe_fraction and any(one.adjusts and one.adjust_for != [] for one in configured):
+    if not config.splits.probe_fraction and any(config.for_method(method).adjusted for method in config.methods):
         notes.append(
             "Adjusted salient codes of training participants are uncorrelated with the covariates by construction. "
             "Probes that are fitted on them can miss what is left of age, sex or site in others; "

@@ -121,7 +121,7 @@ def _measure(config: Config, name: str, in_parts: bool) -> _Cost:
         [str(number) for number in range(count)],
         [number % 2 == 1 for number in range(count)],
         {column: [number / count for number in range(count)] for column in configured.settings.columns()},
-        torch.randn(count, _COVARIATES) if configured.adjusts and configured.adjust_for != [] else torch.empty(0, 0),
+        torch.randn(count, _COVARIATES) if configured.adjusted else torch.empty(0, 0),
     )
     plain = Standardisation(torch.zeros(shape), torch.ones(shape), torch.ones(shape, dtype=torch.bool), ())
     short = configured.training.model_copy(

@@ -66,6 +66,17 @@ def test_training_is_told_a_methods_own_values() -> None:
     assert configured.settings.salient_dim == 5  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("content", "adjusted"),
+    [({}, True), ({"adjust_for": []}, False), ({"methods": {METHOD: {"adjust_for": []}}}, False)],
+)
+def test_tables_are_told_whether_codes_are_adjusted(content: dict[str, Any], adjusted: bool) -> None:
+    config = parse_config({"methods": {METHOD: {}, "pca": {}}} | content)
+    for stage in ("tables", "report"):
+        read = parse_config(stage_config(config, stage))
+        assert read.for_method(METHOD).adjusted == adjusted, stage
+
+
 def test_an_edit_reaches_only_the_stages_that_depend_on_it() -> None:
     def changed(content: dict[str, Any]) -> set[str]:
         before, after = Config(), parse_config(content)

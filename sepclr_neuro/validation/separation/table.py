@@ -19,10 +19,10 @@ from sepclr_neuro.report.pictures import INK, SPACE_COLOURS, drawn
 from sepclr_neuro.validation.separation.further_measures import CODES, MAPS
 from sepclr_neuro.validation.separation.measure import FACTORS, PARTS, recovery, separation_parts
 
+__all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
+
 PROBES = ("values", "held_out")
 """Of a run: probes of training participants, and among held-out ones."""
-
-__all__ = ["comparison_table", "interval", "separation_table", "write_separation_tables"]
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
